@@ -1,0 +1,1 @@
+"""Implements the engine's ports on this machine: child processes, warm executors, local folders."""
