@@ -1,0 +1,115 @@
+"""Asynchronous Vertex AI calls for triggers: one channel per process, however many jobs wait."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from asgiref.sync import sync_to_async
+
+from taxi_airflow.hooks.vertex import SCOPES, CALL_TIMEOUT, CHANNEL_OPTIONS, ApiEndpoint, VertexHook
+from taxi_airflow.jobs import JobView, view_custom, view_pipeline
+from taxi_airflow.states import JobKind
+
+if TYPE_CHECKING:
+    from google.cloud.aiplatform_v1 import JobServiceAsyncClient, PipelineServiceAsyncClient
+    from google.longrunning.operations_pb2 import Operation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What decides which channel a trigger uses. Secrets stay in the connection."""
+
+    gcp_conn_id: str
+    region: str
+    impersonation_chain: tuple[str, ...] = ()
+
+    def hook(self) -> VertexHook:
+        """Return the synchronous hook of the same connection."""
+        return VertexHook(
+            region=self.region,
+            gcp_conn_id=self.gcp_conn_id,
+            impersonation_chain=list(self.impersonation_chain) or None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsyncVertex:
+    """The calls that waiting needs, none of which blocks the event loop."""
+
+    pipelines: PipelineServiceAsyncClient
+    jobs: JobServiceAsyncClient
+
+    async def get_job(self, kind: JobKind, name: str) -> JobView:
+        """Return a job as it is now."""
+        if kind is JobKind.PIPELINE:
+            return view_pipeline(await self.pipelines.get_pipeline_job(name=name, timeout=CALL_TIMEOUT))
+        return view_custom(await self.jobs.get_custom_job(name=name, timeout=CALL_TIMEOUT))
+
+    async def cancel_job(self, kind: JobKind, name: str) -> None:
+        """Ask for a job's cancellation; it happens later."""
+        if kind is JobKind.PIPELINE:
+            await self.pipelines.cancel_pipeline_job(name=name, timeout=CALL_TIMEOUT)
+        else:
+            await self.jobs.cancel_custom_job(name=name, timeout=CALL_TIMEOUT)
+
+    async def get_operation(self, name: str) -> Operation:
+        """Return a long-running operation as it is now."""
+        return await self.pipelines.get_operation({"name": name}, timeout=CALL_TIMEOUT)
+
+    async def cancel_operation(self, name: str) -> None:
+        """Ask for an operation's cancellation; the service may finish it instead."""
+        await self.pipelines.cancel_operation({"name": name}, timeout=CALL_TIMEOUT)
+
+
+# Triggers are built one by one from the database, so that nobody above them could own the channel that
+# they share: it belongs to the event loop they run in, and goes with it.
+_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Access, asyncio.Task[AsyncVertex]]] = (
+    WeakKeyDictionary()
+)
+
+
+async def shared_vertex(access: Access) -> AsyncVertex:
+    """Return this event loop's client for a connection and region, connecting the first time."""
+    clients = _shared.setdefault(asyncio.get_running_loop(), {})
+    connecting = clients.get(access)
+    if connecting is None or (connecting.done() and (connecting.cancelled() or connecting.exception())):
+        connecting = clients[access] = asyncio.create_task(_connect(access))
+    return await asyncio.shield(connecting)
+
+
+async def _connect(access: Access) -> AsyncVertex:
+    endpoint, credentials = await sync_to_async(_resolve)(access)
+    # On the loop's thread: a grpc.aio channel belongs to the loop it is made in.
+    return _open(endpoint, credentials)
+
+
+def _resolve(access: Access) -> tuple[ApiEndpoint, Any]:
+    """Read the connection and import the clients; both take seconds, so never on the loop's thread."""
+    import google.cloud.aiplatform_v1  # noqa: F401, PLC0415  # the import is the point
+
+    hook = access.hook()
+    return hook.endpoint, None if hook.endpoint.plaintext else hook.channel_credentials()
+
+
+def _open(endpoint: ApiEndpoint, credentials: Any) -> AsyncVertex:  # noqa: ANN401  # google.auth has no types
+    import grpc.aio  # noqa: PLC0415  # loaded by _resolve already
+    from google.cloud.aiplatform_v1 import (  # noqa: PLC0415  # loaded by _resolve already
+        JobServiceAsyncClient,
+        PipelineServiceAsyncClient,
+    )
+
+    to_pipelines = PipelineServiceAsyncClient.get_transport_class("grpc_asyncio")
+    to_jobs = JobServiceAsyncClient.get_transport_class("grpc_asyncio")
+    if endpoint.plaintext:
+        channel = grpc.aio.insecure_channel(endpoint.target, options=CHANNEL_OPTIONS)
+    else:
+        channel = to_pipelines.create_channel(
+            endpoint.target, credentials=credentials, scopes=SCOPES, options=CHANNEL_OPTIONS
+        )
+    return AsyncVertex(
+        pipelines=PipelineServiceAsyncClient(transport=to_pipelines(host=endpoint.target, channel=channel)),
+        jobs=JobServiceAsyncClient(transport=to_jobs(host=endpoint.target, channel=channel)),
+    )

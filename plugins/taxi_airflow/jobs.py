@@ -1,0 +1,129 @@
+"""A Vertex AI job as the operators see it: one frozen view of PipelineJob and CustomJob."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from taxi_airflow.states import ACTIVE_STATES, JobKind, JobState, wire_state
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from google.cloud.aiplatform_v1 import CustomJob, PipelineJob
+    from google.cloud.aiplatform_v1.types import PipelineTaskDetail
+
+_CACHED = "SKIPPED"  # how PipelineTaskDetail calls a cache hit
+_SCHEMA_OF_DAGS = "system.DagExecution"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """One task of a PipelineJob; ``seconds`` is None until it has started."""
+
+    name: str
+    state: str
+    seconds: float | None = None
+    error: str = ""
+    log: str = ""
+
+    @property
+    def cached(self) -> bool:
+        """Whether the outputs came from the cache."""
+        return self.state == _CACHED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView:
+    """What waiting, explaining and returning need of a job.
+
+    ``created`` is seconds since the epoch. ``artifacts`` maps ``component.output`` to the URI of its
+    first artifact.
+    """
+
+    kind: JobKind
+    name: str
+    state: JobState
+    created: float
+    error: str = ""
+    log: str = ""
+    components: tuple[Component, ...] = ()
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def active(self) -> bool:
+        """Whether the job may still change by itself."""
+        return self.state in ACTIVE_STATES
+
+
+def view_custom(job: CustomJob) -> JobView:
+    """Return the view of a CustomJob."""
+    return JobView(
+        kind=JobKind.CUSTOM,
+        name=job.name,
+        state=wire_state(job.state),
+        created=_epoch(job.create_time) or 0.0,
+        error=job.error.message,
+        log=job.labels.get("log_uri", ""),
+    )
+
+
+def view_pipeline(job: PipelineJob) -> JobView:
+    """Return the view of a PipelineJob with its components in the order in which they started."""
+    tasks = sorted(
+        (task for task in job.job_detail.task_details if not _is_dag(task, job)), key=_starting_order
+    )
+    return JobView(
+        kind=JobKind.PIPELINE,
+        name=job.name,
+        state=wire_state(job.state),
+        created=_epoch(job.create_time) or 0.0,
+        error=job.error.message,
+        components=tuple(_component(task) for task in tasks),
+        artifacts={
+            f"{task.task_name}.{key}": listed.artifacts[0].uri
+            for task in tasks
+            for key, listed in task.outputs.items()
+            if listed.artifacts
+        },
+    )
+
+
+def _component(task: PipelineTaskDetail) -> Component:
+    return Component(
+        name=task.task_name,
+        state=getattr(task.state, "name", str(task.state)),
+        seconds=_seconds(task),
+        error=task.error.message,
+        log=_log(task),
+    )
+
+
+def _is_dag(task: PipelineTaskDetail, job: PipelineJob) -> bool:
+    """Tell the tasks that only hold others, the pipeline itself among them, from those that do work."""
+    if task.execution.schema_title == _SCHEMA_OF_DAGS:
+        return True
+    return any(other.parent_task_id == task.task_id for other in job.job_detail.task_details if task.task_id)
+
+
+def _log(task: PipelineTaskDetail) -> str:
+    """Return where a task's log is: the address in its metadata, or the CustomJob that ran it."""
+    metadata: Any = task.execution.metadata
+    address = metadata.get("log_uri") if metadata else None
+    return str(address) if address else task.executor_detail.container_detail.main_job
+
+
+def _seconds(task: PipelineTaskDetail) -> float | None:
+    start, end = _epoch(task.start_time), _epoch(task.end_time)
+    if start is None or end is None:
+        return None
+    return max(0.0, end - start)
+
+
+def _starting_order(task: PipelineTaskDetail) -> tuple[float, int]:
+    return (_epoch(task.start_time) or _epoch(task.create_time) or float("inf"), task.task_id)
+
+
+def _epoch(moment: datetime | None) -> float | None:
+    return moment.timestamp() if moment else None

@@ -1,0 +1,124 @@
+"""Wait for a Vertex AI job without a worker slot, and cancel it when the task is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from taxi_airflow.hooks.async_vertex import Access, AsyncVertex, shared_vertex
+from taxi_airflow.polling import Polling, Verdict, judge
+from taxi_airflow.states import JobKind
+from taxi_airflow.waiting import Outcome, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from taxi_airflow.jobs import JobView
+
+# Airflow gives on_kill 30 seconds.
+_KILL_BOUND = 25.0
+
+
+class VertexJobTrigger(BaseTrigger):
+    """Fire once, when the job has ended or cannot be waited for any longer.
+
+    The event is `taxi_airflow.waiting.Outcome.to_event()`. Transient errors are waited out; the progress
+    of a pipeline goes to the task's log whenever it changes.
+    """
+
+    def __init__(  # noqa: PLR0913  # all of them come back from the database one by one
+        self,
+        *,
+        kind: str,
+        name: str,
+        region: str,
+        gcp_conn_id: str,
+        impersonation_chain: Sequence[str] = (),
+        shortest: float = 2.0,
+        longest: float = 60.0,
+        outage: float = 1800.0,
+        deadline: float | None = None,
+    ) -> None:
+        """Say which job to wait for; durations in seconds, the deadline in seconds since the epoch."""
+        super().__init__()
+        self.kind = JobKind(kind)
+        self.name = name
+        self.access = Access(
+            gcp_conn_id=gcp_conn_id, region=region, impersonation_chain=tuple(impersonation_chain)
+        )
+        self.polling = Polling(shortest=shortest, longest=longest, outage=outage)
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments that build this trigger again."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "kind": self.kind.value,
+                "name": self.name,
+                "region": self.access.region,
+                "gcp_conn_id": self.access.gcp_conn_id,
+                "impersonation_chain": list(self.access.impersonation_chain),
+                "shortest": self.polling.shortest,
+                "longest": self.polling.longest,
+                "outage": self.polling.outage,
+                "deadline": self.deadline,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Ask until the wait is over, then fire its outcome."""
+        wait = Wait(polling=self.polling, deadline=self.deadline)
+        job: JobView | None = None
+        while True:
+            try:
+                vertex = await shared_vertex(self.access)
+                job = await vertex.get_job(self.kind, self.name)
+            except Exception as error:  # noqa: BLE001  # Wait.failed() decides about every one
+                outcome = wait.failed(error, now=time.time())
+                self.log.warning("Asking for %s failed: %s: %s", self.name, type(error).__name__, error)
+            else:
+                outcome = wait.answered(job, now=time.time())
+                self._tell(wait.news(job))
+            if outcome is not None:
+                yield TriggerEvent(outcome.to_event())
+                return
+            await asyncio.sleep(wait.pause(job, now=time.time()))
+
+    async def on_kill(self) -> None:
+        """Cancel the job and wait until it is really over, at most 25 seconds."""
+        vertex = await shared_vertex(self.access)
+        try:
+            async with asyncio.timeout(_KILL_BOUND):
+                outcome = await self._cancel(vertex)
+        except TimeoutError:
+            self.log.warning("%s was told to cancel, and is not over after %d s", self.name, _KILL_BOUND)
+        else:
+            self.log.info("%s is over after the kill: %s", self.name, outcome.state or outcome.ending)
+
+    async def _cancel(self, vertex: AsyncVertex) -> Outcome:
+        """Keep asking for the cancellation until the job has ended, whatever fails in between."""
+        wait = Wait(polling=Polling(shortest=0.5, longest=5.0))
+        asked = False
+        job: JobView | None = None
+        while True:
+            try:
+                if not asked:
+                    await vertex.cancel_job(self.kind, self.name)
+                    asked = True
+                job = await vertex.get_job(self.kind, self.name)
+                outcome = wait.answered(job, now=time.time())
+            except Exception as error:  # noqa: BLE001  # Wait.failed() decides about every one
+                # A job that is over refuses the cancellation; its state then ends the wait.
+                asked = asked or judge(error) is Verdict.INVALID
+                outcome = None if judge(error) is Verdict.INVALID else wait.failed(error, now=time.time())
+            if outcome is not None:
+                return outcome
+            await asyncio.sleep(wait.pause(job, now=time.time()))
+
+    def _tell(self, news: str) -> None:
+        if news:
+            self.log.info("Progress of %s\n%s", self.name, news)

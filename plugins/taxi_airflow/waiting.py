@@ -1,0 +1,106 @@
+"""One wait for one job: what each answer or failed call means. The loops around it only sleep."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from enum import StrEnum, unique
+from typing import TYPE_CHECKING, Self
+
+from taxi_airflow.explain import progress_table
+from taxi_airflow.polling import Dice, Polling, Verdict, judge
+from taxi_airflow.states import JobState
+
+if TYPE_CHECKING:
+    from taxi_airflow.jobs import JobView
+
+_DETAIL_LENGTH = 400
+
+
+@unique
+class Ending(StrEnum):
+    """Why a wait is over."""
+
+    FINAL = "final"
+    OVERDUE = "overdue"
+    OUTAGE = "outage"
+    MISSING = "missing"
+    DENIED = "denied"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The end of a wait, small enough for a trigger's event: under 1 KB."""
+
+    ending: Ending
+    state: JobState = JobState.UNKNOWN
+    detail: str = ""
+
+    def to_event(self) -> dict[str, str]:
+        """Return the payload of a TriggerEvent."""
+        return {"ending": self.ending, "state": self.state, "detail": self.detail[:_DETAIL_LENGTH]}
+
+    @classmethod
+    def from_event(cls, event: dict[str, str]) -> Self:
+        """Return the outcome that `to_event` made."""
+        return cls(
+            ending=Ending(event["ending"]), state=JobState(event["state"]), detail=event.get("detail", "")
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Wait:
+    """What one wait remembers between two calls. Times are seconds since the epoch.
+
+    ``deadline`` is absolute, so that it survives the restart of whoever waits.
+    """
+
+    polling: Polling
+    deadline: float | None = None
+    dice: Dice = field(default_factory=random.SystemRandom)
+    _failures: int = 0
+    _failing_since: float | None = None
+    _table: str = ""
+
+    def answered(self, job: JobView, *, now: float) -> Outcome | None:
+        """Return how the wait ends with this answer, or None to ask again after `pause`."""
+        self._failures, self._failing_since = 0, None
+        if not job.active:
+            return Outcome(ending=Ending.FINAL, state=job.state)
+        if self.deadline is not None and now >= self.deadline:
+            return Outcome(ending=Ending.OVERDUE, state=job.state)
+        return None
+
+    def failed(self, error: BaseException, *, now: float) -> Outcome | None:
+        """Return how the wait ends with this failed call, or None to ask again after `pause`."""
+        verdict = judge(error)
+        detail = f"{type(error).__name__}: {error}"
+        if verdict is not Verdict.TRANSIENT:
+            return Outcome(ending=Ending(verdict.value), detail=detail)
+        if self._failing_since is None:
+            self._failing_since = now
+        self._failures += 1
+        if now - self._failing_since >= self.polling.outage:
+            return Outcome(ending=Ending.OUTAGE, detail=detail)
+        if self.deadline is not None and now >= self.deadline:
+            return Outcome(ending=Ending.OVERDUE, detail=detail)
+        return None
+
+    def pause(self, job: JobView | None, *, now: float) -> float:
+        """Return how many seconds to wait before the next call."""
+        if self._failures:
+            pause = self.polling.back_off(failures=self._failures, dice=self.dice)
+        else:
+            pause = self.polling.interval(age=now - job.created if job else 0.0, dice=self.dice)
+        if self.deadline is None:
+            return pause
+        return min(pause, max(self.polling.shortest, self.deadline - now))
+
+    def news(self, job: JobView) -> str:
+        """Return the progress table when it says something new, else an empty text."""
+        table = progress_table(job.components)
+        if table == self._table:
+            return ""
+        self._table = table
+        return table
