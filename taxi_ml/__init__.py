@@ -1,0 +1,1 @@
+"""The fare model: its data, pipeline, gate and serving, none of which knows Airflow."""

@@ -1,0 +1,87 @@
+"""The full-pass feature engineering that TensorFlow Transform saves with the model."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import features  # type: ignore[import-not-found]  # a sibling is a top-level module in the wheel
+import tensorflow as tf
+import tensorflow_transform as tft
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RARE_BELOW = 10
+"""A category seen less often in training shares one id with those never seen."""
+
+_SECONDS_A_DAY = 86_400
+_EPOCH_WEEKDAY = 4
+"""1970-01-01 was a Thursday; weekday 0 is a Sunday."""
+
+
+def preprocessing_fn(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Transform raw columns, dense and of shape [batch, 1] each.
+
+    Returns float32 `numbers`, `absent` and `cycles`, int64 `categories`, each [batch, n], and the label
+    in USD, float32 [batch, 1]. Two analyzers in all: each costs a pass over the data.
+    """
+    columns = {name: tf.reshape(inputs[name], [-1]) for name in features.INPUTS}
+    weekday = (columns[features.TIMESTAMP] // _SECONDS_A_DAY + _EPOCH_WEEKDAY) % 7
+    return {
+        features.NUMBERS: _numbers(columns),
+        features.ABSENT: _stack(columns, features.NULLABLE_FLOATS, _is_absent),
+        features.CYCLES: _cycles(columns, weekday),
+        features.CATEGORIES: _categories(columns, weekday),
+        features.LABEL: tf.cast(inputs[features.LABEL], tf.float32),
+    }
+
+
+def _is_absent(value: tf.Tensor) -> tf.Tensor:
+    return value < 0
+
+
+def _stack(
+    columns: dict[str, tf.Tensor], names: tuple[str, ...], function: Callable[[tf.Tensor], tf.Tensor]
+) -> tf.Tensor:
+    return tf.stack([tf.cast(function(columns[name]), tf.float32) for name in names], axis=1)
+
+
+def _numbers(columns: dict[str, tf.Tensor]) -> tf.Tensor:
+    """Standardise by mean and deviation of the values that are present.
+
+    Absent values are left out of a sparse tensor, so that they neither move the mean nor differ from it.
+    """
+    plain = _stack(columns, features.NULLABLE_FLOATS, lambda value: value)
+    day = tf.cast(columns[features.TIMESTAMP], tf.float32)[:, tf.newaxis] / _SECONDS_A_DAY
+    values = tf.concat([plain, tf.math.log1p(tf.maximum(plain, 0.0)), day], axis=1)
+    present = tf.concat([plain >= 0, plain >= 0, tf.ones_like(day, tf.bool)], axis=1)
+    places = tf.where(present)
+    sparse = tf.SparseTensor(places, tf.gather_nd(values, places), tf.shape(values, out_type=tf.int64))
+    scaled = tf.sparse.to_dense(tft.scale_to_z_score(sparse, elementwise=True))
+    return tf.ensure_shape(scaled, [None, values.shape[1]])
+
+
+def _cycles(columns: dict[str, tf.Tensor], weekday: tf.Tensor) -> tf.Tensor:
+    hour = (
+        tf.cast(columns["TripStartHour"], tf.float32) + tf.cast(columns["TripStartMinute"], tf.float32) / 60
+    )
+    turns = [
+        hour / 24,
+        hour / 12,
+        (tf.cast(weekday, tf.float32) + hour / 24) / 7,
+        tf.cast(columns["TripStartMonth"], tf.float32) / 12,
+    ]
+    angles = 2 * math.pi * tf.stack(turns, axis=1)
+    return tf.concat([tf.sin(angles), tf.cos(angles)], axis=1)
+
+
+def _categories(columns: dict[str, tf.Tensor], weekday: tf.Tensor) -> tf.Tensor:
+    words = {name: tf.strings.as_string(columns[name]) for name in (*features.CALENDAR, *features.AREAS)}
+    words["weekday"] = tf.strings.as_string(weekday)
+    words["weekday_hour"] = tf.strings.join([words["weekday"], words["TripStartHour"]], "-")
+    words["pair"] = tf.strings.join([words[name] for name in features.AREAS], "-")
+    tokens = tf.stack([tf.strings.join([name, word], "=") for name, word in words.items()], axis=1)
+    return tft.compute_and_apply_vocabulary(
+        tokens, frequency_threshold=RARE_BELOW, num_oov_buckets=1, vocab_filename=features.CATEGORIES
+    )

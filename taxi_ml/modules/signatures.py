@@ -1,0 +1,82 @@
+"""The export: the network with its transform as one SavedModel over serialized examples."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import features  # type: ignore[import-not-found]  # a sibling is a top-level module in the wheel
+import tensorflow as tf
+import tensorflow_transform as tft
+
+CONTRACT_FILE = os.path.join("assets.extra", "instance.json")
+"""Beside the model, for the server: the features that an instance of a prediction request has."""
+
+
+def export(network: Any, transform: tft.TFTransformOutput, folder: str) -> None:  # noqa: ANN401
+    """Save a SavedModel with two signatures over `examples`, strings of shape [batch].
+
+    `serving_default` answers `fare`, USD, float32 [batch, 1]; the examples need no label.
+    `transform_features` answers what the network reads, and the label; the examples must have it.
+    """
+    module = _FareModule(network, transform)
+    served = {
+        "serving_default": module.predict_fare,
+        "transform_features": module.transform_features,
+    }
+    tf.saved_model.save(module, folder, signatures=served)
+    _write_contract(transform, folder)
+
+
+_SERIALIZED = tf.TensorSpec([None], tf.string, name="examples")
+
+
+class _FareModule(tf.Module):  # type: ignore[misc]  # tensorflow has no types
+    """Tracks everything that the signatures touch; an untracked layer cannot be saved."""
+
+    def __init__(self, network: Any, transform: tft.TFTransformOutput) -> None:  # noqa: ANN401
+        super().__init__()
+        self._network = network
+        self._weights = [variable.value for variable in network.variables]
+        self._transform_layer = transform.transform_features_layer()
+        self._labelled = _spec(transform, (*features.INPUTS, features.LABEL))
+        self._unlabelled = _spec(transform, features.INPUTS)
+
+    @tf.function(input_signature=[_SERIALIZED])  # type: ignore[untyped-decorator]  # tensorflow has no types
+    def predict_fare(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        transformed = self._transform_layer(tf.io.parse_example(examples, self._unlabelled))
+        inputs = {name: transformed[name] for name in features.TRANSFORMED}
+        return {features.LABEL: self._network(inputs, training=False)}
+
+    @tf.function(input_signature=[_SERIALIZED])  # type: ignore[untyped-decorator]  # as above
+    def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        transformed: dict[str, tf.Tensor] = self._transform_layer(
+            tf.io.parse_example(examples, self._labelled)
+        )
+        return transformed
+
+
+def _spec(transform: tft.TFTransformOutput, names: tuple[str, ...]) -> dict[str, Any]:
+    raw = transform.raw_feature_spec()
+    return {name: raw[name] for name in names}
+
+
+def _write_contract(transform: tft.TFTransformOutput, folder: str) -> None:
+    raw = transform.raw_feature_spec()
+    contract = {
+        "features": [
+            {
+                "name": name,
+                "type": "integer" if raw[name].dtype == tf.int64 else "number",
+                "missing": features.MISSING if name in features.NULLABLE_FLOATS else None,
+            }
+            for name in features.INPUTS
+        ],
+        "signature": "serving_default",
+        "prediction": features.LABEL,
+    }
+    path = os.path.join(folder, CONTRACT_FILE)
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    with tf.io.gfile.GFile(path, "w") as file:
+        file.write(json.dumps(contract, indent=2))

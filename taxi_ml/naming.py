@@ -1,0 +1,218 @@
+"""The names of everything that a run makes: job ids, tables, gs:// addresses, resource names."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar, Final, Self
+
+if TYPE_CHECKING:
+    from taxi_ml.settings import Settings, Window
+
+_MAX_JOB_ID: Final = 128
+_MAX_LABEL: Final = 63
+_DIGEST_LENGTH: Final = 10
+
+
+class ResourceNameError(ValueError):
+    """A text is not the resource name that it should be."""
+
+
+class Split(StrEnum):
+    """The parts of a window's trips."""
+
+    TRAIN = "train"
+    EVAL = "eval"
+    TEST = "test"
+
+
+def job_id(dag_id: str, run_id: str, attempt: int = 0) -> str:
+    """Return the PipelineJob id of one attempt of one DAG run.
+
+    The same arguments give the same id, other arguments another one: the end is a digest of all three.
+    It matches `[a-z][-a-z0-9]{0,127}`, which is what Vertex AI accepts.
+    """
+    digest = _digest(dag_id, run_id, str(attempt))
+    words = _hyphened(f"{dag_id}-{run_id}")
+    if not words[:1].isalpha():
+        words = f"run-{words}".strip("-")
+    room = _MAX_JOB_ID - _DIGEST_LENGTH - 1
+    return f"{words[:room].strip('-')}-{digest}"
+
+
+def job_labels(dag_id: str, run_id: str, window: Window) -> dict[str, str]:
+    """Return the labels of every job of a DAG run, within Google Cloud's rules for labels.
+
+    `run` holds a digest where the run id itself breaks those rules, and is the key to attach by.
+    """
+    return {
+        "app": "taxi-vertex",
+        "dag": _label(dag_id),
+        "run": f"{_label(run_id)[: _MAX_LABEL - _DIGEST_LENGTH - 1].strip('-_')}-{_digest(dag_id, run_id)}",
+        "window": _label(window.id),
+    }
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:_DIGEST_LENGTH]
+
+
+def _hyphened(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _label(text: str) -> str:
+    return re.sub(r"[^a-z0-9_-]+", "-", text.lower())[:_MAX_LABEL].strip("-_")
+
+
+def dataset_table(settings: Settings, window: Window) -> str:
+    """Return the table of a window's trips, `<project>.<dataset>.trips_<window>`, without backticks."""
+    return f"{settings.project}.{settings.dataset}.trips_{window.id.replace('-', '_')}"
+
+
+def data_uri(settings: Settings, window: Window) -> str:
+    """Return the folder of a window's exported splits, gs://…/data/<window>."""
+    return f"{settings.bucket}/data/{window.id}"
+
+
+def split_uri(settings: Settings, window: Window, split: Split) -> str:
+    """Return the pattern of one split's CSV files, gs://…/data/<window>/<split>/trips_*.csv."""
+    return f"{data_uri(settings, window)}/{split}/trips_*.csv"
+
+
+def modules_uri(settings: Settings, digest: str) -> str:
+    """Return the folder of the user modules with this content, gs://…/modules/<sha256>."""
+    return f"{settings.bucket}/modules/{digest}"
+
+
+def compile_uri(settings: Settings, modules_digest: str, request_digest: str) -> str:
+    """Return the folder of what was compiled from these modules and this request.
+
+    It holds request.json and pipeline.json. The wheels lie in `modules_uri`, so that the cache keys of a
+    pipeline do not change with the request.
+    """
+    return f"{modules_uri(settings, modules_digest)}/compiled/{request_digest}"
+
+
+def pipeline_root(settings: Settings) -> str:
+    """Return the root under which pipeline jobs write their artifacts."""
+    return f"{settings.bucket}/pipeline_root"
+
+
+def serving_uri(settings: Settings, window: Window) -> str:
+    """Return the folder that the Pusher writes a window's blessed models to."""
+    return f"{settings.bucket}/serving/{window.id}"
+
+
+def run_uri(settings: Settings, pipeline_job_id: str) -> str:
+    """Return the folder of one run's own files, gs://…/runs/<job id>."""
+    return f"{settings.bucket}/runs/{pipeline_job_id}"
+
+
+def report_uri(settings: Settings, pipeline_job_id: str) -> str:
+    """Return where the gate keeps the report that it read."""
+    return f"{run_uri(settings, pipeline_job_id)}/report.json"
+
+
+def decision_uri(settings: Settings, pipeline_job_id: str) -> str:
+    """Return where the gate writes its decision, once."""
+    return f"{run_uri(settings, pipeline_job_id)}/decision.json"
+
+
+def _name_parts(collection: str, text: str) -> tuple[str, str, str]:
+    found = re.fullmatch(rf"projects/([^/]+)/locations/([^/]+)/{collection}/([A-Za-z0-9._-]{{1,128}})", text)
+    if found is None:
+        raise ResourceNameError(
+            f"{text!r} is not a name of {collection}; "
+            f"write projects/<project>/locations/<location>/{collection}/<id>"
+        )
+    return found[1], found[2], found[3]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceName:
+    """A Vertex AI resource, `projects/<project>/locations/<location>/<collection>/<id>`."""
+
+    collection: ClassVar[str]
+
+    project: str
+    location: str
+    id: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the parts of a full resource name.
+
+        Raises:
+            ResourceNameError: if `text` is another kind of resource, or none.
+
+        """
+        project, location, identity = _name_parts(cls.collection, text)
+        return cls(project=project, location=location, id=identity)
+
+    @property
+    def parent(self) -> str:
+        """The location that the resource is in."""
+        return f"projects/{self.project}/locations/{self.location}"
+
+    def __str__(self) -> str:
+        """Return the full resource name."""
+        return f"{self.parent}/{self.collection}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineJobName(ResourceName):
+    """A run of a pipeline."""
+
+    collection: ClassVar[str] = "pipelineJobs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomJobName(ResourceName):
+    """A run of one container."""
+
+    collection: ClassVar[str] = "customJobs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointName(ResourceName):
+    """A place that answers predictions."""
+
+    collection: ClassVar[str] = "endpoints"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelName(ResourceName):
+    """A model of the registry, at one of its versions or aliases where `version` is not None."""
+
+    collection: ClassVar[str] = "models"
+
+    version: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the parts of `projects/…/models/<id>` or `projects/…/models/<id>@<version or alias>`.
+
+        Raises:
+            ResourceNameError: if `text` is another kind of resource, or none.
+
+        """
+        unversioned, at, version = text.partition("@")
+        if at and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,126}", version):
+            raise ResourceNameError(
+                f"{text!r} has no version after the @; write <id>@<number> or <id>@<alias>"
+            )
+        project, location, identity = _name_parts(cls.collection, unversioned)
+        return cls(project=project, location=location, id=identity, version=version or None)
+
+    @property
+    def unversioned(self) -> ModelName:
+        """The model itself."""
+        return ModelName(project=self.project, location=self.location, id=self.id)
+
+    def __str__(self) -> str:
+        """Return the full resource name, with the version where there is one."""
+        name = f"{self.parent}/{self.collection}/{self.id}"
+        return name if self.version is None else f"{name}@{self.version}"

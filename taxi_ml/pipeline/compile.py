@@ -1,0 +1,102 @@
+"""The compiler: `python -m taxi_ml.pipeline.compile --request R --out P` makes pipeline.json and wheels."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taxi_ml.pipeline.modules_check import ModuleError, digest, read_modules
+from taxi_ml.pipeline.request import CompileRequest, RequestError
+from taxi_ml.storage import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class StaleModulesError(ValueError):
+    """The modules at an address are not those that the request names."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compile; return the process's exit code. What is wrong with the input is one line on stderr."""
+    options = _options(arguments)
+    storage = Storage()
+    try:
+        request = CompileRequest.parse(storage.read(options.request).decode())
+        job = compile_request(request, storage)
+    except (RequestError, ModuleError, StaleModulesError, FileNotFoundError) as error:
+        print(f"cannot compile {options.request}: {error}", file=sys.stderr)  # noqa: T201  # a command's answer
+        return 2
+    storage.write(options.out, json.dumps(job, indent=2, sort_keys=True).encode())
+    print(options.out)  # noqa: T201  # a command's answer
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="taxi_ml.pipeline.compile", description=__doc__)
+    parser.add_argument("--request", required=True, help="gs:// address or path of the compile request")
+    parser.add_argument("--out", required=True, help="gs:// address or path for pipeline.json")
+    return parser.parse_args(arguments)
+
+
+def compile_request(request: CompileRequest, storage: Storage) -> dict[str, Any]:
+    """Return the PipelineJob as JSON (PipelineSpec 2.1), and put its wheels to `request.wheels_uri`.
+
+    TensorFlow's own GCS filesystem ignores every emulator, so everything is compiled under a local root
+    and the addresses are written in afterwards.
+
+    Raises:
+        StaleModulesError: if the modules are others than the request's digest says.
+        ModuleError: if a module has a syntax error or lacks a function.
+
+    """
+    with tempfile.TemporaryDirectory(prefix="compile-") as folder:
+        modules = Path(folder, "modules")
+        _fetch_modules(request, storage, modules)
+        root = Path(folder, "root")
+        job = _compiled(request, modules, root)
+        wheels = root / "_wheels"
+        for wheel in sorted(wheels.iterdir()):
+            storage.write_once(f"{request.wheels_uri}/{wheel.name}", wheel.read_bytes())
+        return _readdressed(job, {str(wheels): request.wheels_uri, str(root): request.pipeline_root})
+
+
+def _fetch_modules(request: CompileRequest, storage: Storage, folder: Path) -> None:
+    folder.mkdir()
+    names = [name for name in storage.files(request.modules_uri) if name.endswith(".py") and "/" not in name]
+    files = {name: storage.read(f"{request.modules_uri}/{name}") for name in names if name != "__init__.py"}
+    if digest(files) != request.modules_digest:
+        raise StaleModulesError(
+            f"{request.modules_uri} holds modules of digest {digest(files)}, the request says "
+            f"{request.modules_digest}; upload the modules again"
+        )
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    read_modules(folder)
+
+
+def _compiled(request: CompileRequest, modules: Path, root: Path) -> dict[str, Any]:
+    from tfx.v1.orchestration import experimental  # noqa: PLC0415  # seconds to import; bad input waits for none
+
+    from taxi_ml.pipeline.definition import build_pipeline  # noqa: PLC0415  # as above
+
+    pipeline = build_pipeline(request, modules=modules, root=str(root))
+    config = experimental.KubeflowV2DagRunnerConfig(default_image=request.image, use_pipeline_spec_2_1=True)
+    job: dict[str, Any] = experimental.KubeflowV2DagRunner(config=config).run(pipeline, write_out=False)
+    return job
+
+
+def _readdressed(job: dict[str, Any], addresses: dict[str, str]) -> dict[str, Any]:
+    text = json.dumps(job)
+    for local, final in addresses.items():
+        text = text.replace(json.dumps(local)[1:-1], json.dumps(final)[1:-1])
+    readdressed: dict[str, Any] = json.loads(text)
+    return readdressed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

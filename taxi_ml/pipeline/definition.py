@@ -1,0 +1,154 @@
+"""The pipeline's components and how they hang together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from kfp.pipeline_spec import pipeline_spec_pb2
+from tfx import v1 as tfx
+
+from taxi_ml.pipeline import evaluator
+from taxi_ml.pipeline.machines import MachineSize
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from taxi_ml.pipeline.request import CompileRequest
+
+TRAIN: Final = "train"
+EVAL: Final = "eval"
+TEST: Final = "test"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examples:
+    """The nodes that read the trips and look at them."""
+
+    examples: Any
+    statistics: Any
+    schema: Any
+    anomalies: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """The nodes that learn; `tuner` is None where the request allows no trials."""
+
+    transform: Any
+    tuner: Any
+    trainer: Any
+
+
+def build_pipeline(request: CompileRequest, *, modules: Path, root: str) -> tfx.dsl.Pipeline:
+    """Wire the components that `request` asks for.
+
+    Args:
+        request: what to build.
+        modules: the local folder of the user modules; TFX packs a wheel from it.
+        root: the pipeline root; wheels go to `<root>/_wheels` when the pipeline is compiled.
+
+    """
+    data = _examples(request)
+    training = _training(request, data, modules)
+    verdict = _verdict(request, data, training)
+    nodes = [*_present(data), *_present(training), *verdict]
+    _size(nodes, MachineSize.of(request.machine_type))
+    return tfx.dsl.Pipeline(
+        pipeline_name=request.pipeline_name,
+        pipeline_root=root,
+        components=nodes,
+        enable_cache=request.enable_cache,
+        beam_pipeline_args=list(request.beam_args),
+    )
+
+
+def _present(stage: Examples | Training) -> list[Any]:
+    nodes = (getattr(stage, name) for name in stage.__dataclass_fields__)
+    return [node for node in nodes if node is not None]
+
+
+def _examples(request: CompileRequest) -> Examples:
+    splits = [
+        tfx.proto.Input.Split(name=split, pattern=f"{split}/trips_*.csv") for split in (TRAIN, EVAL, TEST)
+    ]
+    examples = tfx.components.CsvExampleGen(
+        input_base=request.data_uri, input_config=tfx.proto.Input(splits=splits)
+    )
+    statistics = tfx.components.StatisticsGen(examples=examples.outputs["examples"])
+    schema = tfx.components.SchemaGen(
+        statistics=statistics.outputs["statistics"], infer_feature_shape=True, exclude_splits=[EVAL, TEST]
+    )
+    anomalies = tfx.components.ExampleValidator(
+        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
+    )
+    return Examples(examples=examples, statistics=statistics, schema=schema, anomalies=anomalies)
+
+
+def _training(request: CompileRequest, data: Examples, modules: Path) -> Training:
+    transform = tfx.components.Transform(
+        examples=data.examples.outputs["examples"],
+        schema=data.schema.outputs["schema"],
+        module_file=str(modules / "preprocessing.py"),
+        splits_config=tfx.proto.SplitsConfig(analyze=[TRAIN], transform=[TRAIN, EVAL]),
+        disable_analyzer_cache=True,
+        disable_statistics=True,
+    )
+    learning = {
+        "module_file": str(modules / "trainer.py"),
+        "examples": transform.outputs["transformed_examples"],
+        "transform_graph": transform.outputs["transform_graph"],
+        "train_args": tfx.proto.TrainArgs(splits=[TRAIN], num_steps=request.train_steps),
+        "eval_args": tfx.proto.EvalArgs(splits=[EVAL]),
+        "custom_config": _training_options(request),
+    }
+    tuner = tfx.components.Tuner(**learning) if request.tuner_trials else None
+    tuned = {"hyperparameters": tuner.outputs["best_hyperparameters"]} if tuner else {}
+    return Training(transform=transform, tuner=tuner, trainer=tfx.components.Trainer(**learning, **tuned))
+
+
+def _training_options(request: CompileRequest) -> dict[str, int | float]:
+    return {
+        "batch_size": request.batch_size,
+        "seed": request.seed,
+        "tuner_trials": request.tuner_trials,
+        "tuner_steps": request.tuner_steps,
+        "tuner_minutes": request.tuner_minutes,
+    }
+
+
+def _verdict(request: CompileRequest, data: Examples, training: Training) -> list[Any]:
+    champion = _champion(request)
+    evaluation = tfx.components.Evaluator(
+        examples=data.examples.outputs["examples"],
+        schema=data.schema.outputs["schema"],
+        model=training.trainer.outputs["model"],
+        baseline_model=champion.outputs["result"] if champion else None,
+        example_splits=[TEST],
+        eval_config=evaluator.evaluation_config(request),
+        module_path="taxi_ml.evaluation.saved_models",
+    )
+    pusher = tfx.components.Pusher(
+        model=training.trainer.outputs["model"],
+        model_blessing=evaluation.outputs["blessing"],
+        push_destination=tfx.proto.PushDestination(
+            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=request.serving_uri)
+        ),
+    )
+    return [*([champion] if champion else []), evaluation, pusher]
+
+
+def _champion(request: CompileRequest) -> Any:  # noqa: ANN401  # tfx has no types
+    if request.champion is None:
+        return None
+    return tfx.dsl.Importer(
+        source_uri=request.champion.uri, artifact_type=tfx.types.standard_artifacts.Model
+    ).with_id("Champion")
+
+
+def _size(nodes: list[Any], size: MachineSize) -> None:
+    """Ask for the machine in every container; an Importer runs in none."""
+    container = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec
+    for node in nodes:
+        if not isinstance(node, tfx.dsl.Importer):
+            node.with_platform_config(container.ResourceSpec(cpu_limit=size.cpus, memory_limit=size.memory))

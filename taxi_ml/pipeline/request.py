@@ -1,0 +1,168 @@
+"""What the compiler is asked for: the boundary between Airflow and the pipeline environment, as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from taxi_ml import naming
+
+if TYPE_CHECKING:
+    from taxi_ml.settings import Settings, Window
+
+SCHEMA_VERSION: Final = 1
+
+_JSON_TYPES: Final = {"str": str, "int": int, "float": (int, float), "bool": bool}
+
+
+class RequestError(ValueError):
+    """A text is not a compile request of this version; the message names the field."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Champion:
+    """The model that serves now: its resource name with version, and the folder of its SavedModel."""
+
+    name: str
+    uri: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileRequest:
+    """Everything that the compiled pipeline depends on.
+
+    Folders are gs:// addresses or local paths. `window` is the window's id. `max_rmse_usd` is the
+    Evaluator's ceiling, `max_rmse_growth` how much higher than the champion's the RMSE may be, as a
+    fraction: both are coarse, since the gate decides with confidence intervals.
+    """
+
+    pipeline_name: str
+    pipeline_root: str
+    data_uri: str
+    modules_uri: str
+    modules_digest: str
+    serving_uri: str
+    window: str
+    image: str
+    machine_type: str
+    beam_args: tuple[str, ...]
+    train_steps: int
+    batch_size: int
+    tuner_trials: int
+    tuner_steps: int
+    seed: int
+    enable_cache: bool
+    champion: Champion | None = None
+    tuner_minutes: float = 30.0
+    max_rmse_usd: float = 10.0
+    max_rmse_growth: float = 0.05
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        window: Window,
+        *,
+        modules_digest: str,
+        champion: Champion | None,
+        enable_cache: bool = True,
+    ) -> Self:
+        """Return the request for a run of these settings over this window."""
+        return cls(
+            pipeline_name=settings.model_name,
+            pipeline_root=naming.pipeline_root(settings),
+            data_uri=naming.data_uri(settings, window),
+            modules_uri=naming.modules_uri(settings, modules_digest),
+            modules_digest=modules_digest,
+            serving_uri=naming.serving_uri(settings, window),
+            window=window.id,
+            image=settings.pipeline_image,
+            machine_type=settings.machine_type,
+            beam_args=settings.beam_args,
+            train_steps=settings.train_steps,
+            batch_size=settings.batch_size,
+            tuner_trials=settings.tuner_trials,
+            tuner_steps=settings.tuner_steps,
+            seed=settings.seed,
+            enable_cache=enable_cache,
+            champion=champion,
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a request from its JSON.
+
+        Raises:
+            RequestError: naming the field that is missing, unknown or of another type.
+
+        """
+        fields = _object(text)
+        version = fields.pop("schema_version", None)
+        if version != SCHEMA_VERSION:
+            raise RequestError(f"schema_version is {version!r}; this compiler reads {SCHEMA_VERSION}")
+        _check_keys(cls, fields)
+        champion = fields.pop("champion", None)
+        beam_args = fields.pop("beam_args")
+        _check_types(cls, fields)
+        return cls(champion=_champion(champion), beam_args=_texts("beam_args", beam_args), **fields)
+
+    def to_json(self) -> str:
+        """Return the request as JSON, keys sorted: the same request is the same text."""
+        return json.dumps(
+            {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}, indent=2, sort_keys=True
+        )
+
+    @property
+    def digest(self) -> str:
+        """The request's SHA-256 in hexadecimal."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    @property
+    def wheels_uri(self) -> str:
+        """Where the wheels of these modules lie; it depends on nothing but the modules' content."""
+        return f"{self.modules_uri}/wheels"
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        fields = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise RequestError(f"the compile request is not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise RequestError(f"the compile request is a JSON {type(fields).__name__}; write an object")
+    return fields
+
+
+def _check_keys(cls: type, fields: dict[str, Any]) -> None:
+    known = {field.name: field for field in dataclasses.fields(cls)}
+    if unknown := sorted(fields.keys() - known.keys()):
+        raise RequestError(f"unknown fields {unknown}; known are {sorted(known)}")
+    required = {name for name, field in known.items() if field.default is dataclasses.MISSING}
+    if missing := sorted(required - fields.keys()):
+        raise RequestError(f"missing fields {missing}")
+
+
+def _check_types(cls: type, fields: dict[str, Any]) -> None:
+    types = {field.name: str(field.type) for field in dataclasses.fields(cls)}
+    for name, value in fields.items():
+        expected = _JSON_TYPES[types[name]]
+        if not isinstance(value, expected) or (isinstance(value, bool) and types[name] != "bool"):
+            raise RequestError(f"{name} is {value!r}; give a {types[name]}")
+
+
+def _texts(name: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise RequestError(f"{name} is {value!r}; give a list of texts")
+    return tuple(value)
+
+
+def _champion(value: object) -> Champion | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict) or value.keys() != {"name", "uri"}:
+        raise RequestError(f"champion is {value!r}; give null or an object of name and uri")
+    name, uri = _texts("champion", [value["name"], value["uri"]])
+    return Champion(name=name, uri=uri.rstrip("/"))

@@ -1,0 +1,321 @@
+"""What a person may choose about a run, checked before anything is submitted."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+from dataclasses import MISSING, dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self, get_type_hints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+PREFIX: Final = "TAXI_"
+"""Environment variables with this prefix are settings: TAXI_BUCKET is `bucket`."""
+
+
+class SettingsError(ValueError):
+    """One or more settings are wrong; each problem names the setting, its value and the remedy."""
+
+    def __init__(self, *problems: str) -> None:
+        """Keep every problem, so that a person mends them all at once."""
+        self.problems = problems
+        super().__init__("; ".join(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one setting accepts."""
+
+    accepts: Callable[[Any], bool]
+    remedy: str
+
+
+def _matches(pattern: str, remedy: str) -> Rule:
+    compiled = re.compile(pattern)
+    return Rule(lambda text: compiled.fullmatch(text) is not None, remedy)
+
+
+def _between(low: float, high: float, unit: str) -> Rule:
+    return Rule(lambda number: low <= number <= high, f"give {low} to {high} {unit}")
+
+
+_PROJECT: Final = r"(?:[a-z][a-z0-9.-]*:)?[a-z][-a-z0-9]{4,28}[a-z0-9]"
+_TABLE: Final = rf"{_PROJECT}\.\w{{1,1024}}\.[\w-]{{1,1024}}"
+_FULL_TABLE: Final = "name it <project>.<dataset>.<table>"
+_MACHINE: Final = _matches(r"[a-z][a-z0-9]*(-[a-z0-9]+)+", "name a machine type such as n1-standard-4")
+_DISPLAY_NAME: Final = _matches(
+    r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "use up to 63 lower-case letters, digits and hyphens"
+)
+_MONTHS: Final = _between(1, 240, "months; training ends where testing begins, so they never overlap")
+_ROWS: Final = _between(1, 10**12, "rows")
+_STEPS: Final = _between(1, 10**9, "steps")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that differs between two installations or two runs.
+
+    Build it with `from_environment` or change it with `with_overrides`: both check every rule.
+    """
+
+    project: Annotated[str, _matches(_PROJECT, "give the id of a Google Cloud project, such as my-project")]
+    bucket: Annotated[
+        str,
+        _matches(
+            r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[A-Za-z0-9._=-]+)*",
+            "write gs://<bucket> or gs://<bucket>/<folder>, without a slash at the end",
+        ),
+    ]
+    pipeline_image: Annotated[
+        str,
+        _matches(
+            r"[a-z0-9][a-z0-9._/-]*(:[0-9]+/[a-z0-9._/-]+)?(:[\w.-]{1,128})?(@sha256:[0-9a-f]{64})?",
+            "give a container image such as my-registry.local/my-project/taxi/pipeline:1.0",
+        ),
+    ]
+    region: Annotated[str, _matches(r"[a-z]+(-[a-z0-9]+)+", "name a region such as us-central1")] = (
+        "us-central1"
+    )
+    service_account: Annotated[
+        str,
+        _matches(r"|[^@\s]+@[^@\s]+\.[^@\s]+", "give the account's e-mail address, or leave it empty"),
+    ] = ""
+
+    bigquery_location: Annotated[
+        str, _matches(r"US|EU|[a-z]+(-[a-z0-9]+)+", "name US, EU or a region such as us-central1")
+    ] = "US"
+    dataset: Annotated[str, _matches(r"\w{1,1024}", "use letters, digits and underscores")] = "taxi"
+    trips_table: Annotated[str, _matches(_TABLE, _FULL_TABLE)] = (
+        "bigquery-public-data.chicago_taxi_trips.taxi_trips"
+    )
+    source_table: Annotated[str, _matches(f"|{_TABLE}", f"{_FULL_TABLE}, or leave it empty")] = ""
+    maximum_bytes_billed: Annotated[int, _between(10 * 1024**2, 10**15, "bytes for each query")] = (
+        100 * 1024**3
+    )
+
+    max_fare_usd: Annotated[float, _between(1, 10_000, "USD")] = 200.0
+    max_trip_miles: Annotated[float, _between(1, 10_000, "miles")] = 100.0
+    max_trip_hours: Annotated[float, _between(0.25, 48, "hours")] = 6.0
+    history_months: Annotated[int, _between(1, 240, "months of 30 days")] = 12
+    train_months: Annotated[int, _MONTHS] = 24
+    test_months: Annotated[int, _MONTHS] = 1
+    eval_percent: Annotated[int, _between(1, 50, "percent of the training window")] = 5
+    min_train_rows: Annotated[int, _ROWS] = 1000
+    min_test_rows: Annotated[int, _ROWS] = 150
+
+    train_steps: Annotated[int, _STEPS] = 3000
+    batch_size: Annotated[int, _between(1, 65_536, "rows")] = 256
+    tuner_trials: Annotated[int, _between(0, 1000, "trials; 0 turns the Tuner off")] = 6
+    tuner_steps: Annotated[int, _STEPS] = 300
+    seed: Annotated[int, _between(0, 2**31 - 1, "as a seed")] = 20
+    beam_args: Annotated[
+        tuple[str, ...],
+        Rule(
+            lambda args: all(arg.startswith("--") for arg in args),
+            "separate arguments by spaces and begin each with --",
+        ),
+    ] = ("--runner=FnApiRunner", "--direct_num_workers=1")
+
+    machine_type: Annotated[str, _MACHINE] = "n1-standard-4"
+    compile_machine_type: Annotated[str, _MACHINE] = "n1-standard-4"
+    serving_machine_type: Annotated[str, _MACHINE] = "n1-standard-2"
+    model_name: Annotated[str, _DISPLAY_NAME] = "chicago-taxi-fare"
+    endpoint_name: Annotated[str, _DISPLAY_NAME] = "chicago-taxi-fare"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Self:
+        """Read every TAXI_ variable of `environ`.
+
+        Raises:
+            SettingsError: for unknown, missing and wrong settings, all of them at once.
+
+        """
+        given = {
+            key.removeprefix(PREFIX).lower(): text for key, text in environ.items() if key.startswith(PREFIX)
+        }
+        return cls(**_checked(given, required=_REQUIRED))
+
+    def with_overrides(self, **chosen: object) -> Self:
+        """Return settings with `chosen` fields, each as its own type or as text.
+
+        Raises:
+            SettingsError: for unknown and wrong settings, all of them at once.
+
+        """
+        return dataclasses.replace(self, **_checked(chosen, required=frozenset()))
+
+    def window(self, end: date) -> Window:
+        """Return the window of these settings' lengths that ends before `end`."""
+        return Window(end=end, train_months=self.train_months, test_months=self.test_months)
+
+
+_REQUIRED: Final = frozenset(
+    field.name
+    for field in dataclasses.fields(Settings)
+    if field.default is MISSING and field.default_factory is MISSING
+)
+
+
+def _checked(given: Mapping[str, object], *, required: frozenset[str]) -> dict[str, Any]:
+    hints = get_type_hints(Settings, include_extras=True)
+    problems = [
+        f"setting {_shown(name)} is missing; set it: {hints[name].__metadata__[0].remedy}"
+        for name in sorted(required - given.keys())
+    ]
+    values: dict[str, Any] = {}
+    for name, raw in given.items():
+        if name not in hints:
+            problems.append(f"setting {_shown(name)} = {raw!r} is unknown; remove it or mend its name")
+            continue
+        try:
+            values[name] = _converted(hints[name].__origin__, raw)
+        except ValueError as error:
+            problems.append(f"setting {_shown(name)} = {raw!r}: {error}")
+            continue
+        rule: Rule = hints[name].__metadata__[0]
+        if not rule.accepts(values[name]):
+            problems.append(f"setting {_shown(name)} = {raw!r} is not accepted; {rule.remedy}")
+    if problems:
+        raise SettingsError(*problems)
+    return values
+
+
+def _shown(name: str) -> str:
+    return f"{name} ({PREFIX}{name.upper()})"
+
+
+def _converted(kind: Any, raw: object) -> object:  # noqa: ANN401  # a type form: str, int, tuple[str, ...]
+    if kind is int and isinstance(raw, int | str) and not isinstance(raw, bool):
+        return _whole_number(raw)
+    if kind is float and isinstance(raw, int | float | str) and not isinstance(raw, bool):
+        return _number(raw)
+    if kind is str and isinstance(raw, str):
+        return raw.strip()
+    if kind not in (str, int, float) and isinstance(raw, str):
+        return tuple(shlex.split(raw))
+    if kind not in (str, int, float) and isinstance(raw, list | tuple):
+        return tuple(str(argument) for argument in raw)
+    raise ValueError(f"it is of type {type(raw).__name__}; give {_KINDS.get(kind, 'a list of texts')}")
+
+
+_KINDS: Final = {str: "a text", int: "a whole number", float: "a number"}
+
+
+def _whole_number(raw: int | str) -> int:
+    if isinstance(raw, str) and not re.fullmatch(r"[+-]?[0-9]+", raw.strip()):
+        raise ValueError("it is not a whole number; give digits only")
+    return int(raw)
+
+
+def _number(raw: float | str) -> float:
+    try:
+        return float(raw)
+    except ValueError:
+        raise ValueError("it is not a number; give one such as 200 or 12.5") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The months that one run trains on, followed by the months that it tests on.
+
+    `end` is the first day after the test months. All bounds are midnight UTC: the trips' timestamps
+    are Chicago's wall clock stored as UTC, so that they are local midnights too.
+    """
+
+    end: date
+    train_months: int
+    test_months: int
+
+    def __post_init__(self) -> None:
+        """Refuse a window that no calendar has.
+
+        Raises:
+            SettingsError: for an end inside a month, lengths below one month, or years before 1900.
+
+        """
+        problems = []
+        if self.end.day != 1:
+            first = self.end.replace(day=1)
+            problems.append(
+                f"window end = {self.end} is inside a month; give the first day after the test months, "
+                f"such as {first}"
+            )
+        for name, months in (("train_months", self.train_months), ("test_months", self.test_months)):
+            if months < 1:
+                problems.append(f"window {name} = {months} is below 1; give at least one month")
+        months_before = self.train_months + self.test_months
+        if not problems and _month_number(self.end) - months_before < _month_number(date(1900, 1, 1)):
+            problems.append(
+                f"window of {months_before} months before {self.end} begins before 1900; shorten it"
+            )
+        if problems:
+            raise SettingsError(*problems)
+
+    @property
+    def test_start(self) -> date:
+        """The first day of the test months, and the first day after training."""
+        return _months_before(self.end, self.test_months)
+
+    @property
+    def train_start(self) -> date:
+        """The first day of the training months."""
+        return _months_before(self.test_start, self.train_months)
+
+    @property
+    def id(self) -> str:
+        """The window's name in paths and tables, such as 2015-07_train24_test1 (end exclusive)."""
+        return f"{self.end:%Y-%m}_train{self.train_months}_test{self.test_months}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the window whose `id` is `text`.
+
+        Raises:
+            SettingsError: if `text` is no window's id.
+
+        """
+        found = _WINDOW_ID.fullmatch(text)
+        if found is None:
+            raise SettingsError(
+                f"window {text!r} is not readable; write it <year>-<month>_train<months>_test<months>, "
+                "such as 2015-07_train24_test1"
+            )
+        year, month, train, test = (int(part) for part in found.groups())
+        return cls(end=date(year, month, 1), train_months=train, test_months=test)
+
+    @classmethod
+    def ending(cls, moment: str | date, *, train_months: int, test_months: int) -> Self:
+        """Return the window that ends at `moment`: a date, or text such as 2015-07-01 or an ISO timestamp.
+
+        Raises:
+            SettingsError: if `moment` is no date, or the window is refused.
+
+        """
+        if isinstance(moment, datetime):
+            moment = moment.astimezone(UTC).date() if moment.tzinfo else moment.date()
+        if isinstance(moment, str):
+            moment = _parsed_date(moment)
+        return cls(end=moment, train_months=train_months, test_months=test_months)
+
+
+_WINDOW_ID: Final = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])_train([0-9]{1,4})_test([0-9]{1,4})")
+
+
+def _parsed_date(text: str) -> date:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(f"window end = {text!r} is not a date; write it as in 2015-07-01") from None
+    return moment.astimezone(UTC).date() if moment.tzinfo else moment.date()
+
+
+def _month_number(day: date) -> int:
+    return day.year * 12 + day.month - 1
+
+
+def _months_before(day: date, months: int) -> date:
+    year, month = divmod(_month_number(day) - months, 12)
+    return date(year, month + 1, 1)
