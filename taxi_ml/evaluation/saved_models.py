@@ -29,22 +29,19 @@ def saved_model_folder(artifact_uri: str) -> str:
 def custom_eval_shared_model(
     eval_saved_model_path: str,
     model_name: str,
-    eval_config: Any,
-    **options: Any,  # noqa: ANN401  # TFX's call
+    **options: Any,  # noqa: ANN401  # TFX decides what it passes
 ) -> Any:  # noqa: ANN401
     """Load a model for TFX's Evaluator, which looks for this function by name.
 
     Args:
         eval_saved_model_path: `<artifact>/Format-Serving`, as TFX expects it.
         model_name: the name in the evaluation's configuration.
-        eval_config: that configuration.
-        options: what else the Evaluator passes on.
+        options: what else the Evaluator passes on, the configuration among it.
 
     """
     artifact_uri = eval_saved_model_path.removesuffix(f"/{_TRAINER_FOLDER}")
     return tfma.default_eval_shared_model(
         eval_saved_model_path=saved_model_folder(artifact_uri),
         model_name=model_name,
-        eval_config=eval_config,
         **options,
     )

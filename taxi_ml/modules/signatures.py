@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-from typing import Any
+import posixpath
+from typing import TYPE_CHECKING, Any
 
 import features  # type: ignore[import-not-found]  # a sibling is a top-level module in the wheel
 import tensorflow as tf
-import tensorflow_transform as tft
 
-CONTRACT_FILE = os.path.join("assets.extra", "instance.json")
+if TYPE_CHECKING:
+    import tensorflow_transform as tft
+
+CONTRACT_FILE = "assets.extra/instance.json"
 """Beside the model, for the server: the features that an instance of a prediction request has."""
 
 
@@ -76,7 +78,7 @@ def _write_contract(transform: tft.TFTransformOutput, folder: str) -> None:
         "signature": "serving_default",
         "prediction": features.LABEL,
     }
-    path = os.path.join(folder, CONTRACT_FILE)
-    tf.io.gfile.makedirs(os.path.dirname(path))
+    path = posixpath.join(folder, CONTRACT_FILE)
+    tf.io.gfile.makedirs(posixpath.dirname(path))
     with tf.io.gfile.GFile(path, "w") as file:
         file.write(json.dumps(contract, indent=2))

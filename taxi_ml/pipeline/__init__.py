@@ -1,1 +1,1 @@
-"""The TFX pipeline: what is asked for, what it is made of, and the compiler; importing this imports nothing."""
+"""The TFX pipeline: what is asked for, its components, and the compiler."""

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Final = 1
 
-_JSON_TYPES: Final = {"str": str, "int": int, "float": (int, float), "bool": bool}
+_JSON_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
+    "str": str,
+    "int": int,
+    "float": (int, float),
+    "bool": bool,
+}
 
 
 class RequestError(ValueError):
