@@ -1,1 +1,1 @@
-"""Google Cloud on this machine: BigQuery, Cloud Storage and Vertex AI as local processes."""
+"""Google Cloud on this machine: BigQuery, Cloud Storage and Vertex AI as local servers."""

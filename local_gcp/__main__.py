@@ -1,0 +1,123 @@
+"""The command line of the local cloud: ``python -m local_gcp up | down | status | reset | logs | env``."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import shlex
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Final
+
+from local_gcp.errors import LocalCloudError
+from local_gcp.layout import Layout
+from local_gcp.stack import Condition, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_NOT_RUNNING: Final = 3
+_DISK_ERRORS: Final = {
+    errno.ENOSPC: "the disk is full; free some space or set LOCAL_GCP_STATE_DIR to a folder on another disk",
+    errno.EDQUOT: "the disk quota is used up; free some space or set LOCAL_GCP_STATE_DIR to another folder",
+    errno.EROFS: "the disk cannot be written; set LOCAL_GCP_STATE_DIR to a folder that can",
+    errno.EACCES: "not permitted; set LOCAL_GCP_STATE_DIR to a folder of your own",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status."""
+    options = _parser().parse_args(arguments)
+    layout = Layout.from_environment(os.environ)
+    command: Callable[[Stack, Layout, argparse.Namespace], int] = options.run
+    try:
+        return command(Stack(layout), layout, options)
+    except LocalCloudError as error:
+        return _fail(str(error))
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        return _fail(f"{error.filename or layout.state}: {_DISK_ERRORS[error.errno]}")
+    except KeyboardInterrupt:
+        return _fail("interrupted; `python -m local_gcp down` stops what was started")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local_gcp", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    up = commands.add_parser("up", help="start what does not run and wait until all is healthy")
+    up.add_argument("--only", type=_names, default=(), metavar="A,B", help="only these services")
+    up.add_argument("--new-ports", action="store_true", help="choose another port where one is taken")
+    up.set_defaults(run=_up)
+    down = commands.add_parser("down", help="stop all; what is stored stays")
+    down.add_argument("--only", type=_names, default=(), metavar="A,B", help="only these services")
+    down.set_defaults(run=_down)
+    status = commands.add_parser("status", help="list services; exit status 3 unless all run")
+    status.set_defaults(run=_status)
+    reset = commands.add_parser("reset", help="stop all and remove everything that is stored")
+    reset.set_defaults(run=_reset)
+    logs = commands.add_parser("logs", help="show the end of the logs")
+    logs.add_argument("service", nargs="*", help="only these services")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on showing what is added")
+    logs.add_argument("-n", "--lines", type=int, default=20, help="how many lines of each")
+    logs.set_defaults(run=_logs)
+    env = commands.add_parser(
+        "env", help='print the variables for clients: eval "$(python -m local_gcp env)"'
+    )
+    env.set_defaults(run=_env)
+    return parser
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _up(stack: Stack, _layout: Layout, options: argparse.Namespace) -> int:
+    stack.up(options.only, new_ports=options.new_ports)
+    return 0
+
+
+def _down(stack: Stack, _layout: Layout, options: argparse.Namespace) -> int:
+    stack.down(options.only)
+    return 0
+
+
+def _reset(stack: Stack, _layout: Layout, _options: argparse.Namespace) -> int:
+    stack.reset()
+    return 0
+
+
+def _status(stack: Stack, _layout: Layout, _options: argparse.Namespace) -> int:
+    services = stack.status()
+    for service in services:
+        pid = f"pid {service.pid}" if service.pid else "-"
+        place = " ".join(service.urls) or service.log
+        sys.stdout.write(f"{service.name:<12} {service.condition:<10} {pid:<12} {place}\n")
+    return 0 if all(service.condition is Condition.RUNNING for service in services) else _NOT_RUNNING
+
+
+def _logs(_stack: Stack, layout: Layout, options: argparse.Namespace) -> int:
+    files = [layout.logs / f"{name}.log" for name in options.service] or sorted(layout.logs.glob("*.log"))
+    if missing := [file for file in files if not file.exists()]:
+        return _fail(f"{missing[0]} does not exist; `python -m local_gcp status` lists the services")
+    if not files:
+        return _fail(f"{layout.logs} holds no logs yet; run `python -m local_gcp up`")
+    follow = ["-F"] if options.follow else []
+    command = ["tail", "-n", str(options.lines), *follow, *map(str, files)]
+    return subprocess.run(command, check=False).returncode
+
+
+def _env(stack: Stack, _layout: Layout, _options: argparse.Namespace) -> int:
+    for name, value in stack.client_environment().items():
+        sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+    return 0
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"local_gcp: {message}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

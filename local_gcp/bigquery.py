@@ -1,0 +1,206 @@
+"""BigQuery on this machine: bqemulator, closer to the real service where pipelines depend on it.
+
+Run as ``python -m local_gcp.bigquery``. Beyond bqemulator 1.4:
+
+- DuckDB's extensions are loaded from their installed packages, nothing is fetched;
+- an exported file becomes an object of Cloud Storage in one step, before the job says DONE;
+- EXPORT DATA to a missing bucket, or to a URI without wildcard, is an error;
+- the id of a job can be used once: again is 409, Already Exists.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import bqemulator.server
+import duckdb
+from bqemulator.api.dependencies import AppContext, get_caller, get_context  # noqa: TC002  # see JobIds
+from bqemulator.api.routes import jobs
+from bqemulator.config import LogFormat, LogLevel, PersistenceMode, Settings
+from bqemulator.domain.errors import AlreadyExistsError, InvalidQueryError, NotFoundError
+from bqemulator.jobs import executor
+from bqemulator.row_access.identity import CallerIdentity  # noqa: TC002
+from bqemulator.storage.engine import DuckDBEngine
+from fastapi import Depends, FastAPI, Request  # noqa: TC002
+
+from local_gcp import gcs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import ModuleType
+
+
+_INSERT_JOB: Final = "/bigquery/v2/projects/{project_id}/jobs"
+_FIRST_SHARD: Final = "000000000000"
+_Caller = Depends(get_caller)
+_Context = Depends(get_context)
+
+
+class OfflineEngine(DuckDBEngine):
+    """The emulator's engine with extensions from Python packages instead of DuckDB's server."""
+
+    def _load_spatial(self) -> None:
+        self.execute(f"LOAD '{_extension('spatial')}'")
+
+    def _load_format_extensions(self) -> None:
+        self.execute(f"LOAD '{_extension('avro')}'")
+
+
+class ExportPublisher:
+    """Writes an exported file aside and moves it into its bucket when it is complete and an object."""
+
+    def __init__(self, *, root: Path, staging: Path, copy: Callable[..., None]) -> None:
+        self._root = root
+        self._staging = staging
+        self._copy = copy
+
+    def copy_relation_to_file(
+        self,
+        relation_sql: str,
+        dest_path: str,
+        fmt: str,
+        ctx: AppContext,
+        **options: Any,  # noqa: ANN401  # handed through as they are
+    ) -> None:
+        """Stand in for the function of the same name in bqemulator's executor."""
+        target = Path(dest_path.replace("*", _FIRST_SHARD))
+        require_bucket(self._root, target.relative_to(self._root).parts[0])
+        self._staging.mkdir(parents=True, exist_ok=True)
+        staged = self._staging / f"{uuid.uuid4().hex}{target.suffix}"
+        try:
+            self._copy(relation_sql, str(staged), fmt, ctx, **options)
+            gcs.publish(staged, target)
+        finally:
+            staged.unlink(missing_ok=True)
+
+
+class JobIds:
+    """Lets each job id be used once in a project, as BigQuery does.
+
+    FastAPI reads the types of ``insert_job`` when the server starts.
+    """
+
+    def __init__(self) -> None:
+        self._running: set[tuple[str, str]] = set()
+
+    async def insert_job(
+        self,
+        project_id: str,
+        request: Request,
+        ctx: AppContext = _Context,
+        caller: CallerIdentity = _Caller,
+    ) -> dict[str, Any]:
+        """Answer jobs.insert: 409 for a job id that exists or runs, else what bqemulator answers."""
+        body = await request.json()
+        job_id = body.get("jobReference", {}).get("jobId")
+        key = (project_id, str(job_id))
+        if job_id and (key in self._running or ctx.catalog.get_job(project_id, job_id)):
+            raise AlreadyExistsError(f"Already Exists: Job {project_id}:US.{job_id}")
+        self._running.add(key)
+        try:
+            return await jobs.insert_job(project_id, request, ctx, caller)
+        finally:
+            self._running.discard(key)
+            if job_id and body.get("configuration", {}).get("dryRun"):
+                ctx.catalog.delete_job(project_id, job_id)
+
+
+def require_bucket(root: Path, bucket: str) -> None:
+    """Raise NotFoundError when Cloud Storage has no such bucket."""
+    if not (root / bucket).is_dir():
+        raise NotFoundError(f"Not found: Bucket {bucket}")
+
+
+def check_export_uri(root: Path, uri: str) -> None:
+    """Raise what the real service raises for a destination that it refuses."""
+    bucket, _, path = uri.removeprefix("gs://").partition("/")
+    if path.count("*") != 1:
+        raise InvalidQueryError(f"Option 'uri' value must be a wild card URI, with one '*': {uri}")
+    require_bucket(root, bucket)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    root, folder = settings.gcs_local_root, settings.data_dir
+    if root is None or folder is None:
+        raise ValueError("gcs_local_root and data_dir must be set")
+    publisher = ExportPublisher(
+        root=root, staging=folder / "exports", copy=_replaceable(executor, "_copy_relation_to_file")
+    )
+    _replace(executor, "_copy_relation_to_file", publisher.copy_relation_to_file)
+    _replace(executor, "write_export", _checked_export(root, executor.write_export))
+    _replace(bqemulator.server, "DuckDBEngine", OfflineEngine)
+    create_app = _replaceable(bqemulator.server, "create_app")
+    _replace(bqemulator.server, "create_app", _with_single_use_job_ids(create_app))
+    bqemulator.server.run_forever(settings)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and serve."""
+    parser = argparse.ArgumentParser(prog="python -m local_gcp.bigquery", description=__doc__)
+    parser.add_argument("--rest-port", type=int, required=True)
+    parser.add_argument("--grpc-port", type=int, required=True)
+    parser.add_argument("--folder", type=Path, required=True, help="the database, kept between runs")
+    parser.add_argument("--gcs-root", type=Path, required=True, help="the folder that Cloud Storage serves")
+    parser.add_argument("--project", required=True)
+    serve(_settings(parser.parse_args(arguments)))
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return Settings(
+        rest_port=options.rest_port,
+        grpc_port=options.grpc_port,
+        persistence_mode=PersistenceMode.PERSISTENT,
+        data_dir=options.folder,
+        upload_staging_dir=options.folder / "uploads",
+        gcs_local_root=options.gcs_root,
+        default_project_id=options.project,
+        log_format=LogFormat.CONSOLE,
+        log_level=LogLevel.INFO,
+    )
+
+
+def _extension(name: str) -> Path:
+    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"the package duckdb-extension-{name} is not installed; run `make setup`")
+    folder = Path(spec.origin).parent / "extensions" / f"v{duckdb.__version__}"
+    return folder / f"{name}.duckdb_extension"
+
+
+def _replaceable(module: ModuleType, name: str) -> Callable[..., Any]:
+    """Return a function of the emulator; AttributeError when this version has none of that name."""
+    found: Callable[..., Any] = getattr(module, name)
+    return found
+
+
+def _replace(module: ModuleType, name: str, replacement: Callable[..., Any]) -> None:
+    """Put something in the place of a function or class: the emulator takes no such parts from outside."""
+    _replaceable(module, name)
+    setattr(module, name, replacement)
+
+
+def _checked_export(root: Path, write_export: Callable[..., Any]) -> Callable[..., Any]:
+    def write(table: object, options: Any, ctx: AppContext) -> object:  # noqa: ANN401  # the emulator's own type
+        check_export_uri(root, options.uri)
+        return write_export(table, options, ctx)
+
+    return write
+
+
+def _with_single_use_job_ids(create_app: Callable[..., FastAPI]) -> Callable[[AppContext], FastAPI]:
+    def create(context: AppContext) -> FastAPI:
+        app = create_app(context)
+        app.add_api_route(_INSERT_JOB, JobIds().insert_job, methods=["POST"])
+        app.router.routes.insert(0, app.router.routes.pop())  # before the emulator's own
+        return app
+
+    return create
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""What can go wrong with the local cloud, each with what to do about it."""
+
+from __future__ import annotations
+
+
+class LocalCloudError(Exception):
+    """A failure whose message is one line: the problem, the value and the remedy."""
+
+
+class MissingToolError(LocalCloudError):
+    """A program or environment that set-up makes is not there."""
+
+
+class PortInUseError(LocalCloudError):
+    """A port of the local cloud is taken by another program."""
+
+
+class ServiceFailedError(LocalCloudError):
+    """A service stopped, or did not become healthy in time."""
+
+
+class StateError(LocalCloudError):
+    """The state folder cannot be used: unreadable, full, or of an unsuitable file system."""

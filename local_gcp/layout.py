@@ -1,0 +1,73 @@
+"""Where the local cloud keeps what, and the names of its only project."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROJECT: Final = "taxi-local"
+BUCKET: Final = "taxi-local"
+REGION: Final = "us-central1"
+PIPELINE_IMAGE: Final = "taxi-vertex/pipeline:local"
+STATE_VARIABLE: Final = "LOCAL_GCP_STATE_DIR"
+
+_REPOSITORY: Final = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Paths of one local cloud; two with different ``state`` do not touch each other."""
+
+    state: Path
+    repository: Path = _REPOSITORY
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Layout:
+        """Read LOCAL_GCP_STATE_DIR; absent or empty means ``.local`` in the repository."""
+        folder = environ.get(STATE_VARIABLE) or _REPOSITORY / ".local"
+        return cls(state=Path(os.path.abspath(folder)))  # noqa: PTH100  # keeps symbolic links as given
+
+    @property
+    def pipeline_python(self) -> Path:
+        """The interpreter of the pipeline environment; need not exist."""
+        return self.repository / ".pipeline" / "bin" / "python"
+
+    @property
+    def gcs_root(self) -> Path:
+        """Where ``gs://bucket/object`` is the file ``bucket/object``."""
+        return self.state / "gcs"
+
+    @property
+    def bigquery(self) -> Path:
+        """BigQuery's database."""
+        return self.state / "bigquery"
+
+    @property
+    def vertex(self) -> Path:
+        """Vertex AI's database, task folders and task logs."""
+        return self.state / "vertex"
+
+    @property
+    def images(self) -> Path:
+        """Which interpreter stands for which container image."""
+        return self.state / "images.json"
+
+    @property
+    def logs(self) -> Path:
+        """One file a service."""
+        return self.state / "logs"
+
+    @property
+    def stack_file(self) -> Path:
+        """Ports and running services."""
+        return self.state / "stack.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held by whoever starts or stops services."""
+        return self.state / "stack.lock"

@@ -1,0 +1,175 @@
+"""Which processes of this machine belong to a service, told apart from those that got a recycled pid.
+
+A service's leader is known by pid and start time. Others are its descendants, the members of its session that
+write to its log, and every process that inherited its mark in the environment, however detached it is.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MARK_VARIABLE: Final = "LOCAL_GCP_SERVICE"
+
+_PROC: Final = Path("/proc")
+_ZOMBIES: Final = frozenset({"Z", "X"})
+_GRACE_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessId:
+    """One process for ever: ``start_time`` is in clock ticks since boot (proc(5), field 22)."""
+
+    pid: int
+    start_time: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """How the processes of one service are recognised."""
+
+    leader: ProcessId
+    mark: str
+    log: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stat:
+    id: ProcessId
+    parent: int
+    session: int
+
+
+def identify(pid: int) -> ProcessId | None:
+    """Tell which process has this pid now; None when there is none, or only its exit status is left."""
+    stat = _stat(pid)
+    return stat.id if stat else None
+
+
+def is_alive(process: ProcessId) -> bool:
+    """Whether this very process still runs."""
+    return identify(process.pid) == process
+
+
+def members(family: Family) -> set[ProcessId]:
+    """List the living processes of a service, leader included."""
+    table = _process_table()
+    found = {stat.id for stat in table.values() if _belongs(stat, family)}
+    return found | _descendants(found, table)
+
+
+def send(process: ProcessId, number: signal.Signals) -> None:
+    """Signal this very process; nothing happens when it is gone."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return
+    try:
+        if is_alive(process):
+            signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(descriptor)
+
+
+def wait(processes: Iterable[ProcessId], *, seconds: float) -> set[ProcessId]:
+    """Wait until all have ended; return those that have not after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    return {process for process in processes if not _ended(process, deadline - time.monotonic())}
+
+
+def stop(family: Family, number: signal.Signals, *, seconds: float) -> None:
+    """Ask the leader to stop with ``number``, wait, then end whatever is left of the service."""
+    known = members(family)
+    send(family.leader, number)
+    wait([family.leader], seconds=seconds)
+    for last in (signal.SIGTERM, signal.SIGKILL):
+        known = {process for process in known | members(family) if is_alive(process)}
+        for process in known:
+            send(process, last)
+        wait(known, seconds=_GRACE_SECONDS)
+    _reap(family.leader.pid)
+
+
+def _stat(pid: int) -> _Stat | None:
+    try:
+        text = (_PROC / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text[text.rindex(")") + 2 :].split()  # the name before it may hold spaces and brackets
+    if fields[0] in _ZOMBIES:
+        return None
+    return _Stat(
+        id=ProcessId(pid=pid, start_time=int(fields[19])), parent=int(fields[1]), session=int(fields[3])
+    )
+
+
+def _process_table() -> dict[int, _Stat]:
+    stats = (_stat(int(entry.name)) for entry in _PROC.iterdir() if entry.name.isdigit())
+    return {stat.id.pid: stat for stat in stats if stat}
+
+
+def _belongs(stat: _Stat, family: Family) -> bool:
+    if stat.id == family.leader:
+        return True
+    if _has_mark(stat.id.pid, family.mark):
+        return True
+    return stat.session == family.leader.pid and _writes_to(stat.id.pid, family.log)
+
+
+def _has_mark(pid: int, mark: str) -> bool:
+    try:
+        environment = (_PROC / str(pid) / "environ").read_bytes()
+    except OSError:  # another user's, or gone
+        return False
+    return f"{MARK_VARIABLE}={mark}".encode() in environment.split(b"\0")
+
+
+def _writes_to(pid: int, log: Path) -> bool:
+    """Some programs overwrite their environment to set a title; their output still tells them."""
+    for descriptor in ("1", "2"):
+        try:
+            if (_PROC / str(pid) / "fd" / descriptor).readlink() == log:
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def _descendants(roots: set[ProcessId], table: dict[int, _Stat]) -> set[ProcessId]:
+    found = {process.pid for process in roots}
+    while grown := {pid for pid, stat in table.items() if stat.parent in found} - found:
+        found |= grown
+    return {table[pid].id for pid in found}
+
+
+def _ended(process: ProcessId, seconds: float) -> bool:
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return True
+    try:
+        if not is_alive(process):
+            return True
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(max(seconds, 0) * 1000))
+    finally:
+        os.close(descriptor)
+
+
+def _reap(pid: int) -> None:
+    """Take the exit status if the service is a child of this process, so that no zombie stays."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return

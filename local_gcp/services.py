@@ -1,0 +1,175 @@
+"""Which services the local cloud consists of, and how each is started."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from local_gcp import gcs, trips
+from local_gcp.errors import MissingToolError, ServiceFailedError
+from local_gcp.layout import BUCKET, PIPELINE_IMAGE, PROJECT, REGION
+from local_gcp.ports import HOST
+from local_gcp.supervise import Service, answers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from local_gcp.layout import Layout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Where a service lives: its folders, everybody's ports, and what clients of the stack need."""
+
+    layout: Layout
+    ports: Mapping[str, int]
+
+    def url(self, port_name: str) -> str:
+        """Return the URL of a port."""
+        return f"http://{HOST}:{self.ports[port_name]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """A service of the stack before it has ports.
+
+    ``ports`` names the ports it listens on. ``build`` makes the service. ``fill`` runs in every ``up`` once
+    the service is healthy, and must be idempotent.
+    """
+
+    name: str
+    ports: tuple[str, ...]
+    build: Callable[[Setting], Service]
+    fill: Callable[[Setting, Callable[[str], None]], None] | None = None
+
+
+def client_environment(setting: Setting) -> dict[str, str]:
+    """Return the variables with which clients, Airflow and taxi_ml reach this stack."""
+    connection = {
+        "conn_type": "google_cloud_platform",
+        "extra": {"is_anonymous": True, "project": PROJECT, "vertex_endpoint": setting.url("vertex.grpc")},
+    }
+    return {
+        "LOCAL_GCP_STATE_DIR": str(setting.layout.state),
+        "GOOGLE_CLOUD_PROJECT": PROJECT,
+        "BIGQUERY_EMULATOR_HOST": setting.url("bigquery.rest"),
+        "STORAGE_EMULATOR_HOST": setting.url("gcs"),
+        "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(connection, separators=(",", ":")),
+        "TAXI_PROJECT": PROJECT,
+        "TAXI_BUCKET": f"gs://{BUCKET}",
+        "TAXI_REGION": REGION,
+        "TAXI_PIPELINE_IMAGE": PIPELINE_IMAGE,
+    }
+
+
+def _build_gcs(setting: Setting) -> Service:
+    root = setting.layout.gcs_root
+    root.mkdir(parents=True, exist_ok=True)
+    gcs.require_attributes(setting.layout.state)
+    url = setting.url("gcs")
+    port = setting.ports["gcs"]
+    command = [str(gcs.find_server()), "-backend", "filesystem", "-filesystem-root", str(root)]
+    command += ["-scheme", "http", "-host", HOST, "-port", str(port), "-location", REGION.upper()]
+    command += ["-external-url", url, "-public-host", f"{HOST}:{port}"]
+    return Service(
+        name="gcs",
+        command=tuple(command),
+        directory=setting.layout.state,
+        log=setting.layout.logs / "gcs.log",
+        healthy=answers(f"{url}/_internal/healthcheck"),
+        ports={"gcs": port},
+        urls={"rest": url},
+    )
+
+
+def _create_bucket(setting: Setting, progress: Callable[[str], None]) -> None:
+    request = urllib.request.Request(  # noqa: S310  # the stack's own loopback URL
+        f"{setting.url('gcs')}/storage/v1/b?project={PROJECT}",
+        method="POST",
+        data=json.dumps({"name": BUCKET}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30):  # noqa: S310
+            progress(f"gcs: created bucket gs://{BUCKET}")
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.CONFLICT:
+            raise ServiceFailedError(f"gcs: creating bucket {BUCKET} answered {error.code}") from error
+
+
+def _build_bigquery(setting: Setting) -> Service:
+    layout = setting.layout
+    names = ("bigquery.rest", "bigquery.grpc")
+    command = [sys.executable, "-m", "local_gcp.bigquery", "--project", PROJECT]
+    command += ["--rest-port", str(setting.ports[names[0]]), "--grpc-port", str(setting.ports[names[1]])]
+    command += ["--folder", str(layout.bigquery), "--gcs-root", str(layout.gcs_root)]
+    url = setting.url(names[0])
+    return Service(
+        name="bigquery",
+        command=tuple(command),
+        directory=layout.repository,
+        log=layout.logs / "bigquery.log",
+        healthy=answers(f"{url}/readyz"),
+        ports={name: setting.ports[name] for name in names},
+        urls={"rest": url},
+    )
+
+
+def _load_trips(setting: Setting, progress: Callable[[str], None]) -> None:
+    url = setting.url("bigquery.rest")
+    if trips.is_loaded(url):
+        return
+    source = trips.find_source(setting.layout.pipeline_python)
+    rows = trips.load(url, source, setting.layout.bigquery)
+    progress(f"bigquery: loaded {rows} trips into {trips.PROJECT}.{trips.DATASET}.{trips.TABLE}")
+
+
+def _build_vertex(setting: Setting) -> Service:
+    layout = setting.layout
+    if not layout.pipeline_python.exists():
+        raise MissingToolError(f"{layout.pipeline_python} does not exist; run `make setup`")
+    _write_images(layout)
+    names = ("vertex.rest", "vertex.grpc")
+    command = [sys.executable, "-m", "local_gcp.vertex", "--state", str(layout.vertex)]
+    command += ["--rest-port", str(setting.ports[names[0]]), "--grpc-port", str(setting.ports[names[1]])]
+    command += ["--gcs-root", str(layout.gcs_root), "--images", str(layout.images)]
+    command += ["--project", PROJECT, "--region", REGION]
+    return Service(
+        name="vertex",
+        command=tuple(command),
+        directory=layout.repository,
+        log=layout.logs / "vertex.log",
+        healthy=answers(setting.url(names[0])),
+        ports={name: setting.ports[name] for name in names},
+        urls={"rest": setting.url(names[0]), "grpc": setting.url(names[1])},
+        environment=client_environment(setting),
+        stop_seconds=20,
+    )
+
+
+def _write_images(layout: Layout) -> None:
+    """Say which interpreter stands for the pipeline image; the repository is what the image has inside."""
+    image = {
+        "image": f"{PIPELINE_IMAGE.partition(':')[0]}:*",
+        "interpreter": str(layout.pipeline_python),
+        "environment": {"PYTHONPATH": str(layout.repository)},
+    }
+    fresh = layout.images.with_suffix(f".{os.getpid()}")
+    fresh.write_text(json.dumps([image], indent=2))
+    fresh.replace(layout.images)
+
+
+GCS: Final = Declaration(name="gcs", ports=("gcs",), build=_build_gcs, fill=_create_bucket)
+BIGQUERY: Final = Declaration(
+    name="bigquery", ports=("bigquery.rest", "bigquery.grpc"), build=_build_bigquery, fill=_load_trips
+)
+VERTEX: Final = Declaration(name="vertex", ports=("vertex.rest", "vertex.grpc"), build=_build_vertex)
+
+# In the order of starting; stopped in the opposite order.
+CLOUD: Final = (GCS, BIGQUERY, VERTEX)

@@ -1,0 +1,128 @@
+"""The state file of a local cloud: its ports, its mark and which services were started."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import uuid
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from local_gcp.errors import StateError
+from local_gcp.pids import Family, ProcessId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+_VERSION: Final = 1
+_NEEDED_MEGABYTES: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRecord:
+    """A service that was started; whether it still runs, only its processes can tell."""
+
+    pid: int
+    start_time: int
+    mark: str
+    log: str
+    fingerprint: str
+    urls: Mapping[str, str]
+    stop_signal: int
+    stop_seconds: float
+
+    @property
+    def leader(self) -> ProcessId:
+        """The process that was started."""
+        return ProcessId(pid=self.pid, start_time=self.start_time)
+
+    @property
+    def family(self) -> Family:
+        """How to find every process of it."""
+        return Family(leader=self.leader, mark=self.mark, log=Path(self.log))
+
+    @property
+    def signal(self) -> signal.Signals:
+        """What makes it stop in good order."""
+        return signal.Signals(self.stop_signal)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackState:
+    """What one state file says. ``mark`` is unlike that of any other stack."""
+
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    ports: Mapping[str, int] = field(default_factory=dict)
+    services: Mapping[str, ServiceRecord] = field(default_factory=dict)
+
+    def with_ports(self, ports: Mapping[str, int]) -> StackState:
+        """Return the same state with these ports."""
+        return replace(self, ports=dict(ports))
+
+    def with_service(self, name: str, record: ServiceRecord) -> StackState:
+        """Return the same state with this service started."""
+        return replace(self, services={**self.services, name: record})
+
+    def without_service(self, name: str) -> StackState:
+        """Return the same state with this service stopped."""
+        return replace(self, services={key: value for key, value in self.services.items() if key != name})
+
+
+def read(file: Path) -> StackState:
+    """Read a state file; a new state when there is none. StateError when it cannot be understood."""
+    try:
+        content: dict[str, Any] = json.loads(file.read_text())
+        if content["version"] != _VERSION:
+            raise StateError(f"{file} has version {content['version']}, not {_VERSION}; {_REMEDY}")
+        services = {name: ServiceRecord(**record) for name, record in content["services"].items()}
+        return StackState(mark=content["mark"], ports=content["ports"], services=services)
+    except FileNotFoundError:
+        return StackState()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StateError(f"{file} is not a state file ({error!r}); {_REMEDY}") from error
+
+
+_REMEDY: Final = "stop its services by their pids and remove the folder"
+
+
+def write(file: Path, state: StackState) -> None:
+    """Replace a state file in one step; a reader sees the old one or the new one."""
+    content = {
+        "version": _VERSION,
+        "mark": state.mark,
+        "ports": state.ports,
+        "services": {name: asdict(record) for name, record in state.services.items()},
+    }
+    fresh = file.with_name(f".{file.name}.new")
+    with fresh.open("w") as stream:
+        json.dump(content, stream, indent=2)
+        stream.flush()
+        os.fsync(stream.fileno())
+    fresh.replace(file)
+
+
+@contextlib.contextmanager
+def locked(file: Path, *, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock that only one process of this machine can hold; ``waiting`` is called if another has it."""
+    with file.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def require_space(folder: Path, megabytes: int = _NEEDED_MEGABYTES) -> None:
+    """Raise StateError when the disk of a folder has less than this free."""
+    free = shutil.disk_usage(folder).free >> 20
+    if free < megabytes:
+        raise StateError(
+            f"the disk of {folder} is full: {free} MB free, {megabytes} MB needed; "
+            "free some space or set LOCAL_GCP_STATE_DIR to a folder on another disk"
+        )

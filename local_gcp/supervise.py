@@ -1,0 +1,160 @@
+"""Starting, watching and stopping the services of the local cloud, each a process in a session of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from local_gcp import pids, ports
+from local_gcp.errors import MissingToolError, ServiceFailedError
+from local_gcp.state import ServiceRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+_POLL_SECONDS: Final = 0.1
+_HEALTH_SECONDS: Final = 5
+_TAIL_LINES: Final = 15
+_LOG_BYTES: Final = 20 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A program to keep running.
+
+    ``environment`` is added to this process's own. ``ports`` must be free before it starts. ``healthy`` asks
+    whether it does its work, again and again for at most ``start_seconds``. ``stop_signal`` makes it stop in
+    good order within ``stop_seconds``; then all that is left of it is ended.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    directory: Path
+    log: Path
+    healthy: Callable[[], bool]
+    ports: Mapping[str, int] = field(default_factory=dict)
+    urls: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    start_seconds: float = 60
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_seconds: float = 10
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when a running process no longer is what is declared here."""
+        declared = (self.command, sorted(self.environment.items()), sorted(self.ports.items()))
+        return hashlib.sha256(repr(declared).encode()).hexdigest()[:16]
+
+
+def answers(url: str) -> Callable[[], bool]:
+    """Make a health check: healthy when a GET is answered with less than 500."""
+
+    def check() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=_HEALTH_SECONDS):  # noqa: S310  # the stack's own URL
+                return True
+        except urllib.error.HTTPError as error:
+            return error.code < HTTPStatus.INTERNAL_SERVER_ERROR
+        except OSError:
+            return False
+
+    return check
+
+
+def is_current(service: Service, record: ServiceRecord | None) -> bool:
+    """Whether the record is of a living process that was started from this declaration."""
+    return record is not None and record.fingerprint == service.fingerprint and pids.is_alive(record.leader)
+
+
+def start(service: Service, mark: str) -> ServiceRecord:
+    """Start a service and return at once. PortInUseError, MissingToolError."""
+    ports.require_free(service.name, service.ports)
+    service.log.parent.mkdir(parents=True, exist_ok=True)
+    _rotate(service.log)
+    own_mark = f"{mark}/{service.name}"
+    with service.log.open("ab") as log:
+        child = _spawn(service, own_mark, log.fileno())
+    leader = pids.identify(child.pid)
+    if leader is None:
+        raise _stopped(service, child.wait())
+    child.returncode = 0  # it outlives this process: from here on its pid and start time stand for it
+    return ServiceRecord(
+        pid=leader.pid,
+        start_time=leader.start_time,
+        mark=own_mark,
+        log=str(service.log),
+        fingerprint=service.fingerprint,
+        urls=dict(service.urls),
+        stop_signal=service.stop_signal,
+        stop_seconds=service.stop_seconds,
+    )
+
+
+def wait_healthy(service: Service, record: ServiceRecord) -> None:
+    """Wait until a service does its work; ServiceFailedError when it ends or takes too long."""
+    deadline = time.monotonic() + service.start_seconds
+    while not service.healthy():
+        if not pids.is_alive(record.leader):
+            raise _stopped(service, _exit_code(record.pid))
+        if time.monotonic() > deadline:
+            raise ServiceFailedError(
+                f"{service.name} did not become healthy in {service.start_seconds:.0f} s; see {service.log}"
+                f"{tail(service.log)}"
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def stop(record: ServiceRecord) -> None:
+    """Stop a service and every process that it left; returns when all are gone."""
+    pids.stop(record.family, record.signal, seconds=record.stop_seconds)
+
+
+def tail(log: Path, lines: int = _TAIL_LINES) -> str:
+    """Return the last lines of a log, each on a line of its own and indented."""
+    if not log.exists():
+        return ""
+    last = log.read_text(errors="replace").splitlines()[-lines:]
+    return "".join(f"\n    {line}" for line in last)
+
+
+def _spawn(service: Service, mark: str, log: int) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            service.command,
+            cwd=service.directory,
+            env={**os.environ, **service.environment, pids.MARK_VARIABLE: mark},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise MissingToolError(
+            f"{service.name}: {error.filename} does not exist; run `make setup`"
+        ) from error
+
+
+def _stopped(service: Service, code: int | None) -> ServiceFailedError:
+    ended = "stopped" if code is None else f"stopped with exit code {code}"
+    return ServiceFailedError(f"{service.name} {ended} while starting; see {service.log}{tail(service.log)}")
+
+
+def _exit_code(pid: int) -> int | None:
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, os.WNOHANG)[1])
+    except ChildProcessError:
+        return None
+
+
+def _rotate(log: Path) -> None:
+    if log.exists() and log.stat().st_size > _LOG_BYTES:
+        log.replace(log.with_suffix(".log.1"))
