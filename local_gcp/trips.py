@@ -1,9 +1,9 @@
 """Real taxi trips of Chicago, loaded from the installed TFX package into BigQuery's public table.
 
 The package ships 15,002 trips of the City of Chicago in a form of its own. Here they get the columns and
-types of ``bigquery-public-data.chicago_taxi_trips.taxi_trips``. What the package leaves out is NULL: the taxi,
-tolls, extras and the total, which contains them. Times are local wall clock stored as UTC, as in the public
-table.
+types of ``bigquery-public-data.chicago_taxi_trips.taxi_trips``. What the package leaves out is NULL: the
+taxi, tolls, extras and the total, which contains them. Times are local wall clock stored as UTC, as in the
+public table.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import bigquery, storage
+from google.cloud import bigquery, storage  # type: ignore[attr-defined]  # storage has no types
 
 from local_gcp.layout import PROJECT, Layout
 from local_gcp.stack import Stack
@@ -34,7 +34,7 @@ class LocalStack:
         """Make a client of its BigQuery."""
         return bigquery.Client(
             project=project,
-            credentials=AnonymousCredentials(),
+            credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]  # google.auth has none
             client_options={"api_endpoint": self.environment["BIGQUERY_EMULATOR_HOST"]},
         )
 
@@ -42,7 +42,7 @@ class LocalStack:
         """Make a client of its Cloud Storage."""
         return storage.Client(
             project=project,
-            credentials=AnonymousCredentials(),
+            credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]  # google.auth has none
             client_options={"api_endpoint": self.environment["STORAGE_EMULATOR_HOST"]},
         )
 
