@@ -65,7 +65,9 @@ def progress_table(components: Sequence[Component]) -> str:
 def _row(component: Component, width: int) -> str:
     seconds = "" if component.seconds is None else f"{component.seconds:.1f}"
     state = "SUCCEEDED" if component.cached else component.state
-    return f"{component.name:<{width}}  {state:<13}  {seconds:>7}  {'hit' if component.cached else ''}".rstrip()
+    return (
+        f"{component.name:<{width}}  {state:<13}  {seconds:>7}  {'hit' if component.cached else ''}".rstrip()
+    )
 
 
 def _kind(job: JobView) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from taxi_airflow.states import ACTIVE_STATES, JobKind, JobState, wire_state
+from taxi_airflow.states import ACTIVE_STATES, JobKind, wire_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from google.cloud.aiplatform_v1 import CustomJob, PipelineJob
     from google.cloud.aiplatform_v1.types import PipelineTaskDetail
+
+    from taxi_airflow.states import JobState
 
 _CACHED = "SKIPPED"  # how PipelineTaskDetail calls a cache hit
 _SCHEMA_OF_DAGS = "system.DagExecution"
@@ -125,5 +126,5 @@ def _starting_order(task: PipelineTaskDetail) -> tuple[float, int]:
     return (_epoch(task.start_time) or _epoch(task.create_time) or float("inf"), task.task_id)
 
 
-def _epoch(moment: datetime | None) -> float | None:
+def _epoch(moment: Any) -> float | None:  # noqa: ANN401  # proto-plus gives a datetime, its stub says Timestamp
     return moment.timestamp() if moment else None

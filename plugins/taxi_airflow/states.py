@@ -44,6 +44,7 @@ REPLACEABLE_STATES = frozenset(
     {JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED, JobState.PARTIALLY_SUCCEEDED}
 )
 
+_KNOWN = frozenset(state.value for state in JobState)
 _PREFIXES = ("PIPELINE_STATE_", "JOB_STATE_")
 
 
@@ -52,7 +53,7 @@ def parse_state(wire_name: str) -> JobState:
     bare = wire_name
     for prefix in _PREFIXES:
         bare = bare.removeprefix(prefix)
-    return JobState(bare) if bare in JobState else JobState.UNKNOWN
+    return JobState(bare) if bare in _KNOWN else JobState.UNKNOWN
 
 
 def wire_state(state: object) -> JobState:
@@ -71,5 +72,5 @@ _EXPLANATIONS = {
     JobState.PAUSED: "is paused, which is no success: resume or cancel it, then clear the task",
     JobState.EXPIRED: "expired before it finished; raise its timeout or its quota",
     JobState.PARTIALLY_SUCCEEDED: "succeeded only in part, which is no success",
-    JobState.UNKNOWN: "is in a state that this version does not know; look at the job before clearing the task",
+    JobState.UNKNOWN: "is in a state that this version does not know; look at the job, then clear the task",
 }

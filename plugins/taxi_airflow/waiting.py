@@ -8,11 +8,12 @@ from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Self
 
 from taxi_airflow.explain import progress_table
-from taxi_airflow.polling import Dice, Polling, Verdict, judge
+from taxi_airflow.polling import Verdict, judge
 from taxi_airflow.states import JobState
 
 if TYPE_CHECKING:
     from taxi_airflow.jobs import JobView
+    from taxi_airflow.polling import Dice, Polling
 
 _DETAIL_LENGTH = 400
 

@@ -9,13 +9,16 @@ from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 
-from taxi_airflow.hooks.vertex import SCOPES, CALL_TIMEOUT, CHANNEL_OPTIONS, ApiEndpoint, VertexHook
-from taxi_airflow.jobs import JobView, view_custom, view_pipeline
+from taxi_airflow.hooks.vertex import CALL_TIMEOUT, CHANNEL_OPTIONS, SCOPES, VertexHook
+from taxi_airflow.jobs import view_custom, view_pipeline
 from taxi_airflow.states import JobKind
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import JobServiceAsyncClient, PipelineServiceAsyncClient
     from google.longrunning.operations_pb2 import Operation
+
+    from taxi_airflow.hooks.vertex import ApiEndpoint
+    from taxi_airflow.jobs import JobView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +104,8 @@ def _open(endpoint: ApiEndpoint, credentials: Any) -> AsyncVertex:  # noqa: ANN4
         PipelineServiceAsyncClient,
     )
 
-    to_pipelines = PipelineServiceAsyncClient.get_transport_class("grpc_asyncio")
-    to_jobs = JobServiceAsyncClient.get_transport_class("grpc_asyncio")
+    to_pipelines: Any = PipelineServiceAsyncClient.get_transport_class("grpc_asyncio")
+    to_jobs: Any = JobServiceAsyncClient.get_transport_class("grpc_asyncio")
     if endpoint.plaintext:
         channel = grpc.aio.insecure_channel(endpoint.target, options=CHANNEL_OPTIONS)
     else:

@@ -119,27 +119,32 @@ class VertexHook(GoogleBaseHook):
     @cached_property
     def pipelines(self) -> PipelineServiceClient:
         """The client of pipeline jobs."""
-        return self._client("pipeline_service", "PipelineService")
+        client: PipelineServiceClient = self._client("pipeline_service", "PipelineService")
+        return client
 
     @cached_property
     def jobs(self) -> JobServiceClient:
         """The client of custom jobs."""
-        return self._client("job_service", "JobService")
+        client: JobServiceClient = self._client("job_service", "JobService")
+        return client
 
     @cached_property
     def models(self) -> ModelServiceClient:
         """The client of the model registry."""
-        return self._client("model_service", "ModelService")
+        client: ModelServiceClient = self._client("model_service", "ModelService")
+        return client
 
     @cached_property
     def endpoints(self) -> EndpointServiceClient:
         """The client of endpoints."""
-        return self._client("endpoint_service", "EndpointService")
+        client: EndpointServiceClient = self._client("endpoint_service", "EndpointService")
+        return client
 
     @cached_property
     def predictions(self) -> PredictionServiceClient:
         """The client of online predictions."""
-        return self._client("prediction_service", "PredictionService")
+        client: PredictionServiceClient = self._client("prediction_service", "PredictionService")
+        return client
 
     def close(self) -> None:
         """Close the channel, when one was opened."""

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from taxi_airflow.hooks.async_vertex import Access, AsyncVertex, shared_vertex
+from taxi_airflow.hooks.async_vertex import Access, shared_vertex
 from taxi_airflow.polling import Polling, Verdict, judge
 from taxi_airflow.states import JobKind
-from taxi_airflow.waiting import Outcome, Wait
+from taxi_airflow.waiting import Wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from taxi_airflow.hooks.async_vertex import AsyncVertex
     from taxi_airflow.jobs import JobView
+    from taxi_airflow.waiting import Outcome
 
 # Airflow gives on_kill 30 seconds.
 _KILL_BOUND = 25.0
@@ -43,7 +45,7 @@ class VertexJobTrigger(BaseTrigger):
         deadline: float | None = None,
     ) -> None:
         """Say which job to wait for; durations in seconds, the deadline in seconds since the epoch."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow gives it no types
         self.kind = JobKind(kind)
         self.name = name
         self.access = Access(
@@ -84,7 +86,7 @@ class VertexJobTrigger(BaseTrigger):
                 outcome = wait.answered(job, now=time.time())
                 self._tell(wait.news(job))
             if outcome is not None:
-                yield TriggerEvent(outcome.to_event())
+                yield TriggerEvent(outcome.to_event())  # type: ignore[no-untyped-call]  # a pydantic model's own __init__
                 return
             await asyncio.sleep(wait.pause(job, now=time.time()))
 

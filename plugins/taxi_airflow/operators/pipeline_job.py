@@ -1,0 +1,116 @@
+"""Run a compiled pipeline as a Vertex AI PipelineJob."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from taxi_airflow.labels import with_attempt
+from taxi_airflow.operators.vertex_job import VertexJobOperator, get_job
+from taxi_airflow.polling import Verdict, judge
+from taxi_airflow.specs import job_message, load_document
+from taxi_airflow.states import JobKind
+from taxi_ml import naming
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.sdk import Context
+
+    from taxi_airflow.hooks.vertex import VertexHook
+    from taxi_airflow.jobs import JobView
+
+_MAX_ID = 128
+
+
+class VertexPipelineJobOperator(VertexJobOperator):
+    """Submit the pipeline at ``spec_uri``, or attach to this DAG run's job, and wait for it.
+
+    Returns ``{"job": name, "artifacts": {"<component>.<output>": uri}}``.
+
+    :param spec_uri: ``gs://…/pipeline.json``: a PipelineSpec, or a PipelineJob that holds one
+    :param job_id: id of the first attempt, ``[a-z][-a-z0-9]{0,127}``; empty: made of DAG id and run id.
+        Give one where a DAG runs more than one pipeline.
+    :param display_name: name in the console; empty: the pipeline's
+    :param pipeline_root: ``gs://…`` folder of the artifacts; empty: the spec's
+    :param parameter_values: values of the pipeline's parameters
+    :param enable_caching: overrides the spec for every component; None: as compiled
+    """
+
+    kind = JobKind.PIPELINE
+    template_fields: Sequence[str] = (
+        *VertexJobOperator.template_fields,
+        "spec_uri",
+        "job_id",
+        "display_name",
+        "pipeline_root",
+        "parameter_values",
+        "enable_caching",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **VertexJobOperator.template_fields_renderers,
+        "parameter_values": "json",
+    }
+
+    def __init__(  # noqa: PLR0913  # an operator's arguments are its documentation
+        self,
+        *,
+        spec_uri: str,
+        job_id: str = "",
+        display_name: str = "",
+        pipeline_root: str = "",
+        parameter_values: Mapping[str, Any] | None = None,
+        enable_caching: bool | str | None = None,
+        **kwargs: Any,  # noqa: ANN401  # VertexJobOperator's
+    ) -> None:
+        super().__init__(**kwargs)
+        self.spec_uri = spec_uri
+        self.job_id = job_id
+        self.display_name = display_name
+        self.pipeline_root = pipeline_root
+        self.parameter_values = parameter_values or {}
+        self.enable_caching = enable_caching
+
+    def find_attempts(self, hook: VertexHook, context: Context) -> list[JobView]:
+        """Return the attempts there are: their ids follow from the DAG run, one after the other."""
+        attempts: list[JobView] = []
+        while True:
+            name = f"{hook.location}/pipelineJobs/{self._id(context, len(attempts))}"
+            try:
+                attempts.append(get_job(hook, self.kind, name))
+            except Exception as error:
+                if judge(error) is Verdict.MISSING:
+                    return attempts
+                raise
+
+    def create(self, hook: VertexHook, context: Context, *, attempt: int) -> JobView:
+        """Create the attempt's job from the spec."""
+        from taxi_airflow.hooks.vertex import CALL_TIMEOUT  # noqa: PLC0415
+        from taxi_airflow.jobs import view_pipeline  # noqa: PLC0415
+
+        message = job_message(
+            load_document(self.spec_uri, gcp_conn_id=self.gcp_conn_id, chain=self.impersonation_chain),
+            display_name=self.display_name,
+            pipeline_root=self.pipeline_root,
+            parameter_values=self.parameter_values,
+            labels=with_attempt(self.labels, attempt=attempt),
+            service_account=self.service_account,
+            enable_caching=self.enable_caching,
+        )
+        created = hook.pipelines.create_pipeline_job(
+            parent=hook.location,
+            pipeline_job=message,
+            pipeline_job_id=self._id(context, attempt),
+            timeout=CALL_TIMEOUT,
+        )
+        return view_pipeline(created)
+
+    def returned(self, job: JobView) -> dict[str, Any]:
+        """Return the job's name and the URI of each component's outputs."""
+        return {"job": job.name, "artifacts": dict(job.artifacts)}
+
+    def _id(self, context: Context, attempt: int) -> str:
+        if not self.job_id:
+            run_id = str(context["dag_run"].run_id)
+            return naming.job_id(self.dag_id, run_id, attempt)
+        suffix = f"-attempt{attempt}" if attempt else ""
+        return f"{self.job_id[: _MAX_ID - len(suffix)]}{suffix}"
