@@ -10,8 +10,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
 
+from local_gcp.airflow import AIRFLOW
 from local_gcp.errors import LocalCloudError
 from local_gcp.layout import Layout
+from local_gcp.services import CLOUD
 from local_gcp.stack import Condition, Stack
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     layout = Layout.from_environment(os.environ)
     command: Callable[[Stack, Layout, argparse.Namespace], int] = options.run
     try:
-        return command(Stack(layout), layout, options)
+        return command(Stack(layout, declarations=(*CLOUD, *AIRFLOW)), layout, options)
     except LocalCloudError as error:
         return _fail(str(error))
     except OSError as error:
@@ -47,13 +49,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local_gcp", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
     up = commands.add_parser("up", help="start what does not run and wait until all is healthy")
-    up.add_argument("--only", type=_names, default=(), metavar="A,B", help="only these services")
+    chosen = up.add_mutually_exclusive_group()
+    chosen.add_argument("--only", type=_names, default=(), metavar="A,B", help="only these services")
+    chosen.add_argument(
+        "--airflow", action="store_true", help="Airflow too, with the DAGs of this clone"
+    )
     up.add_argument("--new-ports", action="store_true", help="choose another port where one is taken")
     up.set_defaults(run=_up)
     down = commands.add_parser("down", help="stop all; what is stored stays")
     down.add_argument("--only", type=_names, default=(), metavar="A,B", help="only these services")
     down.set_defaults(run=_down)
-    status = commands.add_parser("status", help="list services; exit status 3 unless all run")
+    status = commands.add_parser("status", help="list services; exit status 3 unless the cloud runs")
     status.set_defaults(run=_status)
     reset = commands.add_parser("reset", help="stop all and remove everything that is stored")
     reset.set_defaults(run=_reset)
@@ -74,7 +80,9 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _up(stack: Stack, _layout: Layout, options: argparse.Namespace) -> int:
-    stack.up(options.only, new_ports=options.new_ports)
+    cloud = tuple(declaration.name for declaration in CLOUD)
+    chosen = () if options.airflow else options.only or cloud
+    stack.up(chosen, new_ports=options.new_ports)
     return 0
 
 
@@ -94,7 +102,9 @@ def _status(stack: Stack, _layout: Layout, _options: argparse.Namespace) -> int:
         pid = f"pid {service.pid}" if service.pid else "-"
         place = " ".join(service.urls) or service.log
         sys.stdout.write(f"{service.name:<12} {service.condition:<10} {pid:<12} {place}\n")
-    return 0 if all(service.condition is Condition.RUNNING for service in services) else _NOT_RUNNING
+    awaited = {declaration.name for declaration in CLOUD} | {item.name for item in services if item.pid}
+    running = {item.name for item in services if item.condition is Condition.RUNNING}
+    return 0 if awaited <= running else _NOT_RUNNING
 
 
 def _logs(_stack: Stack, layout: Layout, options: argparse.Namespace) -> int:

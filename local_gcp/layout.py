@@ -53,6 +53,11 @@ class Layout:
         return self.state / "vertex"
 
     @property
+    def airflow(self) -> Path:
+        """Airflow's home: its database, configuration and task logs."""
+        return self.state / "airflow"
+
+    @property
     def images(self) -> Path:
         """Which interpreter stands for which container image."""
         return self.state / "images.json"

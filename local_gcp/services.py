@@ -46,6 +46,7 @@ class Declaration:
     name: str
     ports: tuple[str, ...]
     build: Callable[[Setting], Service]
+    prepare: Callable[[Setting, Callable[[str], None]], None] | None = None
     fill: Callable[[Setting, Callable[[str], None]], None] | None = None
 
 

@@ -77,6 +77,9 @@ class Stack:
         state.require_space(self._layout.state)
         with self._locked():
             self._assign_ports(new_ports=new_ports)
+            for declaration in chosen:
+                if declaration.prepare:
+                    declaration.prepare(self._setting(), self._progress)
             built = [(declaration, declaration.build(self._setting())) for declaration in chosen]
             fresh = {service.name for _, service in built if self._start(service)}
             for declaration, service in built:
@@ -101,6 +104,7 @@ class Stack:
                 self._layout.gcs_root,
                 self._layout.bigquery,
                 self._layout.vertex,
+                self._layout.airflow,
                 self._layout.logs,
             ):
                 shutil.rmtree(path, ignore_errors=True)

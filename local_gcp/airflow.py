@@ -1,0 +1,148 @@
+"""Airflow on this machine, as four more services of the stack that run the DAGs of this repository."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from local_gcp.errors import ServiceFailedError
+from local_gcp.ports import HOST
+from local_gcp.services import Declaration, client_environment
+from local_gcp.supervise import Service, answers, tail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from local_gcp.services import Setting
+
+_API: Final = "airflow-api"
+_PROGRAM: Final = Path(sys.executable).with_name("airflow")
+_START_SECONDS: Final = 120
+_STOP_SECONDS: Final = 30
+
+# LocalExecutor forks its workers from the scheduler: what the scheduler has imported, no task imports again.
+_LOCAL_SETTINGS: Final = '''"""Import in the scheduler what every task of the DAG needs."""
+
+import airflow.providers.google.cloud.operators.bigquery
+import airflow.providers.google.cloud.hooks.gcs
+import google.cloud.aiplatform_v1
+'''
+
+
+def environment(setting: Setting) -> dict[str, str]:
+    """Return the variables of every Airflow process: its folders, its API and the local cloud."""
+    layout = setting.layout
+    url = setting.url(_API)
+    return {
+        **client_environment(setting),
+        "AIRFLOW_HOME": str(layout.airflow),
+        "PYTHONPATH": str(layout.repository),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(layout.repository / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(layout.repository / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        # Everybody who reaches the loopback address is an administrator of a developer's own Airflow.
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__API__HOST": HOST,
+        "AIRFLOW__API__PORT": str(setting.ports[_API]),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+        "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
+        **_secrets(layout.airflow / "secrets.json"),
+    }
+
+
+def _secrets(file: Path) -> dict[str, str]:
+    """Return the secrets that Airflow's processes share, made once and readable by their owner only."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        names = ("AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__API__SECRET_KEY")
+        fresh = file.with_suffix(f".{os.getpid()}")
+        fresh.touch(mode=0o600)
+        fresh.write_text(json.dumps({name: secrets.token_hex(64) for name in names}))
+        fresh.replace(file)
+    kept: dict[str, str] = json.loads(file.read_text())
+    return kept
+
+
+def _prepare(setting: Setting, progress: Callable[[str], None]) -> None:
+    """Write what the scheduler imports and bring Airflow's database to this version's schema."""
+    home = setting.layout.airflow
+    (home / "config").mkdir(parents=True, exist_ok=True)
+    (home / "config" / "airflow_local_settings.py").write_text(_LOCAL_SETTINGS)
+    if (home / "airflow.db").exists():
+        return
+    progress("airflow: making its database")
+    log = setting.layout.logs / "airflow-db.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        command = [str(_PROGRAM), "db", "migrate"]
+        ended = subprocess.run(
+            command,
+            env={**os.environ, **environment(setting)},
+            cwd=home,
+            stdout=output,
+            stderr=output,
+            check=False,
+        )
+    if ended.returncode:
+        (home / "airflow.db").unlink(missing_ok=True)
+        raise ServiceFailedError(f"airflow: its database could not be made; see {log}{tail(log)}")
+
+
+def _service(setting: Setting, name: str, arguments: tuple[str, ...], healthy: Callable[[], bool]) -> Service:
+    return Service(
+        name=name,
+        command=(str(_PROGRAM), *arguments),
+        directory=setting.layout.airflow,
+        log=setting.layout.logs / f"{name}.log",
+        healthy=healthy,
+        environment=environment(setting),
+        start_seconds=_START_SECONDS,
+        stop_seconds=_STOP_SECONDS,
+    )
+
+
+def _build_api(setting: Setting) -> Service:
+    url = setting.url(_API)
+    service = _service(setting, _API, ("api-server",), answers(f"{url}/api/v2/monitor/health"))
+    return replace(service, ports={_API: setting.ports[_API]}, urls={"rest": url})
+
+
+def _beats(setting: Setting, component: str) -> Callable[[], bool]:
+    """Make a health check: healthy when the API server has seen the component's heartbeat lately."""
+
+    def check() -> bool:
+        try:
+            with urllib.request.urlopen(f"{setting.url(_API)}/api/v2/monitor/health", timeout=5) as answer:  # noqa: S310
+                health: Mapping[str, Any] = json.load(answer)
+        except OSError:
+            return False
+        return (health.get(component) or {}).get("status") == "healthy"
+
+    return check
+
+
+def _worker(name: str, component: str, *arguments: str) -> Declaration:
+    def build(setting: Setting) -> Service:
+        return _service(setting, name, arguments, _beats(setting, component))
+
+    return Declaration(name=name, ports=(), build=build)
+
+
+# Task logs are files that the API server reads itself: nobody needs the log servers, which listen everywhere.
+AIRFLOW: Final = (
+    Declaration(name=_API, ports=(_API,), prepare=_prepare, build=_build_api),
+    _worker("airflow-scheduler", "scheduler", "scheduler", "--skip-serve-logs"),
+    _worker("airflow-dag-processor", "dag_processor", "dag-processor"),
+    _worker("airflow-triggerer", "triggerer", "triggerer", "--skip-serve-logs"),
+)
