@@ -1,0 +1,129 @@
+"""Typed reading of parsed JSON and TOML, with errors that name the place."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Read = TypeVar("Read")
+
+
+class Fields:
+    """One object of a document: each field is read once, by name, as the type that it must have."""
+
+    def __init__(self, value: object, place: str, error: type[ValueError]) -> None:
+        """Take `value` as the object at `place`; every problem raises `error`."""
+        if not isinstance(value, dict):
+            raise error(f"{place} is {_kind(value)}; it must be an object")
+        self._place = place
+        self._error = error
+        self._left = dict(value)
+
+    def text(self, name: str) -> str:
+        """Return a text."""
+        return self._typed(name, str, "a text")
+
+    def flag(self, name: str) -> bool:
+        """Return true or false."""
+        return self._typed(name, bool, "true or false")
+
+    def count(self, name: str) -> int:
+        """Return a whole number that is not negative."""
+        value = self._typed(name, int, "a whole number")
+        if isinstance(value, bool) or value < 0:
+            self._refuse(name, value, "a whole number, 0 or more")
+        return value
+
+    def number(self, name: str) -> float:
+        """Return a finite number."""
+        return self.as_number(name, self._take(name))
+
+    def number_or_none(self, name: str) -> float | None:
+        """Return a finite number, or None where the document has null."""
+        value = self._take(name)
+        return None if value is None else self.as_number(name, value)
+
+    def flag_or_none(self, name: str) -> bool | None:
+        """Return true or false, or None where the document has null."""
+        value = self._take(name)
+        if value is None or isinstance(value, bool):
+            return value
+        self._refuse(name, value, "true, false or null")
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return a list of texts."""
+        values: list[object] = self._typed(name, list, "a list of texts")
+        texts = tuple(value for value in values if isinstance(value, str))
+        if len(texts) < len(values):
+            self._refuse(name, values, "a list of texts")
+        return texts
+
+    def read(self, name: str, reader: Callable[[Fields], Read]) -> Read:
+        """Return a nested object as `reader` reads it, refusing fields that it leaves."""
+        fields = Fields(self._take(name), f"{self._place}.{name}", self._error)
+        result = reader(fields)
+        fields.close()
+        return result
+
+    def read_or_none(self, name: str, reader: Callable[[Fields], Read]) -> Read | None:
+        """Return a nested object as `reader` reads it, or None where the document has null."""
+        if name in self._left and self._left[name] is None:
+            del self._left[name]
+            return None
+        return self.read(name, reader)
+
+    def read_list(self, name: str, reader: Callable[[Fields], Read]) -> tuple[Read, ...]:
+        """Return a list of objects as `reader` reads each."""
+        values = self._typed(name, list, "a list of objects")
+        results = []
+        for index, value in enumerate(values):
+            fields = Fields(value, f"{self._place}.{name}[{index}]", self._error)
+            results.append(reader(fields))
+            fields.close()
+        return tuple(results)
+
+    def scalars(self, name: str) -> dict[str, float | str]:
+        """Return an object whose values are finite numbers or texts."""
+        values = self._typed(name, dict, "an object")
+        return {
+            key: value if isinstance(value, str) else self.as_number(f"{name}.{key}", value, whole=True)
+            for key, value in values.items()
+        }
+
+    def names(self) -> tuple[str, ...]:
+        """Return the fields that nobody has read."""
+        return tuple(self._left)
+
+    def close(self) -> None:
+        """Refuse what nobody has read: it is misspelt, or of another version."""
+        if self._left:
+            raise self._error(f"{self._place} has unknown fields: {', '.join(sorted(self._left))}")
+
+    def as_number(self, name: str, value: object, *, whole: bool = False) -> float:
+        """Return `value`, which was read as field `name`, as a finite number."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            self._refuse(name, value, "a finite number")
+        return value if whole else float(value)
+
+    def _typed(self, name: str, kind: type[Read], wanted: str) -> Read:
+        value = self._take(name)
+        if not isinstance(value, kind):
+            self._refuse(name, value, wanted)
+        return value
+
+    def _take(self, name: str) -> object:
+        if name not in self._left:
+            raise self._error(f"{self._place} has no {name}")
+        return self._left.pop(name)
+
+    def _refuse(self, name: str, value: object, wanted: str) -> NoReturn:
+        raise self._error(f"{self._place}.{name} is {_kind(value)}; it must be {wanted}")
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    return "null" if value is None else repr(value)
