@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ class Fields:
         """Return a whole number that is not negative."""
         value = self._typed(name, int, "a whole number")
         if isinstance(value, bool) or value < 0:
-            self._refuse(name, value, "a whole number, 0 or more")
+            raise self._refusal(name, value, "a whole number, 0 or more")
         return value
 
     def number(self, name: str) -> float:
@@ -51,14 +51,14 @@ class Fields:
         value = self._take(name)
         if value is None or isinstance(value, bool):
             return value
-        self._refuse(name, value, "true, false or null")
+        raise self._refusal(name, value, "true, false or null")
 
     def texts(self, name: str) -> tuple[str, ...]:
         """Return a list of texts."""
         values: list[object] = self._typed(name, list, "a list of texts")
         texts = tuple(value for value in values if isinstance(value, str))
         if len(texts) < len(values):
-            self._refuse(name, values, "a list of texts")
+            raise self._refusal(name, values, "a list of texts")
         return texts
 
     def read(self, name: str, reader: Callable[[Fields], Read]) -> Read:
@@ -105,13 +105,13 @@ class Fields:
     def as_number(self, name: str, value: object, *, whole: bool = False) -> float:
         """Return `value`, which was read as field `name`, as a finite number."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            self._refuse(name, value, "a finite number")
+            raise self._refusal(name, value, "a finite number")
         return value if whole else float(value)
 
     def _typed(self, name: str, kind: type[Read], wanted: str) -> Read:
         value = self._take(name)
         if not isinstance(value, kind):
-            self._refuse(name, value, wanted)
+            raise self._refusal(name, value, wanted)
         return value
 
     def _take(self, name: str) -> object:
@@ -119,8 +119,8 @@ class Fields:
             raise self._error(f"{self._place} has no {name}")
         return self._left.pop(name)
 
-    def _refuse(self, name: str, value: object, wanted: str) -> NoReturn:
-        raise self._error(f"{self._place}.{name} is {_kind(value)}; it must be {wanted}")
+    def _refusal(self, name: str, value: object, wanted: str) -> ValueError:
+        return self._error(f"{self._place}.{name} is {_kind(value)}; it must be {wanted}")
 
 
 def _kind(value: object) -> str:

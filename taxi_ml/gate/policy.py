@@ -1,0 +1,192 @@
+"""What a challenger must show before it serves: the content of policy.toml."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from taxi_ml.gate.fields import Fields
+from taxi_ml.naming import Split
+
+SCHEMA_VERSION: Final = 1
+DEFAULT_PATH: Final = Path(__file__).with_name("policy.toml")
+
+
+class PolicyError(ValueError):
+    """A policy is unreadable, empty, or asks for what no report can show."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinRows:
+    """The least number of trips in each split."""
+
+    train: int
+    eval: int
+    test: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaxUsd:
+    """The highest errors that a model may have over all test rows, whatever it is compared with."""
+
+    rmse: float
+    mae: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regression:
+    """How much worse than the champion a challenger may be in one metric, in USD.
+
+    `significant` bounds the low end of the difference's interval, `estimate` the difference itself.
+    """
+
+    significant: float
+    estimate: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegressionRules:
+    """How much worse than the champion a challenger may be over all test rows."""
+
+    rmse: Regression
+    mae: Regression
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceRules:
+    """What holds in every slice of at least `min_rows` rows; `features` must be among the slices."""
+
+    features: tuple[str, ...]
+    min_rows: int
+    max_mae: float
+    regression_mae: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnomalyRules:
+    """The splits whose anomalies decide, and the kinds of anomaly that never do."""
+
+    splits: frozenset[Split]
+    tolerated_kinds: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """All rules of the gate; raising a bar can only turn a promotion into a rejection."""
+
+    require_blessing: bool
+    require_tuner: bool
+    min_rows: MinRows
+    max_usd: MaxUsd
+    regression: RegressionRules
+    slices: SliceRules
+    anomalies: AnomalyRules
+
+    def __post_init__(self) -> None:
+        """Refuse bars that let nothing pass, or that compare nothing.
+
+        Raises:
+            PolicyError: naming the rule, its value and what is accepted.
+
+        """
+        for name, value in (
+            ("max_usd.rmse", self.max_usd.rmse),
+            ("max_usd.mae", self.max_usd.mae),
+            ("slices.max_mae", self.slices.max_mae),
+        ):
+            if not 0 < value < math.inf:
+                raise PolicyError(f"policy.{name} is {value}; give a ceiling above 0 USD")
+        for name, value in (
+            ("regression.rmse.significant", self.regression.rmse.significant),
+            ("regression.rmse.estimate", self.regression.rmse.estimate),
+            ("regression.mae.significant", self.regression.mae.significant),
+            ("regression.mae.estimate", self.regression.mae.estimate),
+            ("slices.regression_mae", self.slices.regression_mae),
+        ):
+            if not 0 <= value < math.inf:
+                raise PolicyError(f"policy.{name} is {value}; give 0 USD or more")
+        if self.min_rows.test < 1 or self.slices.min_rows < 1:
+            raise PolicyError("policy.min_rows.test and policy.slices.min_rows must be 1 or more")
+
+
+def load(path: Path = DEFAULT_PATH) -> Policy:
+    """Read a policy file.
+
+    Raises:
+        PolicyError: naming the rule that is missing, unknown or wrong.
+
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PolicyError(f"the policy {path} cannot be read: {error.strerror}") from error
+    return parse(text)
+
+
+def parse(text: str) -> Policy:
+    """Read a policy; every rule must be there, so that none is left out by mistake.
+
+    Raises:
+        PolicyError: naming the rule that is missing, unknown or wrong.
+
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"the policy is no TOML: {error}") from error
+    if not document:
+        raise PolicyError("the policy is empty; it would promote everything")
+    fields = Fields(document, "policy", PolicyError)
+    version = fields.count("schema_version")
+    if version != SCHEMA_VERSION:
+        raise PolicyError(f"policy.schema_version is {version}; this gate reads {SCHEMA_VERSION}")
+    policy = Policy(
+        require_blessing=fields.flag("require_blessing"),
+        require_tuner=fields.flag("require_tuner"),
+        min_rows=fields.read("min_rows", _min_rows),
+        max_usd=fields.read("max_usd", _max_usd),
+        regression=fields.read("regression", _regression_rules),
+        slices=fields.read("slices", _slice_rules),
+        anomalies=fields.read("anomalies", _anomaly_rules),
+    )
+    fields.close()
+    return policy
+
+
+def _min_rows(fields: Fields) -> MinRows:
+    return MinRows(train=fields.count("train"), eval=fields.count("eval"), test=fields.count("test"))
+
+
+def _max_usd(fields: Fields) -> MaxUsd:
+    return MaxUsd(rmse=fields.number("rmse"), mae=fields.number("mae"))
+
+
+def _regression(fields: Fields) -> Regression:
+    return Regression(significant=fields.number("significant"), estimate=fields.number("estimate"))
+
+
+def _regression_rules(fields: Fields) -> RegressionRules:
+    return RegressionRules(rmse=fields.read("rmse", _regression), mae=fields.read("mae", _regression))
+
+
+def _slice_rules(fields: Fields) -> SliceRules:
+    return SliceRules(
+        features=fields.texts("features"),
+        min_rows=fields.count("min_rows"),
+        max_mae=fields.number("max_mae"),
+        regression_mae=fields.number("regression_mae"),
+    )
+
+
+def _anomaly_rules(fields: Fields) -> AnomalyRules:
+    names = fields.texts("splits")
+    unknown = sorted(set(names) - set(Split))
+    if unknown:
+        raise PolicyError(f"policy.anomalies.splits has {unknown}; the splits are {[str(s) for s in Split]}")
+    return AnomalyRules(
+        splits=frozenset(Split(name) for name in names),
+        tolerated_kinds=frozenset(fields.texts("tolerated_kinds")),
+    )
