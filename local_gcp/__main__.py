@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _NOT_RUNNING: Final = 3
+_ANY_ERROR: Final = "cannot be used; set LOCAL_GCP_STATE_DIR to a folder that can be written"
 _DISK_ERRORS: Final = {
     errno.ENOSPC: "the disk is full; free some space or set LOCAL_GCP_STATE_DIR to a folder on another disk",
-    errno.EDQUOT: "the disk quota is used up; free some space or set LOCAL_GCP_STATE_DIR to another folder",
-    errno.EROFS: "the disk cannot be written; set LOCAL_GCP_STATE_DIR to a folder that can",
-    errno.EACCES: "not permitted; set LOCAL_GCP_STATE_DIR to a folder of your own",
+    errno.EDQUOT: "the disk quota is used up; free some or set LOCAL_GCP_STATE_DIR to another folder",
 }
 
 
@@ -38,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LocalCloudError as error:
         return _fail(str(error))
     except OSError as error:
-        if error.errno not in _DISK_ERRORS:
-            raise
-        return _fail(f"{error.filename or layout.state}: {_DISK_ERRORS[error.errno]}")
+        return _fail(
+            f"{error.filename or layout.state}: {_DISK_ERRORS.get(error.errno or 0, _ANY_ERROR)} ({error})"
+        )
     except KeyboardInterrupt:
         return _fail("interrupted; `python -m local_gcp down` stops what was started")
 
@@ -51,9 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="start what does not run and wait until all is healthy")
     chosen = up.add_mutually_exclusive_group()
     chosen.add_argument("--only", type=_names, default=(), metavar="A,B", help="only these services")
-    chosen.add_argument(
-        "--airflow", action="store_true", help="Airflow too, with the DAGs of this clone"
-    )
+    chosen.add_argument("--airflow", action="store_true", help="Airflow too, with the DAGs of this clone")
     up.add_argument("--new-ports", action="store_true", help="choose another port where one is taken")
     up.set_defaults(run=_up)
     down = commands.add_parser("down", help="stop all; what is stored stays")

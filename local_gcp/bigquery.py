@@ -159,7 +159,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         upload_staging_dir=options.folder / "uploads",
         gcs_local_root=options.gcs_root,
         default_project_id=options.project,
-        log_format=LogFormat.CONSOLE,
+        log_format=LogFormat.JSON,
         log_level=LogLevel.INFO,
     )
 

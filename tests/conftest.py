@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import bigquery, storage  # type: ignore[attr-defined]  # storage has no types
+from google.cloud import bigquery
+from google.cloud.storage import Client as StorageClient
 
 from local_gcp.layout import PROJECT, Layout
 from local_gcp.stack import Stack
@@ -38,9 +39,9 @@ class LocalStack:
             client_options={"api_endpoint": self.environment["BIGQUERY_EMULATOR_HOST"]},
         )
 
-    def storage_client(self, project: str = PROJECT) -> storage.Client:
+    def storage_client(self, project: str = PROJECT) -> StorageClient:
         """Make a client of its Cloud Storage."""
-        return storage.Client(
+        return StorageClient(
             project=project,
             credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]  # google.auth has none
             client_options={"api_endpoint": self.environment["STORAGE_EMULATOR_HOST"]},
