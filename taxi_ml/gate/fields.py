@@ -85,17 +85,16 @@ class Fields:
             fields.close()
         return tuple(results)
 
-    def scalars(self, name: str) -> dict[str, float | str]:
-        """Return an object whose values are finite numbers or texts."""
-        values = self._typed(name, dict, "an object")
+    def other_scalars(self) -> dict[str, float | str]:
+        """Return all fields that nobody has read yet; they are finite numbers or texts."""
         return {
-            key: value if isinstance(value, str) else self.as_number(f"{name}.{key}", value, whole=True)
-            for key, value in values.items()
+            key: value if isinstance(value, str) else self.as_number(key, value, whole=True)
+            for key, value in ((key, self._take(key)) for key in tuple(self._left))
         }
 
-    def names(self) -> tuple[str, ...]:
-        """Return the fields that nobody has read."""
-        return tuple(self._left)
+    def has(self, name: str) -> bool:
+        """Whether the field is there, be it null."""
+        return name in self._left
 
     def close(self) -> None:
         """Refuse what nobody has read: it is misspelt, or of another version."""

@@ -182,6 +182,8 @@ class Report:
             "schema_version": SCHEMA_VERSION,
             "anomalies": {split.value: self._anomalies_of(split) for split in Split},
         }
+        if self.tuner is not None:
+            document["tuner"]["history"] = [_flat(trial) for trial in self.tuner.history]
         return json.dumps(_finite(document), indent=2, sort_keys=True, allow_nan=False)
 
     def _anomalies_of(self, split: Split) -> list[dict[str, str]]:
@@ -276,7 +278,7 @@ def _slice(fields: Fields) -> Slice:
         count=fields.count("count"),
         challenger=fields.read("challenger", _metrics),
         champion=fields.read_or_none("champion", _metrics),
-        difference=fields.read_or_none("difference", _difference),
+        difference=fields.read_or_none("difference", _difference) if fields.has("difference") else None,
     )
 
 
@@ -289,18 +291,20 @@ def _anomalies(fields: Fields) -> tuple[Anomaly, ...]:
 
 
 def _anomaly_texts(fields: Fields) -> tuple[str, str, str]:
-    return fields.text("feature"), fields.text("description"), fields.text("kind")
+    kind = fields.text("kind") if fields.has("kind") else ""
+    return fields.text("feature"), fields.text("description"), kind
 
 
 def _trial(fields: Fields) -> Trial:
-    return Trial(hyperparameters=fields.scalars("hyperparameters"), score=fields.number_or_none("score"))
+    score = fields.number_or_none("score")
+    return Trial(score=score, hyperparameters=fields.other_scalars())
 
 
 def _tuning(fields: Fields) -> Tuning:
     return Tuning(
         trials=fields.count("trials"),
         objective=fields.text("objective"),
-        best=fields.scalars("best"),
+        best=fields.read_or_none("best", Fields.other_scalars) or {},
         best_score=fields.number_or_none("best_score"),
         history=fields.read_list("history", _trial),
     )
@@ -308,6 +312,10 @@ def _tuning(fields: Fields) -> Tuning:
 
 def _hashes(fields: Fields) -> Hashes:
     return Hashes(modules=fields.text("modules"), spec=fields.text("spec"), data=fields.text("data"))
+
+
+def _flat(trial: Trial) -> dict[str, float | str | None]:
+    return {**trial.hyperparameters, "score": trial.score}
 
 
 def _folder(uri: str) -> str:
