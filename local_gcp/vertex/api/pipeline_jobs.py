@@ -1,0 +1,114 @@
+"""Pipeline jobs in the store: what the engine reports of them, and how clients see them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from google.cloud import aiplatform_v1
+
+from local_gcp.vertex.api import task_records
+from local_gcp.vertex.api.messages import set_time, status_of
+from local_gcp.vertex.api.resources import Collection
+from local_gcp.vertex.domain.names import PipelineJobName
+from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES, RunState
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from local_gcp.vertex.api.messages import Message
+    from local_gcp.vertex.api.region import Region
+    from local_gcp.vertex.domain.records import Failure, TaskRecord
+
+JOB = aiplatform_v1.PipelineJob.pb()
+_PREFIX = "PIPELINE_STATE_"
+
+
+def wire_state(state: RunState) -> int:
+    """Return a state as the number of PipelineState."""
+    return int(getattr(aiplatform_v1.PipelineState, f"{_PREFIX}{state}"))
+
+
+def run_state(job: Message) -> RunState:
+    """Return the state of a job."""
+    return RunState(aiplatform_v1.PipelineState(job.state).name.removeprefix(_PREFIX))
+
+
+class PipelineJobs:
+    """All pipeline jobs with their tasks; the engine reports to it (RunListener)."""
+
+    def __init__(self, region: Region) -> None:
+        self._region = region
+        self._jobs = Collection(region.store, JOB)
+
+    def get(self, name: str) -> Message:
+        """Return a job with the details of its tasks; raises NotFound."""
+        return self._with_details(self._jobs.get(name))
+
+    def all(self, parent: str | None = None) -> list[Message]:
+        """Return the jobs of a location, the newest first, with the details of their tasks."""
+        return [self._with_details(job) for job in self._jobs.all(parent)]
+
+    def insert(self, job: Message, parent: str) -> None:
+        """Add a job; raises AlreadyExists."""
+        self._jobs.insert(job, parent)
+
+    def delete(self, name: str) -> None:
+        """Forget a job and its tasks."""
+        with self._region.store.transaction():
+            self._jobs.delete(name)
+            self._region.store.delete_tasks(name)
+
+    def tasks(self, name: str) -> list[TaskRecord]:
+        """Return the records of a job's tasks."""
+        return [task_records.from_text(text) for text in self._region.store.tasks(name)]
+
+    def run_changed(self, name: str, state: RunState, *, at: datetime, error: Failure | None) -> None:
+        """Take the new state of a job; a final state is never left again."""
+        with self._region.store.transaction():
+            job = self._jobs.find(name)
+            if job is None or run_state(job) in TERMINAL_RUN_STATES:
+                return
+            job.state = wire_state(state)
+            set_time(job.update_time, at)
+            if not job.HasField("start_time") and state is RunState.RUNNING:
+                set_time(job.start_time, at)
+            if state in TERMINAL_RUN_STATES:
+                set_time(job.end_time, at)
+            if error is not None:
+                job.error.CopyFrom(status_of(error))
+            self._jobs.put(job)
+
+    def task_changed(self, name: str, task: TaskRecord) -> None:
+        """Take the record of a task."""
+        self._region.store.put_task(name, task.task_id, task_records.to_text(task))
+
+    def _with_details(self, job: Message) -> Message:
+        parent = str(PipelineJobName.parse(job.name).parent)
+        details = [task_records.to_detail(task, parent) for task in self.tasks(job.name)]
+        job.job_detail.task_details.extend(details)
+        _fill_context(job.job_detail.pipeline_context, f"{parent}/metadataStores/default", _pipeline(job))
+        _fill_context(
+            job.job_detail.pipeline_run_context,
+            f"{parent}/metadataStores/default",
+            PipelineJobName.parse(job.name).id,
+        )
+        job.job_detail.pipeline_context.schema_title = "system.Pipeline"
+        job.job_detail.pipeline_run_context.schema_title = "system.PipelineRun"
+        return job
+
+
+def _fill_context(context: Message, metadata_store: str, context_id: str) -> None:
+    context.name = f"{metadata_store}/contexts/{context_id}"
+    context.display_name = context_id
+
+
+def _pipeline(job: Message) -> str:
+    return str(pipeline_name(job)) or "pipeline"
+
+
+def pipeline_name(job: Message) -> str:
+    """Return the name of the pipeline in a job's spec, or an empty text."""
+    fields = job.pipeline_spec.fields
+    if "pipelineInfo" not in fields:
+        return ""
+    return str(fields["pipelineInfo"].struct_value.fields["name"].string_value)

@@ -1,0 +1,239 @@
+"""PipelineService: pipeline jobs from creation to deletion."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from google.cloud import aiplatform_v1
+from google.protobuf import empty_pb2
+
+from local_gcp.vertex.api.listing import page_of
+from local_gcp.vertex.api.messages import (
+    check_display_name,
+    check_gcs_uri,
+    check_labels,
+    first_set,
+    plain,
+    set_time,
+)
+from local_gcp.vertex.api.pipeline_jobs import JOB, pipeline_name, run_state, wire_state
+from local_gcp.vertex.domain.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    Unimplemented,
+    VertexError,
+)
+from local_gcp.vertex.domain.names import PipelineJobName
+from local_gcp.vertex.domain.records import Failure
+from local_gcp.vertex.domain.states import SATISFYING_TASK_STATES, TERMINAL_RUN_STATES, RunState
+from local_gcp.vertex.engine.ports import PipelineRun
+
+if TYPE_CHECKING:
+    from local_gcp.vertex.api.messages import Message
+    from local_gcp.vertex.api.operations import Operations
+    from local_gcp.vertex.api.pipeline_jobs import PipelineJobs
+    from local_gcp.vertex.api.region import Region
+    from local_gcp.vertex.engine.ports import PipelineEngine
+
+_JOB_ID = re.compile(r"[a-z][-a-z0-9]{0,127}")
+_OUTPUT_FIELDS = ("create_time", "start_time", "end_time", "update_time", "state", "job_detail", "error")
+_UNSUPPORTED = ("template_uri", "encryption_spec", "psc_interface_config", "preflight_validations")
+_LARGEST_BATCH = 32
+
+
+class PipelineService:
+    """Answers google.cloud.aiplatform.v1.PipelineService."""
+
+    def __init__(
+        self, region: Region, jobs: PipelineJobs, operations: Operations, engine: PipelineEngine
+    ) -> None:
+        self._region = region
+        self._jobs = jobs
+        self._operations = operations
+        self._engine = engine
+
+    def create_pipeline_job(self, request: Message) -> Message:
+        """Answer CreatePipelineJob: check at the door, keep, start."""
+        parent = self._region.parent(request.parent)
+        job = self._new_job(request, parent)
+        run = self._run(job)
+        self._engine.validate(run)
+        self._jobs.insert(job, parent)
+        try:
+            self._engine.start(run)
+        except VertexError:
+            self._jobs.delete(job.name)
+            raise
+        return self._jobs.get(job.name)
+
+    def _new_job(self, request: Message, parent: str) -> Message:
+        job = JOB()
+        job.CopyFrom(request.pipeline_job)
+        for name in _OUTPUT_FIELDS:
+            job.ClearField(name)
+        _check(job)
+        job.name = f"{parent}/pipelineJobs/{self._job_id(request)}"
+        job.display_name = job.display_name or pipeline_name(job)
+        job.state = wire_state(RunState.PENDING)
+        now = self._region.clock()
+        set_time(job.create_time, now)
+        set_time(job.update_time, now)
+        return job
+
+    def _job_id(self, request: Message) -> str:
+        chosen = str(request.pipeline_job_id)
+        if chosen and not _JOB_ID.fullmatch(chosen):
+            raise InvalidArgument.of(
+                "pipeline_job_id", f"'{chosen}' must be a lower-case letter, then up to 127 of a-z 0-9 -"
+            )
+        return chosen or self._region.new_id()
+
+    def _run(self, job: Message) -> PipelineRun:
+        name = PipelineJobName.parse(job.name)
+        runtime = job.runtime_config
+        fail_fast = aiplatform_v1.PipelineFailurePolicy.PIPELINE_FAILURE_POLICY_FAIL_FAST
+        return PipelineRun(
+            name=job.name,
+            job_id=name.id,
+            project=self._region.project.id,
+            project_number=self._region.project.number,
+            location=self._region.project.region,
+            spec=plain(job.pipeline_spec),
+            parameter_values=_parameter_values(runtime),
+            output_directory=runtime.gcs_output_directory or _default_root(job),
+            fail_fast=runtime.failure_policy == fail_fast,
+            create_time=job.create_time.ToDatetime(tzinfo=self._region.clock().tzinfo),
+            finished=tuple(
+                task for task in self._jobs.tasks(job.name) if task.state in SATISFYING_TASK_STATES
+            ),
+        )
+
+    def get_pipeline_job(self, request: Message) -> Message:
+        """Answer GetPipelineJob."""
+        return self._jobs.get(self._name(request.name))
+
+    def list_pipeline_jobs(self, request: Message) -> Message:
+        """Answer ListPipelineJobs, the newest first unless ordered otherwise."""
+        jobs = self._jobs.all(self._region.parent(request.parent))
+        page = page_of(jobs, request, JOB, {"pipeline_name": pipeline_name})
+        return aiplatform_v1.ListPipelineJobsResponse.pb()(
+            pipeline_jobs=page.items, next_page_token=page.next_page_token
+        )
+
+    def cancel_pipeline_job(self, request: Message) -> Message:
+        """Answer CancelPipelineJob; a job that has ended cannot be cancelled."""
+        self._cancel(self._name(request.name))
+        return empty_pb2.Empty()
+
+    def delete_pipeline_job(self, request: Message) -> Message:
+        """Answer DeletePipelineJob; a job must have ended."""
+        name = self._name(request.name)
+        self._delete(name)
+        return self._operations.deleted(str(PipelineJobName.parse(name).parent))
+
+    def batch_cancel_pipeline_jobs(self, request: Message) -> Message:
+        """Answer BatchCancelPipelineJobs: all or, if one cannot be cancelled, none."""
+        jobs = [self._jobs.get(name) for name in self._batch(request)]
+        for job in jobs:
+            _check_running(job)
+        for job in jobs:
+            self._engine.cancel(job.name)
+        response = aiplatform_v1.BatchCancelPipelineJobsResponse.pb()(
+            pipeline_jobs=[self._jobs.get(job.name) for job in jobs]
+        )
+        metadata = aiplatform_v1.BatchCancelPipelineJobsOperationMetadata.pb()()
+        return self._operations.finished(self._region.parent(request.parent), metadata, response)
+
+    def batch_delete_pipeline_jobs(self, request: Message) -> Message:
+        """Answer BatchDeletePipelineJobs: all or none."""
+        with self._region.store.transaction():
+            jobs = [self._jobs.get(name) for name in self._batch(request)]
+            for job in jobs:
+                self._delete(job.name)
+        response = aiplatform_v1.BatchDeletePipelineJobsResponse.pb()(pipeline_jobs=jobs)
+        metadata = aiplatform_v1.DeleteOperationMetadata.pb()()
+        return self._operations.finished(self._region.parent(request.parent), metadata, response)
+
+    def recover(self) -> None:
+        """Hand the jobs that the end of the last server cut off to the engine again."""
+        for job in self._jobs.all():
+            state = run_state(job)
+            if state is RunState.CANCELLING:
+                self._end(job.name, RunState.CANCELLED, None)
+            elif state not in TERMINAL_RUN_STATES:
+                self._resume(job)
+
+    def _resume(self, job: Message) -> None:
+        try:
+            self._engine.start(self._run(job))
+        except VertexError as error:
+            message = f"the job cannot be resumed after a restart of the server: {error.message}"
+            self._end(job.name, RunState.FAILED, Failure(code=error.code, message=message))
+
+    def _end(self, name: str, state: RunState, error: Failure | None) -> None:
+        self._jobs.run_changed(name, state, at=self._region.clock(), error=error)
+
+    def _name(self, text: str) -> str:
+        return str(PipelineJobName.parse(self._region.canonical(text)))
+
+    def _batch(self, request: Message) -> list[str]:
+        if not 0 < len(request.names) <= _LARGEST_BATCH:
+            raise InvalidArgument.of("names", f"{len(request.names)} names; expected 1 to {_LARGEST_BATCH}")
+        return [self._name(name) for name in request.names]
+
+    def _cancel(self, name: str) -> None:
+        _check_running(self._jobs.get(name))
+        self._engine.cancel(name)
+
+    def _delete(self, name: str) -> None:
+        state = run_state(self._jobs.get(name))
+        if state not in TERMINAL_RUN_STATES:
+            raise FailedPrecondition(
+                f"pipeline job '{name}' is {state}; cancel it and wait before deleting it"
+            )
+        self._jobs.delete(name)
+
+
+def _check_running(job: Message) -> None:
+    state = run_state(job)
+    if state in TERMINAL_RUN_STATES:
+        raise FailedPrecondition(f"pipeline job '{job.name}' has ended ({state}); it cannot be cancelled")
+
+
+def _check(job: Message) -> None:
+    unsupported = first_set(job, _UNSUPPORTED)
+    if unsupported:
+        raise Unimplemented(
+            f"pipeline_job.{unsupported} is not supported by the local Vertex AI; leave it out"
+        )
+    if job.runtime_config.input_artifacts:
+        raise Unimplemented(
+            "pipeline_job.runtime_config.input_artifacts is not supported by the local Vertex AI; "
+            "bring the artifact in by an importer"
+        )
+    if not job.pipeline_spec.fields:
+        raise InvalidArgument.of("pipeline_job.pipeline_spec", "required; give a compiled PipelineSpec")
+    if job.display_name:
+        check_display_name("pipeline_job.display_name", job.display_name)
+    check_labels(job.labels)
+    check_gcs_uri(
+        "pipeline_job.runtime_config.gcs_output_directory",
+        job.runtime_config.gcs_output_directory or _default_root(job),
+    )
+
+
+def _default_root(job: Message) -> str:
+    fields = job.pipeline_spec.fields
+    return str(fields["defaultPipelineRoot"].string_value) if "defaultPipelineRoot" in fields else ""
+
+
+def _parameter_values(runtime: Message) -> dict[str, Any]:
+    """Return the run's parameters: `parameters` (schema 2.0), then `parameter_values` (2.1)."""
+    values = {name: _typed_value(value) for name, value in runtime.parameters.items()}
+    return values | {name: plain(value) for name, value in runtime.parameter_values.items()}
+
+
+def _typed_value(value: Message) -> int | float | str:
+    kind = value.WhichOneof("value")
+    return "" if kind is None else getattr(value, kind)

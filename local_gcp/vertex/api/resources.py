@@ -1,0 +1,79 @@
+"""Collections of protobuf resources over the store, with the errors that clients see."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING
+
+from local_gcp.vertex.domain.errors import Aborted, AlreadyExists, NotFound
+from local_gcp.vertex.store import DuplicateError
+
+if TYPE_CHECKING:
+    from local_gcp.vertex.api.messages import Message
+    from local_gcp.vertex.store import Store
+
+
+class Collection:
+    """All resources of one message type; a resource's key is its field `name`."""
+
+    def __init__(self, store: Store, message_type: type[Message]) -> None:
+        self._store = store
+        self._type = message_type
+        self._kind = message_type.DESCRIPTOR.name
+
+    def key(self, message: Message) -> str:
+        """Return what identifies a resource in this collection."""
+        return str(message.name)
+
+    def get(self, key: str) -> Message:
+        """Return a resource; raises NotFound."""
+        message = self.find(key)
+        if message is None:
+            raise NotFound(f"{self._kind} '{key}' does not exist")
+        return message
+
+    def find(self, key: str) -> Message | None:
+        """Return a resource, or None."""
+        body = self._store.find(self._kind, key)
+        return None if body is None else self._type.FromString(body)
+
+    def insert(self, message: Message, parent: str) -> None:
+        """Add a resource; raises AlreadyExists."""
+        key = self.key(message)
+        try:
+            self._store.insert(self._kind, key, parent, self._sealed(message).SerializeToString())
+        except DuplicateError as error:
+            raise AlreadyExists(f"{self._kind} '{key}' already exists; choose another id") from error
+
+    def put(self, message: Message) -> None:
+        """Replace a resource, which gets a new etag."""
+        self._store.replace(self._kind, self.key(message), self._sealed(message).SerializeToString())
+
+    def delete(self, key: str) -> None:
+        """Forget a resource."""
+        self._store.delete(self._kind, key)
+
+    def all(self, parent: str | None = None) -> list[Message]:
+        """Return all resources, or those of `parent`, the newest first."""
+        return [self._type.FromString(body) for body in self._store.bodies(self._kind, parent)]
+
+    def _sealed(self, message: Message) -> Message:
+        if "etag" in self._type.DESCRIPTOR.fields_by_name:
+            message.etag = _etag(message)
+        return message
+
+
+def _etag(message: Message) -> str:
+    message.etag = ""
+    digest = hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
+    return base64.urlsafe_b64encode(digest[:18]).decode()
+
+
+def check_etag(current: Message, expected: str) -> None:
+    """Raise Aborted if the client's etag is not the resource's; an empty one asks for no check."""
+    if expected and expected != current.etag:
+        raise Aborted(
+            f"etag '{expected}' is not that of '{current.name}' ('{current.etag}'): "
+            "it has changed since it was read; read it again, then retry"
+        )

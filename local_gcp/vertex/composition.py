@@ -1,0 +1,139 @@
+"""Where the local Vertex AI is put together: store, services, engine and the two doors."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from local_gcp.vertex.api.custom_jobs import CustomJobs
+from local_gcp.vertex.api.job_service import JobService
+from local_gcp.vertex.api.location_service import LocationService, ProjectService
+from local_gcp.vertex.api.operations import Operations
+from local_gcp.vertex.api.pipeline_jobs import PipelineJobs
+from local_gcp.vertex.api.pipeline_service import PipelineService
+from local_gcp.vertex.api.region import PROJECT_NUMBER, Region
+from local_gcp.vertex.domain.names import Project
+from local_gcp.vertex.server import methods
+from local_gcp.vertex.server.grpc_server import GrpcServer, PortInUseError
+from local_gcp.vertex.server.rest import RestApi
+from local_gcp.vertex.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from local_gcp.vertex.engine.ports import (
+        CustomJobRunner,
+        JobListener,
+        ModelServers,
+        PipelineEngine,
+        RunListener,
+    )
+
+HOST = "127.0.0.1"
+BACKLOG = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a server is told at its start; port 0 means any free one."""
+
+    state: Path
+    project: str
+    region: str
+    rest_port: int = 0
+    grpc_port: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    """What runs the work of the services."""
+
+    pipelines: PipelineEngine
+    custom_jobs: CustomJobRunner
+    servers: ModelServers
+
+
+class LocalVertex:
+    """One local Vertex AI; `build_engines` makes the engines, which report to the listeners it gets."""
+
+    def __init__(
+        self, options: Options, build_engines: Callable[[RunListener, JobListener], Engines]
+    ) -> None:
+        self._store = Store(options.state / "vertex.sqlite")
+        project = Project(id=options.project, number=PROJECT_NUMBER, region=options.region)
+        region = Region(project=project, store=self._store)
+        jobs = PipelineJobs(region)
+        self._operations = Operations(region)
+        custom_jobs = CustomJobs(region)
+        self._engines = build_engines(jobs, custom_jobs)
+        self._jobs = JobService(region, custom_jobs, self._operations, self._engines.custom_jobs)
+        self._pipelines = PipelineService(region, jobs, self._operations, self._engines.pipelines)
+        self.methods = methods.method_table(
+            {
+                f"{methods.AIPLATFORM}.PipelineService": self._pipelines,
+                f"{methods.AIPLATFORM}.JobService": self._jobs,
+                methods.OPERATIONS: self._operations,
+                methods.LOCATIONS: LocationService(region),
+                methods.PROJECTS: ProjectService(region),
+            }
+        )
+
+    def recover(self) -> None:
+        """Take up what the end of the last server cut off."""
+        self._operations.recover()
+        self._pipelines.recover()
+        self._jobs.recover()
+
+    def close(self) -> None:
+        """End all work and all children, then close the store."""
+        self._operations.close()
+        self._engines.pipelines.close()
+        self._engines.custom_jobs.close()
+        self._engines.servers.close()
+        self._store.close()
+
+
+class Doors:
+    """The gRPC and REST servers of a local Vertex AI, bound at once, answering from `serve` on."""
+
+    def __init__(self, vertex: LocalVertex, options: Options) -> None:
+        """Bind both ports; raises PortInUseError."""
+        self._socket = _bind(options.rest_port)
+        self.rest_port: int = self._socket.getsockname()[1]
+        self._grpc = GrpcServer(vertex.methods, host=HOST, port=options.grpc_port)
+        self.grpc_port = self._grpc.port
+        health = {"project": options.project, "region": options.region, "grpc": f"{HOST}:{self.grpc_port}"}
+        application = RestApi(vertex.methods, health).application()
+        self._rest = uvicorn.Server(
+            uvicorn.Config(application, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+        )
+
+    def serve(self) -> None:
+        """Answer until SIGTERM, SIGINT or `stop`."""
+        self._grpc.start()
+        try:
+            self._rest.run(sockets=[self._socket])
+        finally:
+            self._grpc.stop()
+            self._socket.close()
+
+    def stop(self) -> None:
+        """Make `serve` return; may be called from any thread."""
+        self._rest.should_exit = True
+
+
+def _bind(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise PortInUseError(f"port {port} of {HOST} is in use; choose another --rest-port") from error
+    listener.set_inheritable(False)
+    return listener

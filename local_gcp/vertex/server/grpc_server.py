@@ -1,0 +1,103 @@
+"""The gRPC door: generic handlers over the table of methods."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import grpc
+from grpc_status import rpc_status
+
+from local_gcp.vertex.domain.errors import Unimplemented, VertexError
+from local_gcp.vertex.server import status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from local_gcp.vertex.api.messages import Message
+    from local_gcp.vertex.server.methods import Method
+
+if TYPE_CHECKING:
+    _GenericHandler: TypeAlias = grpc.GenericRpcHandler[Any, Any]
+    _MethodHandler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
+else:  # generic in the stubs only
+    _GenericHandler = grpc.GenericRpcHandler
+
+THREADS = 32
+STOP_GRACE = 2.0
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),
+)
+
+
+class PortInUseError(OSError):
+    """The port that the server was told to use is taken."""
+
+
+class _Handlers(_GenericHandler):
+    """Finds the handler of a path; paths outside of the table are refused with a reason."""
+
+    def __init__(self, methods: Iterable[Method]) -> None:
+        self._handlers = {method.path: _handler(method) for method in methods}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> _MethodHandler:
+        path = handler_call_details.method
+        return self._handlers.get(path) or grpc.unary_unary_rpc_method_handler(_refusal(path))
+
+
+def _handler(method: Method) -> _MethodHandler:
+    def answer(request: Message, context: grpc.ServicerContext) -> Message:
+        try:
+            return status.call(method, request)
+        except VertexError as error:
+            context.abort_with_status(rpc_status.to_status(status.to_status(error)))
+            raise
+
+    supported = method.handler is not None and method.request_type is not None
+    return grpc.unary_unary_rpc_method_handler(
+        answer,
+        request_deserializer=method.request_type.FromString if supported and method.request_type else None,
+        response_serializer=_serialize,
+    )
+
+
+def _serialize(message: Message) -> bytes:
+    return bytes(message.SerializeToString())
+
+
+def _refusal(path: str) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+    error = Unimplemented(
+        f"'{path}' is no method of google.cloud.aiplatform.v1; the local Vertex AI serves v1 only"
+    )
+
+    def refuse(_request: bytes, context: grpc.ServicerContext) -> bytes:
+        context.abort_with_status(rpc_status.to_status(status.to_status(error)))
+        return b""
+
+    return refuse
+
+
+class GrpcServer:
+    """A plaintext gRPC server on loopback."""
+
+    def __init__(self, methods: Iterable[Method], *, host: str, port: int) -> None:
+        """Bind the port (0: any); raises PortInUseError."""
+        self._server = grpc.server(
+            ThreadPoolExecutor(THREADS, thread_name_prefix="grpc"),
+            handlers=[_Handlers(methods)],
+            options=_OPTIONS,
+        )
+        try:
+            self.port = self._server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as error:
+            raise PortInUseError(f"port {port} of {host} is in use; choose another --grpc-port") from error
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._server.start()
+
+    def stop(self) -> None:
+        """Take no new calls, and end the ones that run after a grace of two seconds."""
+        self._server.stop(STOP_GRACE).wait()

@@ -1,0 +1,75 @@
+"""The REST door: one Starlette application over the table of methods."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from google.api import httpbody_pb2
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from local_gcp.vertex.domain.errors import NotFound, VertexError
+from local_gcp.vertex.server import status, transcoding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from starlette.requests import Request
+
+    from local_gcp.vertex.api.messages import Message
+    from local_gcp.vertex.server.methods import Method
+
+_VERBS = ["GET", "POST", "PATCH", "PUT", "DELETE"]
+_JSON = "application/json; charset=UTF-8"
+
+
+class RestApi:
+    """Answers HTTP requests by the rules of google.api.http."""
+
+    def __init__(self, methods: Iterable[Method], health: Mapping[str, str]) -> None:
+        self._router = transcoding.Router(methods)
+        self._health = health
+
+    def application(self) -> Starlette:
+        """Return the ASGI application; `/` and `/healthz` say that it lives."""
+        return Starlette(
+            routes=[
+                Route("/", self._healthy),
+                Route("/healthz", self._healthy),
+                Route("/{path:path}", self._answer, methods=_VERBS),
+            ]
+        )
+
+    async def _healthy(self, _request: Request) -> Response:
+        return JSONResponse({"status": "ok", **self._health})
+
+    async def _answer(self, request: Request) -> Response:
+        body = await request.body()
+        try:
+            return await run_in_threadpool(self._call, request, body)
+        except VertexError as error:
+            return Response(
+                json.dumps(status.to_json(error)), status.HTTP_STATUS[error.code], media_type=_JSON
+            )
+
+    def _call(self, request: Request, body: bytes) -> Response:
+        path = request.scope["raw_path"].decode("ascii").partition("?")[0]
+        route = self._router.find(request.method, path)
+        if route is None:
+            raise NotFound(f"{request.method} {path} is no method of Vertex AI's v1 REST API")
+        if route.method.handler is None:
+            raise status.unsupported(route.method)
+        query = request.query_params.multi_items()
+        content_type = request.headers.get("content-type", "")
+        message = transcoding.parse_request(route, query, body, content_type)
+        response = status.call(route.method, message)
+        return _response(response, enum_numbers=transcoding.wants_enum_numbers(query))
+
+
+def _response(message: Message, *, enum_numbers: bool) -> Response:
+    if isinstance(message, httpbody_pb2.HttpBody):
+        return Response(message.data, media_type=message.content_type)
+    return Response(transcoding.to_json(message, enum_numbers=enum_numbers), media_type=_JSON)

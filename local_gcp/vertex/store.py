@@ -1,0 +1,154 @@
+"""The state of the local Vertex AI in one SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS resources (
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    parent TEXT NOT NULL,
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    body BLOB NOT NULL,
+    UNIQUE (kind, name)
+);
+CREATE INDEX IF NOT EXISTS resources_by_parent ON resources (kind, parent, position);
+CREATE TABLE IF NOT EXISTS tasks (
+    job TEXT NOT NULL,
+    task_id INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (job, task_id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+class DuplicateError(Exception):
+    """A resource of that kind and name exists."""
+
+
+class Store:
+    """Resources as opaque bodies, the tasks of pipeline jobs, and counters.
+
+    Safe for many threads: one connection behind a re-entrant lock. A `transaction` makes several
+    calls atomic; single calls commit by themselves.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file; any later call raises sqlite3.ProgrammingError."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make the calls inside atomic: all are kept, or none if an exception leaves the block."""
+        with self._lock:
+            if self._depth == 0:
+                self._connection.execute("BEGIN IMMEDIATE")
+            self._depth += 1
+            try:
+                yield
+            except BaseException:
+                self._leave("ROLLBACK")
+                raise
+            self._leave("COMMIT")
+
+    def _leave(self, statement: str) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._connection.execute(statement)
+
+    def insert(self, kind: str, name: str, parent: str, body: bytes) -> None:
+        """Add a resource; raises DuplicateError if its name is taken."""
+        with self._lock:
+            try:
+                self._connection.execute(
+                    "INSERT INTO resources (kind, name, parent, body) VALUES (?, ?, ?, ?)",
+                    (kind, name, parent, body),
+                )
+            except sqlite3.IntegrityError as error:
+                raise DuplicateError(name) from error
+
+    def replace(self, kind: str, name: str, body: bytes) -> None:
+        """Give an existing resource a new body; does nothing if there is none."""
+        with self._lock:
+            self._connection.execute(
+                "UPDATE resources SET body = ? WHERE kind = ? AND name = ?", (body, kind, name)
+            )
+
+    def find(self, kind: str, name: str) -> bytes | None:
+        """Return the body of a resource, or None."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT body FROM resources WHERE kind = ? AND name = ?", (kind, name)
+            ).fetchone()
+        return None if row is None else row[0]
+
+    def delete(self, kind: str, name: str) -> None:
+        """Forget a resource, if it exists."""
+        with self._lock:
+            self._connection.execute("DELETE FROM resources WHERE kind = ? AND name = ?", (kind, name))
+
+    def bodies(self, kind: str, parent: str | None = None) -> list[bytes]:
+        """Return all resources of a kind, or those of one parent, the newest first."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT body FROM resources WHERE kind = :kind AND (:parent IS NULL OR parent = :parent)"
+                " ORDER BY position DESC",
+                {"kind": kind, "parent": parent},
+            ).fetchall()
+        return [row[0] for row in rows]
+
+    def put_task(self, job: str, task_id: int, body: str) -> None:
+        """Keep the record of a task, replacing an older one."""
+        with self._lock:
+            self._connection.execute(
+                "INSERT INTO tasks (job, task_id, body) VALUES (?, ?, ?)"
+                " ON CONFLICT (job, task_id) DO UPDATE SET body = excluded.body",
+                (job, task_id, body),
+            )
+
+    def tasks(self, job: str) -> list[str]:
+        """Return the records of a job's tasks by task id."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT body FROM tasks WHERE job = ? ORDER BY task_id", (job,)
+            ).fetchall()
+        return [row[0] for row in rows]
+
+    def delete_tasks(self, job: str) -> None:
+        """Forget the tasks of a job."""
+        with self._lock:
+            self._connection.execute("DELETE FROM tasks WHERE job = ?", (job,))
+
+    def next_value(self, counter: str) -> int:
+        """Count one further and return it: 1, 2, 3, …; a value is never given twice."""
+        with self._lock:
+            row = self._connection.execute(
+                "INSERT INTO counters (name, value) VALUES (?, 1)"
+                " ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value",
+                (counter,),
+            ).fetchone()
+        return int(row[0])
+
+    def forget_counter(self, counter: str) -> None:
+        """Let a counter begin again at 1."""
+        with self._lock:
+            self._connection.execute("DELETE FROM counters WHERE name = ?", (counter,))
