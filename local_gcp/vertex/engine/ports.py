@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from local_gcp.vertex.domain.records import Failure, TaskRecord
     from local_gcp.vertex.domain.states import RunState
 
-Adopt = Callable[[Path, Path], None]
+Adopt = Callable[[Path, Path], object]
 """Makes the files under a path (second) objects of the object store whose root is the first."""
 
 
@@ -29,7 +29,12 @@ class ImageRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
-    """What the engine needs to know of this machine; times in seconds."""
+    """What the engine needs to know of this machine; times in seconds.
+
+    `environment` is what every container gets besides PATH, HOME, LANG and TMPDIR of the server.
+    `gcs_root` and `state_dir` are on one file system. `warm` keeps executors imported between tasks,
+    `prestart` imports them as soon as the server starts.
+    """
 
     state_dir: Path
     gcs_root: Path
@@ -38,6 +43,7 @@ class EngineSettings:
     environment: Mapping[str, str] = field(default_factory=dict)
     cores: int = 2
     warm: bool = True
+    prestart: bool = False
     stop_grace: float = 5.0
     server_deadline: float = 120.0
 

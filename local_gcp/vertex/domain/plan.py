@@ -1,0 +1,148 @@
+"""A pipeline as the engine runs it: tasks, where their inputs come from, and what they produce."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from local_gcp.vertex.domain.placeholders import Template
+
+
+class ParameterType(StrEnum):
+    """The types of parameters, named as in schema 2.1."""
+
+    STRING = "STRING"
+    NUMBER_INTEGER = "NUMBER_INTEGER"
+    NUMBER_DOUBLE = "NUMBER_DOUBLE"
+    BOOLEAN = "BOOLEAN"
+    LIST = "LIST"
+    STRUCT = "STRUCT"
+    TASK_FINAL_STATUS = "TASK_FINAL_STATUS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterDefinition:
+    """What a component or pipeline declares of a parameter; `default` None means there is none."""
+
+    type: ParameterType
+    default: Any = None
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constant:
+    """A parameter whose value stands in the spec."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """A string constant with placeholders of the task's other parameters in it."""
+
+    template: Template
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunParameter:
+    """A parameter that takes the value of a parameter of the run."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOutput:
+    """An output (parameter or artifact) `key` of another task."""
+
+    task: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalStatus:
+    """How a task, or all tasks of a nested DAG, ended; read by exit handlers."""
+
+    of: str
+    tasks: frozenset[str]
+
+
+ParameterSource = Constant | Embedded | RunParameter | TaskOutput | FinalStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputArtifact:
+    """What a component declares of an output artifact; `type_schema` is proto JSON."""
+
+    schema_title: str
+    type_schema: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exec:
+    """A command line with placeholders."""
+
+    command: tuple[Template, ...]
+    args: tuple[Template, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerExecutor:
+    """Runs a command in an image; `driver` runs before it and may change its inputs."""
+
+    image: str
+    main: Exec
+    driver: Exec | None = None
+    env: Mapping[str, Template] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImporterExecutor:
+    """Brings an artifact that exists into the pipeline."""
+
+    uri: ParameterSource
+    artifact: OutputArtifact
+
+
+Executor = ContainerExecutor | ImporterExecutor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often a failed task is tried again; seconds between the tries."""
+
+    max_retries: int = 0
+    backoff: float = 0.0
+    factor: float = 2.0
+    max_backoff: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedTask:
+    """One task. `name` is unique in the plan; `runs_always` is kfp's ALL_UPSTREAM_TASKS_COMPLETED."""
+
+    name: str
+    component: str
+    executor: Executor
+    depends_on: frozenset[str] = frozenset()
+    parameters: Mapping[str, ParameterSource] = field(default_factory=dict)
+    parameter_definitions: Mapping[str, ParameterDefinition] = field(default_factory=dict)
+    artifacts: Mapping[str, TaskOutput] = field(default_factory=dict)
+    output_artifacts: Mapping[str, OutputArtifact] = field(default_factory=dict)
+    output_parameters: Mapping[str, ParameterType] = field(default_factory=dict)
+    runs_always: bool = False
+    cacheable: bool = False
+    retry: RetryPolicy = RetryPolicy()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A checked pipeline: every name that a task refers to exists, and there is no cycle."""
+
+    pipeline: str
+    tasks: Mapping[str, PlannedTask]
+    parameters: Mapping[str, ParameterDefinition] = field(default_factory=dict)

@@ -1,0 +1,66 @@
+"""Lets a run be stopped from another thread: no new container starts, running ones are ended."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from local_gcp.vertex.engine.containers import Container
+
+
+class CancelledError(Exception):
+    """The run was cancelled."""
+
+
+class CancelToken:
+    """Shared by all tasks of a run; `grace` is how long (seconds) a container may take to terminate."""
+
+    def __init__(self, grace: float) -> None:
+        self._grace = grace
+        self._event = Event()
+        self._lock = Lock()
+        self._running: set[Container] = set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run is to stop."""
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raise CancelledError when the run is to stop."""
+        if self.cancelled:
+            raise CancelledError
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; raises CancelledError as soon as the run is to stop."""
+        self._event.wait(seconds)
+        self.check()
+
+    def cancel(self) -> None:
+        """Stop the run: ends all its containers side by side and returns when they have ended."""
+        with self._lock:
+            self._event.set()
+            running = tuple(self._running)
+        threads = [Thread(target=container.stop, args=(self._grace,)) for container in running]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    @contextmanager
+    def watching(self, container: Container) -> Iterator[None]:
+        """End `container` when the run is cancelled while the block runs."""
+        with self._lock:
+            self._running.add(container)
+            late = self._event.is_set()
+        if late:
+            container.stop(self._grace)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(container)

@@ -1,0 +1,154 @@
+"""Takes one run through its plan: starts what can start, waits, and reports every change."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import FIRST_COMPLETED, wait
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from local_gcp.vertex.domain.errors import Code
+from local_gcp.vertex.domain.plan import ImporterExecutor
+from local_gcp.vertex.domain.records import Failure, TaskRecord
+from local_gcp.vertex.domain.states import RunState, TaskState
+from local_gcp.vertex.engine.executor_input import numeric_id
+from local_gcp.vertex.engine.schedule import next_step
+from local_gcp.vertex.engine.task_inputs import Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from concurrent.futures import Executor, Future
+    from pathlib import Path
+
+    from local_gcp.vertex.domain.plan import Plan, PlannedTask
+    from local_gcp.vertex.engine.ports import PipelineRun, RunListener
+    from local_gcp.vertex.engine.task_runner import TaskRunner
+
+_UNSAFE = re.compile(r"[^\w.-]")
+
+
+@dataclass(slots=True, kw_only=True)
+class RunningPipeline:
+    """One run on its way; `pool` bounds how many tasks of all runs work at once."""
+
+    run: PipelineRun
+    plan: Plan
+    parameters: Mapping[str, Any]
+    runner: TaskRunner
+    pool: Executor
+    listener: RunListener
+    log_dir: Path
+    muted: bool = False
+    _records: dict[str, TaskRecord] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def execute(self) -> None:
+        """Run to the end; returns when the listener has heard the final state."""
+        try:
+            self._report_run(RunState.RUNNING, None)
+            self._prepare()
+            self._follow_plan()
+            state, failure = self._outcome()
+        except Exception as error:  # noqa: BLE001  # the boundary of a run
+            self.runner.token.cancel()
+            failure = Failure(code=Code.INTERNAL, message=f"internal error of the local Vertex AI: {error!r}")
+            state = RunState.FAILED
+        self._report_run(state, failure)
+
+    def cancel(self) -> None:
+        """Report CANCELLING and end all containers; `execute` then reports CANCELLED."""
+        self._report_run(RunState.CANCELLING, None)
+        self.runner.token.cancel()
+
+    def abandon(self) -> None:
+        """End all containers without reporting anything more: the server goes."""
+        self.muted = True
+        self.runner.token.cancel()
+
+    def _prepare(self) -> None:
+        finished = {record.task_id: record for record in self.run.finished}
+        for name in self.plan.tasks:
+            task_id = numeric_id(self.run.name, name)
+            self._record(name, finished.get(task_id) or self._pending(name, task_id))
+
+    def _pending(self, name: str, task_id: int) -> TaskRecord:
+        shown = name.rpartition(".")[2]
+        return TaskRecord(
+            task_id=task_id,
+            name=shown,
+            state=TaskState.PENDING,
+            create_time=self.runner.clock(),
+            log_path=self.log_dir / _UNSAFE.sub("_", name) / "log.txt",
+        )
+
+    def _follow_plan(self) -> None:
+        working: dict[Future[TaskRecord], str] = {}
+        started: set[str] = set()
+        while True:
+            ready = self._advance(started)
+            for name in ready:
+                working[self._submit(name)] = name
+            if not working:
+                return
+            for future in wait(working, return_when=FIRST_COMPLETED).done:
+                self._record(working.pop(future), future.result())
+
+    def _advance(self, started: set[str]) -> list[str]:
+        """Settle all that needs no waiting and return the tasks to start now, most urgent first."""
+        while True:
+            states = {name: record.state for name, record in self._records.items()}
+            step = next_step(self.plan, states, fail_fast=self.run.fail_fast)
+            unsettled = TaskState.CANCELLED if self.runner.token.cancelled else None
+            never = set(step.not_triggered) | (set(step.start) if unsettled else set())
+            for name in never - started:
+                self._end_untried(name, unsettled or TaskState.NOT_TRIGGERED)
+            fresh = [name for name in step.start if name not in started and name not in never]
+            importers = [name for name in fresh if self._is_importer(name)]
+            for name in importers:
+                self._record(name, self._run_task(name))
+            if not importers and not (never - started):
+                started.update(fresh)
+                return fresh
+
+    def _is_importer(self, name: str) -> bool:
+        return isinstance(self.plan.tasks[name].executor, ImporterExecutor)
+
+    def _end_untried(self, name: str, state: TaskState) -> None:
+        now = self.runner.clock()
+        self._record(name, replace(self._records[name], state=state, end_time=now))
+
+    def _submit(self, name: str) -> Future[TaskRecord]:
+        return self.pool.submit(self._run_task, name)
+
+    def _run_task(self, name: str) -> TaskRecord:
+        task: PlannedTask = self.plan.tasks[name]
+        with self._lock:
+            records = dict(self._records)
+        upstream = Upstream(run=self.run, parameters=self.parameters, records=records)
+        return self.runner.run(task, records[name], upstream, self._report_task)
+
+    def _record(self, name: str, record: TaskRecord) -> None:
+        with self._lock:
+            self._records[name] = record
+        self._report_task(record)
+
+    def _outcome(self) -> tuple[RunState, Failure | None]:
+        if self.runner.token.cancelled:
+            return RunState.CANCELLED, Failure(code=Code.CANCELLED, message="The pipeline job was cancelled.")
+        failed = [record for record in self._records.values() if record.state is TaskState.FAILED]
+        if not failed:
+            return RunState.SUCCEEDED, None
+        failed.sort(key=lambda record: record.end_time or record.create_time)
+        names = ", ".join(record.name for record in failed)
+        causes = " ".join(record.error.message for record in failed if record.error)
+        message = f"The DAG failed because some tasks failed. The failed tasks are: [{names}]. {causes}"
+        return RunState.FAILED, Failure(code=Code.FAILED_PRECONDITION, message=message)
+
+    def _report_run(self, state: RunState, failure: Failure | None) -> None:
+        if not self.muted:
+            self.listener.run_changed(self.run.name, state, at=self.runner.clock(), error=failure)
+
+    def _report_task(self, record: TaskRecord) -> None:
+        if not self.muted:
+            self.listener.task_changed(self.run.name, record)

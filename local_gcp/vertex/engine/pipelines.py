@@ -1,0 +1,122 @@
+"""Runs pipeline jobs side by side within this machine's cores."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any
+
+from local_gcp.vertex.domain.errors import AlreadyExists, Unavailable
+from local_gcp.vertex.domain.plan import ContainerExecutor
+from local_gcp.vertex.engine import parameters
+from local_gcp.vertex.engine.cancellation import CancelToken
+from local_gcp.vertex.engine.pipeline_run import RunningPipeline
+from local_gcp.vertex.engine.planner import make_plan
+from local_gcp.vertex.engine.task_runner import TaskRunner
+from local_gcp.vertex.engine.uris import check_gcs_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from local_gcp.vertex.domain.plan import Plan
+    from local_gcp.vertex.engine.containers import ImageTable, Launcher
+    from local_gcp.vertex.engine.ports import EngineSettings, PipelineRun, RunListener
+
+
+def utc_now() -> datetime:
+    """Return the time, aware and in UTC."""
+    return datetime.now(UTC)
+
+
+class LocalPipelineEngine:
+    """Runs pipelines; `launcher` may be quicker than `reference`, which always works."""
+
+    def __init__(  # noqa: PLR0913  # the engine's world
+        self,
+        *,
+        settings: EngineSettings,
+        listener: RunListener,
+        images: ImageTable,
+        launcher: Launcher,
+        reference: Launcher,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._images = images
+        self._launcher = launcher
+        self._reference = reference
+        self._clock = clock
+        self._pool = ThreadPoolExecutor(max_workers=settings.cores, thread_name_prefix="task")
+        self._running: dict[str, RunningPipeline] = {}
+        self._lock = Lock()
+        self._closed = False
+
+    def validate(self, run: PipelineRun) -> None:
+        """Check `run` at the door; raises InvalidArgument or Unimplemented."""
+        self._accept(run)
+
+    def _accept(self, run: PipelineRun) -> tuple[Plan, dict[str, Any]]:
+        check_gcs_uri(run.output_directory, "runtimeConfig.gcsOutputDirectory")
+        plan = make_plan(run.spec)
+        for task in plan.tasks.values():
+            if isinstance(task.executor, ContainerExecutor):
+                self._images.rule(task.executor.image)
+        return plan, parameters.bind(plan.parameters, run.parameter_values)
+
+    def start(self, run: PipelineRun) -> None:
+        """Start `run` and return at once; raises as `validate`, and AlreadyExists while it runs."""
+        plan, values = self._accept(run)
+        pipeline = self._pipeline(run, plan, values)
+        with self._lock:
+            if self._closed:
+                raise Unavailable("the local Vertex AI is shutting down; start it again")
+            if run.name in self._running:
+                raise AlreadyExists(f"'{run.name}' is running")
+            self._running[run.name] = pipeline
+        Thread(target=self._execute, args=(pipeline,), name=run.job_id, daemon=True).start()
+
+    def _pipeline(self, run: PipelineRun, plan: Plan, values: dict[str, Any]) -> RunningPipeline:
+        runner = TaskRunner(
+            settings=self._settings,
+            images=self._images,
+            launcher=self._launcher,
+            reference=self._reference,
+            token=CancelToken(self._settings.stop_grace),
+            clock=self._clock,
+        )
+        return RunningPipeline(
+            run=run,
+            plan=plan,
+            parameters=values,
+            runner=runner,
+            pool=self._pool,
+            listener=self._listener,
+            log_dir=self._settings.state_dir / "runs" / run.job_id,
+        )
+
+    def _execute(self, pipeline: RunningPipeline) -> None:
+        try:
+            pipeline.execute()
+        finally:
+            with self._lock:
+                self._running.pop(pipeline.run.name, None)
+
+    def cancel(self, name: str) -> None:
+        """Ask the run to stop and return at once; no-op when it has ended."""
+        with self._lock:
+            pipeline = self._running.get(name)
+        if pipeline:
+            Thread(target=pipeline.cancel, name=f"cancel {name}", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop everything and end all children; runs that are cut off are not reported."""
+        with self._lock:
+            self._closed = True
+            running = tuple(self._running.values())
+        for pipeline in running:
+            pipeline.abandon()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._launcher.close()
+        self._reference.close()

@@ -1,0 +1,67 @@
+"""Checks at the door that every input of a task has a source and every placeholder a meaning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from local_gcp.vertex.domain.errors import InvalidArgument
+from local_gcp.vertex.domain.placeholders import Kind
+from local_gcp.vertex.domain.plan import ContainerExecutor, Embedded, TaskOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from local_gcp.vertex.domain.placeholders import Placeholder
+    from local_gcp.vertex.domain.plan import Plan, PlannedTask
+
+
+def check_task(plan: Plan, task: PlannedTask) -> None:
+    """Raise InvalidArgument when `task` reads something that does not exist."""
+    for key, declared in task.parameter_definitions.items():
+        if key not in task.parameters and not declared.optional:
+            raise InvalidArgument(
+                f"task '{task.name}' lacks a value for its input '{key}', which has no default"
+            )
+    for parameter, source in task.parameters.items():
+        if isinstance(source, TaskOutput):
+            _check_output(task, parameter, source, plan.tasks[source.task].output_parameters)
+    for artifact, output in task.artifacts.items():
+        _check_output(task, artifact, output, plan.tasks[output.task].output_artifacts)
+    for placeholder in _placeholders(task):
+        _check_placeholder(task, placeholder)
+
+
+def _check_output(task: PlannedTask, key: str, source: TaskOutput, outputs: Iterable[str]) -> None:
+    known = sorted(outputs)
+    if source.key not in known:
+        raise InvalidArgument(
+            f"input '{key}' of task '{task.name}' reads output '{source.key}' of '{source.task}', "
+            f"which produces {known or 'none'}"
+        )
+
+
+def _placeholders(task: PlannedTask) -> Iterator[Placeholder]:
+    for source in task.parameters.values():
+        if isinstance(source, Embedded):
+            yield from source.template.placeholders
+    if isinstance(task.executor, ContainerExecutor):
+        hooks = (task.executor.main, task.executor.driver)
+        for hook in hooks:
+            for template in (*hook.command, *hook.args) if hook else ():
+                yield from template.placeholders
+        for variable in task.executor.env.values():
+            yield from variable.placeholders
+
+
+def _check_placeholder(task: PlannedTask, placeholder: Placeholder) -> None:
+    known: dict[Kind, Iterable[str]] = {
+        Kind.INPUT_PARAMETER: task.parameters,
+        Kind.INPUT_ARTIFACT: task.artifacts,
+        Kind.OUTPUT_PARAMETER: task.output_parameters,
+        Kind.OUTPUT_ARTIFACT: task.output_artifacts,
+    }
+    names = sorted(known.get(placeholder.kind, ()))
+    if placeholder.kind in known and placeholder.key not in names:
+        raise InvalidArgument(
+            f"task '{task.name}' uses '{placeholder.text}', but its {placeholder.kind} are {names or 'none'}"
+        )

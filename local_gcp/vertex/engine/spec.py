@@ -1,0 +1,59 @@
+"""From the wire's PipelineSpec (plain JSON) to kfp's PipelineSpec proto."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2 as pb
+
+from local_gcp.vertex.domain.errors import InvalidArgument, Unimplemented
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SUPPORTED = ("2.0.", "2.1.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedSpec:
+    """The spec and, parsed out of its Struct, the executors by label."""
+
+    spec: pb.PipelineSpec
+    executors: Mapping[str, pb.PipelineDeploymentConfig.ExecutorSpec]
+
+
+def parse_spec(wire: Mapping[str, Any]) -> ParsedSpec:
+    """Parse the PipelineSpec `wire` (IR JSON, camelCase).
+
+    Raises InvalidArgument for what is no PipelineSpec, Unimplemented for a schema other than 2.0 and 2.1.
+    """
+    _check_schema_version(wire)
+    spec = _parse(wire, pb.PipelineSpec(), "pipelineSpec")
+    deployment = _parse(
+        json_format.MessageToDict(spec.deployment_spec),
+        pb.PipelineDeploymentConfig(),
+        "pipelineSpec.deploymentSpec",
+    )
+    if spec.root.WhichOneof("implementation") != "dag":
+        raise InvalidArgument("pipelineSpec.root has no dag; compile a pipeline, not a component")
+    return ParsedSpec(spec=spec, executors=dict(deployment.executors))
+
+
+def _check_schema_version(wire: Mapping[str, Any]) -> None:
+    version = wire.get("schemaVersion", "")
+    if not isinstance(version, str) or not version:
+        raise InvalidArgument(
+            "pipelineSpec.schemaVersion is missing; pass the 'pipelineSpec' of a compiled pipeline, "
+            f"this one has the keys {sorted(wire)}"
+        )
+    if not version.startswith(_SUPPORTED):
+        raise Unimplemented(f"pipelineSpec.schemaVersion is '{version}'; supported are 2.0.x and 2.1.x")
+
+
+def _parse(wire: Mapping[str, Any], message: Any, where: str) -> Any:  # noqa: ANN401  # generated protos
+    try:
+        return json_format.ParseDict(dict(wire), message)
+    except json_format.ParseError as error:
+        raise InvalidArgument(f"{where} is no valid PipelineSpec: {error}") from error
