@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from kfp.pipeline_spec import pipeline_spec_pb2
 from tfx import v1 as tfx
 
+from taxi_ml.evaluation.findings import Run
+from taxi_ml.evaluation.report import Report
 from taxi_ml.pipeline import evaluator
 from taxi_ml.pipeline.machines import MachineSize
 
@@ -135,7 +137,27 @@ def _verdict(request: CompileRequest, data: Examples, training: Training) -> lis
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=request.serving_uri)
         ),
     )
-    return [*([champion] if champion else []), evaluation, pusher]
+    report = Report(
+        examples=data.examples.outputs["examples"],
+        anomalies=data.anomalies.outputs["anomalies"],
+        model=training.trainer.outputs["model"],
+        champion=champion.outputs["result"] if champion else None,
+        tuner_results=training.tuner.outputs["tuner_results"] if training.tuner else None,
+        blessing=evaluation.outputs["blessing"],
+        pushed_model=pusher.outputs["pushed_model"],
+        run=_run(request),
+    )
+    return [*([champion] if champion else []), evaluation, pusher, report]
+
+
+def _run(request: CompileRequest) -> Run:
+    return Run(
+        window=request.window,
+        champion_name=request.champion.name if request.champion else None,
+        modules_digest=request.modules_digest,
+        request_digest=request.digest,
+        seed=request.seed,
+    )
 
 
 def _champion(request: CompileRequest) -> Any:  # noqa: ANN401  # tfx has no types

@@ -1,0 +1,131 @@
+"""The pipeline's last component: everything the gate needs to know about a run, as report.json."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from typing import TYPE_CHECKING, Any, Final
+
+from tfx import types
+from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+from tfx.types.experimental import simple_artifacts
+
+from taxi_ml.evaluation import findings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+FILE_NAME: Final = "report.json"
+
+
+class ReportSpec(types.ComponentSpec):  # type: ignore[misc]  # tfx has no types
+    """What the component reads, is told, and writes: a folder with report.json."""
+
+    PARAMETERS: Final = {
+        "window": ExecutionParameter(type=str),
+        "champion_name": ExecutionParameter(type=str, optional=True),
+        "modules_digest": ExecutionParameter(type=str),
+        "request_digest": ExecutionParameter(type=str),
+        "seed": ExecutionParameter(type=int),
+    }
+    INPUTS: Final = {
+        "examples": ChannelParameter(type=standard_artifacts.Examples),
+        "anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies),
+        "model": ChannelParameter(type=standard_artifacts.Model),
+        "champion": ChannelParameter(type=standard_artifacts.Model, optional=True),
+        "tuner_results": ChannelParameter(type=standard_artifacts.TunerResults, optional=True),
+        "blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
+        "pushed_model": ChannelParameter(type=standard_artifacts.PushedModel),
+    }
+    OUTPUTS: Final = {"report": ChannelParameter(type=simple_artifacts.Metrics)}
+
+
+class ReportExecutor(base_executor.BaseExecutor):  # type: ignore[misc]  # tfx has no types
+    """Score both models on the test rows and write the report."""
+
+    def Do(  # noqa: N802  # TFX's name
+        self,
+        input_dict: Mapping[str, Sequence[Any]],
+        output_dict: Mapping[str, Sequence[Any]],
+        exec_properties: Mapping[str, Any],
+    ) -> None:
+        """Write report.json into the output artifact's folder.
+
+        Raises:
+            FileNotFoundError: where a model's artifact holds no SavedModel.
+            EmptySplitError: where there are no test rows.
+
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        sources = _sources(input_dict)
+        report = findings.gather(sources, _run(exec_properties))
+        folder = artifact_utils.get_single_uri(output_dict["report"])
+        findings.write(posixpath.join(folder, FILE_NAME), json.dumps(report, indent=2, allow_nan=False))
+
+
+class Report(base_component.BaseComponent):  # type: ignore[misc]  # tfx has no types
+    """The node of `ReportExecutor`; `champion` and `tuner_results` are None where a run has none."""
+
+    SPEC_CLASS = ReportSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(ReportExecutor)
+
+    def __init__(  # noqa: PLR0913  # one argument for each channel, as TFX's components have it
+        self,
+        *,
+        examples: Any,  # noqa: ANN401  # tfx has no types
+        anomalies: Any,  # noqa: ANN401  # as above
+        model: Any,  # noqa: ANN401  # as above
+        champion: Any,  # noqa: ANN401  # as above
+        tuner_results: Any,  # noqa: ANN401  # as above
+        blessing: Any,  # noqa: ANN401  # as above
+        pushed_model: Any,  # noqa: ANN401  # as above
+        run: findings.Run,
+    ) -> None:
+        super().__init__(
+            ReportSpec(
+                examples=examples,
+                anomalies=anomalies,
+                model=model,
+                champion=champion,
+                tuner_results=tuner_results,
+                blessing=blessing,
+                pushed_model=pushed_model,
+                report=types.Channel(type=simple_artifacts.Metrics),
+                window=run.window,
+                champion_name=run.champion_name,
+                modules_digest=run.modules_digest,
+                request_digest=run.request_digest,
+                seed=run.seed,
+            )
+        )
+
+
+def _run(properties: Mapping[str, Any]) -> findings.Run:
+    return findings.Run(
+        window=properties["window"],
+        champion_name=properties.get("champion_name"),
+        modules_digest=properties["modules_digest"],
+        request_digest=properties["request_digest"],
+        seed=properties["seed"],
+    )
+
+
+def _sources(inputs: Mapping[str, Sequence[Any]]) -> findings.Sources:
+    examples = artifact_utils.get_single_instance(inputs["examples"])
+    splits = artifact_utils.decode_split_names(examples.split_names)
+    anomalies = artifact_utils.get_single_instance(inputs["anomalies"])
+    return findings.Sources(
+        splits={split: artifact_utils.get_split_uri([examples], split) for split in splits},
+        anomalies={split: posixpath.join(anomalies.uri, f"Split-{split}") for split in splits},
+        challenger=artifact_utils.get_single_uri(inputs["model"]),
+        champion=_optional_uri(inputs, "champion"),
+        tuner_results=_optional_uri(inputs, "tuner_results"),
+        blessing=artifact_utils.get_single_uri(inputs["blessing"]),
+        pushed_model=artifact_utils.get_single_uri(inputs["pushed_model"]),
+    )
+
+
+def _optional_uri(inputs: Mapping[str, Sequence[Any]], name: str) -> str | None:
+    return artifact_utils.get_single_uri(inputs[name]) if inputs.get(name) else None

@@ -1,0 +1,118 @@
+"""Errors of predicted fares as numbers: metrics, slices, and the paired bootstrap of a difference."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+REPLICATES: Final = 2000
+MIN_REPLICATES: Final = 200
+_DRAWS: Final = 200_000_000
+"""Most rows that one bootstrap draws; many rows need fewer replicates."""
+_DRAWS_AT_ONCE: Final = 4_000_000
+_PERCENTILES: Final = (2.5, 97.5)
+
+Numbers: TypeAlias = "NDArray[np.float64]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """True fares and two models' fares for the same rows, USD, each of shape [rows].
+
+    `champion` is None where no model serves yet.
+    """
+
+    fares: Numbers
+    challenger: Numbers
+    champion: Numbers | None
+
+
+def metrics(fares: Numbers, predicted: Numbers) -> dict[str, float | int | None]:
+    """Return RMSE, MAE and means in USD, and the count; None stands for what is not finite."""
+    errors = predicted - fares
+    return {
+        "rmse": _finite(_rmse(errors)),
+        "mae": _finite(_mean(np.abs(errors))),
+        "count": len(fares),
+        "mean_label": _finite(_mean(fares)),
+        "mean_prediction": _finite(_mean(predicted)),
+    }
+
+
+def difference(predictions: Predictions, *, seed: int) -> dict[str, Any] | None:
+    """Return challenger minus champion for RMSE and MAE with a 95 % interval; None without a champion.
+
+    The interval is the percentile bootstrap over rows (Efron and Tibshirani 1993, chapter 13). Both
+    models are scored on the same draw, so that what makes a row hard for both cancels.
+    """
+    if predictions.champion is None or not len(predictions.fares):
+        return None
+    errors = np.stack(
+        [predictions.challenger - predictions.fares, predictions.champion - predictions.fares], axis=1
+    )
+    squares, sizes = errors**2, np.abs(errors)
+    draws = np.concatenate(list(_resampled(np.concatenate([squares, sizes], axis=1), seed)))
+    root = np.sqrt(draws[:, :2])
+    return {
+        "rmse": _interval(_rmse(errors[:, 0]) - _rmse(errors[:, 1]), root[:, 0] - root[:, 1]),
+        "mae": _interval(float(sizes[:, 0].mean() - sizes[:, 1].mean()), draws[:, 2] - draws[:, 3]),
+    }
+
+
+def slices(predictions: Predictions, columns: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
+    """Return the metrics of every value of every column, in the columns' order and by value."""
+    return [
+        {"feature": feature, "value": _text(value), **_sliced(predictions, column == value)}
+        for feature, column in columns.items()
+        for value in np.unique(column)
+    ]
+
+
+def _sliced(predictions: Predictions, rows: NDArray[np.bool_]) -> dict[str, Any]:
+    fares, champion = predictions.fares[rows], predictions.champion
+    return {
+        "count": int(rows.sum()),
+        "challenger": metrics(fares, predictions.challenger[rows]),
+        "champion": None if champion is None else metrics(fares, champion[rows]),
+    }
+
+
+def _resampled(columns: Numbers, seed: int) -> Iterator[Numbers]:
+    """Yield means of `columns`, [replicates, columns], over rows drawn with replacement."""
+    rows = len(columns)
+    generator = np.random.default_rng(seed)
+    left = max(MIN_REPLICATES, min(REPLICATES, _DRAWS // rows))
+    while left > 0:
+        count = min(left, max(1, _DRAWS_AT_ONCE // rows))
+        weights = generator.multinomial(rows, np.full(rows, 1 / rows), size=count)
+        yield weights @ columns / rows
+        left -= count
+
+
+def _interval(estimate: float, draws: Numbers) -> dict[str, float | None]:
+    low, high = np.percentile(draws, _PERCENTILES)
+    return {"estimate": _finite(estimate), "low": _finite(float(low)), "high": _finite(float(high))}
+
+
+def _rmse(errors: Numbers) -> float:
+    return math.sqrt(_mean(errors**2)) if len(errors) else math.nan
+
+
+def _mean(values: Numbers) -> float:
+    return float(values.mean()) if len(values) else math.nan
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _text(value: Any) -> str:  # noqa: ANN401  # a scalar of any column
+    return value.decode() if isinstance(value, bytes) else str(value)
