@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from taxi_airflow.states import ACTIVE_STATES, JobKind, wire_state
+from taxi_airflow.states import ACTIVE_STATES, JobKind, JobState, wire_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from google.cloud.aiplatform_v1 import CustomJob, PipelineJob
     from google.cloud.aiplatform_v1.types import PipelineTaskDetail
+    from google.longrunning.operations_pb2 import Operation
 
-    from taxi_airflow.states import JobState
 
 _CACHED = "SKIPPED"  # how PipelineTaskDetail calls a cache hit
+_CANCELLED_CODE = 1  # google.rpc.Code
 _SCHEMA_OF_DAGS = "system.DagExecution"
 
 
@@ -39,8 +40,8 @@ class Component:
 class JobView:
     """What waiting, explaining and returning need of a job.
 
-    ``created`` is seconds since the epoch. ``artifacts`` maps ``component.output`` to the URI of its
-    first artifact.
+    ``created`` is seconds since the epoch, 0 when unknown. ``artifacts`` maps ``component.output`` to
+    the URI of its first artifact.
     """
 
     kind: JobKind
@@ -67,6 +68,22 @@ def view_custom(job: CustomJob) -> JobView:
         created=_epoch(job.create_time) or 0.0,
         error=job.error.message,
         log=job.labels.get("log_uri", ""),
+    )
+
+
+def view_operation(operation: Operation) -> JobView:
+    """Return the view of a long-running operation, which does not say when it was created."""
+    state = JobState.RUNNING
+    if operation.done:
+        state = JobState.SUCCEEDED
+    if operation.done and operation.HasField("error"):
+        state = JobState.CANCELLED if operation.error.code == _CANCELLED_CODE else JobState.FAILED
+    return JobView(
+        kind=JobKind.OPERATION,
+        name=operation.name,
+        state=state,
+        created=0.0,
+        error=operation.error.message,
     )
 
 

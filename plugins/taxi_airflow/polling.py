@@ -22,6 +22,7 @@ class Verdict(StrEnum):
     """What a failed call means for whoever waits for the job."""
 
     TRANSIENT = "transient"
+    CONFLICT = "conflict"
     MISSING = "missing"
     DENIED = "denied"
     INVALID = "invalid"
@@ -33,6 +34,7 @@ _VERDICTS: Mapping[int, Verdict] = {
     401: Verdict.DENIED,
     403: Verdict.DENIED,
     404: Verdict.MISSING,
+    409: Verdict.CONFLICT,
 }
 
 

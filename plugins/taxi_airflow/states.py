@@ -7,10 +7,11 @@ from enum import StrEnum, unique
 
 @unique
 class JobKind(StrEnum):
-    """The two kinds of Vertex AI job that a DAG starts."""
+    """What a task can wait for: two kinds of job, and the long-running operation behind other calls."""
 
     PIPELINE = "pipeline"
     CUSTOM = "custom"
+    OPERATION = "operation"
 
 
 @unique

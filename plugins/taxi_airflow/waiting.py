@@ -50,6 +50,10 @@ class Outcome:
         )
 
 
+_VERDICT_ENDINGS = {Verdict.MISSING: Ending.MISSING, Verdict.DENIED: Ending.DENIED}
+_MOST_CONFLICTS = 5
+
+
 @dataclass(slots=True, kw_only=True)
 class Wait:
     """What one wait remembers between two calls. Times are seconds since the epoch.
@@ -63,6 +67,7 @@ class Wait:
     _failures: int = 0
     _failing_since: float | None = None
     _table: str = ""
+    _started: float | None = None
 
     def answered(self, job: JobView, *, now: float) -> Outcome | None:
         """Return how the wait ends with this answer, or None to ask again after `pause`."""
@@ -77,8 +82,11 @@ class Wait:
         """Return how the wait ends with this failed call, or None to ask again after `pause`."""
         verdict = judge(error)
         detail = f"{type(error).__name__}: {error}"
+        if verdict is Verdict.CONFLICT and self._failures < _MOST_CONFLICTS:
+            verdict = Verdict.TRANSIENT  # somebody was faster: the next look shows what is there now
         if verdict is not Verdict.TRANSIENT:
-            return Outcome(ending=Ending(verdict.value), detail=detail)
+            ending = _VERDICT_ENDINGS.get(verdict, Ending.INVALID)
+            return Outcome(ending=ending, detail=detail)
         if self._failing_since is None:
             self._failing_since = now
         self._failures += 1
@@ -93,10 +101,16 @@ class Wait:
         if self._failures:
             pause = self.polling.back_off(failures=self._failures, dice=self.dice)
         else:
-            pause = self.polling.interval(age=now - job.created if job else 0.0, dice=self.dice)
+            pause = self.polling.interval(age=self._age(job, now), dice=self.dice)
         if self.deadline is None:
             return pause
         return min(pause, max(self.polling.shortest, self.deadline - now))
+
+    def _age(self, job: JobView | None, now: float) -> float:
+        """Return the job's age, or that of the wait where the job does not say when it was created."""
+        if self._started is None:
+            self._started = now
+        return now - (job.created if job and job.created else self._started)
 
     def news(self, job: JobView) -> str:
         """Return the progress table when it says something new, else an empty text."""

@@ -10,12 +10,11 @@ from weakref import WeakKeyDictionary
 from asgiref.sync import sync_to_async
 
 from taxi_airflow.hooks.vertex import CALL_TIMEOUT, CHANNEL_OPTIONS, SCOPES, VertexHook
-from taxi_airflow.jobs import view_custom, view_pipeline
+from taxi_airflow.jobs import view_custom, view_operation, view_pipeline
 from taxi_airflow.states import JobKind
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import JobServiceAsyncClient, PipelineServiceAsyncClient
-    from google.longrunning.operations_pb2 import Operation
 
     from taxi_airflow.hooks.vertex import ApiEndpoint
     from taxi_airflow.jobs import JobView
@@ -49,22 +48,18 @@ class AsyncVertex:
         """Return a job as it is now."""
         if kind is JobKind.PIPELINE:
             return view_pipeline(await self.pipelines.get_pipeline_job(name=name, timeout=CALL_TIMEOUT))
-        return view_custom(await self.jobs.get_custom_job(name=name, timeout=CALL_TIMEOUT))
+        if kind is JobKind.CUSTOM:
+            return view_custom(await self.jobs.get_custom_job(name=name, timeout=CALL_TIMEOUT))
+        return view_operation(await self.pipelines.get_operation({"name": name}, timeout=CALL_TIMEOUT))
 
     async def cancel_job(self, kind: JobKind, name: str) -> None:
         """Ask for a job's cancellation; it happens later."""
         if kind is JobKind.PIPELINE:
             await self.pipelines.cancel_pipeline_job(name=name, timeout=CALL_TIMEOUT)
-        else:
+        elif kind is JobKind.CUSTOM:
             await self.jobs.cancel_custom_job(name=name, timeout=CALL_TIMEOUT)
-
-    async def get_operation(self, name: str) -> Operation:
-        """Return a long-running operation as it is now."""
-        return await self.pipelines.get_operation({"name": name}, timeout=CALL_TIMEOUT)
-
-    async def cancel_operation(self, name: str) -> None:
-        """Ask for an operation's cancellation; the service may finish it instead."""
-        await self.pipelines.cancel_operation({"name": name}, timeout=CALL_TIMEOUT)
+        else:
+            await self.pipelines.cancel_operation({"name": name}, timeout=CALL_TIMEOUT)
 
 
 # Triggers are built one by one from the database, so that nobody above them could own the channel that

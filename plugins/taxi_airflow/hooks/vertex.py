@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
+
+from taxi_airflow.jobs import view_custom, view_operation, view_pipeline
+from taxi_airflow.polling import Verdict, judge
+from taxi_airflow.states import JobKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
         PipelineServiceClient,
         PredictionServiceClient,
     )
+
+    from taxi_airflow.jobs import JobView
 
 CALL_TIMEOUT = 30.0
 CHANNEL_OPTIONS = (
@@ -145,6 +152,46 @@ class VertexHook(GoogleBaseHook):
         """The client of online predictions."""
         client: PredictionServiceClient = self._client("prediction_service", "PredictionService")
         return client
+
+    def get_job(self, kind: JobKind, name: str) -> JobView:
+        """Return a job or operation as it is now."""
+        if kind is JobKind.PIPELINE:
+            return view_pipeline(self.pipelines.get_pipeline_job(name=name, timeout=CALL_TIMEOUT))
+        if kind is JobKind.CUSTOM:
+            return view_custom(self.jobs.get_custom_job(name=name, timeout=CALL_TIMEOUT))
+        return view_operation(self.pipelines.get_operation({"name": name}, timeout=CALL_TIMEOUT))
+
+    def cancel_job(self, kind: JobKind, name: str) -> None:
+        """Ask for the cancellation of a job or operation; it happens later."""
+        if kind is JobKind.PIPELINE:
+            self.pipelines.cancel_pipeline_job(name=name, timeout=CALL_TIMEOUT)
+        elif kind is JobKind.CUSTOM:
+            self.jobs.cancel_custom_job(name=name, timeout=CALL_TIMEOUT)
+        else:
+            self.pipelines.cancel_operation({"name": name}, timeout=CALL_TIMEOUT)
+
+    def cancel_and_wait(self, kind: JobKind, name: str, *, bound: float) -> bool:
+        """Cancel a job or operation and tell whether it was over within ``bound`` seconds."""
+        end = time.monotonic() + bound
+        pause = 0.2
+        asked = False
+        while True:
+            try:
+                if not asked:
+                    self.cancel_job(kind, name)
+                    asked = True
+                if not self.get_job(kind, name).active:
+                    return True
+            except Exception as error:
+                verdict = judge(error)
+                if verdict in {Verdict.MISSING, Verdict.DENIED}:
+                    raise
+                # A job that is over refuses the cancellation; its state then ends the wait.
+                asked = asked or verdict is Verdict.INVALID
+            if time.monotonic() + pause > end:
+                return False
+            time.sleep(pause)
+            pause = min(5.0, pause * 1.5)
 
     def close(self) -> None:
         """Close the channel, when one was opened."""

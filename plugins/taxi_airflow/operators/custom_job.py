@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from taxi_airflow.hooks.vertex import CALL_TIMEOUT
+from taxi_airflow.jobs import view_custom
 from taxi_airflow.labels import ATTACH_LABEL, ATTEMPT_LABEL, run_key, with_attempt
 from taxi_airflow.operators.vertex_job import VertexJobOperator
 from taxi_airflow.states import JobKind
@@ -66,9 +68,6 @@ class VertexCustomJobOperator(VertexJobOperator):
 
     def find_attempts(self, hook: VertexHook, context: Context) -> list[JobView]:
         """Return the jobs that carry this task's label, the first attempt first."""
-        from taxi_airflow.hooks.vertex import CALL_TIMEOUT  # noqa: PLC0415
-        from taxi_airflow.jobs import view_custom  # noqa: PLC0415
-
         jobs = hook.jobs.list_custom_jobs(
             request={
                 "parent": hook.location,
@@ -81,9 +80,6 @@ class VertexCustomJobOperator(VertexJobOperator):
 
     def create(self, hook: VertexHook, context: Context, *, attempt: int) -> JobView:
         """Create the attempt's job."""
-        from taxi_airflow.hooks.vertex import CALL_TIMEOUT  # noqa: PLC0415
-        from taxi_airflow.jobs import view_custom  # noqa: PLC0415
-
         job = {
             "display_name": self.display_name,
             "labels": {**with_attempt(self.labels, attempt=attempt), ATTACH_LABEL: self._key(context)},

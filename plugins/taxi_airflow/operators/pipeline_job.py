@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from taxi_airflow.hooks.vertex import CALL_TIMEOUT
+from taxi_airflow.jobs import view_pipeline
 from taxi_airflow.labels import with_attempt
-from taxi_airflow.operators.vertex_job import VertexJobOperator, get_job
+from taxi_airflow.operators.vertex_job import VertexJobOperator
 from taxi_airflow.polling import Verdict, judge
 from taxi_airflow.specs import job_message, load_document
 from taxi_airflow.states import JobKind
@@ -76,7 +78,7 @@ class VertexPipelineJobOperator(VertexJobOperator):
         while True:
             name = f"{hook.location}/pipelineJobs/{self._id(context, len(attempts))}"
             try:
-                attempts.append(get_job(hook, self.kind, name))
+                attempts.append(hook.get_job(self.kind, name))
             except Exception as error:
                 if judge(error) is Verdict.MISSING:
                     return attempts
@@ -84,9 +86,6 @@ class VertexPipelineJobOperator(VertexJobOperator):
 
     def create(self, hook: VertexHook, context: Context, *, attempt: int) -> JobView:
         """Create the attempt's job from the spec."""
-        from taxi_airflow.hooks.vertex import CALL_TIMEOUT  # noqa: PLC0415
-        from taxi_airflow.jobs import view_pipeline  # noqa: PLC0415
-
         message = job_message(
             load_document(self.spec_uri, gcp_conn_id=self.gcp_conn_id, chain=self.impersonation_chain),
             display_name=self.display_name,

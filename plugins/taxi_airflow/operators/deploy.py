@@ -1,0 +1,138 @@
+"""Deploy a model version without traffic, and take others down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from taxi_airflow import registry, traffic
+from taxi_airflow.hooks.vertex import CALL_TIMEOUT
+from taxi_airflow.labels import deployment_id
+from taxi_airflow.operators.operation import VertexOperationOperator, check_templates
+from taxi_ml.naming import ModelName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from taxi_airflow.hooks.vertex import VertexHook
+
+
+class EndpointOperator(VertexOperationOperator):
+    """Base of what works on one endpoint, found by its display name.
+
+    :param endpoint_name: display name of the endpoint, and its id when it is made
+    :param model: the version that this run promotes, ``…/models/<id>@<n>``
+    """
+
+    template_fields: Sequence[str] = (*VertexOperationOperator.template_fields, "endpoint_name", "model")
+
+    def __init__(self, *, endpoint_name: str, model: str, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(**kwargs)
+        self.endpoint_name = endpoint_name
+        self.model = model
+
+    @property
+    def version(self) -> ModelName:
+        """The version that this run promotes."""
+        check_templates(model=self.model)
+        return ModelName.parse(self.model)
+
+    def scope(self, hook: VertexHook) -> str | None:
+        """Return the endpoint: a deployment of an earlier try may still be going on."""
+        endpoint = registry.find_endpoint(hook, self.endpoint_name)
+        return endpoint.name if endpoint else f"{hook.location}/endpoints/{self.endpoint_name}"
+
+
+class DeployModelOperator(EndpointOperator):
+    """Deploy the version at 0 % traffic, on an endpoint that is made when there is none.
+
+    Returns ``{"endpoint", "deployed_model", "before"}``; ``before`` is the traffic split without it. The
+    deployed model's id stands for the version, so that Vertex AI refuses a second one.
+
+    :param machine_type: such as ``n1-standard-2``
+    :param service_account: e-mail address of the account that serves; empty: the project's
+    """
+
+    template_fields: Sequence[str] = (*EndpointOperator.template_fields, "machine_type", "service_account")
+
+    def __init__(
+        self,
+        *,
+        machine_type: str,
+        service_account: str = "",
+        **kwargs: Any,  # noqa: ANN401  # EndpointOperator's
+    ) -> None:
+        super().__init__(**kwargs)
+        self.machine_type = machine_type
+        self.service_account = service_account
+
+    def find(self, hook: VertexHook, context: Context) -> dict[str, Any] | None:  # noqa: ARG002
+        """Return the endpoint and the deployed model when this version is deployed."""
+        endpoint = registry.find_endpoint(hook, self.endpoint_name)
+        deployed = endpoint.deployment_of(self.version) if endpoint else None
+        if endpoint is None or deployed is None:
+            return None
+        before = traffic.without(endpoint.split, deployed)
+        return {"endpoint": endpoint.name, "deployed_model": deployed, "before": before}
+
+    def start(self, hook: VertexHook, context: Context) -> str:  # noqa: ARG002
+        """Make the endpoint, or deploy the version on it."""
+        endpoint = registry.find_endpoint(hook, self.endpoint_name)
+        if endpoint is None:
+            created = hook.endpoints.create_endpoint(
+                {
+                    "parent": hook.location,
+                    "endpoint": {"display_name": self.endpoint_name},
+                    "endpoint_id": self.endpoint_name,
+                },
+                timeout=CALL_TIMEOUT,
+            )
+            return str(created.operation.name)
+        deployment = hook.endpoints.deploy_model(
+            {"endpoint": endpoint.name, "deployed_model": self._deployed_model()}, timeout=CALL_TIMEOUT
+        )
+        return str(deployment.operation.name)
+
+    def _deployed_model(self) -> dict[str, Any]:
+        version = self.version
+        return {
+            "id": deployment_id(version.location, version.id, str(version.version)),
+            "model": str(version),
+            "display_name": f"{version.id}-v{version.version}",
+            "service_account": self.service_account,
+            "dedicated_resources": {
+                "machine_spec": {"machine_type": self.machine_type},
+                "min_replica_count": 1,
+                "max_replica_count": 1,
+            },
+        }
+
+
+class UndeployOthersOperator(EndpointOperator):
+    """Take down every deployed model that has no traffic, but for this run's. Returns ``{"endpoint"}``."""
+
+    def find(self, hook: VertexHook, context: Context) -> dict[str, Any] | None:  # noqa: ARG002
+        """Return the endpoint when nothing else without traffic is deployed."""
+        endpoint = registry.find_endpoint(hook, self.endpoint_name)
+        if endpoint is None or self._idle(endpoint):
+            return None
+        return {"endpoint": endpoint.name}
+
+    def start(self, hook: VertexHook, context: Context) -> str | None:  # noqa: ARG002
+        """Undeploy the next one."""
+        endpoint = registry.find_endpoint(hook, self.endpoint_name)
+        idle = self._idle(endpoint) if endpoint else []
+        return undeploy(hook, endpoint, idle[0]) if endpoint and idle else None
+
+    def _idle(self, endpoint: registry.LiveEndpoint) -> list[str]:
+        own = endpoint.deployment_of(self.version)
+        return sorted(each for each in endpoint.deployed if each != own and not endpoint.split.get(each))
+
+
+def undeploy(hook: VertexHook, endpoint: registry.LiveEndpoint, deployed: str) -> str:
+    """Start to undeploy a model that has no traffic, and return the operation's name."""
+    undeployment = hook.endpoints.undeploy_model(
+        {"endpoint": endpoint.name, "deployed_model_id": deployed}, timeout=CALL_TIMEOUT
+    )
+    return str(undeployment.operation.name)

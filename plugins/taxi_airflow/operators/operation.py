@@ -1,0 +1,145 @@
+"""What changes of the registry and the endpoint share: look, start an operation, wait, look again."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from taxi_airflow.explain import root_cause
+from taxi_airflow.hooks.vertex import CALL_TIMEOUT
+from taxi_airflow.operators.waiting import KILL_BOUND, VertexError, WaitingOperator
+from taxi_airflow.polling import Verdict, judge
+from taxi_airflow.states import JobKind, JobState
+from taxi_airflow.waiting import Ending, Outcome, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from taxi_airflow.hooks.vertex import VertexHook
+
+# More operations than this for one task mean that they do not lead to what it looks for.
+_MOST_STEPS = 20
+
+
+class VertexOperationOperator(WaitingOperator):
+    """Bring Vertex AI into a state, by long-running operations, and return what is there then.
+
+    What a try finds decides what it does: nothing where the state is reached, waiting where an operation of
+    an earlier try still runs, starting one otherwise. The answer of an operation is never trusted: the
+    state is looked at again.
+    """
+
+    @abstractmethod
+    def find(self, hook: VertexHook, context: Context) -> dict[str, Any] | None:
+        """Return the names of what this task is to bring about when it is there, else None."""
+
+    @abstractmethod
+    def start(self, hook: VertexHook, context: Context) -> str | None:
+        """Start the next operation and return its name, or None when the change was immediate."""
+
+    def scope(self, hook: VertexHook) -> str | None:
+        """Return the resource whose unfinished operations must end before another one is started."""
+        raise NotImplementedError
+
+    def linked(self, found: dict[str, Any]) -> str:
+        """Return the resource that the task's link opens."""
+        return str(next(iter(found.values())))
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Look, and start what is missing."""
+        self._context = context
+        return self._advance(self.access.hook(), context, steps=0)
+
+    def execute_complete(
+        self, context: Context, event: dict[str, str], operation: str, steps: int
+    ) -> dict[str, Any]:
+        """Look again after an operation has ended."""
+        self._context = context
+        hook = self.access.hook()
+        self._check(hook, operation, Outcome.from_event(event))
+        return self._advance(hook, context, steps=steps)
+
+    def cancel(self, hook: VertexHook) -> None:
+        """Cancel the operations that this task started or waits for."""
+        for operation in self._unfinished(hook):
+            over = hook.cancel_and_wait(JobKind.OPERATION, operation, bound=KILL_BOUND)
+            self.log.info("Cancelled %s%s", operation, "" if over else "; it is not over yet")
+
+    def _advance(self, hook: VertexHook, context: Context, *, steps: int) -> dict[str, Any]:
+        while steps < _MOST_STEPS:
+            found, operation = self._look_or_start(hook, context)
+            if found is not None:
+                self.vertex_link.persist(context, hook.page(self.linked(found)))
+                return found
+            steps += 1
+            if operation is None:
+                continue
+            self.log.info("Waiting for %s", operation)
+            self.stop_if_killed()
+            if self.deferrable:
+                self.defer(
+                    trigger=self.trigger(JobKind.OPERATION, operation, deadline=None),
+                    method_name="execute_complete",
+                    kwargs={"operation": operation, "steps": steps},
+                )
+            self._check(hook, operation, self.wait_here(hook, JobKind.OPERATION, operation, deadline=None))
+        raise VertexError(f"{_MOST_STEPS} operations succeeded, and what they were for is still missing")
+
+    def _look_or_start(self, hook: VertexHook, context: Context) -> tuple[dict[str, Any] | None, str | None]:
+        """Return what is there, or the operation to wait for.
+
+        A call whose reply is lost is followed by another look, so that it is never repeated blindly.
+        """
+        wait = Wait(polling=self.polling)
+        while True:
+            try:
+                if running := self._unfinished(hook):
+                    return None, running[0]
+                if (found := self.find(hook, context)) is not None:
+                    return found, None
+                return None, self.start(hook, context)
+            except (VertexError, AirflowFailException):
+                raise
+            except Exception as error:  # noqa: BLE001  # Wait.failed() decides about every one
+                self.give_up_or_sleep(wait, error, f"The change by {self.task_id}")
+
+    def _unfinished(self, hook: VertexHook) -> list[str]:
+        scope = self.scope(hook)
+        if scope is None:
+            return []
+        try:
+            answer = hook.pipelines.list_operations({"name": scope}, timeout=CALL_TIMEOUT)
+        except Exception as error:
+            if judge(error) is Verdict.MISSING:
+                return []
+            raise
+        return [operation.name for operation in answer.operations if not operation.done]
+
+    def _check(self, hook: VertexHook, operation: str, outcome: Outcome) -> None:
+        """Raise unless the operation succeeded, or is not known any more and the state must tell."""
+        if outcome.ending is Ending.MISSING:
+            return
+        if outcome.ending is not Ending.FINAL:
+            failure = VertexError if outcome.ending is Ending.OUTAGE else AirflowFailException
+            raise failure(f"{operation} cannot be waited for: {outcome.ending}: {outcome.detail}")
+        if outcome.state is not JobState.SUCCEEDED:
+            error = hook.get_job(JobKind.OPERATION, operation).error
+            raise VertexError(
+                f"{self.task_id}: {operation} {outcome.state}\n  cause: {root_cause(error)}\n  error: {error}"
+            )
+
+
+def check_templates(**fields: Sequence[str] | str) -> None:
+    """Raise when a required field came out of its template empty.
+
+    Raises:
+        AirflowFailException: naming the field.
+
+    """
+    for name, value in fields.items():
+        if not value or value == "None":
+            raise AirflowFailException(f"{name} is empty; the task that gives it has no result")

@@ -1,0 +1,142 @@
+"""What the model registry and the endpoint hold now, as frozen types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from taxi_airflow import traffic
+from taxi_airflow.hooks.vertex import CALL_TIMEOUT
+from taxi_airflow.polling import Verdict, judge
+from taxi_ml.naming import ModelName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from google.cloud.aiplatform_v1 import Endpoint, Model
+    from google.cloud.aiplatform_v1.types import DeployedModel
+
+    from taxi_airflow.hooks.vertex import VertexHook
+
+CHALLENGER, CHAMPION = "challenger", "champion"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveEndpoint:
+    """An endpoint with its deployed models, by id, and its traffic split as they are now."""
+
+    name: str
+    etag: str
+    deployed: Mapping[str, ModelName]
+    split: Mapping[str, int]
+
+    def deployment_of(self, model: ModelName) -> str | None:
+        """Return the id under which a version is deployed, the busiest if there are several."""
+        ids = [deployed for deployed, name in self.deployed.items() if same_version(name, model)]
+        return max(ids, key=lambda deployed: (self.split.get(deployed, 0), deployed), default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """The model version that serves most traffic, and the folder of its SavedModel."""
+
+    name: str
+    uri: str
+
+
+def find_endpoint(hook: VertexHook, display_name: str) -> LiveEndpoint | None:
+    """Return the endpoint of this display name, the oldest if there are several, or None."""
+    found = list(
+        hook.endpoints.list_endpoints(
+            {"parent": hook.location, "filter": f'display_name="{display_name}"'}, timeout=CALL_TIMEOUT
+        )
+    )
+    return live_endpoint(min(found, key=_age_order)) if found else None
+
+
+def live_endpoint(endpoint: Endpoint) -> LiveEndpoint:
+    """Return the frozen view of an endpoint."""
+    return LiveEndpoint(
+        name=endpoint.name,
+        etag=endpoint.etag,
+        deployed={each.id: _version(each) for each in endpoint.deployed_models},
+        split={deployed: share for deployed, share in endpoint.traffic_split.items() if share},
+    )
+
+
+def set_traffic(hook: VertexHook, endpoint: LiveEndpoint, split: Mapping[str, int]) -> None:
+    """Replace the endpoint's traffic split; ABORTED when somebody else has changed it since it was read."""
+    hook.endpoints.update_endpoint(
+        {
+            "endpoint": {"name": endpoint.name, "etag": endpoint.etag, "traffic_split": dict(split)},
+            "update_mask": {"paths": ["traffic_split"]},
+        },
+        timeout=CALL_TIMEOUT,
+    )
+
+
+def find_serving(hook: VertexHook, endpoint_display_name: str) -> Serving | None:
+    """Return the model that serves most traffic on the endpoint, or None when nothing serves."""
+    endpoint = find_endpoint(hook, endpoint_display_name)
+    deployed = traffic.busiest(endpoint.split) if endpoint else None
+    if endpoint is None or deployed is None:
+        return None
+    name = endpoint.deployed[deployed]
+    model = hook.models.get_model(name=str(name), timeout=CALL_TIMEOUT)
+    return Serving(name=version_name(model), uri=model.artifact_uri)
+
+
+def find_model(hook: VertexHook, display_name: str) -> ModelName | None:
+    """Return the model of this display name, the oldest if there are several, without a version, or None."""
+    found = list(
+        hook.models.list_models(
+            {"parent": hook.location, "filter": f'display_name="{display_name}"'}, timeout=CALL_TIMEOUT
+        )
+    )
+    if not found:
+        return None
+    return ModelName.parse(min(found, key=_age_order).name).unversioned
+
+
+def find_version(hook: VertexHook, model: ModelName, alias: str) -> Model | None:
+    """Return the version that an alias points to, or None."""
+    try:
+        return hook.models.get_model(name=f"{model.unversioned}@{alias}", timeout=CALL_TIMEOUT)
+    except Exception as error:
+        if judge(error) is Verdict.MISSING:
+            return None
+        raise
+
+
+def move_alias(hook: VertexHook, version: ModelName, alias: str) -> None:
+    """Make an alias point to a version, and to no other one of its model."""
+    holder = find_version(hook, version, alias)
+    if holder is not None and holder.version_id == version.version:
+        return
+    if holder is not None:
+        _merge_aliases(hook, version_name(holder), f"-{alias}")
+    _merge_aliases(hook, str(version), alias)
+
+
+def _age_order(resource: Any) -> Any:  # noqa: ANN401  # proto-plus gives a datetime, its stub says Timestamp
+    return resource.create_time
+
+
+def version_name(model: Model) -> str:
+    """Return the resource name of a model with its version."""
+    return f"{model.name.partition('@')[0]}@{model.version_id}"
+
+
+def same_version(one: ModelName, other: ModelName) -> bool:
+    """Tell whether two names mean one version: Vertex AI answers with the project's number for its id."""
+    return (one.location, one.id, one.version) == (other.location, other.id, other.version)
+
+
+def _merge_aliases(hook: VertexHook, version: str, alias: str) -> None:
+    hook.models.merge_version_aliases(name=version, version_aliases=[alias], timeout=CALL_TIMEOUT)
+
+
+def _version(deployed: DeployedModel) -> ModelName:
+    name = ModelName.parse(deployed.model)
+    version = deployed.model_version_id or name.version
+    return ModelName(project=name.project, location=name.location, id=name.id, version=version)
