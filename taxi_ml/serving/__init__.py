@@ -1,0 +1,1 @@
+"""The model server: Vertex AI's container contract over a SavedModel."""

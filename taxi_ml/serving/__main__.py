@@ -1,0 +1,56 @@
+"""The server's process: `python -m taxi_ml.serving` loads the model and answers until SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from taxi_ml.serving.instances import ContractError
+from taxi_ml.serving.server import PredictionServer
+from taxi_ml.serving.settings import ServingSettings, ServingSettingsError
+from taxi_ml.storage import Storage
+
+if TYPE_CHECKING:
+    from taxi_ml.serving.model import ServedModel
+
+_LOG: Final = logging.getLogger("taxi_ml.serving")
+
+
+def main() -> int:
+    """Serve; return the process's exit code. What is wrong with the start is one line on stderr."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        settings = ServingSettings.from_environment(os.environ)
+        server = PredictionServer(settings, _load(settings.storage_uri))
+    except (ServingSettingsError, ContractError, OSError) as error:
+        print(f"cannot serve: {error}", file=sys.stderr)  # noqa: T201  # a command's answer
+        return 1
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # shutdown() waits for the loop that this very thread runs, so another thread has to call it.
+        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+    _LOG.info("serving %s on port %d", settings.storage_uri, server.server_port)
+    with server:
+        server.serve_forever(poll_interval=0.1)
+    _LOG.info("stopped")
+    return 0
+
+
+def _load(uri: str) -> ServedModel:
+    """Bring the model here and load it; TensorFlow's own GCS filesystem knows no emulator."""
+    with tempfile.TemporaryDirectory(prefix="model-") as folder:
+        if not Storage().download(uri, Path(folder)):
+            raise FileNotFoundError(f"{uri} holds no files; AIP_STORAGE_URI must be a SavedModel's folder")
+        # Seconds to import; a wrong environment is told at once.
+        from taxi_ml.serving.model import ServedModel  # noqa: PLC0415
+
+        return ServedModel.load(Path(folder))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""The HTTP side of the model server."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from taxi_ml.serving.instances import BadRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from taxi_ml.serving.instances import InstanceContract
+    from taxi_ml.serving.settings import ServingSettings
+
+MAX_BODY_BYTES: Final = 10_000_000
+"""Vertex AI's own limit is lower; what is longer is refused unread."""
+_IDLE_SECONDS: Final = 60
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Model(Protocol):
+    """What the server asks of a model."""
+
+    contract: InstanceContract
+
+    def predict(self, rows: Sequence[dict[str, int | float]]) -> list[float]:
+        """Return a fare in USD for each row."""
+
+
+class PredictionServer(ThreadingHTTPServer):
+    """Answers health and predictions; one thread a connection, all on one model."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, settings: ServingSettings, model: Model) -> None:
+        self.settings = settings
+        self.model = model
+        super().__init__((settings.host, settings.port), _Handler)
+
+
+class HttpError(Exception):
+    """An answer other than 200."""
+
+    def __init__(self, status: HTTPStatus, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: PredictionServer
+    protocol_version = "HTTP/1.1"
+    timeout = _IDLE_SECONDS
+    # Headers and body are written apart; with Nagle's algorithm the body would wait for an acknowledgement.
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        if self._path == self.server.settings.health_route:
+            self._answer(HTTPStatus.OK, {"status": "ok"})
+        else:
+            self._answer_error(HttpError(HTTPStatus.NOT_FOUND, f"no route {self._path}"))
+
+    def do_POST(self) -> None:
+        try:
+            self._answer(HTTPStatus.OK, {"predictions": self._predictions(self._body())})
+        except BadRequestError as error:
+            self._answer_error(HttpError(HTTPStatus.BAD_REQUEST, str(error)))
+        except HttpError as error:
+            self._answer_error(error)
+        except Exception as error:  # noqa: BLE001  # a request's boundary: the server outlives any request
+            _LOG.exception("prediction failed")
+            self._answer_error(HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, f"prediction failed: {error}"))
+
+    @property
+    def _path(self) -> str:
+        return self.path.partition("?")[0]
+
+    def _body(self) -> bytes:
+        """Read the body; a connection whose body stays unread is of no further use."""
+        asked_to_close, self.close_connection = self.close_connection, True
+        text = self.headers.get("Content-Length", "")
+        if not text.isdecimal():
+            raise HttpError(HTTPStatus.LENGTH_REQUIRED, "send a Content-Length")
+        if int(text) > MAX_BODY_BYTES:
+            raise HttpError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"the body has {text} bytes; send at most {MAX_BODY_BYTES}",
+            )
+        if self._path != self.server.settings.predict_route:
+            raise HttpError(HTTPStatus.NOT_FOUND, f"no route {self._path}")
+        self.close_connection = asked_to_close
+        return self.rfile.read(int(text))
+
+    def _predictions(self, body: bytes) -> list[float]:
+        model = self.server.model
+        fares = model.predict(model.contract.rows(body))
+        if not all(math.isfinite(fare) for fare in fares):
+            raise HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, "the model answered a fare that is not finite")
+        return fares
+
+    def _answer_error(self, error: HttpError) -> None:
+        self._answer(error.status, {"error": {"code": int(error.status), "message": str(error)}})
+
+    def _answer(self, status: HTTPStatus, content: dict[str, Any]) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # http.server's name
+        _LOG.info("%s " + format, self.address_string(), *args)
