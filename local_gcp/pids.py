@@ -34,9 +34,9 @@ class ProcessId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """How the processes of one service are recognised."""
+    """How the processes of one service are recognised; without a leader, by their mark alone."""
 
-    leader: ProcessId
+    leader: ProcessId | None
     mark: str
     log: Path
 
@@ -90,14 +90,17 @@ def wait(processes: Iterable[ProcessId], *, seconds: float) -> set[ProcessId]:
 def stop(family: Family, number: signal.Signals, *, seconds: float) -> None:
     """Ask the leader to stop with ``number``, wait, then end whatever is left of the service."""
     known = members(family)
-    send(family.leader, number)
-    wait([family.leader], seconds=seconds)
+    if family.leader:
+        send(family.leader, number)
+        send(family.leader, signal.SIGCONT)  # a suspended process hears nothing else
+        wait([family.leader], seconds=seconds)
     for last in (signal.SIGTERM, signal.SIGKILL):
         known = {process for process in known | members(family) if is_alive(process)}
         for process in known:
             send(process, last)
         wait(known, seconds=_GRACE_SECONDS)
-    _reap(family.leader.pid)
+    if family.leader:
+        _reap(family.leader.pid)
 
 
 def _stat(pid: int) -> _Stat | None:
@@ -123,7 +126,8 @@ def _belongs(stat: _Stat, family: Family) -> bool:
         return True
     if _has_mark(stat.id.pid, family.mark):
         return True
-    return stat.session == family.leader.pid and _writes_to(stat.id.pid, family.log)
+    in_session = family.leader is not None and stat.session == family.leader.pid
+    return in_session and _writes_to(stat.id.pid, family.log)
 
 
 def _has_mark(pid: int, mark: str) -> bool:

@@ -39,8 +39,8 @@ class Setting:
 class Declaration:
     """A service of the stack before it has ports.
 
-    ``ports`` names the ports it listens on. ``build`` makes the service. ``fill`` runs in every ``up`` once
-    the service is healthy, and must be idempotent.
+    ``ports`` names the ports it listens on, ``build`` says how it is started. ``prepare`` runs in every
+    ``up`` before the service is started, ``fill`` once it is healthy; both must be idempotent.
     """
 
     name: str
@@ -69,10 +69,13 @@ def client_environment(setting: Setting) -> dict[str, str]:
     }
 
 
+def _prepare_gcs(setting: Setting, _progress: Callable[[str], None]) -> None:
+    setting.layout.gcs_root.mkdir(parents=True, exist_ok=True)
+    gcs.require_attributes(setting.layout.state)
+
+
 def _build_gcs(setting: Setting) -> Service:
     root = setting.layout.gcs_root
-    root.mkdir(parents=True, exist_ok=True)
-    gcs.require_attributes(setting.layout.state)
     url = setting.url("gcs")
     port = setting.ports["gcs"]
     command = [str(gcs.find_server()), "-backend", "filesystem", "-filesystem-root", str(root)]
@@ -131,11 +134,15 @@ def _load_trips(setting: Setting, progress: Callable[[str], None]) -> None:
     progress(f"bigquery: loaded {rows} trips into {trips.PROJECT}.{trips.DATASET}.{trips.TABLE}")
 
 
+def _prepare_vertex(setting: Setting, _progress: Callable[[str], None]) -> None:
+    interpreter = setting.layout.pipeline_python
+    if not interpreter.exists():
+        raise MissingToolError(f"{interpreter} does not exist; run `make setup`")
+    _write_images(setting.layout)
+
+
 def _build_vertex(setting: Setting) -> Service:
     layout = setting.layout
-    if not layout.pipeline_python.exists():
-        raise MissingToolError(f"{layout.pipeline_python} does not exist; run `make setup`")
-    _write_images(layout)
     names = ("vertex.rest", "vertex.grpc")
     command = [sys.executable, "-m", "local_gcp.vertex", "--state", str(layout.vertex)]
     command += ["--rest-port", str(setting.ports[names[0]]), "--grpc-port", str(setting.ports[names[1]])]
@@ -166,11 +173,15 @@ def _write_images(layout: Layout) -> None:
     fresh.replace(layout.images)
 
 
-GCS: Final = Declaration(name="gcs", ports=("gcs",), build=_build_gcs, fill=_create_bucket)
+GCS: Final = Declaration(
+    name="gcs", ports=("gcs",), prepare=_prepare_gcs, build=_build_gcs, fill=_create_bucket
+)
 BIGQUERY: Final = Declaration(
     name="bigquery", ports=("bigquery.rest", "bigquery.grpc"), build=_build_bigquery, fill=_load_trips
 )
-VERTEX: Final = Declaration(name="vertex", ports=("vertex.rest", "vertex.grpc"), build=_build_vertex)
+VERTEX: Final = Declaration(
+    name="vertex", ports=("vertex.rest", "vertex.grpc"), prepare=_prepare_vertex, build=_build_vertex
+)
 
 # In the order of starting; stopped in the opposite order.
 CLOUD: Final = (GCS, BIGQUERY, VERTEX)

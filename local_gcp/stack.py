@@ -162,7 +162,7 @@ class Stack:
                 for name, port in known.items()
                 if self._serves(current, name) or ports.is_free(port)
             }
-        names = [name for declaration in self._declarations for name in declaration.ports]
+        names = [name for declaration in (*CLOUD, *self._declarations) for name in declaration.ports]
         self._write(current.with_ports(ports.assign(names, known)))
 
     def _serves(self, current: StackState, port_name: str) -> bool:
@@ -179,6 +179,8 @@ class Stack:
         if record:
             supervise.stop(record)
             self._progress(f"{service.name}: restarting")
+        else:
+            supervise.end_strays(current.mark, service.name, service.log)
         self._write(current.with_service(service.name, supervise.start(service, current.mark)))
         return True
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _POLL_SECONDS: Final = 0.1
-_HEALTH_SECONDS: Final = 5
+_HEALTH_SECONDS: Final = 2
 _TAIL_LINES: Final = 15
 _LOG_BYTES: Final = 20 << 20
 
@@ -116,6 +116,12 @@ def wait_healthy(service: Service, record: ServiceRecord) -> None:
 def stop(record: ServiceRecord) -> None:
     """Stop a service and every process that it left; returns when all are gone."""
     pids.stop(record.family, record.signal, seconds=record.stop_seconds)
+
+
+def end_strays(mark: str, name: str, log: Path) -> None:
+    """End processes of a service that no record tells of: its `up` was killed before writing one."""
+    family = pids.Family(leader=None, mark=f"{mark}/{name}", log=log)
+    pids.stop(family, signal.SIGTERM, seconds=0)
 
 
 def tail(log: Path, lines: int = _TAIL_LINES) -> str:
