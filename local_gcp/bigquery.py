@@ -5,7 +5,10 @@ Run as ``python -m local_gcp.bigquery``. Beyond bqemulator 1.4:
 - DuckDB's extensions are loaded from their installed packages, nothing is fetched;
 - an exported file becomes an object of Cloud Storage in one step, before the job says DONE;
 - EXPORT DATA to a missing bucket, or to a URI without wildcard, is an error;
-- the id of a job can be used once: again is 409, Already Exists.
+- the id of a job can be used once: again is 409, Already Exists;
+- a job keeps its whole configuration, labels included;
+- a job on which the emulator itself fails is refused at once, where a 500 would be retried for minutes;
+- columns keep the case of their names in results, tables and exported files.
 """
 
 from __future__ import annotations
@@ -18,14 +21,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bqemulator.server
 import duckdb
-from bqemulator.api.dependencies import AppContext, get_caller, get_context  # noqa: TC002  # see JobIds
+from bqemulator.api.dependencies import AppContext, get_caller, get_context  # noqa: TC002  # see JobDoor
 from bqemulator.api.routes import jobs
 from bqemulator.config import LogFormat, LogLevel, PersistenceMode, Settings
-from bqemulator.domain.errors import AlreadyExistsError, InvalidQueryError, NotFoundError
+from bqemulator.domain.errors import AlreadyExistsError, DomainError, InvalidQueryError, NotFoundError
 from bqemulator.jobs import executor
+from bqemulator.observability.logging_ import get_logger
 from bqemulator.row_access.identity import CallerIdentity  # noqa: TC002
+from bqemulator.sql import translator
 from bqemulator.storage.engine import DuckDBEngine
 from fastapi import Depends, FastAPI, Request  # noqa: TC002
+from sqlglot.errors import OptimizeError
+from sqlglot.optimizer.qualify import qualify
 
 from local_gcp import gcs
 
@@ -33,9 +40,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import ModuleType
 
+    from sqlglot.expressions import Expression
 
 _INSERT_JOB: Final = "/bigquery/v2/projects/{project_id}/jobs"
 _FIRST_SHARD: Final = "000000000000"
+_CASE_KEPT: Final = "duckdb, normalization_strategy=case_sensitive"
+_log = get_logger(__name__)
 _Caller = Depends(get_caller)
 _Context = Depends(get_context)
 
@@ -78,8 +88,8 @@ class ExportPublisher:
             staged.unlink(missing_ok=True)
 
 
-class JobIds:
-    """Lets each job id be used once in a project, as BigQuery does.
+class JobDoor:
+    """Takes in jobs: each id of a project once, with all of its configuration, and no 500.
 
     FastAPI reads the types of ``insert_job`` when the server starts.
     """
@@ -94,7 +104,7 @@ class JobIds:
         ctx: AppContext = _Context,
         caller: CallerIdentity = _Caller,
     ) -> dict[str, Any]:
-        """Answer jobs.insert: 409 for a job id that exists or runs, else what bqemulator answers."""
+        """Answer jobs.insert: 409 for a job id that exists or runs, else the job as bqemulator ran it."""
         body = await request.json()
         job_id = body.get("jobReference", {}).get("jobId")
         key = (project_id, str(job_id))
@@ -102,11 +112,34 @@ class JobIds:
             raise AlreadyExistsError(f"Already Exists: Job {project_id}:US.{job_id}")
         self._running.add(key)
         try:
-            return await jobs.insert_job(project_id, request, ctx, caller)
+            job = await _run(project_id, request, ctx, caller)
         finally:
             self._running.discard(key)
-            if job_id and body.get("configuration", {}).get("dryRun"):
-                ctx.catalog.delete_job(project_id, job_id)
+        _keep_configuration(ctx, project_id, job, body["configuration"])
+        return job
+
+
+async def _run(project_id: str, request: Request, ctx: AppContext, caller: CallerIdentity) -> dict[str, Any]:
+    try:
+        return await jobs.insert_job(project_id, request, ctx, caller)
+    except DomainError:
+        raise
+    except Exception as error:
+        _log.exception("job.failed", project=project_id)
+        raise InvalidQueryError(
+            f"The local BigQuery cannot run this job: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _keep_configuration(
+    ctx: AppContext, project_id: str, job: dict[str, Any], configuration: dict[str, Any]
+) -> None:
+    """Store what was asked for, which bqemulator cuts down to the SQL; a dry run leaves no job."""
+    job_id = job["jobReference"]["jobId"]
+    if configuration.get("dryRun"):
+        ctx.catalog.delete_job(project_id, job_id)
+    elif stored := ctx.catalog.get_job(project_id, job_id):
+        ctx.catalog.upsert_job(stored.model_copy(update={"configuration": configuration}))
 
 
 def require_bucket(root: Path, bucket: str) -> None:
@@ -123,6 +156,17 @@ def check_export_uri(root: Path, uri: str) -> None:
     require_bucket(root, bucket)
 
 
+def qualify_keeping_case(query: Expression, **options: Any) -> Expression:  # noqa: ANN401  # SQLGlot's options
+    """Stand in for SQLGlot's `qualify`, which writes all names in lower case for DuckDB.
+
+    A query that spells one column in two ways is still qualified in lower case.
+    """
+    try:
+        return qualify(query.copy(), **{**options, "dialect": _CASE_KEPT})
+    except OptimizeError:
+        return qualify(query, **options)
+
+
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT."""
     root, folder = settings.gcs_local_root, settings.data_dir
@@ -134,8 +178,9 @@ def serve(settings: Settings) -> None:
     _replace(executor, "_copy_relation_to_file", publisher.copy_relation_to_file)
     _replace(executor, "write_export", _checked_export(root, executor.write_export))
     _replace(bqemulator.server, "DuckDBEngine", OfflineEngine)
+    _replace(translator, "qualify", qualify_keeping_case)
     create_app = _replaceable(bqemulator.server, "create_app")
-    _replace(bqemulator.server, "create_app", _with_single_use_job_ids(create_app))
+    _replace(bqemulator.server, "create_app", _with_job_door(create_app))
     bqemulator.server.run_forever(settings)
 
 
@@ -192,10 +237,10 @@ def _checked_export(root: Path, write_export: Callable[..., Any]) -> Callable[..
     return write
 
 
-def _with_single_use_job_ids(create_app: Callable[..., FastAPI]) -> Callable[[AppContext], FastAPI]:
+def _with_job_door(create_app: Callable[..., FastAPI]) -> Callable[[AppContext], FastAPI]:
     def create(context: AppContext) -> FastAPI:
         app = create_app(context)
-        app.add_api_route(_INSERT_JOB, JobIds().insert_job, methods=["POST"])
+        app.add_api_route(_INSERT_JOB, JobDoor().insert_job, methods=["POST"])
         app.router.routes.insert(0, app.router.routes.pop())  # before the emulator's own
         return app
 

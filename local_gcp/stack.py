@@ -178,9 +178,9 @@ class Stack:
             return False
         if record:
             supervise.stop(record)
-            self._progress(f"{service.name}: restarting")
         else:
             supervise.end_strays(current.mark, service.name, service.log)
+        self._progress(f"{service.name}: starting")
         self._write(current.with_service(service.name, supervise.start(service, current.mark)))
         return True
 

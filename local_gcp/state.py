@@ -11,7 +11,7 @@ import signal
 import uuid
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from local_gcp.errors import StateError
 from local_gcp.pids import Family, ProcessId
@@ -109,13 +109,29 @@ def write(file: Path, state: StackState) -> None:
 @contextlib.contextmanager
 def locked(file: Path, *, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold a lock that only one process of this machine can hold; ``waiting`` is called if another has it."""
-    with file.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+    while True:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("w") as stream:
+            _lock(stream, waiting)
+            if _is_open_at(stream, file):
+                yield
+                return
+
+
+def _lock(stream: TextIO, waiting: Callable[[], None]) -> None:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        waiting()
+        fcntl.flock(stream, fcntl.LOCK_EX)
+
+
+def _is_open_at(stream: TextIO, file: Path) -> bool:
+    """Whether the locked file still is the one of that name: a reset removes it while others wait for it."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), file.stat())
+    except FileNotFoundError:
+        return False
 
 
 def require_space(folder: Path, megabytes: int = _NEEDED_MEGABYTES) -> None:

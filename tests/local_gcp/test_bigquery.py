@@ -184,6 +184,41 @@ def test_id_of_a_failed_job_is_used_up(client: bigquery.Client) -> None:
         client.query("SELECT 1", job_id=job_id, job_retry=None)
 
 
+def test_job_keeps_its_labels(client: bigquery.Client) -> None:
+    """The labels of a job are there when it is fetched again."""
+    job = client.query("SELECT 1", job_config=bigquery.QueryJobConfig(labels={"dag": "taxi"}))
+    job.result()
+    fetched = client.get_job(job.job_id)
+    assert isinstance(fetched, bigquery.QueryJob)
+
+    assert fetched.labels == {"dag": "taxi"}
+
+
+def test_what_the_emulator_cannot_do_fails_at_once(client: bigquery.Client) -> None:
+    """A job that breaks the emulator is a client error, which no client retries."""
+    with pytest.raises(BadRequest, match="The local BigQuery cannot run this job"):
+        client.extract_table("no_such.table", f"gs://{BUCKET}/{fresh_folder()}/*.csv").result(timeout=30)
+
+
+def test_columns_keep_their_case(stack: LocalStack, client: bigquery.Client) -> None:
+    """Names of columns are spelled as in the SQL: in the table, in a result and in an exported file."""
+    folder = fresh_folder()
+    client.create_dataset("cases", exists_ok=True)
+    client.query("CREATE OR REPLACE TABLE cases.trips AS SELECT 1 AS TripStartYear").result()
+    client.query(
+        export(f"gs://{BUCKET}/{folder}/*.csv", "SELECT tripstartyear AS RawDistance FROM cases.trips")
+    ).result()
+    table = [field.name for field in client.get_table("cases.trips").schema]
+    result = [field.name for field in client.query("SELECT TripStartYear FROM cases.trips").result().schema]
+    (blob,) = stack.storage_client().list_blobs(BUCKET, prefix=folder)
+
+    assert (table, result, blob.download_as_text()) == (
+        ["TripStartYear"],
+        ["TripStartYear"],
+        "RawDistance\n1\n",
+    )
+
+
 def test_same_job_id_in_two_projects(stack: LocalStack) -> None:
     """A job id belongs to a project."""
     job_id = f"job_{uuid.uuid4().hex}"
@@ -220,3 +255,18 @@ def test_distance_between_coordinates(client: bigquery.Client) -> None:
     ((metres,),) = rows(client, "SELECT ST_DISTANCE(ST_GEOGPOINT(-87.6, 41.0), ST_GEOGPOINT(-87.6, 42.0))")
 
     assert metres == pytest.approx(111_195, rel=0.005)
+
+
+def test_export_keeps_the_case_of_column_names(stack: LocalStack, client: bigquery.Client) -> None:
+    """A header has the columns' names as the query writes them, whatever functions it calls."""
+    folder = fresh_folder()
+    select = "SELECT FORMAT('%.2f', fare) AS TripFare, FARM_FINGERPRINT(unique_key) AS TripHash"
+    client.query(export(f"gs://{BUCKET}/{folder}/trips_*.csv", f"{select} FROM {TRIPS} LIMIT 1")).result()
+    (blob,) = stack.storage_client().bucket(BUCKET).list_blobs(prefix=folder)
+
+    assert blob.download_as_text().splitlines()[0] == "TripFare,TripHash"
+
+
+def test_query_may_spell_a_column_in_two_ways(client: bigquery.Client) -> None:
+    """Column names are the same in any case, as in GoogleSQL."""
+    assert rows(client, f"SELECT COUNT(FORMAT('%.2f', FARE)) - COUNT(fare) FROM {TRIPS}") == [(0,)]
