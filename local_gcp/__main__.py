@@ -98,7 +98,7 @@ def _status(stack: Stack, _layout: Layout, _options: argparse.Namespace) -> int:
     for service in services:
         pid = f"pid {service.pid}" if service.pid else "-"
         place = " ".join(service.urls) or service.log
-        sys.stdout.write(f"{service.name:<12} {service.condition:<10} {pid:<12} {place}\n")
+        sys.stdout.write(f"{service.name:<22} {service.condition:<10} {pid:<12} {place}\n")
     awaited = {declaration.name for declaration in CLOUD} | {item.name for item in services if item.pid}
     running = {item.name for item in services if item.condition is Condition.RUNNING}
     return 0 if awaited <= running else _NOT_RUNNING
