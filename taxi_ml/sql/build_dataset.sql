@@ -1,0 +1,76 @@
+-- One window's trips with what was known before each of them.
+CREATE OR REPLACE TABLE `${table}` AS
+WITH
+trips AS (
+${trips}
+),
+-- Each trip twice: where it starts it asks for the averages, where it ends it adds to them. Only what ended
+-- before a start can be seen from it, whatever was on the road at the same time.
+events AS (
+  SELECT
+    trips.*,
+    TRUE AS is_start,
+    UNIX_MICROS(trip_start_timestamp) AS at_micros,
+    CAST(NULL AS INT64) AS ended_seconds,
+    CAST(NULL AS INT64) AS ended_millimiles
+  FROM trips
+  WHERE dropped IS NULL
+  UNION ALL
+  SELECT
+    trips.*,
+    FALSE AS is_start,
+    UNIX_MICROS(trip_end_timestamp) AS at_micros,
+    trip_seconds AS ended_seconds,
+    trip_millimiles AS ended_millimiles
+  FROM trips
+  WHERE dropped IS NULL
+),
+averages AS (
+  SELECT
+    events.*,
+    AVG(ended_seconds) OVER history AS historical_tripDuration,
+    AVG(ended_seconds) OVER one_week AS histOneWeek_tripDuration,
+    AVG(ended_millimiles) OVER history / 1000 AS historical_tripDistance,
+    AVG(ended_millimiles) OVER one_week / 1000 AS histOneWeek_tripDistance
+  FROM events
+  WINDOW
+    -- Frames end a microsecond before the trip starts and have the same length for every trip, so that a trip
+    -- has the same averages in every window.
+    history AS (
+      PARTITION BY pickup_census_tract, dropoff_census_tract
+      ORDER BY at_micros
+      RANGE BETWEEN ${history_micros} PRECEDING AND 1 PRECEDING
+    ),
+    one_week AS (
+      PARTITION BY pickup_census_tract, dropoff_census_tract
+      ORDER BY at_micros
+      RANGE BETWEEN ${week_micros} PRECEDING AND 1 PRECEDING
+    )
+)
+SELECT
+  trip_id,
+  -- The timestamps are Chicago's wall clock stored as UTC: parts in UTC are the local ones.
+  EXTRACT(YEAR FROM trip_start_timestamp) AS TripStartYear,
+  EXTRACT(MONTH FROM trip_start_timestamp) AS TripStartMonth,
+  EXTRACT(DAY FROM trip_start_timestamp) AS TripStartDay,
+  EXTRACT(HOUR FROM trip_start_timestamp) AS TripStartHour,
+  EXTRACT(MINUTE FROM trip_start_timestamp) AS TripStartMinute,
+  pickup_census_tract,
+  dropoff_census_tract,
+  fare,
+  historical_tripDuration,
+  histOneWeek_tripDuration,
+  historical_tripDistance,
+  histOneWeek_tripDistance,
+  -- Metres on a sphere; a latitude that does not exist would fail the whole statement.
+  IF(
+    ABS(pickup_latitude) <= 90 AND ABS(dropoff_latitude) <= 90,
+    ST_DISTANCE(
+      ST_GEOGPOINT(pickup_longitude, pickup_latitude),
+      ST_GEOGPOINT(dropoff_longitude, dropoff_latitude)
+    ),
+    NULL
+  ) AS rawDistance,
+  trip_start_timestamp
+FROM averages
+WHERE is_start AND trip_start_timestamp >= @train_start

@@ -1,0 +1,87 @@
+"""What the counting statements answer, and whether it is enough."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from taxi_ml.settings import Settings
+
+
+class TooFewTripsError(ValueError):
+    """A window has fewer trips than a model can be trained or judged on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitCounts:
+    """The number of trips in each split of a window: the one row of `count_splits`."""
+
+    train: int
+    eval: int
+    test: int
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Return the counts of a row with these columns."""
+        return cls(train=int(row["train"]), eval=int(row["eval"]), test=int(row["test"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DroppedTrips:
+    """Where a window's trips went: the one row of `count_dropped`.
+
+    Each trip that was left out is counted once, under the first reason that applies, in this order.
+    """
+
+    scanned: int
+    kept: int
+    missing_id: int
+    missing_time: int
+    end_before_start: int
+    seconds_not_positive: int
+    too_many_seconds: int
+    seconds_disagree: int
+    missing_fare: int
+    fare_not_positive: int
+    fare_too_high: int
+    negative_distance: int
+    distance_too_long: int
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Return the counts of a row with these columns."""
+        return cls(**{field.name: int(row[field.name]) for field in dataclasses.fields(cls)})
+
+    def by_reason(self) -> dict[str, int]:
+        """Return the reasons that dropped any trip, with their numbers."""
+        counts = dataclasses.asdict(self)
+        return {name: count for name, count in counts.items() if count and name not in {"scanned", "kept"}}
+
+    def describe(self) -> str:
+        """Return one line for a log."""
+        reasons = ", ".join(f"{name} {count}" for name, count in self.by_reason().items()) or "none"
+        return f"{self.scanned} trips, {self.kept} kept; left out: {reasons}"
+
+
+def require_rows(counts: SplitCounts, settings: Settings) -> None:
+    """Check that every split has enough trips.
+
+    Raises:
+        TooFewTripsError: with the counts and the settings that ask for more.
+
+    """
+    wanted = {"train": settings.min_train_rows, "eval": 1, "test": settings.min_test_rows}
+    seen = dataclasses.asdict(counts)
+    short = [
+        f"{split} has {seen[split]} of {least}" for split, least in wanted.items() if seen[split] < least
+    ]
+    if short:
+        raise TooFewTripsError(
+            f"too few trips: {', '.join(short)} (train {counts.train}, eval {counts.eval}, "
+            f"test {counts.test}); choose another window end, more months, or lower min_train_rows "
+            "and min_test_rows"
+        )

@@ -1,0 +1,25 @@
+EXPORT DATA OPTIONS (uri = '${uri}', format = 'CSV', overwrite = true, header = true) AS
+-- No column is ever empty and no float looks like an integer, so that every file and split infers the same types:
+-- 0 is an unknown integer, -1.0 an unknown float, all of which are 0 or more.
+SELECT
+  trip_id,
+  CAST(IFNULL(TripStartYear, 0) AS INT64) AS TripStartYear,
+  CAST(IFNULL(TripStartMonth, 0) AS INT64) AS TripStartMonth,
+  CAST(IFNULL(TripStartDay, 0) AS INT64) AS TripStartDay,
+  CAST(IFNULL(TripStartHour, 0) AS INT64) AS TripStartHour,
+  CAST(IFNULL(TripStartMinute, 0) AS INT64) AS TripStartMinute,
+  CAST(IFNULL(pickup_census_tract, 0) AS INT64) AS pickup_census_tract,
+  CAST(IFNULL(dropoff_census_tract, 0) AS INT64) AS dropoff_census_tract,
+  FORMAT('%.6f', fare) AS fare,
+  FORMAT('%.6f', IFNULL(historical_tripDuration, -1.0)) AS historical_tripDuration,
+  FORMAT('%.6f', IFNULL(histOneWeek_tripDuration, -1.0)) AS histOneWeek_tripDuration,
+  FORMAT('%.6f', IFNULL(historical_tripDistance, -1.0)) AS historical_tripDistance,
+  FORMAT('%.6f', IFNULL(histOneWeek_tripDistance, -1.0)) AS histOneWeek_tripDistance,
+  FORMAT('%.6f', IFNULL(rawDistance, -1.0)) AS rawDistance,
+  UNIX_SECONDS(trip_start_timestamp) AS trip_start_timestamp
+FROM `${table}`
+WHERE
+  trip_start_timestamp >= @split_start
+  AND trip_start_timestamp < @split_end
+  AND ABS(MOD(FARM_FINGERPRINT(trip_id), 100)) >= @first_bucket
+  AND ABS(MOD(FARM_FINGERPRINT(trip_id), 100)) <= @last_bucket

@@ -1,0 +1,184 @@
+"""The statements that BigQuery runs, with their parameters."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from enum import StrEnum
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any, Final
+
+from taxi_ml import naming
+from taxi_ml.naming import Split
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+    from taxi_ml.settings import Settings, Window
+
+DAYS_OF_A_MONTH: Final = 30
+"""A month of history; every trip looks back over the same time."""
+
+_WEEK: Final = timedelta(weeks=1)
+_MAX_DISAGREEMENT: Final = timedelta(minutes=30)
+_METRES_OF_A_MILE: Final = 1609.344
+_LAST_BUCKET: Final = 99
+_FOLDER: Final = Path(__file__).parent
+
+
+class ParameterType(StrEnum):
+    """BigQuery's name of a parameter's type."""
+
+    INT64 = "INT64"
+    FLOAT64 = "FLOAT64"
+    TIMESTAMP = "TIMESTAMP"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A value bound by name."""
+
+    name: str
+    value: float | datetime
+
+    @property
+    def type(self) -> ParameterType:
+        """The type that BigQuery reads the value as."""
+        if isinstance(self.value, datetime):
+            return ParameterType.TIMESTAMP
+        return ParameterType.INT64 if isinstance(self.value, int) else ParameterType.FLOAT64
+
+    def resource(self) -> dict[str, Any]:
+        """Return the parameter as a QueryParameter of BigQuery's REST API."""
+        text = self.value.isoformat() if isinstance(self.value, datetime) else repr(self.value)
+        return {
+            "name": self.name,
+            "parameterType": {"type": self.type.value},
+            "parameterValue": {"value": text},
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """One GoogleSQL statement; identifiers are in its text, values are parameters."""
+
+    sql: str
+    parameters: tuple[Parameter, ...]
+
+    def job_configuration(self, settings: Settings, labels: Mapping[str, str]) -> dict[str, Any]:
+        """Return a JobConfiguration of BigQuery's REST API, as BigQueryInsertJobOperator takes it."""
+        return {
+            "query": {
+                "query": self.sql,
+                "useLegacySql": False,
+                "parameterMode": "NAMED",
+                "queryParameters": [parameter.resource() for parameter in self.parameters],
+                "maximumBytesBilled": str(settings.maximum_bytes_billed),
+            },
+            "labels": dict(labels),
+        }
+
+
+def create_schema(settings: Settings) -> Statement:
+    """Make the dataset that the windows' tables are in, where it is missing."""
+    return _statement("create_schema", {"dataset": f"{settings.project}.{settings.dataset}"}, {})
+
+
+def build_dataset(settings: Settings, window: Window) -> Statement:
+    """Write the window's table with the columns of the dataset, replacing what is there.
+
+    Averages are over trips between the same two areas that ended before the trip starts and not more
+    than `history_months` of 30 days, or 7 days, before it; both bounds of the frame are exact to the
+    microsecond and the older one is included. Durations are in seconds, distances in miles,
+    `rawDistance` in metres. With `source_table` the columns come from there.
+    """
+    names = {"table": naming.dataset_table(settings, window)}
+    values = _limits(settings) | {"scan_end": _midnight(window.end)}
+    if settings.source_table:
+        trips = _text("source_trips", {"source_table": settings.source_table})
+        values["scan_start"] = _midnight(window.train_start)
+        return _statement("select_dataset", {**names, "trips": trips}, values)
+    history = timedelta(days=DAYS_OF_A_MONTH * settings.history_months)
+    longest = timedelta(hours=settings.max_trip_hours) + _MAX_DISAGREEMENT
+    values["scan_start"] = _midnight(window.train_start) - history - longest
+    values["train_start"] = _midnight(window.train_start)
+    names["trips"] = _text("trips", {"trips_table": settings.trips_table})
+    names["history_micros"] = str(history // timedelta(microseconds=1))
+    names["week_micros"] = str(_WEEK // timedelta(microseconds=1))
+    return _statement("build_dataset", names, values)
+
+
+def count_dropped(settings: Settings, window: Window) -> Statement:
+    """Count the window's trips that `build_dataset` leaves out, by reason; one row, see `DroppedTrips`."""
+    trips = (
+        _text("source_trips", {"source_table": settings.source_table})
+        if settings.source_table
+        else _text("trips", {"trips_table": settings.trips_table})
+    )
+    months = {"scan_start": _midnight(window.train_start), "scan_end": _midnight(window.end)}
+    return _statement("count_dropped", {"trips": trips}, _limits(settings) | months)
+
+
+def count_splits(settings: Settings, window: Window) -> Statement:
+    """Count the trips of each split; one row, see `SplitCounts`."""
+    return _statement(
+        "count_splits",
+        {"table": naming.dataset_table(settings, window)},
+        {"test_start": _midnight(window.test_start), "eval_percent": settings.eval_percent},
+    )
+
+
+def export_split(settings: Settings, window: Window, split: Split) -> Statement:
+    """Write one split as CSV files with a header, to `naming.split_uri`.
+
+    Files of the same names are replaced; others in the folder are left, so empty it before. Absent
+    integers are 0, absent floats -1.0, and `trip_start_timestamp` is Unix seconds.
+    """
+    first_day, last_day = (
+        (window.test_start, window.end) if split is Split.TEST else (window.train_start, window.test_start)
+    )
+    return _statement(
+        "export_split",
+        {
+            "uri": naming.split_uri(settings, window, split),
+            "table": naming.dataset_table(settings, window),
+        },
+        {
+            "split_start": _midnight(first_day),
+            "split_end": _midnight(last_day),
+            "first_bucket": settings.eval_percent if split is Split.TRAIN else 0,
+            "last_bucket": settings.eval_percent - 1 if split is Split.EVAL else _LAST_BUCKET,
+        },
+    )
+
+
+def _limits(settings: Settings) -> dict[str, float | datetime]:
+    return {
+        "max_seconds": settings.max_trip_hours * 3600.0,
+        "max_disagreement": int(_MAX_DISAGREEMENT.total_seconds()),
+        "max_fare": settings.max_fare_usd,
+        "max_miles": settings.max_trip_miles,
+        "max_metres": settings.max_trip_miles * _METRES_OF_A_MILE,
+    }
+
+
+def _statement(
+    name: str, identifiers: Mapping[str, str], values: Mapping[str, float | datetime]
+) -> Statement:
+    sql = _text(name, identifiers)
+    used = sorted(set(re.findall(r"@(\w+)", sql)))
+    return Statement(
+        sql=sql, parameters=tuple(Parameter(name=parameter, value=values[parameter]) for parameter in used)
+    )
+
+
+def _text(name: str, identifiers: Mapping[str, str]) -> str:
+    template = (_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
+    return Template(template).substitute(identifiers).rstrip()
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), tzinfo=UTC)
