@@ -6,11 +6,15 @@ import os
 from typing import TYPE_CHECKING
 
 from local_gcp.vertex.adapters.guarded import GuardedLauncher
+from local_gcp.vertex.adapters.model_servers import LocalModelServers
+from local_gcp.vertex.adapters.warm import WarmLauncher, WarmSettings
 from local_gcp.vertex.engine.containers import ImageTable
-from local_gcp.vertex.engine.pipelines import LocalPipelineEngine
+from local_gcp.vertex.engine.custom_jobs import LocalCustomJobRunner
+from local_gcp.vertex.engine.pipelines import LocalPipelineEngine, utc_now
 
 if TYPE_CHECKING:
-    from local_gcp.vertex.engine.ports import EngineSettings, RunListener
+    from local_gcp.vertex.engine.containers import Launcher
+    from local_gcp.vertex.engine.ports import EngineSettings, JobListener, RunListener
 
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE")
 # Tasks run side by side, and a forked child must not find its parent's threads gone.
@@ -24,13 +28,53 @@ def image_table(settings: EngineSettings) -> ImageTable:
     return ImageTable(rules=settings.images, environment=environment)
 
 
-def build_pipeline_engine(settings: EngineSettings, listener: RunListener) -> LocalPipelineEngine:
-    """Return an engine that runs tasks as processes of this machine."""
+# All of TFX's executors, and the driver of file-based ExampleGens, are reached from these.
+_TFX = (
+    "tfx.v1",
+    "tfx.components",
+    "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor",
+    "tfx.orchestration.kubeflow.v2.file_based_example_gen.driver",
+)
+
+
+def build_pipeline_engine(
+    settings: EngineSettings, listener: RunListener, *, preload: tuple[str, ...] = _TFX
+) -> LocalPipelineEngine:
+    """Return an engine that runs tasks as processes of this machine, warm ones with `preload` imported."""
+    images = image_table(settings)
     reference = GuardedLauncher()
     return LocalPipelineEngine(
         settings=settings,
         listener=listener,
-        images=image_table(settings),
-        launcher=reference,
+        images=images,
+        launcher=_launcher(settings, images, reference, preload),
         reference=reference,
     )
+
+
+def _launcher(
+    settings: EngineSettings, images: ImageTable, reference: GuardedLauncher, preload: tuple[str, ...]
+) -> Launcher:
+    if not settings.warm:
+        return reference
+    warm_settings = WarmSettings(preload=preload, log_dir=settings.state_dir / "warm")
+    launcher = WarmLauncher(settings=warm_settings, images=images, reference=reference)
+    if settings.prestart:
+        launcher.prestart()
+    return launcher
+
+
+def build_custom_job_runner(settings: EngineSettings, listener: JobListener) -> LocalCustomJobRunner:
+    """Return a runner of custom jobs."""
+    return LocalCustomJobRunner(
+        settings=settings,
+        listener=listener,
+        images=image_table(settings),
+        launcher=GuardedLauncher(),
+        clock=utc_now,
+    )
+
+
+def build_model_servers(settings: EngineSettings) -> LocalModelServers:
+    """Return the servers of deployed models."""
+    return LocalModelServers(settings=settings, images=image_table(settings), launcher=GuardedLauncher())

@@ -128,13 +128,19 @@ def _parse_keyed(text: str, path: str) -> Placeholder:
     return Placeholder(text=text, kind=kind, key=match["key"], field=field, property=wanted)
 
 
+_KNOWN = (
+    "{{$}}",
+    "{{$.inputs.parameters['x']}}",
+    "{{$.inputs.artifacts['x'].uri|path|name|value|metadata['k']}}",
+    "{{$.outputs.artifacts['x'].uri|path|name|metadata['k']}}",
+    "{{$.outputs.parameters['x'].output_file}}",
+    "{{$.outputs.output_file}}",
+    *(f"{{{{$.{field}}}}}" for field in sorted(RUN_FIELDS)),
+)
+
+
 def _unknown(text: str) -> InvalidArgument:
-    return InvalidArgument(
-        f"placeholder '{text}' is unknown; known are {{{{$}}}}, {{{{$.inputs.parameters['x']}}}}, "
-        "{{$.inputs.artifacts['x'].uri|path|name|value|metadata['k']}}, "
-        "{{$.outputs.artifacts['x'].uri|path|name|metadata['k']}}, {{$.outputs.parameters['x'].output_file}}, "
-        f"{{{{$.outputs.output_file}}}} and {', '.join(sorted(RUN_FIELDS))}"
-    )
+    return InvalidArgument(f"placeholder '{text}' is unknown; known are {', '.join(_KNOWN)}")
 
 
 def _shorten(text: str, limit: int = 80) -> str:

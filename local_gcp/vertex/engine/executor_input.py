@@ -7,8 +7,10 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from local_gcp.vertex.domain.errors import InvalidArgument
 from local_gcp.vertex.domain.plan import ParameterType
 from local_gcp.vertex.domain.records import ArtifactRecord
+from local_gcp.vertex.engine.parameters import coerce
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -164,6 +166,21 @@ def _merged(planned: ArtifactRecord, number: int, entry: Mapping[str, Any]) -> A
         uri=entry.get("uri") or planned.uri,
         metadata={**planned.metadata, **entry.get("metadata", {})},
     )
+
+
+def typed_parameters(declared: Mapping[str, ParameterType], written: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the output parameters with their declared types; others are dropped, as a driver's are.
+
+    Raises OutputError for a value of another type.
+    """
+    try:
+        return {
+            key: coerce(value, declared[key], f"output parameter '{key}'")
+            for key, value in written.items()
+            if key in declared
+        }
+    except InvalidArgument as error:
+        raise OutputError(str(error)) from error
 
 
 def parse_output_parameter(text: str, kind: ParameterType) -> Any:  # noqa: ANN401  # a JSON value

@@ -97,6 +97,9 @@ class Upstream:
         declared = task.parameter_definitions.get(key)
         if declared is None or value is None:
             return value
+        if isinstance(task.parameters[key], TaskOutput):
+            # Typed by its producer; TFX declares every dynamic execution property as a STRING.
+            return value
         if declared.type is ParameterType.STRING and isinstance(value, dict):
             return json.dumps(value)
         return coerce(value, declared.type, f"input '{key}' of task '{task.name}'")

@@ -18,6 +18,7 @@ from local_gcp.vertex.engine.executor_input import (
     merge_artifacts,
     parse_output_parameter,
     planned_outputs,
+    typed_parameters,
 )
 from local_gcp.vertex.engine.rendering import Rendering
 from local_gcp.vertex.engine.root_cause import explain_exit
@@ -172,7 +173,9 @@ class _Attempt:
             self._launch(self.executor.main, inputs, outputs)
             written = self._written()
             artifacts = merge_artifacts(outputs.artifacts, written)
-            parameters = {**self._parameter_files(), **written.parameters}
+            parameters = typed_parameters(
+                self.task.output_parameters, {**self._parameter_files(), **written.parameters}
+            )
         finally:
             self._publish(started)
         return replace(

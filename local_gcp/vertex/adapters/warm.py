@@ -1,0 +1,258 @@
+"""Runs `python -m` commands in forks of a parent that has imported what they need."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any
+
+from local_gcp.vertex.adapters import warm_parent
+from local_gcp.vertex.engine.containers import ContainerLostError, Launch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from local_gcp.vertex.adapters.guarded import GuardedLauncher, GuardedProcess
+    from local_gcp.vertex.engine.containers import Container, ImageTable
+    from local_gcp.vertex.engine.ports import ImageRule
+
+_KILL_WAIT = 10.0
+_MODULE_FLAG = "-m"
+
+
+class WarmContainer:
+    """A fork of a warm parent; `send` passes a signal to its session."""
+
+    def __init__(self, send: Callable[[int], None]) -> None:
+        self._send = send
+        self._started = Event()
+        self._ended = Event()
+        self._code: int | None = None
+
+    def wait_started(self, seconds: float) -> bool:
+        """Wait for the fork; says whether it happened in time."""
+        return self._started.wait(seconds)
+
+    def wait(self) -> int:
+        """Wait for the end and return the exit code, negative for a signal. Raises ContainerLostError."""
+        self._ended.wait()
+        if self._code is None:
+            raise ContainerLostError("the warm executor's parent is gone")
+        return self._code
+
+    def stop(self, grace: float) -> None:
+        """Terminate, after `grace` seconds kill; returns when it has ended."""
+        self._send(signal.SIGTERM)
+        if not self._ended.wait(grace):
+            self._send(signal.SIGKILL)
+            self._ended.wait(_KILL_WAIT)
+
+    def started(self) -> None:
+        """Note that the fork exists."""
+        self._started.set()
+
+    def ended(self, code: int | None) -> None:
+        """Note the exit code, None when it was lost."""
+        self._code = code
+        self._ended.set()
+        self._started.set()
+
+
+class WarmParent:
+    """One interpreter with modules loaded, its socket and its forks."""
+
+    def __init__(self, guarded: GuardedLauncher, launch: Launch, preload: tuple[str, ...]) -> None:
+        ours, theirs = socket.socketpair()
+        argv = (
+            *launch.argv,
+            str(Path(warm_parent.__file__)),
+            "--fd",
+            str(theirs.fileno()),
+            "--preload",
+            *preload,
+        )
+        with theirs:
+            full = Launch(
+                argv=argv,
+                rule=launch.rule,
+                environment=launch.environment,
+                log_path=launch.log_path,
+                folder=launch.folder,
+            )
+            self._process: GuardedProcess = guarded.start(full, pass_fds=(theirs.fileno(),))
+        self._channel = ours
+        self._answered = Event()
+        self._ready = False
+        self._dead = False
+        self._ids = count(1)
+        self._containers: dict[int, WarmContainer] = {}
+        self._lock = Lock()
+        Thread(target=self._listen, name="warm parent", daemon=True).start()
+
+    @property
+    def dead(self) -> bool:
+        """Whether it cannot fork any more."""
+        return self._dead
+
+    def wait_ready(self, seconds: float) -> bool:
+        """Wait until everything is imported; says whether that worked."""
+        return self._answered.wait(seconds) and self._ready and not self._dead
+
+    def run(self, module: str, argv: tuple[str, ...], launch: Launch) -> WarmContainer:
+        """Fork a child for `python -m module argv`; raises ContainerLostError when it cannot."""
+        with self._lock:
+            number = next(self._ids)
+            container = WarmContainer(lambda sent: self._order(op="signal", id=number, signal=int(sent)))
+            if self._dead:
+                raise ContainerLostError("the warm executor's parent is gone")
+            self._containers[number] = container
+        self._order(
+            op="run",
+            id=number,
+            module=module,
+            argv=list(argv),
+            environment=dict(launch.environment),
+            folder=str(launch.folder),
+            log=str(launch.log_path),
+        )
+        return container
+
+    def close(self) -> None:
+        """End the parent and its forks."""
+        self._process.stop(grace=0.0)
+
+    def _order(self, **order: Any) -> None:  # noqa: ANN401  # JSON values
+        with self._lock:
+            try:
+                self._channel.sendall(json.dumps(order).encode() + b"\n")
+            except OSError:
+                self._dead = True
+
+    def _listen(self) -> None:
+        try:
+            with self._channel.makefile("rb") as lines:
+                for line in lines:
+                    self._hear(json.loads(line))
+        except OSError:
+            pass
+        finally:
+            self._lose_all()
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        match event["event"]:
+            case "ready":
+                self._ready = True
+                self._answered.set()
+            case "broken":
+                self._answered.set()
+            case "started":
+                self._containers[event["id"]].started()
+            case "ended":
+                self._containers.pop(event["id"]).ended(event["code"])
+
+    def _lose_all(self) -> None:
+        with self._lock:
+            self._dead = True
+            lost, self._containers = list(self._containers.values()), {}
+        self._answered.set()
+        self._channel.close()
+        self._process.stop(grace=0.0)
+        for container in lost:
+            container.ended(None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmSettings:
+    """`preload` are the modules to import; commands of their top packages run warm. Times in seconds."""
+
+    preload: tuple[str, ...]
+    log_dir: Path
+    ready_within: float = 180.0
+    fork_within: float = 30.0
+    max_starts: int = 5
+
+
+class WarmLauncher:
+    """Forks what it can from a warm parent, one for each image rule, and leaves the rest to `reference`."""
+
+    def __init__(self, *, settings: WarmSettings, images: ImageTable, reference: GuardedLauncher) -> None:
+        self._settings = settings
+        self._images = images
+        self._reference = reference
+        self._packages = frozenset(module.partition(".")[0] for module in settings.preload)
+        self._parents: dict[str, WarmParent] = {}
+        self._starts: dict[str, int] = {}
+        self._lock = Lock()
+        self._closed = False
+
+    def prestart(self) -> None:
+        """Start importing for every image, in the background."""
+        for rule in self._images.rules:
+            self._parent(rule)
+
+    def launch(self, launch: Launch) -> Container:
+        """Start a command and return at once; the first one of an image waits for the imports."""
+        if not self._is_warm(launch):
+            return self._reference.launch(launch)
+        parent = self._parent(launch.rule)
+        if parent is None or not parent.wait_ready(self._settings.ready_within):
+            return self._reference.launch(launch)
+        return self._fork(parent, launch) or self._reference.launch(launch)
+
+    def _is_warm(self, launch: Launch) -> bool:
+        interpreter, *rest = launch.argv
+        return (
+            interpreter == str(launch.rule.interpreter)
+            and rest[:1] == [_MODULE_FLAG]
+            and len(rest) > 1
+            and rest[1].partition(".")[0] in self._packages
+        )
+
+    def _fork(self, parent: WarmParent, launch: Launch) -> WarmContainer | None:
+        launch.folder.mkdir(parents=True, exist_ok=True)
+        _, _, module, *argv = launch.argv
+        try:
+            container = parent.run(module, tuple(argv), launch)
+        except ContainerLostError:
+            return None
+        if not container.wait_started(self._settings.fork_within):
+            parent.close()
+            return None
+        return container
+
+    def _parent(self, rule: ImageRule) -> WarmParent | None:
+        """Return the parent of an image, a new one when it died; None when it died too often."""
+        with self._lock:
+            parent = self._parents.get(rule.image)
+            if parent is not None and not parent.dead:
+                return parent
+            starts = self._starts.get(rule.image, 0)
+            if self._closed or starts >= self._settings.max_starts:
+                return None
+            self._starts[rule.image] = starts + 1
+            self._parents[rule.image] = self._start(rule)
+            return self._parents[rule.image]
+
+    def _start(self, rule: ImageRule) -> WarmParent:
+        folder = self._settings.log_dir
+        launch = Launch(
+            argv=(str(rule.interpreter),),
+            rule=rule,
+            environment={**self._images.environment, **rule.environment},
+            log_path=folder / "warm.log",
+            folder=folder,
+        )
+        return WarmParent(self._reference, launch, self._settings.preload)
+
+    def close(self) -> None:
+        """End all parents and their forks."""
+        with self._lock:
+            self._closed = True
+            parents, self._parents = list(self._parents.values()), {}
+        for parent in parents:
+            parent.close()
