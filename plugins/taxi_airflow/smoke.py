@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from taxi_airflow.objects import ObjectStore
 from taxi_ml.modules.features import INPUTS, MISSING, NULLABLE_FLOATS
 
 if TYPE_CHECKING:
@@ -25,13 +26,9 @@ def read_instances(
         AirflowFailException: when there is none.
 
     """
-    from airflow.providers.google.cloud.hooks.gcs import GCSHook, _parse_gcs_url  # noqa: PLC0415
-
-    bucket, path = _parse_gcs_url(pattern)
-    hook = GCSHook(gcp_conn_id=gcp_conn_id, impersonation_chain=chain)
-    for name in sorted(hook.list(bucket, match_glob=path)):
-        content = hook.download(bucket, name)
-        if instances := to_instances(content.decode()):
+    store = ObjectStore(gcp_conn_id=gcp_conn_id, impersonation_chain=chain)
+    for uri in store.matching(pattern):
+        if instances := to_instances(store.read(uri).decode()):
             return instances
     raise AirflowFailException(f"{pattern} holds no trips to ask the deployed model about")
 

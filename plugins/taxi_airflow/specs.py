@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from taxi_airflow.objects import ObjectStore
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -18,12 +20,10 @@ def load_document(uri: str, *, gcp_conn_id: str, chain: str | Sequence[str] | No
 
     Raises:
         AirflowFailException: when it is no object of JSON.
+        FileNotFoundError: when it is missing.
 
     """
-    from airflow.providers.google.cloud.hooks.gcs import GCSHook, _parse_gcs_url  # noqa: PLC0415
-
-    bucket, name = _parse_gcs_url(uri)
-    content = GCSHook(gcp_conn_id=gcp_conn_id, impersonation_chain=chain).download(bucket, name)
+    content = ObjectStore(gcp_conn_id=gcp_conn_id, impersonation_chain=chain).read(uri)
     try:
         document = json.loads(content)
     except ValueError as error:

@@ -107,7 +107,7 @@ class SmokePredictOperator(TrafficOperator):
         )
         if answer.deployed_model_id != deployed:
             return False
-        fares = [float(_number(prediction)) for prediction in answer.predictions]
+        fares = [_fare(prediction) for prediction in answer.predictions]
         self.log.info("%s answers %s USD", deployed, ", ".join(f"{fare:.2f}" for fare in fares))
         if len(fares) != len(instances) or not all(self._believable(fare) for fare in fares):
             raise AirflowFailException(
@@ -140,8 +140,8 @@ class RollBackOperator(EndpointOperator):
 
     Where nothing served before, the endpoint is left without traffic. Returns ``{"endpoint"}``.
 
-    :param before: the traffic split before this run, as the deploy task returned it; empty: the live one
-        without this run's model
+    :param before: JSON of the traffic split before this run, as the deploy task returned it; null: the live
+        one without this run's model
     """
 
     template_fields: Sequence[str] = (*EndpointOperator.template_fields, "before")
@@ -149,7 +149,7 @@ class RollBackOperator(EndpointOperator):
     def __init__(
         self,
         *,
-        before: Mapping[str, int] | str | None = None,
+        before: str = "null",
         **kwargs: Any,  # noqa: ANN401  # EndpointOperator's
     ) -> None:
         super().__init__(**kwargs)
@@ -174,15 +174,11 @@ class RollBackOperator(EndpointOperator):
         return undeploy(hook, endpoint, own)
 
     def _split(self, endpoint: registry.LiveEndpoint, own: str) -> dict[str, int]:
-        before = self.before
-        if isinstance(before, str):
-            before = json.loads(before.replace("'", '"')) if before not in {"", "None"} else {}
-        alive = {each: share for each, share in (before or {}).items() if each in endpoint.deployed}
+        before: dict[str, int] = json.loads(self.before) or {}
+        alive = {each: share for each, share in before.items() if each in endpoint.deployed}
         return traffic.without(alive or endpoint.split, own)
 
 
-def _number(prediction: object) -> float:
-    """Return the fare of a prediction: a number, or a list of one."""
-    while isinstance(prediction, (list, tuple)) or hasattr(prediction, "__getitem__"):
-        prediction = prediction[0]  # type: ignore[index]  # proto-plus gives sequences without a type
-    return float(str(prediction))
+def _fare(prediction: object) -> float:
+    """Return the fare in USD, or NaN for what is no number."""
+    return float(prediction) if isinstance(prediction, int | float) else math.nan

@@ -1,0 +1,199 @@
+"""Train a fare model on the months of a window, and let it serve when it beats the model that does."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TaskGroup, TriggerRule, task
+from taxi_airflow.operators.champion import FindChampionOperator
+from taxi_airflow.operators.custom_job import VertexCustomJobOperator
+from taxi_airflow.operators.deploy import DeployModelOperator, UndeployOthersOperator
+from taxi_airflow.operators.gate import GateOperator
+from taxi_airflow.operators.modules import UploadModulesOperator, WriteRequestOperator
+from taxi_airflow.operators.pipeline_job import VertexPipelineJobOperator
+from taxi_airflow.operators.promote import RollBackOperator, ShiftTrafficOperator, SmokePredictOperator
+from taxi_airflow.operators.register import RegisterModelVersionOperator
+from taxi_airflow.operators.rows import CheckRowsOperator
+from taxi_airflow.operators.statement import ExportSplitOperator, StatementOperator
+from taxi_airflow.operators.validate import ValidateOperator
+from taxi_airflow.runs import next_step, run_for
+
+import taxi_ml
+from taxi_ml import sql
+from taxi_ml.naming import Split
+
+
+def of_run(path: str) -> str:
+    """Return the template for a field of `taxi_airflow.runs.Run`."""
+    return f"{{{{ taxi(dag_run, params).{path} }}}}"
+
+
+def result(task_id: str, key: str = "") -> str:
+    """Return the template for what a task returned, or for one key of it."""
+    field = f"['{key}']" if key else ""
+    return f"{{{{ ti.xcom_pull(task_ids='{task_id}'){field} }}}}"
+
+
+REGION = of_run("settings.region")
+IMAGE = of_run("settings.pipeline_image")
+SERVICE_ACCOUNT = of_run("settings.service_account")
+ENDPOINT = {"region": REGION, "endpoint_name": of_run("settings.endpoint_name")}
+LABELS = {label: of_run(f"labels.{label}") for label in ("app", "dag", "run", "window")}
+COMPILED = result("write_request")
+PROMOTED = {**ENDPOINT, "model": result("promote.register", "model")}
+
+
+def months(title: str) -> Param:
+    """Return the parameter for a length in months."""
+    text = f"Whole months of trips to {title}. Empty: the installation's setting."
+    title = f"Months to {title}"
+    return Param(None, type=["null", "integer"], minimum=1, maximum=240, title=title, description=text)
+
+
+PARAMS = {
+    "window_end": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="Window end",
+        description="First day after the test months, such as 2015-07-01. Empty: the data interval's end.",
+    ),
+    "train_months": months("train on"),
+    "test_months": months("test on"),
+    "train_steps": Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        title="Training steps",
+        description="Batches that the Trainer learns from, at most. Empty: the installation's setting.",
+    ),
+    "tuner_trials": Param(
+        None,
+        type=["null", "integer"],
+        minimum=0,
+        maximum=1000,
+        title="Tuner trials",
+        description="Hyperparameter sets to try; 0 turns the Tuner off. Empty: the installation's setting.",
+    ),
+    "force_retrain": Param(
+        False,  # noqa: FBT003  # a form's default
+        type="boolean",
+        title="Train without cache",
+        description="Run every component again, though its inputs and code have not changed.",
+    ),
+    "promote": Param(
+        True,  # noqa: FBT003  # a form's default
+        type="boolean",
+        title="Promote",
+        description="Let the model serve when the gate allows it. Off: only evaluate and decide.",
+    ),
+}
+
+with DAG(
+    dag_id="taxi_training",
+    description="Chicago taxi fares: trips to a model that serves",
+    doc_md=__doc__,
+    schedule=CronDataIntervalTimetable("0 0 1 * *", timezone="UTC"),
+    start_date=datetime(2013, 2, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(days=2),
+    default_args={
+        "retries": 3,
+        "retry_delay": timedelta(seconds=20),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=10),
+    },
+    params=PARAMS,
+    user_defined_macros={"taxi": run_for},
+    tags=["taxi", "vertex-ai", "tfx"],
+) as dag:
+    validate = ValidateOperator(task_id="validate", retries=0)
+
+    create_schema = StatementOperator(
+        task_id="create_schema", statement=lambda settings, _window: sql.create_schema(settings)
+    )
+    build_dataset = StatementOperator(task_id="build_dataset", statement=sql.build_dataset)
+    check_rows = CheckRowsOperator(task_id="check_rows")
+    with TaskGroup("export") as export:
+        for split in Split:
+            ExportSplitOperator(task_id=split.value, split=split)
+
+    upload_modules = UploadModulesOperator(
+        task_id="upload_modules", folder=str(Path(taxi_ml.__file__).parent / "modules")
+    )
+    find_champion = FindChampionOperator(task_id="find_champion", **ENDPOINT)
+    write_request = WriteRequestOperator(
+        task_id="write_request",
+        modules_digest=result("upload_modules"),
+        champion_name=result("find_champion", "name"),
+        champion_uri=result("find_champion", "uri"),
+        enable_cache="{{ not params.force_retrain }}",
+    )
+    compile_pipeline = VertexCustomJobOperator(
+        task_id="compile",
+        region=REGION,
+        display_name="compile-{{ run_id }}",
+        image=IMAGE,
+        command=["python", "-m", "taxi_ml.pipeline.compile"],
+        args=["--request", f"{COMPILED}/request.json", "--out", f"{COMPILED}/pipeline.json"],
+        machine_type=of_run("settings.compile_machine_type"),
+        service_account=SERVICE_ACCOUNT,
+        labels=LABELS,
+    )
+    run_pipeline = VertexPipelineJobOperator(
+        task_id="run_pipeline",
+        region=REGION,
+        spec_uri=f"{COMPILED}/pipeline.json",
+        service_account=SERVICE_ACCOUNT,
+        labels=LABELS,
+    )
+    gate = GateOperator(
+        task_id="gate",
+        job=result("run_pipeline", "job"),
+        report_uri="{{ ti.xcom_pull(task_ids='run_pipeline')['artifacts']['Report.report'] }}/report.json",
+    )
+    decide = task.branch(task_id="decide")(next_step)(
+        verdict=result("gate", "verdict"), wanted="{{ params.promote }}"
+    )
+    reject = EmptyOperator(task_id="reject")
+    evaluate_only = EmptyOperator(task_id="evaluate_only")
+
+    with TaskGroup("promote") as promote:
+        register = RegisterModelVersionOperator(
+            task_id="register",
+            region=REGION,
+            model_name=of_run("settings.model_name"),
+            artifact_uri=result("gate", "challenger"),
+            image=IMAGE,
+            command=["python", "-m", "taxi_ml.serving"],
+            labels=LABELS,
+        )
+        deploy = DeployModelOperator(
+            task_id="deploy",
+            machine_type=of_run("settings.serving_machine_type"),
+            service_account=SERVICE_ACCOUNT,
+            **PROMOTED,
+        )
+        smoke_predict = SmokePredictOperator(
+            task_id="smoke_predict",
+            instances_uri=of_run("test_uri"),
+            largest=of_run("settings.max_fare_usd"),
+            **PROMOTED,
+        )
+        shift_traffic = ShiftTrafficOperator(task_id="shift_traffic", **PROMOTED)
+        undeploy_others = UndeployOthersOperator(task_id="undeploy_others", **PROMOTED)
+        roll_back = RollBackOperator(
+            task_id="roll_back",
+            trigger_rule=TriggerRule.ONE_FAILED,
+            before="{{ (ti.xcom_pull(task_ids='promote.deploy') or {}).get('before') | tojson }}",
+            **PROMOTED,
+        )
+        register >> deploy >> smoke_predict >> shift_traffic >> undeploy_others
+        [deploy, smoke_predict, shift_traffic] >> roll_back
+
+    validate >> create_schema >> build_dataset >> check_rows >> export >> run_pipeline
+    validate >> [upload_modules, find_champion] >> write_request >> compile_pipeline >> run_pipeline
+    run_pipeline >> gate >> decide >> [promote, reject, evaluate_only]

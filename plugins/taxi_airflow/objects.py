@@ -1,0 +1,65 @@
+"""Small objects on Cloud Storage, read and written with the provider's hook."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class ObjectStore:
+    """Reads and writes whole objects by their ``gs://`` address."""
+
+    def __init__(self, *, gcp_conn_id: str, impersonation_chain: str | Sequence[str] | None = None) -> None:
+        from airflow.providers.google.cloud.hooks.gcs import GCSHook  # noqa: PLC0415  # 1 s, not at parse time
+
+        self._hook = GCSHook(gcp_conn_id=gcp_conn_id, impersonation_chain=impersonation_chain)
+
+    def read(self, uri: str) -> bytes:
+        """Return an object's content.
+
+        Raises:
+            FileNotFoundError: naming the address.
+
+        """
+        from google.api_core.exceptions import NotFound  # noqa: PLC0415  # with the hook
+
+        try:
+            content: bytes = self._blob(uri).download_as_bytes()
+        except NotFound as error:
+            raise FileNotFoundError(f"{uri} does not exist") from error
+        return content
+
+    def write(self, uri: str, content: bytes) -> None:
+        """Write an object, over what was there."""
+        self._blob(uri).upload_from_string(content, content_type="application/octet-stream")
+
+    def write_once(self, uri: str, content: bytes) -> bool:
+        """Write an object unless there is one, and tell whether it was written."""
+        from google.api_core.exceptions import PreconditionFailed  # noqa: PLC0415  # with the hook
+
+        try:
+            self._blob(uri).upload_from_string(
+                content, content_type="application/octet-stream", if_generation_match=0
+            )
+        except PreconditionFailed:
+            return False
+        return True
+
+    def delete(self, uri: str) -> None:
+        """Delete an object; one that is gone already is no error."""
+        from google.api_core.exceptions import NotFound  # noqa: PLC0415  # with the hook
+
+        with suppress(NotFound):
+            self._blob(uri).delete()
+
+    def matching(self, pattern: str) -> list[str]:
+        """Return the addresses that match ``gs://bucket/path/*.csv``, sorted."""
+        bucket, _, path = pattern.removeprefix("gs://").partition("/")
+        return sorted(f"gs://{bucket}/{name}" for name in self._hook.list(bucket, match_glob=path))
+
+    def _blob(self, uri: str) -> Any:  # noqa: ANN401  # google-cloud-storage has no types
+        bucket, _, name = uri.removeprefix("gs://").partition("/")
+        return self._hook.get_conn().bucket(bucket).blob(name)

@@ -1,0 +1,99 @@
+"""Decide about a trained model, once, and keep the decision."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from taxi_airflow.objects import ObjectStore
+from taxi_airflow.runs import run_of
+from taxi_ml import naming
+from taxi_ml.gate.decision import Verdict, decide
+from taxi_ml.gate.policy import DEFAULT_PATH, PolicyError
+from taxi_ml.gate.policy import load as load_policy
+from taxi_ml.gate.report import ReportError
+from taxi_ml.gate.report import parse as parse_report
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from airflow.sdk import Context
+
+
+class GateOperator(BaseOperator):
+    """Judge the report of a pipeline job by the policy, and write decision.json beside a copy of it.
+
+    The decision is written once: another try, or a cleared task, reads the one that is there. A rejection
+    is a success of this task; a report or policy that cannot be read is an error for good.
+    Returns ``{"verdict", "decision", "report", "challenger"}``: a word and three addresses.
+
+    :param job: resource name of the pipeline job
+    :param report_uri: ``gs://…/report.json``
+    :param policy: the policy file
+    """
+
+    template_fields: Sequence[str] = ("job", "report_uri", "gcp_conn_id", "impersonation_chain")
+    ui_color = "#fde293"
+
+    def __init__(  # an operator's arguments are its documentation
+        self,
+        *,
+        job: str,
+        report_uri: str,
+        policy: Path = DEFAULT_PATH,
+        gcp_conn_id: str = "google_cloud_default",
+        impersonation_chain: str | Sequence[str] | None = None,
+        **kwargs: Any,  # noqa: ANN401  # BaseOperator's
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job = job
+        self.report_uri = report_uri
+        self.policy = policy
+        self.gcp_conn_id = gcp_conn_id
+        self.impersonation_chain = impersonation_chain
+
+    def execute(self, context: Context) -> dict[str, str]:
+        """Decide, unless this job's decision exists."""
+        run = run_of(context)
+        job_id = naming.PipelineJobName.parse(self.job).id
+        store = ObjectStore(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
+        uri = naming.decision_uri(run.settings, job_id)
+        decision = _existing(store, uri)
+        if decision is None:
+            report = store.read(self.report_uri)
+            text = self._decide(report.decode(), window=run.window.id)
+            store.write_once(naming.report_uri(run.settings, job_id), report)
+            store.write_once(uri, text.encode())
+            # Whoever was first decides, and it need not have been this try.
+            decision = json.loads(store.read(uri))
+        else:
+            self.log.info("%s was written before and stands", uri)
+        self.log.info("%s: %s", uri, decision["verdict"])
+        return {
+            "verdict": decision["verdict"],
+            "decision": uri,
+            "report": naming.report_uri(run.settings, job_id),
+            "challenger": decision["challenger"],
+        }
+
+    def _decide(self, report: str, *, window: str) -> str:
+        try:
+            decision = decide(load_policy(self.policy), parse_report(report, window=window))
+        except (PolicyError, ReportError) as error:
+            raise AirflowFailException(f"no decision about {self.report_uri}: {error}") from error
+        self.log.info("%s", decision.describe())
+        return decision.to_json()
+
+
+def _existing(store: ObjectStore, uri: str) -> dict[str, Any] | None:
+    try:
+        decision: dict[str, Any] = json.loads(store.read(uri))
+    except FileNotFoundError:
+        return None
+    if decision.get("verdict") not in set(Verdict):
+        raise AirflowFailException(f"{uri} holds no decision; it was not written by the gate")
+    return decision

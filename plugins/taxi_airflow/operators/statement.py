@@ -1,0 +1,109 @@
+"""Run one of taxi_ml's SQL statements with the provider's BigQuery operator."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.google.cloud.links.bigquery import BigQueryJobDetailLink
+from airflow.sdk import BaseOperator
+
+from taxi_airflow.objects import ObjectStore
+from taxi_airflow.runs import run_of
+from taxi_ml import naming, sql
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from airflow.providers.google.cloud.operators.bigquery import BigQueryInsertJobOperator
+    from airflow.sdk import Context
+
+    from taxi_airflow.runs import Run
+    from taxi_ml.settings import Settings, Window
+    from taxi_ml.sql import Statement
+
+
+class StatementOperator(BaseOperator):
+    """Run a statement for this DAG run's window by `BigQueryInsertJobOperator`, deferred where it waits.
+
+    The provider's module costs as much again as importing Airflow and brings pandas, so that it is imported
+    when the task runs and not when the DAG is parsed. Statements replace what they write, so that a retry
+    repeats them. Returns the id of the BigQuery job.
+
+    :param statement: makes the statement from settings and window
+    """
+
+    operator_extra_links = (BigQueryJobDetailLink(),)
+    template_fields: Sequence[str] = ("gcp_conn_id", "impersonation_chain")
+    ui_color = "#aecbfa"
+
+    def __init__(
+        self,
+        *,
+        statement: Callable[[Settings, Window], Statement],
+        gcp_conn_id: str = "google_cloud_default",
+        impersonation_chain: str | Sequence[str] | None = None,
+        deferrable: bool = True,
+        **kwargs: Any,  # noqa: ANN401  # BaseOperator's
+    ) -> None:
+        super().__init__(**kwargs)
+        self.statement = statement
+        self.gcp_conn_id = gcp_conn_id
+        self.impersonation_chain = impersonation_chain
+        self.deferrable = deferrable
+        self._insert_job: BigQueryInsertJobOperator | None = None
+
+    def execute(self, context: Context) -> str:
+        """Start the job; returns its id, at once or from `execute_complete`."""
+        insert_job = self._operator(run_of(context))
+        # The safeguard around execute() is for operators that nobody runs as a task; this one runs as ours.
+        execute = inspect.unwrap(type(insert_job).execute)
+        return str(execute(insert_job, context))
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
+        """Return the job's id, or raise its error."""
+        return str(self._operator(run_of(context)).execute_complete(context, event))
+
+    def on_kill(self) -> None:
+        """Cancel the job."""
+        if self._insert_job is not None:
+            self._insert_job.on_kill()
+
+    def _operator(self, run: Run) -> BigQueryInsertJobOperator:
+        from airflow.providers.google.cloud.operators.bigquery import (  # noqa: PLC0415  # see the class
+            BigQueryInsertJobOperator,
+        )
+
+        statement = self.statement(run.settings, run.window)
+        self._insert_job = BigQueryInsertJobOperator(
+            task_id=self.task_id,
+            configuration=statement.job_configuration(run.settings, run.labels),
+            project_id=run.settings.project,
+            location=run.settings.bigquery_location,
+            gcp_conn_id=self.gcp_conn_id,
+            impersonation_chain=self.impersonation_chain,
+            deferrable=self.deferrable,
+        )
+        return self._insert_job
+
+
+class ExportSplitOperator(StatementOperator):
+    """Export one split of the window's trips to Cloud Storage, in place of what lies there.
+
+    :param split: the split
+    """
+
+    def __init__(self, *, split: naming.Split, **kwargs: Any) -> None:  # noqa: ANN401  # StatementOperator's
+        super().__init__(statement=self._export, **kwargs)
+        self.split = split
+
+    def execute(self, context: Context) -> str:
+        """Delete the files of an earlier export, of which there may be more, then export."""
+        run = run_of(context)
+        store = ObjectStore(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
+        for uri in store.matching(naming.split_uri(run.settings, run.window, self.split)):
+            store.delete(uri)
+        return super().execute(context)
+
+    def _export(self, settings: Settings, window: Window) -> Statement:
+        return sql.export_split(settings, window, self.split)

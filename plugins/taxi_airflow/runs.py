@@ -1,0 +1,79 @@
+"""What one DAG run is about: settings, window and labels, from the environment, the form and the interval."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from taxi_ml import naming
+from taxi_ml.gate.decision import Verdict
+from taxi_ml.settings import Settings, SettingsError, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+# Parameters of the form that are settings by the same name.
+_OVERRIDES = ("train_months", "test_months", "train_steps", "tuner_trials")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of the training DAG; made again by every task, from the same sources."""
+
+    settings: Settings
+    window: Window
+    labels: dict[str, str]
+
+    @property
+    def test_uri(self) -> str:
+        """Where the test trips are exported to, ``gs://…/trips_*.csv``."""
+        return naming.split_uri(self.settings, self.window, naming.Split.TEST)
+
+
+def run_of(context: Any) -> Run:  # noqa: ANN401  # Airflow's Context
+    """Return what the DAG run of this context is about; raises as `run_for`."""
+    return run_for(context["dag_run"], context["params"])
+
+
+def run_for(
+    dag_run: Any,  # noqa: ANN401  # Airflow's DagRun
+    params: Mapping[str, Any],
+    environ: Mapping[str, str] | None = None,
+) -> Run:
+    """Return what a DAG run with these parameters is about; templates call it as ``taxi``.
+
+    Raises:
+        SettingsError: for every wrong setting and parameter at once.
+
+    """
+    settings = Settings.from_environment(os.environ if environ is None else environ).with_overrides(
+        **{name: params[name] for name in _OVERRIDES if params.get(name) is not None}
+    )
+    window = Window.ending(
+        params.get("window_end") or _interval_end(dag_run),
+        train_months=settings.train_months,
+        test_months=settings.test_months,
+    )
+    labels = naming.job_labels(str(dag_run.dag_id), str(dag_run.run_id), window)
+    return Run(settings=settings, window=window, labels=labels)
+
+
+def _interval_end(dag_run: Any) -> datetime:  # noqa: ANN401  # Airflow's DagRun
+    """Return the end of the data interval; a manual run without one ends with the last whole month."""
+    end: datetime | None = dag_run.data_interval_end
+    if end is None:
+        moment: datetime | None = dag_run.run_after or dag_run.start_date
+        if moment is None:
+            raise SettingsError("window_end is empty and the run has no date; give window_end")
+        end = moment
+    return end.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def next_step(verdict: str, wanted: str) -> str:
+    """Return the task or group that follows the gate; ``wanted`` is the form's answer, True or False."""
+    if verdict != Verdict.PROMOTE:
+        return "reject"
+    return "promote.register" if wanted == "True" else "evaluate_only"
