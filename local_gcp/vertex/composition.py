@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from local_gcp.vertex.api.custom_jobs import CustomJobs
+from local_gcp.vertex.api.deployments import Deployments
+from local_gcp.vertex.api.endpoint_service import EndpointService
 from local_gcp.vertex.api.job_service import JobService
 from local_gcp.vertex.api.location_service import LocationService, ProjectService
+from local_gcp.vertex.api.model_service import ModelService
+from local_gcp.vertex.api.models import Models
 from local_gcp.vertex.api.operations import Operations
 from local_gcp.vertex.api.pipeline_jobs import PipelineJobs
 from local_gcp.vertex.api.pipeline_service import PipelineService
+from local_gcp.vertex.api.prediction_service import PredictionService
 from local_gcp.vertex.api.region import PROJECT_NUMBER, Region
 from local_gcp.vertex.domain.names import Project
 from local_gcp.vertex.server import methods
@@ -72,10 +77,16 @@ class LocalVertex:
         self._engines = build_engines(jobs, custom_jobs)
         self._jobs = JobService(region, custom_jobs, self._operations, self._engines.custom_jobs)
         self._pipelines = PipelineService(region, jobs, self._operations, self._engines.pipelines)
+        models = Models(region)
+        self._deployments = Deployments(region, models, self._engines.servers)
+        endpoints = EndpointService(region, models, self._operations, self._deployments)
         self.methods = methods.method_table(
             {
                 f"{methods.AIPLATFORM}.PipelineService": self._pipelines,
                 f"{methods.AIPLATFORM}.JobService": self._jobs,
+                f"{methods.AIPLATFORM}.ModelService": ModelService(region, models, self._operations),
+                f"{methods.AIPLATFORM}.EndpointService": endpoints,
+                f"{methods.AIPLATFORM}.PredictionService": PredictionService(region, self._engines.servers),
                 methods.OPERATIONS: self._operations,
                 methods.LOCATIONS: LocationService(region),
                 methods.PROJECTS: ProjectService(region),
@@ -87,13 +98,14 @@ class LocalVertex:
         self._operations.recover()
         self._pipelines.recover()
         self._jobs.recover()
+        self._deployments.recover()
 
     def close(self) -> None:
         """End all work and all children, then close the store."""
+        self._deployments.close()
         self._operations.close()
         self._engines.pipelines.close()
         self._engines.custom_jobs.close()
-        self._engines.servers.close()
         self._store.close()
 
 

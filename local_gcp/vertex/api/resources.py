@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class Collection:
-    """All resources of one message type; a resource's key is its field `name`."""
+    """All resources of one kind, by default the name of their message; the key is the field `name`."""
 
-    def __init__(self, store: Store, message_type: type[Message]) -> None:
+    def __init__(self, store: Store, message_type: type[Message], *, kind: str = "") -> None:
         self._store = store
         self._type = message_type
-        self._kind = message_type.DESCRIPTOR.name
+        self._kind = kind or message_type.DESCRIPTOR.name
 
     def key(self, message: Message) -> str:
         """Return what identifies a resource in this collection."""
@@ -42,13 +42,13 @@ class Collection:
         """Add a resource; raises AlreadyExists."""
         key = self.key(message)
         try:
-            self._store.insert(self._kind, key, parent, self._sealed(message).SerializeToString())
+            self._store.insert(self._kind, key, parent, seal(message).SerializeToString())
         except DuplicateError as error:
             raise AlreadyExists(f"{self._kind} '{key}' already exists; choose another id") from error
 
     def put(self, message: Message) -> None:
         """Replace a resource, which gets a new etag."""
-        self._store.replace(self._kind, self.key(message), self._sealed(message).SerializeToString())
+        self._store.replace(self._kind, self.key(message), seal(message).SerializeToString())
 
     def delete(self, key: str) -> None:
         """Forget a resource."""
@@ -58,16 +58,14 @@ class Collection:
         """Return all resources, or those of `parent`, the newest first."""
         return [self._type.FromString(body) for body in self._store.bodies(self._kind, parent)]
 
-    def _sealed(self, message: Message) -> Message:
-        if "etag" in self._type.DESCRIPTOR.fields_by_name:
-            message.etag = _etag(message)
-        return message
 
-
-def _etag(message: Message) -> str:
-    message.etag = ""
-    digest = hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
-    return base64.urlsafe_b64encode(digest[:18]).decode()
+def seal(message: Message) -> Message:
+    """Set the message's etag, if it has one, from the rest of its content."""
+    if "etag" in message.DESCRIPTOR.fields_by_name:
+        message.etag = ""
+        digest = hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
+        message.etag = base64.urlsafe_b64encode(digest[:18]).decode()
+    return message
 
 
 def check_etag(current: Message, expected: str) -> None:

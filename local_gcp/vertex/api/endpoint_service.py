@@ -1,0 +1,232 @@
+"""EndpointService: endpoints, deployed models and the split of traffic between them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from google.cloud import aiplatform_v1
+
+from local_gcp.vertex.api.endpoints import (
+    ENDPOINT,
+    check_split,
+    deployed_ids,
+    find_deployed,
+    remove_deployed,
+    resolve_split,
+    set_split,
+)
+from local_gcp.vertex.api.listing import page_of
+from local_gcp.vertex.api.messages import check_display_name, check_labels, first_set, set_time, update
+from local_gcp.vertex.api.operations import Work
+from local_gcp.vertex.api.resources import Collection, check_etag
+from local_gcp.vertex.domain.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    Unimplemented,
+)
+from local_gcp.vertex.domain.names import EndpointName, ModelName
+
+if TYPE_CHECKING:
+    from local_gcp.vertex.api.deployments import Deployments
+    from local_gcp.vertex.api.messages import Message
+    from local_gcp.vertex.api.models import Models
+    from local_gcp.vertex.api.operations import Operations
+    from local_gcp.vertex.api.region import Region
+
+_ENDPOINT_ID = re.compile(r"[0-9]{1,10}|[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_DEPLOYED_ID = re.compile(r"[0-9]{1,10}")
+_OUTPUT_FIELDS = (
+    "name",
+    "create_time",
+    "update_time",
+    "deployed_models",
+    "traffic_split",
+    "etag",
+    "model_deployment_monitoring_job",
+    "dedicated_endpoint_dns",
+)
+_UNSUPPORTED = (
+    "encryption_spec",
+    "enable_private_service_connect",
+    "private_service_connect_config",
+    "predict_request_response_logging_config",
+    "dedicated_endpoint_enabled",
+    "client_connection_config",
+    "gen_ai_advanced_features_config",
+    "private_model_server_enabled",
+)
+_DEPLOYED_UNSUPPORTED = ("shared_resources", "explanation_spec", "speculative_decoding_spec")
+_UPDATABLE = frozenset({"display_name", "description", "labels", "traffic_split"})
+_RESOURCES = ("dedicated_resources", "automatic_resources")
+
+
+class EndpointService:
+    """Answers google.cloud.aiplatform.v1.EndpointService."""
+
+    def __init__(
+        self, region: Region, models: Models, operations: Operations, deployments: Deployments
+    ) -> None:
+        self._region = region
+        self._models = models
+        self._operations = operations
+        self._deployments = deployments
+        self._endpoints = Collection(region.store, ENDPOINT)
+
+    def create_endpoint(self, request: Message) -> Message:
+        """Answer CreateEndpoint, with an id of the client or of the server."""
+        parent = self._region.parent(request.parent)
+        chosen = str(request.endpoint_id)
+        if chosen and not _ENDPOINT_ID.fullmatch(chosen):
+            raise InvalidArgument.of(
+                "endpoint_id", f"'{chosen}' must be up to 10 digits, or a letter, then a-z 0-9 -"
+            )
+        endpoint = ENDPOINT()
+        endpoint.CopyFrom(request.endpoint)
+        for name in _OUTPUT_FIELDS:
+            endpoint.ClearField(name)
+        _check(endpoint)
+        endpoint.name = f"{parent}/endpoints/{chosen or self._region.new_id()}"
+        now = self._region.clock()
+        set_time(endpoint.create_time, now)
+        set_time(endpoint.update_time, now)
+        with self._region.store.transaction():
+            self._endpoints.insert(endpoint, parent)
+            metadata = aiplatform_v1.CreateEndpointOperationMetadata.pb()()
+            return self._operations.finished(endpoint.name, metadata, endpoint)
+
+    def get_endpoint(self, request: Message) -> Message:
+        """Answer GetEndpoint."""
+        return self._endpoints.get(self._name(request.name))
+
+    def list_endpoints(self, request: Message) -> Message:
+        """Answer ListEndpoints, the newest first unless ordered otherwise."""
+        endpoints = self._endpoints.all(self._region.parent(request.parent))
+        page = page_of(endpoints, request, ENDPOINT, {"endpoint": _last_part})
+        return aiplatform_v1.ListEndpointsResponse.pb()(
+            endpoints=page.items, next_page_token=page.next_page_token
+        )
+
+    def update_endpoint(self, request: Message) -> Message:
+        """Answer UpdateEndpoint: display name, description, labels and traffic split, by mask."""
+        changed = request.endpoint
+        paths = list(request.update_mask.paths)
+        with self._region.store.transaction():
+            endpoint = self._endpoints.get(self._name(changed.name))
+            check_etag(endpoint, changed.etag)
+            update(endpoint, changed, paths, _UPDATABLE)
+            if "traffic_split" in paths:
+                set_split(endpoint, dict(changed.traffic_split))
+            check_display_name("endpoint.display_name", endpoint.display_name)
+            check_labels(endpoint.labels)
+            return self._put(endpoint)
+
+    def delete_endpoint(self, request: Message) -> Message:
+        """Answer DeleteEndpoint; nothing may be deployed on it."""
+        with self._region.store.transaction():
+            endpoint = self._endpoints.get(self._name(request.name))
+            if endpoint.deployed_models:
+                raise FailedPrecondition(
+                    f"endpoint '{endpoint.name}' has deployed models "
+                    f"({', '.join(deployed_ids(endpoint))}); undeploy them first"
+                )
+            self._endpoints.delete(endpoint.name)
+            return self._operations.deleted(endpoint.name)
+
+    def deploy_model(self, request: Message) -> Message:
+        """Answer DeployModel: the operation is done when the model's server is healthy."""
+        endpoint = self._endpoints.get(self._name(request.endpoint))
+        deployed = self._new_deployed(request.deployed_model)
+        split = dict(request.traffic_split)
+        check_split(resolve_split(split, deployed.id), [*deployed_ids(endpoint), deployed.id])
+
+        def run() -> Message:
+            self._deployments.deploy(endpoint.name, deployed, split)
+            return aiplatform_v1.DeployModelResponse.pb()(deployed_model=deployed)
+
+        return self._operations.start(
+            endpoint.name,
+            aiplatform_v1.DeployModelOperationMetadata.pb()(),
+            Work(run=run, cancel=lambda: self._deployments.stop(deployed.id)),
+        )
+
+    def _new_deployed(self, asked: Message) -> Message:
+        deployed = type(asked)()
+        deployed.CopyFrom(asked)
+        _check_deployed(deployed)
+        version = self._models.get(ModelName.parse(self._region.canonical(asked.model)))
+        deployed.model = version.name
+        deployed.model_version_id = version.version_id
+        deployed.display_name = deployed.display_name or version.display_name
+        deployed.id = self._deployed_id(asked.id)
+        deployed.ClearField("status")
+        set_time(deployed.create_time, self._region.clock())
+        return deployed
+
+    def _deployed_id(self, chosen: str) -> str:
+        if not chosen:
+            return self._region.new_id()
+        if not _DEPLOYED_ID.fullmatch(chosen):
+            raise InvalidArgument.of("deployed_model.id", f"'{chosen}' must be 1 to 10 digits")
+        for endpoint in self._endpoints.all():
+            if chosen in deployed_ids(endpoint):
+                raise AlreadyExists(f"deployed model '{chosen}' already exists on '{endpoint.name}'")
+        return chosen
+
+    def undeploy_model(self, request: Message) -> Message:
+        """Answer UndeployModel; the model may have no traffic, unless it is the last one."""
+        with self._region.store.transaction():
+            endpoint = self._endpoints.get(self._name(request.endpoint))
+            remove_deployed(endpoint, request.deployed_model_id, dict(request.traffic_split))
+            self._put(endpoint)
+        self._deployments.stop(request.deployed_model_id)
+        return self._operations.finished(
+            endpoint.name,
+            aiplatform_v1.UndeployModelOperationMetadata.pb()(),
+            aiplatform_v1.UndeployModelResponse.pb()(),
+        )
+
+    def mutate_deployed_model(self, request: Message) -> Message:
+        """Answer MutateDeployedModel: keep the resources asked for; on this machine they change nothing."""
+        with self._region.store.transaction():
+            endpoint = self._endpoints.get(self._name(request.endpoint))
+            deployed = find_deployed(endpoint, request.deployed_model.id)
+            roots = {path.partition(".")[0] for path in request.update_mask.paths}
+            update(deployed, request.deployed_model, sorted(roots), frozenset(_RESOURCES))
+            self._put(endpoint)
+        return self._operations.finished(
+            endpoint.name,
+            aiplatform_v1.MutateDeployedModelOperationMetadata.pb()(),
+            aiplatform_v1.MutateDeployedModelResponse.pb()(deployed_model=deployed),
+        )
+
+    def _put(self, endpoint: Message) -> Message:
+        set_time(endpoint.update_time, self._region.clock())
+        self._endpoints.put(endpoint)
+        return endpoint
+
+    def _name(self, text: str) -> str:
+        return str(EndpointName.parse(self._region.canonical(text)))
+
+
+def _last_part(endpoint: Message) -> str:
+    return str(endpoint.name).rpartition("/")[2]
+
+
+def _check(endpoint: Message) -> None:
+    unsupported = first_set(endpoint, _UNSUPPORTED)
+    if unsupported:
+        raise Unimplemented(f"endpoint.{unsupported} is not supported by the local Vertex AI; leave it out")
+    check_display_name("endpoint.display_name", endpoint.display_name)
+    check_labels(endpoint.labels)
+
+
+def _check_deployed(deployed: Message) -> None:
+    unsupported = first_set(deployed, _DEPLOYED_UNSUPPORTED)
+    if unsupported:
+        raise Unimplemented(
+            f"deployed_model.{unsupported} is not supported by the local Vertex AI; leave it out"
+        )
+    if first_set(deployed, _RESOURCES) is None:
+        raise InvalidArgument.of("deployed_model", f"one of {' and '.join(_RESOURCES)} is required")
