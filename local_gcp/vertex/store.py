@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,10 @@ class DuplicateError(Exception):
     """A resource of that kind and name exists."""
 
 
+class StateInUseError(Exception):
+    """Another server works on the same file."""
+
+
 class Store:
     """Resources as opaque bodies, the tasks of pipeline jobs, and counters.
 
@@ -43,7 +48,9 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
+        """Open or create the file and claim it for this process; raises StateInUseError."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._claim = _claim(path.with_suffix(".lock"))
         self._lock = threading.RLock()
         self._depth = 0
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -55,6 +62,7 @@ class Store:
         """Close the file; any later call raises sqlite3.ProgrammingError."""
         with self._lock:
             self._connection.close()
+            self._claim.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -152,3 +160,15 @@ class Store:
         """Let a counter begin again at 1."""
         with self._lock:
             self._connection.execute("DELETE FROM counters WHERE name = ?", (counter,))
+
+
+def _claim(path: Path) -> IO[str]:
+    lock = path.open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise StateInUseError(
+            f"{path.parent} is in use by another local Vertex AI; stop that one or choose another --state"
+        ) from error
+    return lock

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from local_gcp.vertex.api.endpoints import ENDPOINT, add_deployed, find_deployed
 from local_gcp.vertex.api.messages import set_time
 from local_gcp.vertex.api.resources import Collection
-from local_gcp.vertex.domain.errors import NotFound, VertexError
+from local_gcp.vertex.domain.errors import Cancelled, NotFound, VertexError
 from local_gcp.vertex.domain.names import ModelName
 from local_gcp.vertex.engine.ports import ContainerSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from threading import Event
 
     from local_gcp.vertex.api.messages import Message
     from local_gcp.vertex.api.models import Models
@@ -33,13 +34,17 @@ class Deployments:
         self._endpoints = Collection(region.store, ENDPOINT)
         self._starts = ThreadPoolExecutor(_STARTS_AT_ONCE, thread_name_prefix="model-server")
 
-    def deploy(self, endpoint_name: str, deployed: Message, split: Mapping[str, int]) -> None:
-        """Start the model's server, then add it to the endpoint.
+    def deploy(
+        self, endpoint_name: str, deployed: Message, split: Mapping[str, int], cancelled: Event
+    ) -> None:
+        """Start the model's server, then add it to the endpoint, unless it is `cancelled` by then.
 
         Whatever fails, the endpoint stays as it was and no server is left.
         """
         self._start(deployed)
         try:
+            if cancelled.is_set():
+                raise Cancelled("cancelled while the model's server was starting")
             with self._region.store.transaction():
                 self._models.get(_version_name(deployed))
                 endpoint = self._endpoints.get(endpoint_name)

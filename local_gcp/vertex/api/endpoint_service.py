@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import TYPE_CHECKING
 
 from google.cloud import aiplatform_v1
@@ -141,15 +142,18 @@ class EndpointService:
         split = dict(request.traffic_split)
         check_split(resolve_split(split, deployed.id), [*deployed_ids(endpoint), deployed.id])
 
+        cancelled = threading.Event()
+
         def run() -> Message:
-            self._deployments.deploy(endpoint.name, deployed, split)
+            self._deployments.deploy(endpoint.name, deployed, split, cancelled)
             return aiplatform_v1.DeployModelResponse.pb()(deployed_model=deployed)
 
-        return self._operations.start(
-            endpoint.name,
-            aiplatform_v1.DeployModelOperationMetadata.pb()(),
-            Work(run=run, cancel=lambda: self._deployments.stop(deployed.id)),
-        )
+        def cancel() -> None:
+            cancelled.set()
+            self._deployments.stop(deployed.id)
+
+        metadata = aiplatform_v1.DeployModelOperationMetadata.pb()()
+        return self._operations.start(endpoint.name, metadata, Work(run=run, cancel=cancel))
 
     def _new_deployed(self, asked: Message) -> Message:
         deployed = type(asked)()

@@ -1,0 +1,138 @@
+"""The command `python -m local_gcp.vertex`: serve until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local_gcp.gcs import adopt
+from local_gcp.vertex.adapters.composition import (
+    build_custom_job_runner,
+    build_model_servers,
+    build_pipeline_engine,
+)
+from local_gcp.vertex.composition import HOST, Doors, Engines, LocalVertex, Options
+from local_gcp.vertex.engine.ports import EngineSettings
+from local_gcp.vertex.images import ImageTableError, read_images
+from local_gcp.vertex.server.grpc_server import PortInUseError
+from local_gcp.vertex.store import StateInUseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
+    from local_gcp.vertex.engine.ports import JobListener, RunListener
+
+_FOR_CONTAINERS = ("STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT")
+_PATHS = {
+    "--state": "folder of the state",
+    "--gcs-root": "folder whose subfolders are the buckets",
+    "--images": "JSON file that maps images to interpreters",
+}
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve; return 0 after a clean end and 1, with one line that says what to do, otherwise."""
+    chosen = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
+    _on_signals(_leave)
+    try:
+        _serve(chosen)
+    except (ImageTableError, PortInUseError, StateInUseError) as error:
+        sys.stderr.write(f"vertex: {error}\n")
+        return 1
+    return 0
+
+
+def _serve(chosen: argparse.Namespace) -> None:
+    options = Options(
+        state=chosen.state,
+        project=chosen.project,
+        region=chosen.region,
+        rest_port=chosen.rest_port,
+        grpc_port=chosen.grpc_port,
+    )
+    settings = _engine_settings(chosen)
+
+    def build(runs: RunListener, jobs: JobListener) -> Engines:
+        return Engines(
+            pipelines=build_pipeline_engine(settings, runs),
+            custom_jobs=build_custom_job_runner(settings, jobs),
+            servers=build_model_servers(settings),
+        )
+
+    vertex = LocalVertex(options, build)
+    try:
+        doors = Doors(vertex, options)
+        vertex.recover()
+        sys.stdout.write(f"vertex: REST http://{HOST}:{doors.rest_port} gRPC {HOST}:{doors.grpc_port}\n")
+        sys.stdout.flush()
+        _on_signals(_ignore)
+        doors.serve()
+    finally:
+        vertex.close()
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing: the web server ends on a signal and raises it again, when the end is under way.
+
+    Unlike SIG_IGN, a function is not inherited by children.
+    """
+
+
+def _engine_settings(chosen: argparse.Namespace) -> EngineSettings:
+    return EngineSettings(
+        state_dir=chosen.state,
+        gcs_root=chosen.gcs_root,
+        images=read_images(chosen.images),
+        adopt=adopt,
+        environment={name: os.environ[name] for name in _FOR_CONTAINERS if name in os.environ},
+        cores=chosen.cores,
+        warm=chosen.warm,
+        prestart=chosen.prestart,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local_gcp.vertex", description=__doc__)
+    for option, meaning in _PATHS.items():
+        parser.add_argument(option, type=_absolute, required=True, help=meaning)
+    parser.add_argument("--project", required=True, help="id of the one project")
+    parser.add_argument("--region", required=True, help="the one region, such as us-central1")
+    parser.add_argument("--rest-port", type=int, default=0, help="0: any free port")
+    parser.add_argument("--grpc-port", type=int, default=0, help="0: any free port")
+    parser.add_argument("--cores", type=int, default=_cores(), help="tasks that run at once (%(default)s)")
+    parser.add_argument(
+        "--warm", action=argparse.BooleanOptionalAction, default=True, help="fork tasks from a warm parent"
+    )
+    parser.add_argument(
+        "--prestart", action=argparse.BooleanOptionalAction, default=False, help="start the parent at once"
+    )
+    return parser
+
+
+def _absolute(text: str) -> Path:
+    return Path(text).resolve()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

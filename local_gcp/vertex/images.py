@@ -1,0 +1,35 @@
+"""The table that maps container images to interpreters of this machine, read from its JSON file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from local_gcp.vertex.engine.ports import ImageRule
+
+
+class ImageTableError(ValueError):
+    """The file with the image table cannot be used; the message says why."""
+
+
+def read_images(path: Path) -> tuple[ImageRule, ...]:
+    """Read `[{"image": pattern, "interpreter": path, "environment": {name: value}}, …]`.
+
+    Raises ImageTableError.
+    """
+    try:
+        rows = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ImageTableError(f"cannot read the image table {path}: {error}") from error
+    if not isinstance(rows, list):
+        raise ImageTableError(f"{path} holds no list of images")
+    return tuple(_rule(row, path) for row in rows)
+
+
+def _rule(row: object, path: Path) -> ImageRule:
+    match row:
+        case {"image": str(image), "interpreter": str(interpreter), **rest}:
+            environment = rest.get("environment", {})
+            if isinstance(environment, dict):
+                return ImageRule(image=image, interpreter=Path(interpreter), environment=environment)
+    raise ImageTableError(f"{path}: {row!r} needs 'image', 'interpreter' and at most an object 'environment'")
