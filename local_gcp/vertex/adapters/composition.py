@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from local_gcp.vertex.engine.ports import EngineSettings, JobListener, RunListener
 
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE")
-# Tasks run side by side, and a forked child must not find its parent's threads gone.
-_SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1"}
+# Tasks run side by side, and a forked child must not find its parent's threads gone; logs are live.
+_OURS = {"OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def image_table(settings: EngineSettings) -> ImageTable:
     """Return the table of images with the environment that every container gets."""
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    environment = {**inherited, **_SINGLE_THREADED, **settings.environment}
+    environment = {**inherited, **_OURS, **settings.environment}
     return ImageTable(rules=settings.images, environment=environment)
 
 

@@ -155,6 +155,7 @@ def _take_on(order: dict[str, Any]) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for target, source in ((0, nothing), (1, log), (2, log)):
         os.dup2(source, target)
+    sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]  # it is a TextIOWrapper
     os.environ.clear()
     os.environ.update(order["environment"])
     os.chdir(order["folder"])
