@@ -13,14 +13,14 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from taxi_ml.evaluation import rows, scores
 from taxi_ml.evaluation.saved_models import saved_model_folder
+from taxi_ml.gate.report import Anomaly, Challenger, Champion, Hashes, Report, Rows, Trial, Tuning
+from taxi_ml.naming import Split
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
-SCHEMA_VERSION: Final = 1
-TEST: Final = "test"
 LABEL: Final = "fare"
 SIGNATURE: Final = "serving_default"
 
@@ -28,6 +28,7 @@ _BATCH_ROWS: Final = 4096
 _COLUMNS: Final = {LABEL: float, "TripStartHour": int, "pickup_census_tract": int, "rawDistance": float}
 _BANDS_KM: Final = (2, 5, 10)
 _OBJECTIVE: Final = "val_rmse"
+_HYPERPARAMETERS: Final = ("learning_rate", "depth")
 
 
 class EmptySplitError(ValueError):
@@ -66,39 +67,36 @@ class Scored:
     slicing: Mapping[str, NDArray[Any]]
 
 
-def gather(sources: Sources, run: Run) -> dict[str, Any]:
-    """Return the report; `taxi_ml.gate.report` reads what this writes.
+def gather(sources: Sources, run: Run) -> Report:
+    """Return the report.
 
     Raises:
         FileNotFoundError: where a model's artifact holds no SavedModel.
         EmptySplitError: where there are no test rows.
+        ReportError: where challenger and champion are the same model.
 
     """
     content = {split: rows.split_content(folder) for split, folder in sources.splits.items()}
-    if not content[TEST].count:
-        raise EmptySplitError(f"{sources.splits[TEST]} holds no rows; a model cannot be judged on none")
+    if not content[Split.TEST].count:
+        raise EmptySplitError(f"{sources.splits[Split.TEST]} holds no rows; a model cannot be judged on none")
     scored = _score(sources)
     predictions = scored.predictions
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "window": run.window,
-        "rows": {split: part.count for split, part in content.items()},
-        "challenger": {
-            "uri": _servable(sources),
-            "metrics": scores.metrics(predictions.fares, predictions.challenger),
-        },
-        "champion": _champion(sources, run, predictions),
-        "difference": scores.difference(predictions, seed=run.seed),
-        "slices": scores.slices(predictions, scored.slicing),
-        "anomalies": {split: _anomalies(folder) for split, folder in sources.anomalies.items()},
-        "tuner": _tuner(sources.tuner_results),
-        "blessed": _blessed(sources.blessing),
-        "hashes": {
-            "modules": run.modules_digest,
-            "spec": run.request_digest,
-            "data": rows.data_digest(content),
-        },
-    }
+    return Report(
+        window=run.window,
+        rows=Rows(**{split: part.count for split, part in content.items()}),
+        challenger=Challenger(
+            uri=_servable(sources), metrics=scores.metrics(predictions.fares, predictions.challenger)
+        ),
+        champion=_champion(sources, run, predictions),
+        difference=scores.difference(predictions, seed=run.seed),
+        slices=scores.slices(predictions, scored.slicing, seed=run.seed),
+        anomalies=tuple(
+            anomaly for split, folder in sources.anomalies.items() for anomaly in _anomalies(split, folder)
+        ),
+        tuner=_tuner(sources.tuner_results),
+        blessed=_blessed(sources.blessing),
+        hashes=Hashes(modules=run.modules_digest, spec=run.request_digest, data=rows.data_digest(content)),
+    )
 
 
 def write(path: str, text: str) -> None:
@@ -109,7 +107,7 @@ def write(path: str, text: str) -> None:
 
 
 def _score(sources: Sources) -> Scored:
-    batches = list(rows.batches(sources.splits[TEST], _BATCH_ROWS))
+    batches = list(rows.batches(sources.splits[Split.TEST], _BATCH_ROWS))
     parsed = [rows.columns(batch, _COLUMNS) for batch in batches]
     columns = {name: np.concatenate([part[name] for part in parsed]) for name in _COLUMNS}
     predictions = scores.Predictions(
@@ -144,42 +142,49 @@ def _servable(sources: Sources) -> str:
     return sources.pushed_model if pushed else saved_model_folder(sources.challenger)
 
 
-def _champion(sources: Sources, run: Run, predictions: scores.Predictions) -> dict[str, Any] | None:
-    if predictions.champion is None:
+def _champion(sources: Sources, run: Run, predictions: scores.Predictions) -> Champion | None:
+    if sources.champion is None or predictions.champion is None:
         return None
-    return {
-        "name": run.champion_name,
-        "uri": sources.champion,
-        "metrics": scores.metrics(predictions.fares, predictions.champion),
-    }
+    return Champion(
+        name=run.champion_name or "",
+        uri=sources.champion,
+        metrics=scores.metrics(predictions.fares, predictions.champion),
+    )
 
 
-def _anomalies(folder: str) -> list[dict[str, str]]:
+def _anomalies(split: str, folder: str) -> Iterator[Anomaly]:
+    """Yield one anomaly for each reason, each with the kind that TFDV gives it."""
     with tf.io.gfile.GFile(posixpath.join(folder, "SchemaDiff.pb"), "rb") as file:
-        anomalies = anomalies_pb2.Anomalies.FromString(file.read())
-    of_features = [
-        {"feature": name, "description": entry.description}
-        for name, entry in sorted(anomalies.anomaly_info.items())
-    ]
-    if anomalies.HasField("dataset_anomaly_info"):
-        of_features.append({"feature": "", "description": anomalies.dataset_anomaly_info.description})
-    return of_features
+        found = anomalies_pb2.Anomalies.FromString(file.read())
+    entries = sorted(found.anomaly_info.items())
+    if found.HasField("dataset_anomaly_info"):
+        entries.append(("", found.dataset_anomaly_info))
+    for feature, entry in entries:
+        for reason in entry.reason:
+            yield Anomaly(
+                split=Split(split),
+                feature=feature,
+                description=reason.description,
+                kind=anomalies_pb2.AnomalyInfo.Type.Name(reason.type),
+            )
 
 
-def _tuner(folder: str | None) -> dict[str, Any] | None:
+def _tuner(folder: str | None) -> Tuning | None:
     if folder is None:
         return None
     with tf.io.gfile.GFile(posixpath.join(folder, "tuner_results.json")) as file:
-        trials = json.loads(file.read())
-    history = sorted(trials, key=lambda trial: trial["score"])
-    best = history[0] if history else None
-    return {
-        "trials": len(history),
-        "best": {"learning_rate": best["learning_rate"], "depth": best["depth"]} if best else None,
-        "objective": _OBJECTIVE,
-        "best_score": best["score"] if best else None,
-        "history": history,
-    }
+        records = sorted(json.loads(file.read()), key=lambda record: record["score"])
+    history = tuple(
+        Trial(score=record["score"], hyperparameters={name: record[name] for name in _HYPERPARAMETERS})
+        for record in records
+    )
+    return Tuning(
+        trials=len(history),
+        objective=_OBJECTIVE,
+        best=history[0].hyperparameters if history else {},
+        best_score=history[0].score if history else None,
+        history=history,
+    )
 
 
 def _blessed(folder: str) -> bool | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,7 +61,7 @@ class ReportExecutor(base_executor.BaseExecutor):  # type: ignore[misc]  # tfx h
         sources = _sources(input_dict)
         report = findings.gather(sources, _run(exec_properties))
         folder = artifact_utils.get_single_uri(output_dict["report"])
-        findings.write(posixpath.join(folder, FILE_NAME), json.dumps(report, indent=2, allow_nan=False))
+        findings.write(posixpath.join(folder, FILE_NAME), report.to_json())
 
 
 class Report(base_component.BaseComponent):  # type: ignore[misc]  # tfx has no types

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
+from taxi_ml.gate.report import Difference, Interval, Metrics, Slice
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 REPLICATES: Final = 2000
 MIN_REPLICATES: Final = 200
+MIN_ROWS_OF_AN_INTERVAL: Final = 30
+"""A bootstrap over fewer rows knows too little of how rows vary."""
 _DRAWS: Final = 200_000_000
 """Most rows that one bootstrap draws; many rows need fewer replicates."""
 _DRAWS_AT_ONCE: Final = 4_000_000
@@ -34,20 +38,28 @@ class Predictions:
     challenger: Numbers
     champion: Numbers | None
 
+    def of(self, rows: NDArray[np.bool_]) -> Predictions:
+        """Return those rows only."""
+        return Predictions(
+            fares=self.fares[rows],
+            challenger=self.challenger[rows],
+            champion=None if self.champion is None else self.champion[rows],
+        )
 
-def metrics(fares: Numbers, predicted: Numbers) -> dict[str, float | int | None]:
+
+def metrics(fares: Numbers, predicted: Numbers) -> Metrics:
     """Return RMSE, MAE and means in USD, and the count; None stands for what is not finite."""
     errors = predicted - fares
-    return {
-        "rmse": _finite(_rmse(errors)),
-        "mae": _finite(_mean(np.abs(errors))),
-        "count": len(fares),
-        "mean_label": _finite(_mean(fares)),
-        "mean_prediction": _finite(_mean(predicted)),
-    }
+    return Metrics(
+        rmse=_finite(_rmse(errors)),
+        mae=_finite(_mean(np.abs(errors))),
+        count=len(fares),
+        mean_label=_finite(_mean(fares)),
+        mean_prediction=_finite(_mean(predicted)),
+    )
 
 
-def difference(predictions: Predictions, *, seed: int) -> dict[str, Any] | None:
+def difference(predictions: Predictions, *, seed: int) -> Difference | None:
     """Return challenger minus champion for RMSE and MAE with a 95 % interval; None without a champion.
 
     The interval is the percentile bootstrap over rows (Efron and Tibshirani 1993, chapter 13). Both
@@ -61,28 +73,34 @@ def difference(predictions: Predictions, *, seed: int) -> dict[str, Any] | None:
     squares, sizes = errors**2, np.abs(errors)
     draws = np.concatenate(list(_resampled(np.concatenate([squares, sizes], axis=1), seed)))
     root = np.sqrt(draws[:, :2])
-    return {
-        "rmse": _interval(_rmse(errors[:, 0]) - _rmse(errors[:, 1]), root[:, 0] - root[:, 1]),
-        "mae": _interval(float(sizes[:, 0].mean() - sizes[:, 1].mean()), draws[:, 2] - draws[:, 3]),
-    }
+    return Difference(
+        rmse=_interval(_rmse(errors[:, 0]) - _rmse(errors[:, 1]), root[:, 0] - root[:, 1]),
+        mae=_interval(float(sizes[:, 0].mean() - sizes[:, 1].mean()), draws[:, 2] - draws[:, 3]),
+    )
 
 
-def slices(predictions: Predictions, columns: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
+def slices(predictions: Predictions, columns: Mapping[str, NDArray[Any]], *, seed: int) -> tuple[Slice, ...]:
     """Return the metrics of every value of every column, in the columns' order and by value."""
-    return [
-        {"feature": feature, "value": _text(value), **_sliced(predictions, column == value)}
+    return tuple(
+        _slice(predictions, feature, value, column == value, seed=seed)
         for feature, column in columns.items()
         for value in np.unique(column)
-    ]
+    )
 
 
-def _sliced(predictions: Predictions, rows: NDArray[np.bool_]) -> dict[str, Any]:
-    fares, champion = predictions.fares[rows], predictions.champion
-    return {
-        "count": int(rows.sum()),
-        "challenger": metrics(fares, predictions.challenger[rows]),
-        "champion": None if champion is None else metrics(fares, champion[rows]),
-    }
+def _slice(
+    predictions: Predictions, feature: str, value: object, rows: NDArray[np.bool_], *, seed: int
+) -> Slice:
+    part = predictions.of(rows)
+    count = len(part.fares)
+    return Slice(
+        feature=feature,
+        value=str(value),
+        count=count,
+        challenger=metrics(part.fares, part.challenger),
+        champion=None if part.champion is None else metrics(part.fares, part.champion),
+        difference=difference(part, seed=seed) if count >= MIN_ROWS_OF_AN_INTERVAL else None,
+    )
 
 
 def _resampled(columns: Numbers, seed: int) -> Iterator[Numbers]:
@@ -97,9 +115,9 @@ def _resampled(columns: Numbers, seed: int) -> Iterator[Numbers]:
         left -= count
 
 
-def _interval(estimate: float, draws: Numbers) -> dict[str, float | None]:
+def _interval(estimate: float, draws: Numbers) -> Interval:
     low, high = np.percentile(draws, _PERCENTILES)
-    return {"estimate": _finite(estimate), "low": _finite(float(low)), "high": _finite(float(high))}
+    return Interval(estimate=_finite(estimate), low=_finite(float(low)), high=_finite(float(high)))
 
 
 def _rmse(errors: Numbers) -> float:
@@ -112,7 +130,3 @@ def _mean(values: Numbers) -> float:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _text(value: Any) -> str:  # noqa: ANN401  # a scalar of any column
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -7,8 +7,9 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from taxi_ml.pipeline.machines import MachineSize, UnknownMachineTypeError
 from taxi_ml.pipeline.modules_check import ModuleError, digest, read_modules
 from taxi_ml.pipeline.request import CompileRequest, RequestError
 from taxi_ml.storage import Storage
@@ -21,6 +22,9 @@ class StaleModulesError(ValueError):
     """The modules at an address are not those that the request names."""
 
 
+_REFUSALS: Final = (RequestError, ModuleError, StaleModulesError, UnknownMachineTypeError, FileNotFoundError)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compile; return the process's exit code. What is wrong with the input is one line on stderr."""
     options = _options(arguments)
@@ -28,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         request = CompileRequest.parse(storage.read(options.request).decode())
         job = compile_request(request, storage)
-    except (RequestError, ModuleError, StaleModulesError, FileNotFoundError) as error:
+    except _REFUSALS as error:
         print(f"cannot compile {options.request}: {error}", file=sys.stderr)  # noqa: T201  # a command's answer
         return 2
     storage.write(options.out, json.dumps(job, indent=2, sort_keys=True).encode())
@@ -87,6 +91,14 @@ def _compiled(request: CompileRequest, modules: Path, root: Path) -> dict[str, A
     pipeline = build_pipeline(request, modules=modules, root=str(root))
     config = experimental.KubeflowV2DagRunnerConfig(default_image=request.image, use_pipeline_spec_2_1=True)
     job: dict[str, Any] = experimental.KubeflowV2DagRunner(config=config).run(pipeline, write_out=False)
+    return _sized(job, MachineSize.of(request.machine_type))
+
+
+def _sized(job: dict[str, Any], size: MachineSize) -> dict[str, Any]:
+    """Ask for the machine in every container: TFX leaves it out of its ExampleGens."""
+    for executor in job["pipelineSpec"]["deploymentSpec"]["executors"].values():
+        if "container" in executor:
+            executor["container"]["resources"] = {"cpuLimit": size.cpus, "memoryLimit": size.memory}
     return job
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from kfp.pipeline_spec import pipeline_spec_pb2
 from tfx import v1 as tfx
 
 from taxi_ml.evaluation.findings import Run
 from taxi_ml.evaluation.report import Report
 from taxi_ml.pipeline import evaluator
-from taxi_ml.pipeline.machines import MachineSize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +53,6 @@ def build_pipeline(request: CompileRequest, *, modules: Path, root: str) -> tfx.
     training = _training(request, data, modules)
     verdict = _verdict(request, data, training)
     nodes = [*_present(data), *_present(training), *verdict]
-    _size(nodes, MachineSize.of(request.machine_type))
     return tfx.dsl.Pipeline(
         pipeline_name=request.pipeline_name,
         pipeline_root=root,
@@ -166,11 +163,3 @@ def _champion(request: CompileRequest) -> Any:  # noqa: ANN401  # tfx has no typ
     return tfx.dsl.Importer(
         source_uri=request.champion.uri, artifact_type=tfx.types.standard_artifacts.Model
     ).with_id("Champion")
-
-
-def _size(nodes: list[Any], size: MachineSize) -> None:
-    """Ask for the machine in every container; an Importer runs in none."""
-    container = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec
-    for node in nodes:
-        if not isinstance(node, tfx.dsl.Importer):
-            node.with_platform_config(container.ResourceSpec(cpu_limit=size.cpus, memory_limit=size.memory))

@@ -1,0 +1,64 @@
+"""Write the goldens of the compiled spec: `.venv/bin/python -m tests.pipeline.golden`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.pipeline.requests import CHAMPION, PIPELINE_PYTHON, REPOSITORY, make_request
+
+if TYPE_CHECKING:
+    from taxi_ml.pipeline.request import CompileRequest
+
+GOLDENS = Path(__file__).parent / "goldens"
+VARIANTS: dict[str, dict[str, object]] = {
+    "first_run.json": {},
+    "against_champion_untuned.json": {"champion": CHAMPION, "tuner_trials": 0, "enable_cache": False},
+}
+
+
+def compile_text(request: CompileRequest, root: Path) -> str:
+    """Compile by the command and return the spec, without what changes with the modules' content."""
+    path = root / "request.json"
+    path.write_text(request.to_json())
+    out = root / "pipeline.json"
+    subprocess.run(
+        [str(PIPELINE_PYTHON), "-m", "taxi_ml.pipeline.compile", "--request", str(path), "--out", str(out)],
+        cwd=REPOSITORY,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    return normalised(out.read_text(), request, root)
+
+
+def normalised(text: str, request: CompileRequest, root: Path) -> str:
+    """Put words in the place of this machine's folder and of the digests."""
+    for found, word in (
+        (request.digest, "<request digest>"),
+        (request.modules_digest, "<modules digest>"),
+        (str(root), "<root>"),
+    ):
+        text = text.replace(found, word)
+    return json.dumps(json.loads(re.sub(r"0\.0\+[0-9a-f]{64}", "<wheel version>", text)), indent=2) + "\n"
+
+
+def main() -> int:
+    """Compile every variant anew."""
+    GOLDENS.mkdir(exist_ok=True)
+    for name, changes in VARIANTS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder).resolve()
+            (GOLDENS / name).write_text(compile_text(make_request(root, **changes), root))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

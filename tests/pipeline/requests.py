@@ -1,0 +1,43 @@
+"""Compile requests for tests, over the repository's own modules."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from taxi_ml.pipeline.modules_check import read_modules
+from taxi_ml.pipeline.request import Champion, CompileRequest
+
+REPOSITORY = Path(__file__).parents[2]
+MODULES = REPOSITORY / "taxi_ml" / "modules"
+PIPELINE_PYTHON = REPOSITORY / ".pipeline" / "bin" / "python"
+CHAMPION = Champion(name="projects/1/locations/us-central1/models/7@2", uri="gs://taxi-local/champion")
+
+
+def make_request(root: Path, **changes: Any) -> CompileRequest:  # noqa: ANN401  # fields of several types
+    """Put the modules below `root` and ask for a small pipeline over `root`/data."""
+    modules = read_modules(MODULES)
+    folder = root / "modules" / modules.digest
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in modules.files.items():
+        (folder / name).write_bytes(content)
+    request = CompileRequest(
+        pipeline_name="chicago-taxi-fare",
+        pipeline_root=f"{root}/pipeline_root",
+        data_uri=f"{root}/data",
+        modules_uri=str(folder),
+        modules_digest=modules.digest,
+        serving_uri=f"{root}/serving",
+        window="2015-07_train24_test1",
+        image="taxi-vertex/pipeline:local",
+        machine_type="n1-standard-4",
+        beam_args=("--runner=FnApiRunner", "--direct_num_workers=1"),
+        train_steps=200,
+        batch_size=64,
+        tuner_trials=2,
+        tuner_steps=20,
+        seed=20,
+        enable_cache=True,
+    )
+    return dataclasses.replace(request, **changes)

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.pipeline.golden import GOLDENS, VARIANTS, compile_text
+from tests.pipeline.requests import PIPELINE_PYTHON, REPOSITORY, make_request
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from taxi_ml.pipeline.request import CompileRequest
+
+pytestmark = pytest.mark.pipeline
+
+
+@pytest.mark.parametrize("name", sorted(VARIANTS))
+def test_compiled_spec_is_the_golden(name: str, tmp_path: Path) -> None:
+    """The compiled job is the recorded one; `python -m tests.pipeline.golden` records it anew."""
+    request = make_request(tmp_path, **VARIANTS[name])
+
+    assert compile_text(request, tmp_path) == (GOLDENS / name).read_text()
+
+
+def test_wheels_lie_beside_the_modules(tmp_path: Path) -> None:
+    """A wheel for each component with user code is where the spec says, whatever the request."""
+    request = make_request(tmp_path)
+
+    compile_text(request, tmp_path)
+
+    wheels = sorted((tmp_path / "modules" / request.modules_digest / "wheels").iterdir())
+    assert [wheel.name.split("-")[0] for wheel in wheels] == [
+        "tfx_user_code_trainer",
+        "tfx_user_code_transform",
+        "tfx_user_code_tuner",
+    ]
+    spec = (tmp_path / "pipeline.json").read_text()
+    assert all(str(wheel).lower() in spec.lower() for wheel in wheels)
+
+
+def compile_failure(request: CompileRequest, root: Path) -> str:
+    """Compile what must not compile; return the one line on stderr."""
+    path = root / "request.json"
+    path.write_text(request.to_json())
+    failed = subprocess.run(
+        [PIPELINE_PYTHON, "-m", "taxi_ml.pipeline.compile", "--request", path, "--out", root / "out.json"],
+        cwd=REPOSITORY,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert failed.returncode == 2
+    assert not (root / "out.json").exists()
+    assert len(failed.stderr.splitlines()) == 1
+    return failed.stderr
+
+
+def test_modules_of_another_digest_are_refused(tmp_path: Path) -> None:
+    """Modules that were changed after the request are not compiled."""
+    request = make_request(tmp_path)
+    trainer = tmp_path / "modules" / request.modules_digest / "trainer.py"
+    trainer.write_text(trainer.read_text() + "\n# changed\n")
+
+    assert "upload the modules again" in compile_failure(request, tmp_path)
+
+
+def test_missing_request_is_one_line(tmp_path: Path) -> None:
+    """A request that lies nowhere is named."""
+    request = dataclasses.replace(make_request(tmp_path), modules_uri=str(tmp_path / "nowhere"))
+
+    assert "nowhere" in compile_failure(request, tmp_path)
+
+
+def golden(name: str) -> dict[str, Any]:
+    """Read a golden's spec."""
+    spec: dict[str, Any] = json.loads((GOLDENS / name).read_text())["pipelineSpec"]
+    return spec
+
+
+def test_spec_is_of_schema_2_1() -> None:
+    """Vertex AI's newest schema is compiled to."""
+    assert golden("first_run.json")["schemaVersion"] == "2.1.0"
+
+
+def test_report_runs_last() -> None:
+    """No task depends on the report, and it waits for the Pusher."""
+    tasks = golden("first_run.json")["root"]["dag"]["tasks"]
+    waited_for = {name for task in tasks.values() for name in task.get("dependentTasks", [])}
+
+    assert set(tasks) - waited_for == {"Report"}
+    assert "Pusher" in tasks["Report"]["dependentTasks"]
+
+
+def test_trainer_takes_the_tuners_choice() -> None:
+    """The Tuner's best hyperparameters are an input of the Trainer."""
+    trainer = golden("first_run.json")["root"]["dag"]["tasks"]["Trainer"]
+
+    assert trainer["inputs"]["artifacts"]["hyperparameters"]["taskOutputArtifact"] == {
+        "outputArtifactKey": "best_hyperparameters",
+        "producerTask": "Tuner",
+    }
+
+
+def test_no_trials_leave_the_tuner_out() -> None:
+    """With 0 trials there is no Tuner, and nothing asks for one."""
+    spec = golden("against_champion_untuned.json")
+
+    assert "Tuner" not in json.dumps(spec["root"])
+
+
+def test_champion_is_imported_from_its_address() -> None:
+    """The Evaluator's baseline is the model that serves, not the latest blessed one."""
+    spec = golden("against_champion_untuned.json")
+    baseline = spec["root"]["dag"]["tasks"]["Evaluator"]["inputs"]["artifacts"]["baseline_model"]
+    importer = spec["deploymentSpec"]["executors"]["Champion_executor"]["importer"]
+
+    assert baseline["taskOutputArtifact"]["producerTask"] == "Champion"
+    assert importer["artifactUri"]["constant"] == "gs://taxi-local/champion"
+
+
+def test_every_container_asks_for_its_machine() -> None:
+    """Machine types are sizes in the spec, on every executor that is a container."""
+    executors = golden("first_run.json")["deploymentSpec"]["executors"].values()
+    sizes = [executor["container"]["resources"] for executor in executors]
+
+    assert sizes == [{"cpuLimit": 4.0, "memoryLimit": 15.0}] * len(sizes)
