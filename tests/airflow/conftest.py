@@ -1,0 +1,195 @@
+"""A local Vertex AI that does what a test says, and what Airflow hands to an operator."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import TaskDeferred
+from taxi_airflow.hooks.vertex import VertexHook
+
+from local_gcp.vertex.composition import Doors, Engines, LocalVertex, Options
+from tests.vertex.fakes import FakeCustomJobRunner, FakeModelServers, FakePipelineEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from airflow.sdk import BaseOperator
+
+    from local_gcp.vertex.engine.ports import JobListener, RunListener
+
+PROJECT = "taxi-local"
+REGION = "us-central1"
+LOCATION = f"projects/123456789012/locations/{REGION}"
+SETTINGS = {
+    "TAXI_PROJECT": PROJECT,
+    "TAXI_BUCKET": "gs://taxi-local",
+    "TAXI_PIPELINE_IMAGE": "taxi-vertex/pipeline:local",
+}
+
+
+class Fares(FakeModelServers):
+    """Model servers that answer `fare` to every trip."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fare: float | None = 12.5
+
+    def predict(self, deployed_model_id: str, body: bytes) -> tuple[int, bytes]:
+        """Answer one fare an instance."""
+        super().predict(deployed_model_id, body)
+        instances = json.loads(body)["instances"]
+        return 200, json.dumps({"predictions": [self.fare for _ in instances]}).encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vertex:
+    """A running local Vertex AI with the fakes behind it."""
+
+    state: Path
+    grpc_port: int
+    engine: FakePipelineEngine
+    jobs: FakeCustomJobRunner
+    servers: Fares
+    doors: Doors
+
+    @property
+    def hook(self) -> VertexHook:
+        """Return a hook of the connection that `connection` sets up."""
+        return VertexHook(region=REGION)
+
+
+class Running:
+    """Starts local Vertex AIs one after the other over the same state, and ends the last one."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._grpc_port = 0
+        self._open: tuple[Doors, LocalVertex, threading.Thread] | None = None
+
+    def start(self) -> Vertex:
+        """Start one, on the gRPC port of the one before."""
+        fakes: dict[str, Any] = {"servers": Fares()}
+
+        def build(runs: RunListener, jobs: JobListener) -> Engines:
+            fakes["engine"] = FakePipelineEngine(runs)
+            fakes["jobs"] = FakeCustomJobRunner(jobs)
+            return Engines(pipelines=fakes["engine"], custom_jobs=fakes["jobs"], servers=fakes["servers"])
+
+        options = Options(state=self._state, project=PROJECT, region=REGION, grpc_port=self._grpc_port)
+        vertex = LocalVertex(options, build)
+        doors = Doors(vertex, options)
+        thread = threading.Thread(target=doors.serve)
+        thread.start()
+        vertex.recover()
+        self._grpc_port = doors.grpc_port
+        self._open = (doors, vertex, thread)
+        return Vertex(state=self._state, grpc_port=doors.grpc_port, doors=doors, **fakes)
+
+    def stop(self) -> None:
+        """End the one that runs."""
+        if self._open is not None:
+            doors, vertex, thread = self._open
+            self._open = None
+            doors.stop()
+            thread.join(20)
+            vertex.close()
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    """Return what starts and stops local Vertex AIs."""
+    servers = Running(tmp_path)
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture
+def vertex(running: Running, monkeypatch: pytest.MonkeyPatch) -> Vertex:
+    """Return a fresh local Vertex AI, to which the default connection leads."""
+    started = running.start()
+    connect_to(started.grpc_port, monkeypatch)
+    return started
+
+
+def connect_to(grpc_port: int, monkeypatch: pytest.MonkeyPatch, **extra: str) -> None:
+    """Make the default connection lead to a port of this machine."""
+    connection = {
+        "conn_type": "google_cloud_platform",
+        "extra": {
+            "is_anonymous": True,
+            "project": PROJECT,
+            "vertex_endpoint": f"http://127.0.0.1:{grpc_port}",
+            **extra,
+        },
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(connection))
+
+
+@dataclass(slots=True)
+class Pushed:
+    """A task instance as far as operators see it; XCom is a dictionary."""
+
+    task_id: str = "task"
+    map_index: int = -1
+    try_number: int = 1
+    xcom: dict[str, Any] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:  # noqa: ANN401  # Airflow's
+        """Keep a value."""
+        self.xcom[key] = value
+
+
+def context(
+    run_id: str = "manual__1",
+    *,
+    params: Mapping[str, Any] | None = None,
+    interval_end: datetime | None = datetime(2015, 7, 1, tzinfo=UTC),
+) -> Any:  # noqa: ANN401  # Airflow's Context
+    """Return what Airflow hands to the execute() of a task in this DAG run."""
+    dag_run = SimpleNamespace(
+        dag_id="taxi_training",
+        run_id=run_id,
+        data_interval_end=interval_end,
+        run_after=datetime(2015, 8, 17, 12, tzinfo=UTC),
+        start_date=datetime(2015, 8, 17, 12, tzinfo=UTC),
+    )
+    return {"dag_run": dag_run, "params": dict(params or {}), "ti": Pushed(), "run_id": run_id}
+
+
+def run_task(operator: BaseOperator, ctx: Any) -> Any:  # noqa: ANN401  # Airflow's Context; what XCom takes
+    """Run an operator as worker and triggerer do: each trigger is built again from what it serializes."""
+    try:
+        return operator.execute(ctx)
+    except TaskDeferred as deferred:
+        waiting = deferred
+    while True:
+        event = asyncio.run(first_event(waiting.trigger))
+        resume = getattr(operator, waiting.method_name)
+        try:
+            return resume(ctx, event=event, **(waiting.kwargs or {}))
+        except TaskDeferred as deferred:
+            waiting = deferred
+
+
+async def first_event(trigger: Any) -> Any:  # noqa: ANN401  # Airflow's BaseTrigger; its event's payload
+    """Build a trigger again from its serialized form and return the payload of its event."""
+    _, arguments = trigger.serialize()
+    again = type(trigger)(**json.loads(json.dumps(arguments)))
+    async for event in again.run():
+        return event.payload
+    return None
+
+
+def in_background(work: Any) -> threading.Thread:  # noqa: ANN401  # any callable
+    """Run a test's second actor beside the first; join it."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import taxi_training
+from airflow.sdk import CronDataIntervalTimetable
+from taxi_airflow.operators.statement import StatementOperator
+
+REPOSITORY = Path(__file__).parents[2]
+HEAVY = (
+    "tensorflow",
+    "tfx",
+    "apache_beam",
+    "pandas",
+    "google.cloud.aiplatform",
+    "google.cloud.aiplatform_v1",
+)
+DAG = taxi_training.dag
+
+
+def in_fresh_process(program: str) -> Any:  # noqa: ANN401  # any JSON
+    """Return the JSON that a Python program prints in a process where nothing is imported yet."""
+    path = [str(REPOSITORY), str(REPOSITORY / "plugins"), str(REPOSITORY / "dags")]
+    completed = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {path!r}\n{program}"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return json.loads(completed.stdout.splitlines()[-1])
+
+
+def test_parsing_imports_nothing_heavy() -> None:
+    """After importing the DAG, neither TensorFlow nor Vertex AI's clients nor pandas are loaded."""
+    loaded = in_fresh_process(
+        f"import json, taxi_training\nprint(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    )
+
+    assert loaded == []
+
+
+def test_parsing_costs_little_more_than_airflow() -> None:
+    """Importing the DAG takes less than 1.5 times what airflow.sdk takes alone; the best of three tries."""
+    program = """
+import json, time
+began = time.perf_counter()
+import airflow.sdk
+alone = time.perf_counter() - began
+import taxi_training
+print(json.dumps((time.perf_counter() - began) / alone))
+"""
+    ratio = min(in_fresh_process(program) for _ in range(3))
+
+    assert ratio < 1.5
+
+
+def test_the_schedule_has_data_intervals() -> None:
+    """A run stands for a month: monthly, with an interval, one at a time, no catch-up."""
+    assert isinstance(DAG.timetable, CronDataIntervalTimetable)
+    assert (DAG.catchup, DAG.max_active_runs) == (False, 1)
+
+
+@pytest.mark.parametrize("task", [each for each in DAG.tasks if each.task_id != "validate"])
+def test_every_task_is_retried_with_back_off(task: Any) -> None:  # noqa: ANN401  # an operator
+    """What reaches a cloud is tried again, later and later."""
+    assert task.retries == 3
+    assert task.retry_exponential_backoff
+
+
+def test_the_door_is_not_retried() -> None:
+    """A wrong setting stays wrong."""
+    assert DAG.get_task("validate").retries == 0
+
+
+@pytest.mark.parametrize("task", [each for each in DAG.tasks if hasattr(each, "labels")])
+def test_every_job_is_labelled(task: Any) -> None:  # noqa: ANN401  # an operator
+    """Every job and model version carries application, DAG, run and window."""
+    assert {"app", "dag", "run", "window"} == set(task.labels)
+
+
+@pytest.mark.parametrize("name", list(DAG.params))
+def test_every_parameter_explains_itself(name: str) -> None:
+    """The trigger form has a title and a description for every field, and a type."""
+    param = DAG.params.get_param(name)
+
+    assert {"title", "type"} <= set(param.schema)
+    assert param.description
+
+
+def test_nothing_is_submitted_before_the_door() -> None:
+    """Every task comes after the validation."""
+    before = DAG.get_task("validate").get_flat_relative_ids(upstream=False)
+
+    assert set(DAG.task_ids) - {"validate"} == before
+
+
+def test_counts_come_before_the_pipeline() -> None:
+    """No pipeline starts for a window with too few rows, and no export either."""
+    after = DAG.get_task("check_rows").get_flat_relative_ids(upstream=False)
+
+    assert {"export.train", "export.eval", "export.test", "run_pipeline"} <= after
+
+
+def test_rolling_back_follows_a_failed_promotion_only() -> None:
+    """The roll-back runs when deploying, asking or shifting failed; undeploying is after the fact."""
+    roll_back = DAG.get_task("promote.roll_back")
+
+    assert roll_back.trigger_rule == "one_failed"
+    assert {"promote.deploy", "promote.smoke_predict", "promote.shift_traffic"} == roll_back.upstream_task_ids
+
+
+def test_statements_are_deferrable() -> None:
+    """BigQuery jobs wait without a worker slot."""
+    statements = [task for task in DAG.tasks if isinstance(task, StatementOperator)]
+
+    assert all(task.deferrable for task in statements)
+    assert len(statements) == 5

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from google.api_core import exceptions
+from hypothesis import given
+from hypothesis import strategies as st
+from taxi_airflow.jobs import JobView
+from taxi_airflow.polling import Polling, Verdict, judge
+from taxi_airflow.states import JobKind, JobState
+from taxi_airflow.waiting import Ending, Outcome, Wait
+
+AGES = st.floats(min_value=0, max_value=10**7)
+SEEDS = st.integers(0, 2**32)
+
+
+def view(state: JobState = JobState.RUNNING, created: float = 0.0) -> JobView:
+    return JobView(kind=JobKind.PIPELINE, name="j", state=state, created=created)
+
+
+@given(age=AGES, seed=SEEDS)
+def test_interval_stays_near_its_bounds(age: float, seed: int) -> None:
+    """An interval is never shorter than 80 % of the shortest nor longer than 120 % of the longest."""
+    polling = Polling(shortest=2, longest=60)
+
+    interval = polling.interval(age=age, dice=random.Random(seed))
+
+    assert 1.6 <= interval <= 72
+
+
+@given(age=st.floats(min_value=1, max_value=10**5), seed=SEEDS)
+def test_end_is_noticed_within_a_share_of_the_age(age: float, seed: int) -> None:
+    """A job's end is noticed within 6 % of its age, or within the shortest interval."""
+    polling = Polling(shortest=2, longest=10**6)
+
+    interval = polling.interval(age=age, dice=random.Random(seed))
+
+    assert interval <= max(2 * 1.2, age * 0.05 * 1.2) + 1e-9
+
+
+@given(failures=st.integers(1, 10_000), seed=SEEDS)
+def test_back_off_is_bounded(failures: int, seed: int) -> None:
+    """However many calls failed in a row, the next one comes within the longest interval."""
+    polling = Polling(shortest=2, longest=60)
+
+    pause = polling.back_off(failures=failures, dice=random.Random(seed))
+
+    assert 0 < pause <= 60
+
+
+@pytest.mark.parametrize(("shortest", "longest"), [(0, 60), (-1, 60), (10, 5)])
+def test_senseless_intervals_are_refused(shortest: float, longest: float) -> None:
+    """An interval that would hammer the API is an error, not a default."""
+    with pytest.raises(ValueError, match="shortest"):
+        Polling(shortest=shortest, longest=longest)
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (exceptions.TooManyRequests("slow down"), Verdict.TRANSIENT),
+        (exceptions.ServiceUnavailable("gone"), Verdict.TRANSIENT),
+        (exceptions.DeadlineExceeded("late"), Verdict.TRANSIENT),
+        (exceptions.InternalServerError("oops"), Verdict.TRANSIENT),
+        (ConnectionResetError("peer"), Verdict.TRANSIENT),
+        (TimeoutError("late"), Verdict.TRANSIENT),
+        (exceptions.NotFound("no such job"), Verdict.MISSING),
+        (exceptions.PermissionDenied("no"), Verdict.DENIED),
+        (exceptions.Unauthenticated("who"), Verdict.DENIED),
+        (exceptions.AlreadyExists("twice"), Verdict.CONFLICT),
+        (exceptions.Aborted("changed"), Verdict.CONFLICT),
+        (exceptions.InvalidArgument("bad"), Verdict.INVALID),
+        (exceptions.MethodNotImplemented("never"), Verdict.INVALID),
+        (KeyError("a bug"), Verdict.INVALID),
+    ],
+)
+def test_errors_are_judged(error: Exception, verdict: Verdict) -> None:
+    """Only what may pass by itself is transient."""
+    judged = judge(error)
+
+    assert verdict == judged
+
+
+def test_transient_errors_end_the_wait_after_the_outage() -> None:
+    """Failed calls are waited out, and given up on after the stated time."""
+    wait = Wait(polling=Polling(outage=100))
+
+    first = wait.failed(exceptions.ServiceUnavailable("x"), now=1000)
+    last = wait.failed(exceptions.ServiceUnavailable("x"), now=1101)
+
+    assert (first, last and last.ending) == (None, Ending.OUTAGE)
+
+
+def test_an_answer_resets_the_outage() -> None:
+    """The outage is the time since the last answer, not since the first failure."""
+    wait = Wait(polling=Polling(outage=100))
+    wait.failed(exceptions.ServiceUnavailable("x"), now=1000)
+    wait.answered(view(), now=1090)
+
+    outcome = wait.failed(exceptions.ServiceUnavailable("x"), now=1101)
+
+    assert outcome is None
+
+
+def test_a_missing_job_ends_the_wait_at_once() -> None:
+    """NOT_FOUND is final: nobody creates the job again under us."""
+    outcome = Wait(polling=Polling()).failed(exceptions.NotFound("x"), now=0)
+
+    assert outcome is not None
+    assert outcome.ending == Ending.MISSING
+
+
+def test_a_lost_race_is_looked_at_five_times() -> None:
+    """ALREADY_EXISTS means look again, but not for ever."""
+    wait = Wait(polling=Polling())
+
+    outcomes = [wait.failed(exceptions.AlreadyExists("x"), now=0) for _ in range(6)]
+
+    assert outcomes[:5] == [None] * 5
+    assert outcomes[5] is not None
+
+
+@pytest.mark.parametrize(
+    "state", sorted(set(JobState) - {"RUNNING", "PENDING", "QUEUED", "CANCELLING", "UPDATING"})
+)
+def test_every_other_state_ends_the_wait(state: JobState) -> None:
+    """A job that cannot move by itself is never waited for, PAUSED and unknown states among them."""
+    outcome = Wait(polling=Polling()).answered(view(JobState(state)), now=0)
+
+    assert Outcome(ending=Ending.FINAL, state=JobState(state)) == outcome
+
+
+def test_the_deadline_ends_the_wait_of_an_active_job() -> None:
+    """A job that is active at the deadline is overdue."""
+    outcome = Wait(polling=Polling(), deadline=50).answered(view(), now=51)
+
+    assert outcome is not None
+    assert outcome.ending == Ending.OVERDUE
+
+
+@given(detail=st.text(max_size=5000))
+def test_events_are_small_and_readable(detail: str) -> None:
+    """An outcome survives the trip through an event of at most 400 characters of detail."""
+    outcome = Outcome(ending=Ending.OUTAGE, detail=detail)
+
+    again = Outcome.from_event(outcome.to_event())
+
+    assert (outcome.ending, outcome.detail[:400]) == (again.ending, again.detail)
