@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TaskGroup, TriggerRule, task
+from airflow.sdk import DAG, Param, TaskGroup, TriggerRule, task
 from taxi_airflow.operators.champion import FindChampionOperator
 from taxi_airflow.operators.custom_job import VertexCustomJobOperator
 from taxi_airflow.operators.deploy import DeployModelOperator, UndeployOthersOperator
@@ -18,7 +19,7 @@ from taxi_airflow.operators.register import RegisterModelVersionOperator
 from taxi_airflow.operators.rows import CheckRowsOperator
 from taxi_airflow.operators.statement import ExportSplitOperator, StatementOperator
 from taxi_airflow.operators.validate import ValidateOperator
-from taxi_airflow.runs import next_step, run_for
+from taxi_airflow.runs import next_step, run_for, timetable
 
 import taxi_ml
 from taxi_ml import sql
@@ -95,7 +96,7 @@ with DAG(
     dag_id="taxi_training",
     description="Chicago taxi fares: trips to a model that serves",
     doc_md=__doc__,
-    schedule=CronDataIntervalTimetable("0 0 1 * *", timezone="UTC"),
+    schedule=timetable(os.environ),
     start_date=datetime(2013, 2, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,

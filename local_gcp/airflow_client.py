@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 REQUEST_TIMEOUT_SECONDS = 30
 
@@ -121,9 +121,15 @@ class AirflowClient:
         return "\n".join(_line(event) for event in events)
 
     def watch(
-        self, dag_id: str, run_id: str, *, deadline_seconds: float, interval_seconds: float = 1.0
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        deadline_seconds: float,
+        interval_seconds: float = 1.0,
+        each: Callable[[], None] = lambda: None,
     ) -> Iterator[TaskInstance]:
-        """Yield every change of a task until the run ends.
+        """Yield every change of a task until the run ends, and call `each` after every look.
 
         Raises:
             AirflowError: The run did not end in time.
@@ -137,6 +143,7 @@ class AirflowClient:
                 if before is None or (before.state, before.try_number) != (task.state, task.try_number):
                     seen[task.task_id] = task
                     yield task
+            each()
             if ended:
                 return
             time.sleep(interval_seconds)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 PREFIX: Final = "TAXI_"
 """Environment variables with this prefix are settings: TAXI_BUCKET is `bucket`."""
 
+BY_HAND: Final = "none"
+"""The schedule of an installation where runs are only triggered by hand."""
+
 
 class SettingsError(ValueError):
     """One or more settings are wrong; each problem names the setting, its value and the remedy."""
@@ -96,6 +99,14 @@ class Settings:
         100 * 1024**3
     )
 
+    schedule: Annotated[
+        str,
+        _matches(
+            r"none|[0-9*/,-]+( [0-9*/,-]+){4}",
+            "give five cron fields in UTC such as 0 0 1 * *, or none for runs by hand only",
+        ),
+    ] = "0 0 1 * *"
+
     max_fare_usd: Annotated[float, _between(1, 10_000, "USD")] = 200.0
     max_trip_miles: Annotated[float, _between(1, 10_000, "miles")] = 100.0
     max_trip_hours: Annotated[float, _between(0.25, 48, "hours")] = 6.0
@@ -150,6 +161,18 @@ class Settings:
     def window(self, end: date) -> Window:
         """Return the window of these settings' lengths that ends before `end`."""
         return Window(end=end, train_months=self.train_months, test_months=self.test_months)
+
+
+def schedule(environ: Mapping[str, str]) -> str | None:
+    """Return TAXI_SCHEDULE alone, before all settings are read: cron fields, or None for runs by hand only.
+
+    Raises:
+        SettingsError: for another text.
+
+    """
+    given = environ.get(f"{PREFIX}SCHEDULE", Settings.schedule)
+    chosen: str = _checked({"schedule": given}, required=frozenset())["schedule"]
+    return None if chosen == BY_HAND else chosen
 
 
 _REQUIRED: Final = frozenset(

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.definitions.timetables.interval import CronDataIntervalTimetable
+
 from taxi_ml import naming
 from taxi_ml.gate.decision import Verdict
-from taxi_ml.settings import Settings, SettingsError, Window
+from taxi_ml.settings import Settings, SettingsError, Window, schedule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,6 +72,19 @@ def _interval_end(dag_run: Any) -> datetime:  # noqa: ANN401  # Airflow's DagRun
             raise SettingsError("window_end is empty and the run has no date; give window_end")
         end = moment
     return end.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def timetable(environ: Mapping[str, str]) -> CronDataIntervalTimetable | None:
+    """Return when the DAG runs by itself: TAXI_SCHEDULE, whose runs have a data interval, or None for never.
+
+    Every other setting is checked by the first task of a run, where a person sees what is wrong with it.
+
+    Raises:
+        SettingsError: for a text that is no cron expression.
+
+    """
+    chosen = schedule(environ)
+    return None if chosen is None else CronDataIntervalTimetable(chosen, timezone="UTC")
 
 
 def next_step(verdict: str, wanted: str) -> str:

@@ -1,0 +1,52 @@
+"""What the pipeline's components are doing, read from Vertex AI's REST API while a run is watched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from local_gcp.layout import PROJECT, REGION
+from local_gcp.stack import to_stderr
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TIMEOUT_SECONDS = 10
+
+
+@dataclass(slots=True)
+class PipelineProgress:
+    """Prints each change of state of the newest pipeline job's components."""
+
+    vertex_url: str
+    _seen: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def show(self) -> None:
+        """Look once and print what has changed."""
+        for job in self._newest():
+            for task in job.get("jobDetail", {}).get("taskDetails", []):
+                self._show_task(job["name"], task)
+
+    def _newest(self) -> list[dict[str, Any]]:
+        url = f"{self.vertex_url}/v1/projects/{PROJECT}/locations/{REGION}/pipelineJobs"
+        query = {"pageSize": "1", "orderBy": "create_time desc", "filter": 'state="PIPELINE_STATE_RUNNING"'}
+        response = requests.get(url, query, timeout=_TIMEOUT_SECONDS)
+        response.raise_for_status()
+        return list(response.json().get("pipelineJobs", []))
+
+    def _show_task(self, job: str, task: Mapping[str, Any]) -> None:
+        key, state = (job, str(task["taskName"])), str(task.get("state", "PENDING"))
+        if self._seen.get(key) == state or state == "PENDING":
+            return
+        self._seen[key] = state
+        to_stderr(f"          {task['taskName']:<24} {state.lower()}{_duration(task)}")
+
+
+def _duration(task: Mapping[str, Any]) -> str:
+    if not (task.get("startTime") and task.get("endTime")):
+        return ""
+    start, end = (datetime.fromisoformat(task[key]) for key in ("startTime", "endTime"))
+    return f" after {(end - start).total_seconds():.0f} s"
