@@ -141,7 +141,7 @@ class Reader:
 
 
 def read_results(reader: Reader, gate: Mapping[str, str], *, airflow_url: str) -> Results:
-    """Read what a run has decided, at the addresses that the gate returned, and ask the endpoint for a fare."""
+    """Read what a run has decided, where its gate task says, and ask the endpoint for a fare."""
     decision, report = json.loads(reader.text(gate["decision"])), json.loads(reader.text(gate["report"]))
     endpoint = reader.endpoint()
     serving = _serving(endpoint) if endpoint else None

@@ -214,7 +214,7 @@ class Stack:
         log = str(self._layout.logs / f"{name}.log")
         if record is None or not pids.is_alive(record.leader):
             return ServiceStatus(name=name, condition=Condition.STOPPED, pid=None, urls=(), log=log)
-        healthy = all(supervise.answers(url)() for url in record.urls.values() if url)
+        healthy = all(supervise.answers(url)() for kind, url in record.urls.items() if kind == "rest")
         condition = Condition.RUNNING if healthy else Condition.UNHEALTHY
         return ServiceStatus(
             name=name, condition=condition, pid=record.pid, urls=tuple(record.urls.values()), log=record.log

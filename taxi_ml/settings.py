@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "TAXI_"
 """Environment variables with this prefix are settings: TAXI_BUCKET is `bucket`."""
 
+MONTHLY: Final = "0 0 1 * *"
 BY_HAND: Final = "none"
 """The schedule of an installation where runs are only triggered by hand."""
 
@@ -105,7 +106,7 @@ class Settings:
             r"none|[0-9*/,-]+( [0-9*/,-]+){4}",
             "give five cron fields in UTC such as 0 0 1 * *, or none for runs by hand only",
         ),
-    ] = "0 0 1 * *"
+    ] = MONTHLY
 
     max_fare_usd: Annotated[float, _between(1, 10_000, "USD")] = 200.0
     max_trip_miles: Annotated[float, _between(1, 10_000, "miles")] = 100.0
@@ -170,7 +171,7 @@ def schedule(environ: Mapping[str, str]) -> str | None:
         SettingsError: for another text.
 
     """
-    given = environ.get(f"{PREFIX}SCHEDULE", Settings.schedule)
+    given = environ.get(f"{PREFIX}SCHEDULE", MONTHLY)
     chosen: str = _checked({"schedule": given}, required=frozenset())["schedule"]
     return None if chosen == BY_HAND else chosen
 
