@@ -1,0 +1,411 @@
+"""The dataset's statements on BigQuery, against a reference that follows each trip by hand."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.cloud import bigquery
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from taxi_ml import naming, sql
+from taxi_ml.modules import features
+from taxi_ml.naming import Split
+from taxi_ml.settings import Settings, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from taxi_ml.sql import Statement
+    from tests.conftest import LocalStack
+
+pytestmark = pytest.mark.stack
+
+WINDOW = Window(end=date(2015, 3, 1), train_months=1, test_months=1)
+TRAIN_START = datetime(2015, 1, 1, tzinfo=UTC)
+END = datetime(2015, 3, 1, tzinfo=UTC)
+HISTORY = timedelta(days=30)
+WEEK = timedelta(days=7)
+QUARTER = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trip:
+    """A row of the public table, as far as the dataset reads it."""
+
+    unique_key: str | None = "trip"
+    trip_start_timestamp: datetime = TRAIN_START
+    trip_end_timestamp: datetime | None = TRAIN_START + QUARTER
+    trip_seconds: int | None = 900
+    trip_miles: float | None = 1.5
+    pickup_census_tract: int | None = None
+    dropoff_census_tract: int | None = None
+    pickup_community_area: int | None = 8
+    dropoff_community_area: int | None = 32
+    fare: float | None = 7.25
+    pickup_latitude: float | None = 41.9
+    pickup_longitude: float | None = -87.6
+    dropoff_latitude: float | None = 41.98
+    dropoff_longitude: float | None = -87.9
+
+    @property
+    def pair(self) -> tuple[int | None, int | None]:
+        """Where the trip goes from and to."""
+        return (
+            self.pickup_community_area if self.pickup_census_tract is None else self.pickup_census_tract,
+            self.dropoff_community_area if self.dropoff_census_tract is None else self.dropoff_census_tract,
+        )
+
+
+def a_trip(key: str, start: datetime, *, miles: float = 1.5, tract: int | None = None) -> Trip:
+    """Make a plausible trip of a quarter of an hour."""
+    return Trip(
+        unique_key=key,
+        trip_start_timestamp=start,
+        trip_end_timestamp=start + QUARTER,
+        trip_miles=miles,
+        pickup_census_tract=tract,
+    )
+
+
+class BigQuery:
+    """A client that runs the statements over hand-made or real trips."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        self.client = stack.bigquery_client()
+        self.settings = Settings.from_environment(
+            {"TAXI_PROJECT": "taxi-local", "TAXI_BUCKET": "gs://taxi-local", "TAXI_PIPELINE_IMAGE": "image:1"}
+        ).with_overrides(dataset=f"test_{uuid.uuid4().hex}", history_months=1)
+        self.run(sql.create_schema(self.settings))
+
+    def run(self, statement: Statement, settings: Settings | None = None) -> list[dict[str, Any]]:
+        """Run a statement as the DAG does and return its rows."""
+        configuration = statement.job_configuration(settings or self.settings, {"app": "tests"})
+        job = self.client.create_job(job_config=configuration)
+        if not isinstance(job, bigquery.QueryJob):
+            raise TypeError(f"{job} is no query")
+        return [dict(row) for row in job.result()]
+
+    def with_trips(self, trips: Sequence[Trip]) -> Settings:
+        """Put trips into a table of their own and return settings that read it."""
+        table = f"taxi-local.{self.settings.dataset}.trips_{uuid.uuid4().hex}"
+        schema = [bigquery.SchemaField(f.name, COLUMN_TYPES[f.name]) for f in dataclasses.fields(Trip)]
+        self.client.create_table(bigquery.Table(table, schema=schema))
+        refused = self.client.insert_rows_json(table, [_json_row(trip) for trip in trips])
+        if refused:
+            raise ValueError(f"BigQuery refused rows: {refused}")
+        return self.settings.with_overrides(trips_table=table)
+
+    def dataset(self, chosen: Settings, window: Window = WINDOW) -> dict[str, dict[str, Any]]:
+        """Build a window's dataset and return its rows by trip id."""
+        self.run(sql.build_dataset(chosen, window), chosen)
+        rows = self.client.query(f"SELECT * FROM `{naming.dataset_table(chosen, window)}`").result()
+        return {row["trip_id"]: dict(row) for row in rows}
+
+
+COLUMN_TYPES = {
+    "unique_key": "STRING",
+    "trip_start_timestamp": "TIMESTAMP",
+    "trip_end_timestamp": "TIMESTAMP",
+    "trip_seconds": "INT64",
+    "pickup_census_tract": "INT64",
+    "dropoff_census_tract": "INT64",
+    "pickup_community_area": "INT64",
+    "dropoff_community_area": "INT64",
+} | dict.fromkeys(
+    (
+        "trip_miles",
+        "fare",
+        "pickup_latitude",
+        "pickup_longitude",
+        "dropoff_latitude",
+        "dropoff_longitude",
+    ),
+    "FLOAT64",
+)
+
+
+def _json_row(trip: Trip) -> dict[str, Any]:
+    values = dataclasses.asdict(trip)
+    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}
+
+
+@pytest.fixture(scope="module")
+def bq(stack: LocalStack) -> BigQuery:
+    """BigQuery with a dataset of this module's own."""
+    return BigQuery(stack)
+
+
+def drop_reason(trip: Trip) -> str | None:  # noqa: C901, PLR0911  # the list of reasons, in order
+    """Say why a trip is left out, as the product's description has it."""
+    if trip.unique_key is None:
+        return "missing_id"
+    if trip.trip_end_timestamp is None or trip.trip_seconds is None:
+        return "missing_time"
+    if trip.trip_end_timestamp < trip.trip_start_timestamp:
+        return "end_before_start"
+    if trip.trip_seconds <= 0:
+        return "seconds_not_positive"
+    if trip.trip_seconds > 6 * 3600:
+        return "too_many_seconds"
+    between = trip.trip_end_timestamp - trip.trip_start_timestamp
+    if abs(between.total_seconds() - trip.trip_seconds) > 1800:
+        return "seconds_disagree"
+    if trip.fare is None:
+        return "missing_fare"
+    if trip.fare <= 0:
+        return "fare_not_positive"
+    if trip.fare >= 200:
+        return "fare_too_high"
+    if trip.trip_miles is not None and trip.trip_miles < 0:
+        return "negative_distance"
+    return "distance_too_long" if trip.trip_miles is not None and trip.trip_miles > 100 else None
+
+
+def averages(trip: Trip, trips: Sequence[Trip]) -> dict[str, float | None]:
+    """Average over what had ended before the trip starts, one trip after the other."""
+    found: dict[str, float | None] = {}
+    for name, back in (("historical", HISTORY), ("histOneWeek", WEEK)):
+        start = trip.trip_start_timestamp
+        before = [
+            other
+            for other in trips
+            if drop_reason(other) is None
+            and other.pair == trip.pair
+            and other.trip_end_timestamp is not None
+            and start - back <= other.trip_end_timestamp < start
+        ]
+        found[f"{name}_tripDuration"] = _rounded(_mean([other.trip_seconds for other in before]))
+        found[f"{name}_tripDistance"] = _rounded(_mean([other.trip_miles or None for other in before]))
+    return found
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 9)
+
+
+def expected_dataset(trips: Sequence[Trip]) -> dict[str, dict[str, float | None]]:
+    """Return the averages of every trip that belongs to the window."""
+    return {
+        str(trip.unique_key): averages(trip, trips)
+        for trip in trips
+        if drop_reason(trip) is None and TRAIN_START <= trip.trip_start_timestamp < END
+    }
+
+
+STARTS = st.builds(
+    lambda days, quarters, micros: (
+        TRAIN_START + timedelta(days=days, microseconds=micros) + quarters * QUARTER
+    ),
+    st.sampled_from([-31, -30, -7, -1, 0, 1, 7, 8, 23, 30, 37, 58]),
+    st.integers(0, 3),
+    st.sampled_from([0, 0, 0, 1]),
+)
+
+
+@st.composite
+def any_trips(draw: st.DrawFn) -> list[Trip]:
+    """Draw trips that overlap, tie, lack values, and end exactly where frames begin and end."""
+    return [
+        _drawn_trip(draw, f"{number:03}") for number in range(draw(st.integers(min_value=1, max_value=60)))
+    ]
+
+
+def _drawn_trip(draw: st.DrawFn, key: str) -> Trip:
+    start = draw(STARTS)
+    seconds = draw(st.sampled_from([900, 900, 1800, 2700, 60, 6 * 3600, 6 * 3600 + 1, 0, -60, None]))
+    rounding = timedelta(seconds=draw(st.sampled_from([0, 0, 0, 900, -900, 1800, 1801, -7200])))
+    return Trip(
+        unique_key=draw(st.sampled_from([key] * 20 + [None])),
+        trip_start_timestamp=start,
+        trip_end_timestamp=None if seconds is None else start + timedelta(seconds=seconds) + rounding,
+        trip_seconds=seconds,
+        trip_miles=draw(st.sampled_from([None, 0.0, 1.5, 2.25, 3.125, 100.0, 100.001, -1.0])),
+        pickup_census_tract=draw(st.sampled_from([None, None, 17031081500])),
+        pickup_community_area=draw(st.sampled_from([8, 8, None])),
+        dropoff_community_area=draw(st.sampled_from([32, None])),
+        fare=draw(st.sampled_from([7.25, 7.25, 0.01, 199.99, 200.0, 0.0, -3.0, None])),
+        pickup_latitude=draw(st.sampled_from([41.9, None])),
+    )
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(trips=any_trips())
+def test_averages_are_those_of_the_reference(bq: BigQuery, trips: list[Trip]) -> None:
+    """Averages are over trips of the same two areas that had ended, up to 30 and 7 days back."""
+    rows = bq.dataset(bq.with_trips(trips))
+    found = {
+        key: {name: _rounded(row[name]) for name in features.NULLABLE_FLOATS if name != "rawDistance"}
+        for key, row in rows.items()
+    }
+
+    assert found == expected_dataset(trips)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(trips=any_trips())
+def test_every_dropped_trip_is_counted_under_its_first_reason(bq: BigQuery, trips: list[Trip]) -> None:
+    """The counts by reason and the kept trips add up to what is in the window."""
+    (row,) = bq.run(sql.count_dropped(bq.with_trips(trips), WINDOW))
+    counts = sql.DroppedTrips.from_row(row)
+    inside = [drop_reason(trip) for trip in trips if TRAIN_START <= trip.trip_start_timestamp < END]
+    expected = {reason: inside.count(reason) for reason in inside if reason is not None}
+
+    assert (counts.scanned, counts.kept) == (len(inside), inside.count(None))
+    assert counts.by_reason() == expected
+
+
+def test_trip_on_the_road_is_not_seen(bq: BigQuery) -> None:
+    """A trip that ends at the moment another starts, or later, tells it nothing."""
+    asking = a_trip("asking", TRAIN_START + timedelta(hours=2))
+    ends_at_start = a_trip("tie", asking.trip_start_timestamp - QUARTER)
+    overlaps = a_trip("overlap", asking.trip_start_timestamp - timedelta(minutes=5))
+    row = bq.dataset(bq.with_trips([asking, ends_at_start, overlaps]))["asking"]
+
+    assert row["historical_tripDuration"] is None
+
+
+def test_week_reaches_back_to_the_same_moment(bq: BigQuery) -> None:
+    """A trip that ended exactly 604,800 seconds before counts, one microsecond earlier does not."""
+    asking = a_trip("asking", TRAIN_START + timedelta(days=10))
+    at_bound = a_trip("at_bound", asking.trip_start_timestamp - WEEK - QUARTER, miles=2.0)
+    earlier = a_trip("earlier", at_bound.trip_start_timestamp - timedelta(microseconds=1), miles=8.0)
+    row = bq.dataset(bq.with_trips([asking, at_bound, earlier]))["asking"]
+
+    assert (row["histOneWeek_tripDistance"], row["historical_tripDistance"]) == (2.0, 5.0)
+
+
+def test_unrecorded_miles_are_no_distance(bq: BigQuery) -> None:
+    """A trip of 0 miles is kept and does not lower the average distance."""
+    asking = a_trip("asking", TRAIN_START + timedelta(days=1))
+    zero = a_trip("zero", TRAIN_START, miles=0.0)
+    three = a_trip("three", TRAIN_START, miles=3.0)
+    rows = bq.dataset(bq.with_trips([asking, zero, three]))
+
+    assert (rows["asking"]["historical_tripDistance"], len(rows)) == (3.0, 3)
+
+
+def test_columns_are_those_of_the_product(bq: BigQuery) -> None:
+    """The dataset has the columns that features are made of, with parts of the local time and metres."""
+    start = datetime(2015, 2, 27, 23, 45, tzinfo=UTC)
+    row = bq.dataset(bq.with_trips([a_trip("one", start, tract=17031081500)]))["one"]
+
+    assert row == {
+        "trip_id": "one",
+        "TripStartYear": 2015,
+        "TripStartMonth": 2,
+        "TripStartDay": 27,
+        "TripStartHour": 23,
+        "TripStartMinute": 45,
+        "pickup_census_tract": 17031081500,
+        "dropoff_census_tract": 32,
+        "fare": 7.25,
+        "historical_tripDuration": None,
+        "histOneWeek_tripDuration": None,
+        "historical_tripDistance": None,
+        "histOneWeek_tripDistance": None,
+        "rawDistance": pytest.approx(26359.9, abs=1),
+        "trip_start_timestamp": start,
+    }
+
+
+def exported(bq: BigQuery, stack: LocalStack, chosen: Settings, split: Split) -> list[dict[str, str]]:
+    """Export one split and read its files back from Cloud Storage."""
+    bq.run(sql.export_split(chosen, WINDOW, split), chosen)
+    bucket, prefix = naming.split_uri(chosen, WINDOW, split).removeprefix("gs://").split("/", 1)
+    blobs = stack.storage_client().bucket(bucket).list_blobs(prefix=prefix.removesuffix("*.csv"))
+    return [row for blob in blobs for row in csv.DictReader(io.StringIO(blob.download_as_text()))]
+
+
+@pytest.fixture(scope="module")
+def real_settings(bq: BigQuery) -> Settings:
+    """Settings of a window of the real trips, its dataset built."""
+    chosen = bq.settings.with_overrides(bucket=f"gs://taxi-local/{uuid.uuid4().hex}")
+    bq.run(sql.build_dataset(chosen, WINDOW), chosen)
+    return chosen
+
+
+def test_splits_are_disjoint_and_complete(bq: BigQuery, stack: LocalStack, real_settings: Settings) -> None:
+    """Every trip of the dataset is exported in one split, and `count_splits` counts what is exported."""
+    ids = {split: [row["trip_id"] for row in exported(bq, stack, real_settings, split)] for split in Split}
+    (row,) = bq.run(sql.count_splits(real_settings, WINDOW))
+    counts = sql.SplitCounts.from_row(row)
+    all_ids = [trip_id for split in Split for trip_id in ids[split]]
+
+    assert (counts.train, counts.eval, counts.test) == tuple(len(ids[split]) for split in Split)
+    assert len(set(all_ids)) == len(all_ids) == len(bq.dataset(real_settings))
+
+
+def test_test_split_is_the_test_months(bq: BigQuery, stack: LocalStack, real_settings: Settings) -> None:
+    """Test trips start in the test months, train and eval trips before."""
+    first = datetime(2015, 2, 1, tzinfo=UTC).timestamp()
+    later = {
+        split: {
+            float(row["trip_start_timestamp"]) >= first for row in exported(bq, stack, real_settings, split)
+        }
+        for split in Split
+    }
+
+    assert later == {Split.TRAIN: {False}, Split.EVAL: {False}, Split.TEST: {True}}
+
+
+def test_exported_columns_never_change_type(bq: BigQuery, stack: LocalStack, real_settings: Settings) -> None:
+    """Integers have digits only, floats always have a point, nothing is empty, absent floats are negative."""
+    rows = exported(bq, stack, real_settings, Split.EVAL)
+    integers = (*features.CALENDAR, *features.AREAS, features.TIMESTAMP)
+    floats = (features.LABEL, *features.NULLABLE_FLOATS)
+
+    assert rows[0].keys() == {features.IDENTIFIER, *integers, *floats}
+    assert all(row[name].isdigit() for row in rows for name in integers)
+    assert all("." in row[name] for row in rows for name in floats)
+    assert all(float(row[name]) >= 0 or float(row[name]) == -1 for row in rows for name in floats)
+
+
+def test_trip_has_the_same_features_in_every_window(bq: BigQuery) -> None:
+    """A month that two windows of real trips share has the same rows in both."""
+    january = bq.dataset(bq.settings, Window(end=date(2015, 3, 1), train_months=1, test_months=1))
+    earlier = bq.dataset(bq.settings, Window(end=date(2015, 2, 1), train_months=3, test_months=1))
+    shared = january.keys() & earlier.keys()
+
+    assert len(shared) > 200
+    assert {key: january[key] for key in shared} == {key: earlier[key] for key in shared}
+
+
+def test_existing_table_is_used_instead(bq: BigQuery, real_settings: Settings) -> None:
+    """With `source_table` the window is selected from a table of the dataset's columns, as it stands."""
+    built = bq.dataset(real_settings)
+    given_table = f"taxi-local.{bq.settings.dataset}.given"
+    table = naming.dataset_table(real_settings, WINDOW)
+    bq.client.query(f"CREATE OR REPLACE TABLE `{given_table}` AS SELECT * FROM `{table}`").result()
+    chosen = real_settings.with_overrides(source_table=given_table, history_months=7)
+
+    assert bq.dataset(chosen) == built
+
+
+def test_existing_table_loses_impossible_rows(bq: BigQuery, real_settings: Settings) -> None:
+    """Rows of an existing table with a fare out of bounds are left out and counted."""
+    chosen = real_settings.with_overrides(
+        source_table=naming.dataset_table(real_settings, WINDOW), max_fare_usd=5
+    )
+    (row,) = bq.run(sql.count_dropped(chosen, WINDOW))
+    counts = sql.DroppedTrips.from_row(row)
+
+    assert counts.by_reason() == {"fare_too_high": counts.scanned - counts.kept}
+    assert counts.kept > 0
+
+
+def test_rerun_replaces_the_dataset(bq: BigQuery, real_settings: Settings) -> None:
+    """Building a window twice leaves the same rows."""
+    assert bq.dataset(real_settings) == bq.dataset(real_settings)
