@@ -139,6 +139,8 @@ class FakeModelServers:
         """Note the model, or fail as told by its artifact URI."""
         if "broken" in artifact_uri:
             raise FailedPrecondition("the model server ended with status 1: ImportError: no module 'x'")
+        if "once" in artifact_uri and not self.release.is_set():
+            raise FailedPrecondition("the model server ended with status 1: ImportError: no module 'x'")
         if "slow" in artifact_uri:
             self.release.wait(10)
         if deployed_model_id in self._stopped:
