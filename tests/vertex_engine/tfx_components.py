@@ -23,5 +23,5 @@ def say(
     said: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.String],
 ) -> None:
     """Write how many rows there are."""
-    said.value = f"{text}: {rows}"
+    said.value = f"{text}: {int(rows)}"
     sys.stderr.write(f"said {rows}\n")

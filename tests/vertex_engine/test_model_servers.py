@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local_gcp.vertex.adapters.composition import build_model_servers
+from local_gcp.vertex.domain.errors import FailedPrecondition, NotFound, Unavailable
+from local_gcp.vertex.engine.ports import ContainerSpec
+from tests.vertex_engine.specs import IMAGE, engine_settings
+from tests.vertex_engine.test_cancel import alive, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from local_gcp.vertex.adapters.model_servers import LocalModelServers
+
+SERVER = """
+import json, os
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(200 if self.path == os.environ['AIP_HEALTH_ROUTE'] else 404, b'')
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
+        status = 200 if body.get('instances') else 400
+        seen = {name: os.environ[name] for name in ('AIP_STORAGE_URI', 'AIP_MODE')}
+        self.answer(status, json.dumps({'pid': os.getpid(), 'path': self.path, **seen}).encode())
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+HTTPServer(('127.0.0.1', int(os.environ['AIP_HTTP_PORT'])), Handler).serve_forever()
+"""
+BODY = b'{"instances": [1]}'
+
+
+def container(code: str) -> ContainerSpec:
+    """Return a container that runs `code`."""
+    return ContainerSpec(
+        image=IMAGE, command=("python", "-c", code), predict_route="/predict", health_route="/health"
+    )
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[LocalModelServers]:
+    """Model servers that must be healthy within two seconds."""
+    servers = build_model_servers(engine_settings(tmp_path, server_deadline=2.0))
+    yield servers
+    servers.close()
+
+
+def test_a_model_is_served_by_the_container_contract(servers: LocalModelServers) -> None:
+    """The server gets Vertex AI's variables and answers on its own routes; status codes pass through."""
+    servers.start("7", container(SERVER), "gs://bucket/model")
+    status, body = servers.predict("7", BODY)
+    answer = json.loads(body)
+
+    assert status == 200
+    assert answer["AIP_STORAGE_URI"] == "gs://bucket/model"
+    assert (answer["path"], answer["AIP_MODE"]) == ("/predict", "PREDICTION")
+    assert servers.predict("7", b"{}")[0] == 400
+    assert servers.running() == ("7",)
+
+
+def test_a_server_that_ends_says_why(servers: LocalModelServers) -> None:
+    """A container that dies while it starts fails with its root cause and log."""
+    with pytest.raises(
+        FailedPrecondition, match=r"ended: exit code 1: ValueError: bad model; log: .*log.txt"
+    ):
+        servers.start("7", container("raise ValueError('bad model')"), "gs://bucket/model")
+
+    assert servers.running() == ()
+
+
+def test_a_server_that_is_never_healthy_is_ended(servers: LocalModelServers) -> None:
+    """A container that does not answer within the deadline fails and is stopped."""
+    code = "import os, time; print('pid', os.getpid(), flush=True); time.sleep(100)"
+    with pytest.raises(FailedPrecondition, match=r"not healthy within 2 s: pid \d+") as caught:
+        servers.start("7", container(code), "gs://bucket/model")
+    pid = int(str(caught.value).split("pid ")[1].split(";")[0])
+
+    assert not alive(pid)
+
+
+def test_a_dead_server_is_started_again(servers: LocalModelServers) -> None:
+    """After a crash the deployed model answers again, from a new process."""
+    servers.start("7", container(SERVER), "gs://bucket/model")
+    pid = json.loads(servers.predict("7", BODY)[1])["pid"]
+    os.kill(pid, signal.SIGKILL)
+
+    def answers() -> bool:
+        try:
+            return bool(json.loads(servers.predict("7", BODY)[1])["pid"] != pid)
+        except Unavailable:
+            return False
+
+    until(answers)
+
+    assert servers.running() == ("7",)
+
+
+def test_a_stopped_server_is_gone(servers: LocalModelServers) -> None:
+    """Stop ends the process; a prediction then says that there is no server."""
+    servers.start("7", container(SERVER), "gs://bucket/model")
+    pid = json.loads(servers.predict("7", BODY)[1])["pid"]
+    servers.stop("7")
+    with pytest.raises(NotFound):
+        servers.predict("7", BODY)
+
+    assert not alive(pid)
