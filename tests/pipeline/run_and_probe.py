@@ -1,0 +1,107 @@
+"""Run a request's pipeline in this process and print what tests ask about it, as JSON.
+
+Runs in the pipeline environment: `python -m tests.pipeline.run_and_probe <request.json> <folder>`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+import tensorflow_transform as tft
+from tfx import v1 as tfx
+
+from taxi_ml.pipeline.definition import build_pipeline
+from taxi_ml.pipeline.request import CompileRequest
+
+
+def main(request_path: str, folder: str) -> None:
+    """Run, then look at what the components left."""
+    request = CompileRequest.parse(Path(request_path).read_text())
+    root = f"{folder}/local_root"
+    pipeline = build_pipeline(request, modules=Path(request.modules_uri), root=root)
+    pipeline.metadata_connection_config = tfx.orchestration.metadata.sqlite_metadata_connection_config(
+        f"{folder}/metadata.db"
+    )
+    tfx.orchestration.LocalDagRunner().run(pipeline)
+    Path(folder, "facts.json").write_text(json.dumps(probe(root)))
+
+
+def probe(root: str) -> dict[str, Any]:
+    """Gather the facts; every artifact has one execution."""
+    model_folder = f"{_only(f'{root}/Trainer/model/*')}/Format-Serving"
+    model = tf.saved_model.load(model_folder)
+    transformed = _transformed(root)
+    return {
+        "model": model_folder,
+        "transformed_features": sorted(transformed),
+        "transformed_label_mean": float(transformed["fare"].mean()),
+        "report": json.loads(Path(_only(f"{root}/Report/report/*/report.json")).read_text()),
+        "evaluator": _evaluator_metrics(_only(f"{root}/Evaluator/evaluation/*")),
+        **_predictions(model, _records(_only(f"{root}/CsvExampleGen/examples/*") + "/Split-test")),
+    }
+
+
+def _transformed(root: str) -> dict[str, Any]:
+    spec = tft.TFTransformOutput(_only(f"{root}/Transform/transform_graph/*")).transformed_feature_spec()
+    records = _records(_only(f"{root}/Transform/transformed_examples/*") + "/Split-train")
+    return {name: value.numpy() for name, value in tf.io.parse_example(records, spec).items()}
+
+
+def _predictions(model: Any, records: list[bytes]) -> dict[str, Any]:  # noqa: ANN401  # tensorflow has no types
+    """Ask both signatures about the test rows as they are, without label, and with another label."""
+    serve, transform = model.signatures["serving_default"], model.signatures["transform_features"]
+    relabelled = [_with_fare(record, 999.0) for record in records]
+    unlabelled = [_with_fare(record, None) for record in records]
+    as_is, changed = transform(examples=tf.constant(records)), transform(examples=tf.constant(relabelled))
+    fares = serve(examples=tf.constant(records))["fare"].numpy()[:, 0].tolist()
+    return {
+        "predictions": dict(zip(map(_trip_id, records), fares, strict=True)),
+        "unlabelled": serve(examples=tf.constant(unlabelled))["fare"].numpy()[:, 0].tolist(),
+        "as_is": list(map(float, fares)),
+        "moved_by_the_label": sorted(
+            name for name in as_is if not bool(tf.reduce_all(as_is[name] == changed[name]))
+        ),
+    }
+
+
+def _evaluator_metrics(folder: str) -> dict[str, float]:
+    result = tfma.load_eval_result(folder)
+    overall: dict[str, Any] = result.get_metrics_for_slice(())
+    return {name: value["doubleValue"] for name, value in overall.items() if "doubleValue" in value}
+
+
+def _records(folder: str) -> list[bytes]:
+    files = sorted(str(path) for path in Path(folder).iterdir())
+    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP")
+    return list(dataset.as_numpy_iterator())
+
+
+def _with_fare(record: bytes, fare: float | None) -> bytes:
+    example = tf.train.Example.FromString(record)
+    del example.features.feature["fare"]
+    if fare is not None:
+        example.features.feature["fare"].float_list.value.append(fare)
+    serialized: bytes = example.SerializeToString()
+    return serialized
+
+
+def _trip_id(record: bytes) -> str:
+    features = tf.train.Example.FromString(record).features.feature
+    trip_id: bytes = features["trip_id"].bytes_list.value[0]
+    return trip_id.decode()
+
+
+def _only(pattern: str) -> str:
+    found = sorted(str(path) for path in Path("/").glob(pattern.removeprefix("/")))
+    if len(found) != 1:
+        raise FileNotFoundError(f"{len(found)} artifacts match {pattern}; expected one")
+    return found[0]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import subprocess
+import sys
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from taxi_ml.gate.report import parse
+from tests.pipeline.requests import MODULES, PIPELINE_PYTHON, REPOSITORY, make_request
+from tests.pipeline.trips import COLUMNS, ROWS, write_trips
+from tests.serving.servers import serving
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("trained_pipeline")]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a pipeline over hand-made trips."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_trips(folder / "data")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def facts(root: Path) -> dict[str, Any]:
+    """What a whole pipeline, run by TFX itself, left behind."""
+    (root / "request.json").write_text(make_request(root).to_json())
+    with (root / "run.log").open("wb") as log:
+        subprocess.run(
+            [PIPELINE_PYTHON, "-m", "tests.pipeline.run_and_probe", root / "request.json", root],
+            cwd=REPOSITORY,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "CUDA_VISIBLE_DEVICES": "-1"},
+            check=True,
+            stdout=log,
+            stderr=log,
+            timeout=500,
+        )
+    found: dict[str, Any] = json.loads((root / "facts.json").read_text())
+    return found
+
+
+def test_transformed_label_is_dollars(facts: dict[str, Any], root: Path) -> None:
+    """The mean fare of the transformed examples is the mean fare of the trips."""
+    with (root / "data/train/trips_000000000000.csv").open() as file:
+        fares = [float(row["fare"]) for row in csv.DictReader(file)]
+
+    assert facts["transformed_label_mean"] == pytest.approx(sum(fares) / len(fares), rel=1e-5)
+
+
+def test_label_moves_nothing_but_itself(facts: dict[str, Any]) -> None:
+    """Changing a trip's fare changes no input of the model."""
+    assert facts["moved_by_the_label"] == ["fare"]
+
+
+def test_prediction_needs_no_label(facts: dict[str, Any]) -> None:
+    """A trip without a fare gets the same prediction."""
+    assert facts["unlabelled"] == facts["as_is"]
+
+
+def test_inputs_are_the_columns_without_label_and_identifier(facts: dict[str, Any]) -> None:
+    """Neither the label nor a split is among what the model reads, raw or transformed."""
+    probe = "import json, features as f; print(json.dumps([f.INPUTS, [*f.TRANSFORMED, f.LABEL]]))"
+    inputs, transformed = json.loads(
+        subprocess.run(
+            [sys.executable, "-c", probe], cwd=MODULES, check=True, capture_output=True, text=True
+        ).stdout
+    )
+
+    assert sorted(inputs) == sorted(set(COLUMNS) - {"fare", "trip_id"})
+    assert facts["transformed_features"] == sorted(transformed)
+
+
+def test_gate_reads_the_report(facts: dict[str, Any]) -> None:
+    """What the component writes, the gate parses, with the rows of every split."""
+    report = parse(json.dumps(facts["report"]), window="2015-07_train24_test1")
+
+    assert {split: getattr(report.rows, split) for split in ROWS} == ROWS
+
+
+def test_report_agrees_with_the_evaluator(facts: dict[str, Any]) -> None:
+    """Our scores of the test rows are TFMA's."""
+    metrics = facts["report"]["challenger"]["metrics"]
+
+    assert (metrics["rmse"], metrics["mae"]) == pytest.approx(
+        (facts["evaluator"]["root_mean_squared_error"], facts["evaluator"]["mean_absolute_error"]), rel=1e-5
+    )
+    assert metrics["count"] == facts["evaluator"]["example_count"] == ROWS["test"]
+
+
+def test_report_has_the_tuners_trials(facts: dict[str, Any]) -> None:
+    """Both trials are in the history, the best first and chosen."""
+    tuner = facts["report"]["tuner"]
+    scores = [trial["score"] for trial in tuner["history"]]
+
+    assert len(scores) == tuner["trials"] == 2
+    assert scores == sorted(scores)
+    assert tuner["best_score"] == scores[0]
+
+
+def test_model_has_learned(facts: dict[str, Any]) -> None:
+    """The fares of a taximeter are found to a dollar or two, where their mean misses by five."""
+    assert facts["report"]["challenger"]["metrics"]["mae"] < 2.5
+
+
+def test_served_predictions_are_the_evaluated_ones(facts: dict[str, Any], root: Path) -> None:
+    """The server answers raw JSON as the Evaluator's signature answers the same test rows."""
+    with (root / "data/test/trips_000000000000.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    instances = [_instance(row) for row in rows]
+
+    with serving(facts["model"]) as url:
+        served = _predict(url, instances)
+
+    assert served == pytest.approx([facts["predictions"][row["trip_id"]] for row in rows], rel=1e-5)
+
+
+def test_trip_without_optional_features_gets_a_sane_fare(facts: dict[str, Any]) -> None:
+    """With every optional feature missing the fare is finite and one that trips have."""
+    instance = {
+        "TripStartYear": 2015, "TripStartMonth": 6, "TripStartDay": 1, "TripStartHour": 9,
+        "TripStartMinute": 0, "pickup_census_tract": 0, "dropoff_census_tract": 0, "trip_start_timestamp": 1_433_149_200,
+    }  # fmt: skip
+
+    with serving(facts["model"]) as url:
+        fare = _predict(url, [instance])[0]
+
+    assert math.isfinite(fare)
+    assert 2 < fare < 60
+
+
+def _instance(row: dict[str, str]) -> dict[str, Any]:
+    """Write a trip as a client does: null where the export says -1."""
+    values = {name: json.loads(row[name]) for name in COLUMNS if name not in ("trip_id", "fare")}
+    return {name: None if value == -1.0 else value for name, value in values.items()}
+
+
+def _predict(url: str, instances: list[dict[str, Any]]) -> list[float]:
+    body = json.dumps({"instances": instances}).encode()
+    with urllib.request.urlopen(f"{url}/predict", body, timeout=30) as response:
+        predictions: list[float] = json.load(response)["predictions"]
+    return predictions
