@@ -127,7 +127,8 @@ def test_trip_without_optional_features_gets_a_sane_fare(facts: dict[str, Any]) 
     """With every optional feature missing the fare is finite and one that trips have."""
     instance = {
         "TripStartYear": 2015, "TripStartMonth": 6, "TripStartDay": 1, "TripStartHour": 9,
-        "TripStartMinute": 0, "pickup_census_tract": 0, "dropoff_census_tract": 0, "trip_start_timestamp": 1_433_149_200,
+        "TripStartMinute": 0, "pickup_census_tract": 0, "dropoff_census_tract": 0,
+        "trip_start_timestamp": 1_433_149_200,
     }  # fmt: skip
 
     with serving(facts["model"]) as url:
