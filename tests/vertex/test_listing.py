@@ -136,7 +136,7 @@ NAMES = st.text("ab\"'\\ *x", min_size=1)
 
 
 @given(NAMES)
-def test_quoted_values_are_taken_literally(name: str) -> None:
+def test_quoted_values_find_their_resource(name: str) -> None:
     """Whatever stands in a display name can be asked for, with quotes and backslashes escaped."""
     quoted = name.replace("\\", "\\\\").replace('"', '\\"')
     keep = parse_filter(f'display_name="{quoted}"', ENDPOINT)
