@@ -132,14 +132,15 @@ def test_what_cannot_be_preloaded_runs_cold(tmp_path: Path) -> None:
     """An image in which the preload fails runs its commands as plain subprocesses."""
     bench = WarmBench(tmp_path, preload=("job.gone",))
     container, _ = bench.launch("a", "0")
+    code = container.wait()
     bench.launcher.close()
 
     assert isinstance(container, GuardedProcess)
-    assert container.wait() == 0
+    assert code == 0
 
 
 def test_other_commands_run_cold(bench: WarmBench) -> None:
-    """Only `-m` commands of preloaded packages are forked."""
+    """Only `python -m` commands are forked."""
     launch = bench.images.launch("test/x", ("python", "-c", "pass"), {}, bench.folder / "c" / "log.txt")
     container = bench.launcher.launch(launch)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from local_gcp.vertex.adapters.guarded import GuardedLauncher
 from local_gcp.vertex.adapters.model_servers import LocalModelServers
-from local_gcp.vertex.adapters.warm import WarmLauncher, WarmSettings
+from local_gcp.vertex.adapters.warm import SharedLauncher, WarmLauncher, WarmSettings
 from local_gcp.vertex.engine.containers import ImageTable
 from local_gcp.vertex.engine.custom_jobs import LocalCustomJobRunner
-from local_gcp.vertex.engine.pipelines import LocalPipelineEngine, utc_now
+from local_gcp.vertex.engine.pipelines import LocalPipelineEngine
 
 if TYPE_CHECKING:
     from local_gcp.vertex.engine.containers import Launcher
@@ -37,44 +38,80 @@ _TFX = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalEngines:
+    """All that runs work on this machine; close each of them."""
+
+    pipelines: LocalPipelineEngine
+    custom_jobs: LocalCustomJobRunner
+    servers: LocalModelServers
+
+
+def build_engines(settings: EngineSettings, runs: RunListener, jobs: JobListener) -> LocalEngines:
+    """Return engines of which pipeline tasks and custom jobs share their warm parents."""
+    images = image_table(settings)
+    launcher = SharedLauncher(_launcher(settings, images, GuardedLauncher(), _TFX), owners=2)
+    return LocalEngines(
+        pipelines=_pipelines(settings, runs, images, launcher),
+        custom_jobs=_custom_jobs(settings, jobs, images, launcher),
+        servers=build_model_servers(settings),
+    )
+
+
 def build_pipeline_engine(
     settings: EngineSettings, listener: RunListener, *, preload: tuple[str, ...] = _TFX
 ) -> LocalPipelineEngine:
     """Return an engine that runs tasks as processes of this machine, warm ones with `preload` imported."""
     images = image_table(settings)
-    reference = GuardedLauncher()
-    return LocalPipelineEngine(
-        settings=settings,
-        listener=listener,
-        images=images,
-        launcher=_launcher(settings, images, reference, preload),
-        reference=reference,
-    )
+    launcher = _launcher(settings, images, GuardedLauncher(), preload)
+    return _pipelines(settings, listener, images, launcher)
 
 
-def _launcher(
-    settings: EngineSettings, images: ImageTable, reference: GuardedLauncher, preload: tuple[str, ...]
-) -> Launcher:
-    if not settings.warm:
-        return reference
-    warm_settings = WarmSettings(preload=preload, log_dir=settings.state_dir / "warm")
-    launcher = WarmLauncher(settings=warm_settings, images=images, reference=reference)
-    if settings.prestart:
-        launcher.prestart()
-    return launcher
-
-
-def build_custom_job_runner(settings: EngineSettings, listener: JobListener) -> LocalCustomJobRunner:
-    """Return a runner of custom jobs."""
-    return LocalCustomJobRunner(
-        settings=settings,
-        listener=listener,
-        images=image_table(settings),
-        launcher=GuardedLauncher(),
-        clock=utc_now,
-    )
+def build_custom_job_runner(
+    settings: EngineSettings, listener: JobListener, *, preload: tuple[str, ...] = _TFX
+) -> LocalCustomJobRunner:
+    """Return a runner of custom jobs, warm ones with `preload` imported."""
+    images = image_table(settings)
+    launcher = _launcher(settings, images, GuardedLauncher(), preload)
+    return _custom_jobs(settings, listener, images, launcher)
 
 
 def build_model_servers(settings: EngineSettings) -> LocalModelServers:
     """Return the servers of deployed models."""
     return LocalModelServers(settings=settings, images=image_table(settings), launcher=GuardedLauncher())
+
+
+def _pipelines(
+    settings: EngineSettings, listener: RunListener, images: ImageTable, launcher: Launcher
+) -> LocalPipelineEngine:
+    return LocalPipelineEngine(
+        settings=settings,
+        listener=listener,
+        images=images,
+        launcher=launcher,
+        reference=GuardedLauncher(),
+    )
+
+
+def _custom_jobs(
+    settings: EngineSettings, listener: JobListener, images: ImageTable, launcher: Launcher
+) -> LocalCustomJobRunner:
+    return LocalCustomJobRunner(
+        settings=settings,
+        listener=listener,
+        images=images,
+        launcher=launcher,
+        reference=GuardedLauncher(),
+    )
+
+
+def _launcher(
+    settings: EngineSettings, images: ImageTable, guarded: GuardedLauncher, preload: tuple[str, ...]
+) -> Launcher:
+    if not settings.warm:
+        return guarded
+    warm_settings = WarmSettings(preload=preload, log_dir=settings.state_dir / "warm")
+    launcher = WarmLauncher(settings=warm_settings, images=images, reference=guarded)
+    if settings.prestart:
+        launcher.prestart()
+    return launcher

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from local_gcp.vertex.adapters.guarded import GuardedLauncher, GuardedProcess
-    from local_gcp.vertex.engine.containers import Container, ImageTable
+    from local_gcp.vertex.engine.containers import Container, ImageTable, Launcher
     from local_gcp.vertex.engine.ports import ImageRule
 
 _KILL_WAIT = 10.0
@@ -88,6 +88,7 @@ class WarmParent:
         self._channel = ours
         self._answered = Event()
         self._ready = False
+        self._broken = False
         self._dead = False
         self._ids = count(1)
         self._containers: dict[int, WarmContainer] = {}
@@ -98,6 +99,11 @@ class WarmParent:
     def dead(self) -> bool:
         """Whether it cannot fork any more."""
         return self._dead
+
+    @property
+    def broken(self) -> bool:
+        """Whether its image lacks a module to preload: another parent would fare no better."""
+        return self._broken
 
     def wait_ready(self, seconds: float) -> bool:
         """Wait until everything is imported; says whether that worked."""
@@ -149,6 +155,7 @@ class WarmParent:
                 self._ready = True
                 self._answered.set()
             case "broken":
+                self._broken = True
                 self._answered.set()
             case "started":
                 self._containers[event["id"]].started()
@@ -168,7 +175,7 @@ class WarmParent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmSettings:
-    """`preload` are the modules to import; commands of their top packages run warm. Times in seconds."""
+    """`preload` are the modules to import; an image without them runs cold. Times in seconds."""
 
     preload: tuple[str, ...]
     log_dir: Path
@@ -184,7 +191,6 @@ class WarmLauncher:
         self._settings = settings
         self._images = images
         self._reference = reference
-        self._packages = frozenset(module.partition(".")[0] for module in settings.preload)
         self._parents: dict[str, WarmParent] = {}
         self._starts: dict[str, int] = {}
         self._lock = Lock()
@@ -206,12 +212,7 @@ class WarmLauncher:
 
     def _is_warm(self, launch: Launch) -> bool:
         interpreter, *rest = launch.argv
-        return (
-            interpreter == str(launch.rule.interpreter)
-            and rest[:1] == [_MODULE_FLAG]
-            and len(rest) > 1
-            and rest[1].partition(".")[0] in self._packages
-        )
+        return interpreter == str(launch.rule.interpreter) and rest[:1] == [_MODULE_FLAG] and len(rest) > 1
 
     def _fork(self, parent: WarmParent, launch: Launch) -> WarmContainer | None:
         launch.folder.mkdir(parents=True, exist_ok=True)
@@ -229,10 +230,10 @@ class WarmLauncher:
         """Return the parent of an image, a new one when it died; None when it died too often."""
         with self._lock:
             parent = self._parents.get(rule.image)
-            if parent is not None and not parent.dead:
+            if parent is not None and (parent.broken or not parent.dead):
                 return parent
             starts = self._starts.get(rule.image, 0)
-            if self._closed or starts >= self._settings.max_starts:
+            if self._closed or starts >= self._settings.max_starts:  # it dies too often
                 return None
             self._starts[rule.image] = starts + 1
             self._parents[rule.image] = self._start(rule)
@@ -250,9 +251,31 @@ class WarmLauncher:
         return WarmParent(self._reference, launch, self._settings.preload)
 
     def close(self) -> None:
-        """End all parents and their forks."""
+        """End all parents, their forks and what runs cold."""
         with self._lock:
             self._closed = True
             parents, self._parents = list(self._parents.values()), {}
         for parent in parents:
             parent.close()
+        self._reference.close()
+
+
+class SharedLauncher:
+    """A launcher that several owners use; the last one to close it closes it."""
+
+    def __init__(self, launcher: Launcher, owners: int) -> None:
+        self._launcher = launcher
+        self._owners = owners
+        self._lock = Lock()
+
+    def launch(self, launch: Launch) -> Container:
+        """Start a command and return at once."""
+        return self._launcher.launch(launch)
+
+    def close(self) -> None:
+        """Give up one owner's use."""
+        with self._lock:
+            self._owners -= 1
+            last = self._owners == 0
+        if last:
+            self._launcher.close()

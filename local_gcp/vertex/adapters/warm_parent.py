@@ -159,7 +159,8 @@ def _take_on(order: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(order["environment"])
     os.chdir(order["folder"])
-    sys.path.insert(0, order["folder"])
+    search = [order["folder"], *order["environment"].get("PYTHONPATH", "").split(os.pathsep)]
+    sys.path[:0] = [entry for entry in search if entry and entry not in sys.path]
     sys.argv = [order["module"], *order["argv"]]
     random.seed()
     if "numpy" in sys.modules:

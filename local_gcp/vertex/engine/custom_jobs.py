@@ -12,6 +12,8 @@ from local_gcp.vertex.domain.errors import AlreadyExists, Code, Unavailable, Uni
 from local_gcp.vertex.domain.records import Failure
 from local_gcp.vertex.domain.states import RunState
 from local_gcp.vertex.engine.cancellation import CancelledError, CancelToken
+from local_gcp.vertex.engine.clock import utc_now
+from local_gcp.vertex.engine.containers import ContainerLostError
 from local_gcp.vertex.engine.root_cause import explain_exit
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from local_gcp.vertex.engine.containers import ImageTable, Launcher
+    from local_gcp.vertex.engine.containers import ImageTable, Launch, Launcher
     from local_gcp.vertex.engine.ports import ContainerSpec, CustomRun, EngineSettings, JobListener
 
 _UNSAFE = re.compile(r"[^\w.-]")
@@ -45,19 +47,21 @@ class _Job:
 class LocalCustomJobRunner:
     """Runs the container of worker pool 0 of each job as a process of this machine."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the runner's world
         self,
         *,
         settings: EngineSettings,
         listener: JobListener,
         images: ImageTable,
         launcher: Launcher,
-        clock: Callable[[], datetime],
+        reference: Launcher,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._settings = settings
         self._listener = listener
         self._images = images
         self._launcher = launcher
+        self._reference = reference
         self._clock = clock
         self._pool = ThreadPoolExecutor(max_workers=settings.cores, thread_name_prefix="custom job")
         self._jobs: dict[str, _Job] = {}
@@ -102,9 +106,10 @@ class LocalCustomJobRunner:
         environment = {**_vertex_environment(job.run), **job.run.container.env}
         argv = container_argv(job.run.container)
         launch = self._images.launch(job.run.container.image, argv, environment, job.log_path)
-        container = self._launcher.launch(launch)
-        with job.token.watching(container):
-            code = container.wait()
+        try:
+            code = _wait(self._launcher, launch, job.token)
+        except ContainerLostError:
+            code = _wait(self._reference, launch, job.token)
         job.token.check()
         if code == 0:
             return None
@@ -134,12 +139,20 @@ class LocalCustomJobRunner:
             job.token.cancel()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._launcher.close()
+        self._reference.close()
 
     def _report(self, job: _Job, state: RunState, failure: Failure | None) -> None:
         if not self._closed:
             self._listener.job_changed(
                 job.run.name, state, at=self._clock(), error=failure, log_path=job.log_path
             )
+
+
+def _wait(launcher: Launcher, launch: Launch, token: CancelToken) -> int:
+    token.check()
+    container = launcher.launch(launch)
+    with token.watching(container):
+        return container.wait()
 
 
 def _vertex_environment(run: CustomRun) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from local_gcp.vertex.domain.errors import AlreadyExists, Unavailable
 from local_gcp.vertex.domain.plan import ContainerExecutor
 from local_gcp.vertex.engine import parameters
 from local_gcp.vertex.engine.cancellation import CancelToken
+from local_gcp.vertex.engine.clock import utc_now
 from local_gcp.vertex.engine.pipeline_run import RunningPipeline
 from local_gcp.vertex.engine.planner import make_plan
 from local_gcp.vertex.engine.task_runner import TaskRunner
@@ -18,15 +18,11 @@ from local_gcp.vertex.engine.uris import check_gcs_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from local_gcp.vertex.domain.plan import Plan
     from local_gcp.vertex.engine.containers import ImageTable, Launcher
     from local_gcp.vertex.engine.ports import EngineSettings, PipelineRun, RunListener
-
-
-def utc_now() -> datetime:
-    """Return the time, aware and in UTC."""
-    return datetime.now(UTC)
 
 
 class LocalPipelineEngine:
