@@ -11,11 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_gcp.gcs import adopt
-from local_gcp.vertex.adapters.composition import (
-    build_custom_job_runner,
-    build_model_servers,
-    build_pipeline_engine,
-)
+from local_gcp.vertex.adapters.composition import build_engines
 from local_gcp.vertex.composition import HOST, Doors, Engines, LocalVertex, Options
 from local_gcp.vertex.engine.ports import EngineSettings
 from local_gcp.vertex.images import ImageTableError, read_images
@@ -61,11 +57,8 @@ def _serve(chosen: argparse.Namespace) -> None:
     settings = _engine_settings(chosen)
 
     def build(runs: RunListener, jobs: JobListener) -> Engines:
-        return Engines(
-            pipelines=build_pipeline_engine(settings, runs),
-            custom_jobs=build_custom_job_runner(settings, jobs),
-            servers=build_model_servers(settings),
-        )
+        local = build_engines(settings, runs, jobs)
+        return Engines(pipelines=local.pipelines, custom_jobs=local.custom_jobs, servers=local.servers)
 
     vertex = LocalVertex(options, build)
     try:
