@@ -103,7 +103,7 @@ class SmokePredictOperator(TrafficOperator):
     ) -> bool:
         """Return whether the new model answered; raise when what it said is no fare."""
         answer = hook.predictions.predict(
-            {"endpoint": endpoint, "instances": list(instances)}, timeout=_PREDICT_TIMEOUT
+            endpoint=endpoint, instances=_values(instances), timeout=_PREDICT_TIMEOUT
         )
         if answer.deployed_model_id != deployed:
             return False
@@ -177,6 +177,13 @@ class RollBackOperator(EndpointOperator):
         before: dict[str, int] = json.loads(self.before) or {}
         alive = {each: share for each, share in before.items() if each in endpoint.deployed}
         return traffic.without(alive or endpoint.split, own)
+
+
+def _values(instances: Sequence[Mapping[str, object]]) -> list[Any]:
+    """Return instances as the JSON values of protobuf that Predict takes."""
+    from google.protobuf import json_format, struct_pb2  # noqa: PLC0415  # not at parse time
+
+    return [json_format.ParseDict(dict(instance), struct_pb2.Value()) for instance in instances]
 
 
 def _fare(prediction: object) -> float:

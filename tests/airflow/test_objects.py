@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+from taxi_airflow.objects import ObjectStore
+from taxi_airflow.operators.gate import GateOperator
+from taxi_airflow.operators.modules import UploadModulesOperator, WriteRequestOperator
+from taxi_airflow.operators.rows import CheckRowsOperator
+from taxi_airflow.operators.statement import ExportSplitOperator, StatementOperator
+from taxi_airflow.operators.validate import ValidateOperator
+from taxi_airflow.smoke import read_instances
+
+import taxi_ml
+from taxi_ml import naming, sql
+from taxi_ml.naming import Split
+from taxi_ml.pipeline.request import Champion, CompileRequest
+from tests.airflow.conftest import connect_to, context, run_task
+from tests.taxi_ml.reports import a_report
+
+if TYPE_CHECKING:
+    from tests.conftest import LocalStack
+
+pytestmark = pytest.mark.stack
+MODULES = Path(taxi_ml.__file__).parent / "modules"
+CHAMPION = "projects/p/locations/l/models/m@3"
+PARAMS = {"window_end": "2015-02-01", "train_months": 12}
+
+
+@pytest.fixture(autouse=True)
+def cloud(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> LocalStack:
+    """Lead connection and settings to the local cloud."""
+    for name, value in stack.environment.items():
+        monkeypatch.setenv(name, value)
+    connect_to(1, monkeypatch)
+    return stack
+
+
+@pytest.fixture
+def store() -> ObjectStore:
+    """Return the operators' own door to Cloud Storage."""
+    return ObjectStore(gcp_conn_id="google_cloud_default")
+
+
+def test_the_first_writer_wins(store: ObjectStore) -> None:
+    """write_once() never overwrites, and says so."""
+    uri = "gs://taxi-local/once/a"
+
+    written = [store.write_once(uri, b"first"), store.write_once(uri, b"second")]
+
+    assert (written, store.read(uri)) == ([True, False], b"first")
+
+
+def test_a_missing_object_is_named(store: ObjectStore) -> None:
+    """Reading what is not there names the address."""
+    with pytest.raises(FileNotFoundError, match="gs://taxi-local/nothing/here"):
+        store.read("gs://taxi-local/nothing/here")
+
+
+def test_uploaded_modules_are_where_their_content_says(store: ObjectStore) -> None:
+    """Uploading twice gives one address, with the modules' bytes."""
+    task = UploadModulesOperator(task_id="upload", folder=str(MODULES))
+
+    first, again = (run_task(task, context(params=PARAMS)) for _ in range(2))
+
+    assert first == again
+    uploaded = store.read(f"gs://taxi-local/modules/{first}/trainer.py")
+    assert (MODULES / "trainer.py").read_bytes() == uploaded
+
+
+def test_a_module_with_a_syntax_error_fails_with_its_line(tmp_path: Path) -> None:
+    """What would break the pipeline later breaks the upload, with file and line."""
+    (tmp_path / "preprocessing.py").write_text("def preprocessing_fn(inputs):\n    return inputs\n")
+    (tmp_path / "trainer.py").write_text("def run_fn(args):\n    return (\n")
+
+    with pytest.raises(AirflowFailException, match=r"trainer\.py:2"):
+        run_task(UploadModulesOperator(task_id="upload", folder=str(tmp_path)), context(params=PARAMS))
+
+
+@pytest.mark.parametrize(
+    ("name", "champion"),
+    [("", None), (CHAMPION, Champion(name=CHAMPION, uri="gs://b/m"))],
+)
+def test_the_request_holds_the_champion(store: ObjectStore, name: str, champion: Champion | None) -> None:
+    """The compiler is told who serves, or that nobody does, and whether to use the cache."""
+    task = WriteRequestOperator(
+        task_id="write",
+        modules_digest="abc",
+        champion_name=name,
+        champion_uri="gs://b/m/",
+        enable_cache="False",
+    )
+
+    folder = run_task(task, context(params=PARAMS))
+
+    request = CompileRequest.parse(store.read(f"{folder}/request.json").decode())
+    assert (champion, False) == (request.champion, request.enable_cache)
+
+
+def test_the_door_names_everything_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All wrong settings are in one error, and nothing is retried."""
+    monkeypatch.setenv("TAXI_BUCKET", "taxi-local")
+    monkeypatch.setenv("TAXI_COLOUR", "red")
+
+    with pytest.raises(AirflowFailException) as raised:
+        run_task(ValidateOperator(task_id="validate"), context(params=PARAMS))
+
+    assert "gs://<bucket>" in str(raised.value)
+    assert "colour" in str(raised.value)
+
+
+def export() -> None:
+    """Build the window's table and export its splits, as the DAG does."""
+    ctx = context(params=PARAMS)
+    create = StatementOperator(task_id="create", statement=lambda settings, _: sql.create_schema(settings))
+    run_task(create, ctx)
+    run_task(StatementOperator(task_id="build", statement=sql.build_dataset), ctx)
+    run_task(CheckRowsOperator(task_id="check"), ctx)
+    for split in Split:
+        run_task(ExportSplitOperator(task_id=split.value, split=split), ctx)
+
+
+def test_splits_are_exported(store: ObjectStore) -> None:
+    """The provider's operator runs our statements: each split has files with a header."""
+    export()
+
+    for split in Split:
+        files = store.matching(f"gs://taxi-local/data/2015-02_train12_test1/{split}/trips_*.csv")
+        assert store.read(files[0]).startswith(b"trip_id,")
+
+
+def test_an_export_replaces_what_was_there(store: ObjectStore) -> None:
+    """Files of an earlier export with more shards do not stay."""
+    stale = "gs://taxi-local/data/2015-02_train12_test1/test/trips_999999999999.csv"
+    store.write(stale, b"trip_id\nold\n")
+
+    export()
+
+    assert stale not in store.matching("gs://taxi-local/data/2015-02_train12_test1/test/trips_*.csv")
+
+
+def test_jobs_carry_the_labels_of_the_run(cloud: LocalStack) -> None:
+    """Every BigQuery job can be found by the run's label."""
+    run_task(StatementOperator(task_id="build", statement=sql.build_dataset), context(params=PARAMS))
+
+    window = naming.job_labels("taxi_training", "manual__1", _window())["run"]
+    jobs = cloud.bigquery_client().list_jobs(max_results=20)
+    assert window in {job.labels.get("run") for job in jobs}
+
+
+def _window() -> Any:  # noqa: ANN401  # taxi_ml.settings.Window
+    from taxi_airflow.runs import run_of  # noqa: PLC0415
+
+    return run_of(context(params=PARAMS)).window
+
+
+def test_a_window_without_enough_trips_stops() -> None:
+    """Too few rows fail for good, with the counts of each split."""
+    ctx = context(params={"window_end": "2016-09-01", "train_months": 2})
+    create = StatementOperator(task_id="create", statement=lambda settings, _: sql.create_schema(settings))
+    run_task(create, ctx)
+    run_task(StatementOperator(task_id="build", statement=sql.build_dataset), ctx)
+
+    with pytest.raises(AirflowFailException, match=r"too few trips: train has \d+ of 1000"):
+        run_task(CheckRowsOperator(task_id="check"), ctx)
+
+
+def test_instances_of_the_smoke_test_are_real_trips() -> None:
+    """The trips to ask about hold every input, and neither the label nor the identifier."""
+    export()
+
+    instances = read_instances(
+        "gs://taxi-local/data/2015-02_train12_test1/test/trips_*.csv",
+        gcp_conn_id="google_cloud_default",
+        chain=None,
+    )
+
+    assert len(instances) == 3
+    assert {"fare", "trip_id"}.isdisjoint(instances[0])
+
+
+REPORT = json.loads(replace(a_report(), window="2015-02_train12_test1").to_json())
+
+
+def gate(store: ObjectStore, job: str, report: dict[str, Any]) -> Any:  # noqa: ANN401  # what XCom takes
+    """Let the gate judge a report of a job."""
+    uri = f"gs://taxi-local/reports/{job}/report.json"
+    store.write(uri, json.dumps(report).encode())
+    name = f"projects/taxi-local/locations/us-central1/pipelineJobs/{job}"
+    return run_task(GateOperator(task_id="gate", job=name, report_uri=uri), context(params=PARAMS))
+
+
+def test_the_gate_keeps_its_decision(store: ObjectStore) -> None:
+    """The decision is written once: another report of the same job does not change it."""
+    first = gate(store, "job-kept", REPORT)
+
+    again = gate(store, "job-kept", {**REPORT, "blessed": False})
+
+    assert ("promote", first) == (first["verdict"], again)
+
+
+def test_a_rejection_is_no_failure(store: ObjectStore) -> None:
+    """A model that is not good enough gives a decision with reasons, not an error."""
+    worse = json.loads(json.dumps(REPORT))
+    worse["challenger"]["metrics"]["mae"] = 99.0
+
+    returned = gate(store, "job-rejected", worse)
+
+    decision = json.loads(store.read(returned["decision"]))
+    assert (returned["verdict"], decision["reasons"][0]["code"]) == ("reject", "above_ceiling")
+
+
+def test_an_unreadable_report_is_a_failure(store: ObjectStore) -> None:
+    """Without a report there is no decision, neither way."""
+    with pytest.raises(AirflowFailException, match="no decision about"):
+        gate(store, "job-unreadable", {"schema_version": 1})
+
+    with pytest.raises(FileNotFoundError):
+        store.read("gs://taxi-local/runs/job-unreadable/decision.json")
+
+
+def test_a_report_of_another_window_is_a_failure(store: ObjectStore) -> None:
+    """A report that does not belong to this run decides nothing."""
+    other = {**REPORT, "window": "2014-02_train12_test1"}
+
+    with pytest.raises(AirflowFailException, match="2014-02_train12_test1"):
+        gate(store, "job-other", other)

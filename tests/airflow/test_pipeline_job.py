@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from taxi_airflow.operators.pipeline_job import VertexPipelineJobOperator
+from taxi_airflow.operators.waiting import VertexError
+
+from local_gcp.vertex.domain.errors import Code
+from local_gcp.vertex.domain.records import Failure
+from local_gcp.vertex.domain.states import RunState, TaskState
+from taxi_ml import naming
+from tests.airflow.conftest import REGION, context, in_background, run_task
+from tests.vertex.conftest import wait_for
+
+if TYPE_CHECKING:
+    import threading
+
+    from tests.airflow.conftest import Vertex
+    from tests.conftest import LocalStack
+
+pytestmark = pytest.mark.stack
+SPEC_URI = "gs://taxi-local/specs/pipeline.json"
+TASKS = {"Trainer": {"cachingOptions": {"enableCache": True}}}
+DOCUMENT = {
+    "displayName": "taxi",
+    "pipelineSpec": {
+        "pipelineInfo": {"name": "taxi"},
+        "schemaVersion": "2.1.0",
+        "root": {"dag": {"tasks": TASKS}},
+    },
+    "runtimeConfig": {"gcsOutputDirectory": "gs://taxi-local/root"},
+}
+
+
+@pytest.fixture(autouse=True)
+def spec(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a compiled pipeline on Cloud Storage."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", stack.environment["STORAGE_EMULATOR_HOST"])
+    bucket = stack.storage_client().bucket("taxi-local")
+    bucket.blob("specs/pipeline.json").upload_from_string(json.dumps(DOCUMENT))
+    bucket.blob("specs/broken.json").upload_from_string("{")
+
+
+def operator(**changes: Any) -> VertexPipelineJobOperator:  # noqa: ANN401  # arguments of the operator
+    """Return the operator under test, asking often."""
+    arguments: dict[str, Any] = {
+        "task_id": "run_pipeline",
+        "region": REGION,
+        "spec_uri": SPEC_URI,
+        "labels": {"app": "taxi-vertex"},
+        "shortest_poll": 0.05,
+        "longest_poll": 0.2,
+        **changes,
+    }
+    return VertexPipelineJobOperator(**arguments)
+
+
+def end_soon(vertex: Vertex, state: RunState, runs: int = 1) -> threading.Thread:
+    """End the newest pipeline, with one task of that state, when there are so many."""
+
+    def work() -> None:
+        wait_for(lambda: len(vertex.engine.runs) == runs)
+        name = vertex.engine.runs[-1].name
+        vertex.engine.finish_task(name, "Trainer", TaskState(state.value))
+        failed = state is RunState.FAILED
+        vertex.engine.end(
+            name, state, Failure(code=Code.INTERNAL, message="1 task failed") if failed else None
+        )
+
+    return in_background(work)
+
+
+def test_a_pipeline_gives_the_addresses_of_its_outputs(vertex: Vertex) -> None:
+    """The task returns the job's name and the URI of each component's output."""
+    end_soon(vertex, RunState.SUCCEEDED)
+
+    returned = run_task(operator(), context())
+
+    assert returned == {"job": vertex.engine.runs[0].name, "artifacts": {"Trainer.model": "gs://b/model"}}
+
+
+def test_the_id_follows_from_the_run(vertex: Vertex) -> None:
+    """DAG id and run id make the job's id."""
+    task = operator()
+
+    with pytest.raises(TaskDeferred):
+        task.execute(context("scheduled__2015-07-01"))
+
+    assert naming.job_id(task.dag_id, "scheduled__2015-07-01") == vertex.engine.runs[0].job_id
+
+
+def test_another_try_attaches(vertex: Vertex) -> None:
+    """However often a task is tried, its DAG run has one active job."""
+    for _ in range(3):
+        with pytest.raises(TaskDeferred):
+            operator().execute(context())
+
+    assert len(vertex.engine.runs) == 1
+
+
+def test_a_retry_of_a_failed_pipeline_is_another_attempt(vertex: Vertex) -> None:
+    """A failed pipeline is followed by one with the attempt in its id, which the cache lets resume."""
+    task = operator()
+    end_soon(vertex, RunState.FAILED)
+    with pytest.raises(VertexError):
+        run_task(task, context())
+    end_soon(vertex, RunState.SUCCEEDED, runs=2)
+
+    run_task(task, context())
+
+    assert naming.job_id(task.dag_id, "manual__1", attempt=1) == vertex.engine.runs[1].job_id
+
+
+def test_a_given_id_carries_its_attempt(vertex: Vertex) -> None:
+    """An id of the DAG's own choice is kept for the first attempt and marked for the next."""
+    end_soon(vertex, RunState.FAILED)
+    with pytest.raises(VertexError):
+        run_task(operator(job_id="my-job"), context())
+
+    with pytest.raises(TaskDeferred):
+        operator(job_id="my-job").execute(context())
+
+    assert [run.job_id for run in vertex.engine.runs] == ["my-job", "my-job-attempt1"]
+
+
+@pytest.mark.parametrize(
+    "part", ["component: Trainer (FAILED)", "cause: ", "log: /logs/Trainer", "job: https://"]
+)
+def test_a_failed_pipeline_explains_itself(vertex: Vertex, part: str) -> None:
+    """The error names the component, its cause, its log and the job's page."""
+    end_soon(vertex, RunState.FAILED)
+
+    with pytest.raises(VertexError) as raised:
+        run_task(operator(), context())
+
+    assert part in str(raised.value)
+
+
+def test_parameters_and_labels_reach_the_job(vertex: Vertex) -> None:
+    """What the DAG gives is what the job has."""
+    with pytest.raises(TaskDeferred):
+        operator(parameter_values={"steps": 7}, pipeline_root="gs://taxi-local/other").execute(context())
+
+    job = vertex.hook.pipelines.get_pipeline_job(name=vertex.engine.runs[0].name)
+    assert {"app": "taxi-vertex", "attempt": "0"}.items() <= dict(job.labels).items()
+    assert job.runtime_config.gcs_output_directory == "gs://taxi-local/other"
+    assert dict(job.runtime_config.parameter_values) == {"steps": 7}
+
+
+@pytest.mark.parametrize(("enabled", "options"), [(None, {"enableCache": True}), ("False", {})])
+def test_caching_can_be_overridden(vertex: Vertex, enabled: str | None, options: dict[str, bool]) -> None:
+    """Caching is as compiled unless the operator says otherwise."""
+    with pytest.raises(TaskDeferred):
+        operator(enable_caching=enabled).execute(context())
+
+    task = vertex.engine.runs[0].spec["root"]["dag"]["tasks"]["Trainer"]
+    assert options == task["cachingOptions"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("gs://taxi-local/specs/broken.json", "is no JSON"),
+        ("gs://taxi-local/specs/missing.json", "missing.json does not exist"),
+    ],
+)
+def test_a_spec_that_cannot_be_read_submits_nothing(vertex: Vertex, uri: str, message: str) -> None:
+    """A broken or missing pipeline.json fails for good, naming its address."""
+    with pytest.raises(AirflowFailException, match=message):
+        operator(spec_uri=uri).execute(context())
+
+    assert vertex.engine.runs == []
+
+
+def test_a_refused_pipeline_fails_for_good(vertex: Vertex) -> None:
+    """What the service refuses at the door is not retried."""
+    vertex.engine.validate = refuse  # type: ignore[method-assign]  # the engine's answer at the door
+
+    with pytest.raises(AirflowFailException, match="no such component"):
+        operator().execute(context())
+
+
+def refuse(run: object) -> None:
+    """Refuse a run as the engine does."""
+    from local_gcp.vertex.domain.errors import InvalidArgument  # noqa: PLC0415
+
+    raise InvalidArgument(f"no such component in {type(run).__name__}")
+
+
+def test_a_kill_while_submitting_cancels_what_was_created(vertex: Vertex) -> None:
+    """A task that is killed between the create call and its wait leaves no job behind."""
+    task = operator()
+    task._killed.set()  # noqa: SLF001  # the signal came while the create call was under way
+
+    with pytest.raises(AirflowFailException, match="killed"):
+        task.execute(context())
+
+    job = vertex.hook.pipelines.get_pipeline_job(name=vertex.engine.runs[0].name)
+    assert job.state.name == "PIPELINE_STATE_CANCELLED"
