@@ -10,7 +10,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.api_core import exceptions
@@ -20,6 +20,7 @@ from google.protobuf import struct_pb2
 from tests.vertex.conftest import PARENT, PROJECT, REGION, connect, wait_for
 from tests.vertex.test_custom_jobs import custom_job
 from tests.vertex.test_endpoints import AUTOMATIC
+from tests.vertex_engine.specs import pipeline_spec, python_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 IMAGE = "test/python:latest"
 REPOSITORY = Path(__file__).resolve().parents[2]
 END = {"JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED"}
+RUNNING = {"PIPELINE_STATE_PENDING", "PIPELINE_STATE_RUNNING"}
 SLEEP = ["-c", "import time; print('sleeping', flush=True); time.sleep(600)"]
 
 
@@ -54,7 +56,7 @@ def start(folder: Path) -> Process:
     (folder / "images.json").write_text(json.dumps(images))
     command = [sys.executable, "-m", "local_gcp.vertex", "--state", str(folder / "vertex")]
     command += ["--gcs-root", str(folder / "gcs"), "--images", str(folder / "images.json")]
-    command += ["--project", PROJECT, "--region", REGION]
+    command += ["--project", PROJECT, "--region", REGION, "--no-warm"]
     popen = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
     if popen.stdout is None:
         pytest.fail("no output")
@@ -134,6 +136,59 @@ def predict(process: Process, endpoint: str, value: struct_pb2.Value) -> list[fl
     """Ask an endpoint."""
     prediction = process.client(aiplatform_v1.PredictionServiceClient)
     return list(prediction.predict(endpoint=endpoint, instances=[value], retry=None).predictions)
+
+
+def pipeline(gate: Path) -> dict[str, Any]:
+    """Return a pipeline of two tasks: `first` writes a line, `second` waits for the file `gate`."""
+    first = f"open({str(gate.with_name('ran'))!r}, 'a').write('first\\n')"
+    second = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.05)"
+    tasks = {
+        "first": python_task(first, container={"image": IMAGE}),
+        "second": python_task(second, container={"image": IMAGE}, dependentTasks=["first"]),
+    }
+    return pipeline_spec(tasks)
+
+
+def run_pipeline(process: Process, spec: dict[str, Any]) -> str:
+    """Create a pipeline job."""
+    job = {"pipeline_spec": spec, "runtime_config": {"gcs_output_directory": "gs://bucket/runs"}}
+    client = process.client(aiplatform_v1.PipelineServiceClient)
+    return str(client.create_pipeline_job(parent=PARENT, pipeline_job=job, pipeline_job_id="a").name)
+
+
+def pipeline_states(process: Process, name: str) -> tuple[str, dict[str, str]]:
+    """Return the state of a pipeline job, and of its tasks."""
+    job = process.client(aiplatform_v1.PipelineServiceClient).get_pipeline_job(name=name)
+    return job.state.name, {task.task_name: task.state.name for task in job.job_detail.task_details}
+
+
+def test_pipeline(tmp_path: Path) -> None:
+    """A pipeline's tasks run, one after the other."""
+    (tmp_path / "gate").touch()
+    with serving(tmp_path) as process:
+        name = run_pipeline(process, pipeline(tmp_path / "gate"))
+        wait_for(lambda: pipeline_states(process, name)[0] not in RUNNING, 60)
+        state, tasks = pipeline_states(process, name)
+
+    assert state == "PIPELINE_STATE_SUCCEEDED"
+    assert tasks == {"first": "SUCCEEDED", "second": "SUCCEEDED"}
+
+
+def test_a_pipeline_survives_a_kill(tmp_path: Path) -> None:
+    """After a kill the finished task stays finished, and the other one runs to its end."""
+    process = start(tmp_path)
+    name = run_pipeline(process, pipeline(tmp_path / "gate"))
+    wait_for(lambda: pipeline_states(process, name)[1].get("second") == "RUNNING", 30)
+    os.kill(process.popen.pid, signal.SIGKILL)
+    process.popen.wait(10)
+    (tmp_path / "gate").touch()
+    with serving(tmp_path) as again:
+        wait_for(lambda: pipeline_states(again, name)[0] not in RUNNING, 60)
+        state, tasks = pipeline_states(again, name)
+
+    assert state == "PIPELINE_STATE_SUCCEEDED"
+    assert tasks == {"first": "SUCCEEDED", "second": "SUCCEEDED"}
+    assert (tmp_path / "ran").read_text() == "first\n"
 
 
 def test_custom_job(tmp_path: Path) -> None:
