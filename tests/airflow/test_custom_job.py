@@ -220,7 +220,7 @@ def test_a_restart_of_the_service_is_waited_out(vertex: Vertex, running: Running
     assert {"job": job} == returned
 
 
-class LostReply(grpc.UnaryUnaryClientInterceptor[Any, Any]):
+class LostReply(grpc.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]  # generic in its stub only
     """Let the first call of a method act, and lose its reply."""
 
     def __init__(self, method: str) -> None:
