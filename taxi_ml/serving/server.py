@@ -118,4 +118,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # http.server's name
-        _LOG.info("%s " + format, self.address_string(), *args)
+        _LOG.debug("%s " + format, self.address_string(), *args)

@@ -55,7 +55,7 @@ def serving(storage_uri: str, **environment: str) -> Iterator[str]:
     with tempfile.TemporaryFile() as log:
         process = start(storage_uri, port, log, **environment)
         try:
-            wait_until_healthy(f"{url}/health", process, log)
+            wait_until_healthy(url + environment.get("AIP_HEALTH_ROUTE", "/health"), process, log)
             yield url
         finally:
             process.terminate()

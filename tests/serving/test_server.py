@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.serving.servers import (
+    PIPELINE_PYTHON,
+    REPOSITORY,
+    free_port,
+    serving,
+    start,
+    wait_until_healthy,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import LocalStack
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("model_server")]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small SavedModel."""
+    folder = tmp_path_factory.mktemp("model") / "saved"
+    subprocess.run(
+        [PIPELINE_PYTHON, "-m", "tests.serving.make_model", folder],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(model: Path) -> Iterator[str]:
+    """A server's address."""
+    with serving(str(model), AIP_HEALTH_ROUTE="/alive", AIP_PREDICT_ROUTE="/ask") as url:
+        yield url
+
+
+def ask(
+    url: str, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+) -> tuple[int, dict[str, Any]]:
+    """Send one request on a connection of its own; return status and answer."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    try:
+        connection.request(method, path, body, headers or {})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+def instances(*given: object) -> bytes:
+    """Write a request's body."""
+    return json.dumps({"instances": given}).encode()
+
+
+def test_predictions_come_in_the_instances_order(server: str) -> None:
+    """One fare for each instance, on the route that Vertex AI named."""
+    body = instances({"hour": 1, "metres": 500}, {"hour": 2}, {"hour": 3, "metres": None})
+
+    assert ask(server, "POST", "/ask", body) == (200, {"predictions": [1.5, 7.0, 8.0]})
+
+
+def test_health_is_on_its_route(server: str) -> None:
+    """The health route answers 200 once the model answers."""
+    assert ask(server, "GET", "/alive") == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/health"), ("GET", "/ask"), ("POST", "/alive")])
+def test_other_routes_are_not_found(server: str, method: str, path: str) -> None:
+    """A route or a method that Vertex AI did not name is 404."""
+    assert ask(server, method, path, b"{}" if method == "POST" else None)[0] == 404
+
+
+def test_bad_instance_is_400_with_the_features_name(server: str) -> None:
+    """A client's mistake is 400 and says which feature of which instance."""
+    status, answer = ask(server, "POST", "/ask", instances({"hour": 1}, {"metres": 3}))
+
+    assert status == 400
+    assert answer["error"]["message"] == "instances[1]: feature 'hour' is missing; give an integer"
+
+
+def test_prediction_that_is_not_finite_is_500(server: str) -> None:
+    """No client is told NaN, which is no JSON."""
+    assert ask(server, "POST", "/ask", instances({"hour": 99}))[0] == 500
+
+
+def test_oversized_body_is_refused_unread(server: str) -> None:
+    """A body above the limit is 413 by its length alone."""
+    assert ask(server, "POST", "/ask", b"", {"Content-Length": "100000000"})[0] == 413
+
+
+def test_body_without_a_length_is_refused(server: str) -> None:
+    """A chunked body is 411: Vertex AI sends none."""
+    assert ask(server, "POST", "/ask", None, {"Transfer-Encoding": "chunked"})[0] == 411
+
+
+def test_one_connection_serves_many_requests(server: str) -> None:
+    """A connection stays open, after a refusal too."""
+    connection = http.client.HTTPConnection(urlsplit(server).netloc, timeout=30)
+    statuses = []
+    for body in (instances({"hour": 1}), b"no JSON", instances({"hour": 2})):
+        connection.request("POST", "/ask", body)
+        response = connection.getresponse()
+        response.read()
+        statuses.append(response.status)
+    connection.close()
+
+    assert statuses == [200, 400, 200]
+
+
+def test_concurrent_requests_get_their_own_answers(server: str) -> None:
+    """Many clients at once are each answered for their own instance."""
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(
+            pool.map(lambda hour: ask(server, "POST", "/ask", instances({"hour": hour})), range(90))
+        )
+
+    assert answers == [(200, {"predictions": [hour + 5.0]}) for hour in range(90)]
+
+
+def test_sigterm_ends_the_process_with_0(model: Path) -> None:
+    """A container that is told to stop does, at once and cleanly."""
+    port = free_port()
+    with tempfile.TemporaryFile() as log:
+        process = start(str(model), port, log)
+        wait_until_healthy(f"http://127.0.0.1:{port}/health", process, log)
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(timeout=10) == 0
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"AIP_STORAGE_URI": ""}, "AIP_STORAGE_URI is not set"),
+        ({"AIP_STORAGE_URI": "/nowhere/at/all"}, "/nowhere/at/all holds no files"),
+        ({"AIP_STORAGE_URI": str(REPOSITORY / "requirements")}, "instance.json"),
+        ({"AIP_STORAGE_URI": "/tmp", "AIP_HTTP_PORT": "http"}, "AIP_HTTP_PORT is 'http'"),  # noqa: S108
+        ({"AIP_STORAGE_URI": "/tmp", "AIP_PREDICT_ROUTE": "ask"}, "begin it with a slash"),  # noqa: S108
+    ],
+)
+def test_wrong_start_is_one_line(environment: dict[str, str], message: str) -> None:
+    """What cannot be served is said in a last line on stderr, and the process ends with 1."""
+    failed = subprocess.run(
+        [PIPELINE_PYTHON, "-m", "taxi_ml.serving"],
+        cwd=REPOSITORY,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **environment},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert failed.returncode == 1
+    assert "Traceback" not in failed.stderr
+    assert message in failed.stderr.splitlines()[-1]
+
+
+@pytest.mark.stack
+def test_model_comes_from_cloud_storage(model: Path, stack: LocalStack) -> None:
+    """A gs:// address is downloaded whole, assets and variables too, and served."""
+    bucket = stack.storage_client().create_bucket("serving-models")
+    for path in model.rglob("*"):
+        if path.is_file():
+            bucket.blob(f"fare/1/{path.relative_to(model)}").upload_from_filename(str(path))
+
+    with serving("gs://serving-models/fare/1/", **stack.environment) as url:
+        answer = ask(url, "POST", "/predict", instances({"hour": 4}))
+
+    assert answer == (200, {"predictions": [9.0]})
