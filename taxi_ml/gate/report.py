@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from taxi_ml.gate.fields import Fields
 from taxi_ml.naming import Split
@@ -338,15 +338,20 @@ def _check_difference(
     for metric, interval in (("rmse", difference.rmse), ("mae", difference.mae)):
         ours: float | None = getattr(challenger, metric)
         theirs: float | None = getattr(champion, metric)
-        if ours is None or theirs is None or interval.estimate is None:
+        given = interval.estimate
+        if not (_is_finite(ours) and _is_finite(theirs) and _is_finite(given)):
             continue
         expected = ours - theirs
         allowed = _CONTRADICTION_USD + _CONTRADICTION_RATIO * max(abs(ours), abs(theirs))
-        if abs(expected - interval.estimate) > allowed:
+        if abs(expected - given) > allowed:
             raise ReportError(
-                f"{place}: the difference in {metric} is given as {interval.estimate:.6g} "
+                f"{place}: the difference in {metric} is given as {given:.6g} "
                 f"and {ours:.6g} - {theirs:.6g} is {expected:.6g}"
             )
+
+
+def _is_finite(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
 
 
 def _finite(value: Any) -> Any:  # noqa: ANN401  # any JSON

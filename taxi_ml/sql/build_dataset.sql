@@ -9,20 +9,12 @@ ${trips}
 events AS (
   SELECT
     trips.*,
-    TRUE AS is_start,
-    UNIX_MICROS(trip_start_timestamp) AS at_micros,
-    CAST(NULL AS INT64) AS ended_seconds,
-    CAST(NULL AS INT64) AS ended_millimiles
+    is_start,
+    UNIX_MICROS(IF(is_start, trip_start_timestamp, trip_end_timestamp)) AS at_micros,
+    IF(is_start, NULL, trip_seconds) AS ended_seconds,
+    IF(is_start, NULL, trip_millimiles) AS ended_millimiles
   FROM trips
-  WHERE dropped IS NULL
-  UNION ALL
-  SELECT
-    trips.*,
-    FALSE AS is_start,
-    UNIX_MICROS(trip_end_timestamp) AS at_micros,
-    trip_seconds AS ended_seconds,
-    trip_millimiles AS ended_millimiles
-  FROM trips
+  CROSS JOIN UNNEST([TRUE, FALSE]) AS is_start
   WHERE dropped IS NULL
 ),
 averages AS (

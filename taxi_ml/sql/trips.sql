@@ -12,7 +12,7 @@
     dropoff_latitude,
     trip_seconds,
     -- A meter that recorded no distance says 0 miles. Averages of integers do not depend on the order of rows.
-    NULLIF(CAST(ROUND(trip_miles * 1000) AS INT64), 0) AS trip_millimiles,
+    NULLIF(SAFE_CAST(ROUND(trip_miles * 1000) AS INT64), 0) AS trip_millimiles,
     CASE
       WHEN unique_key IS NULL THEN 'missing_id'
       WHEN trip_end_timestamp IS NULL OR trip_seconds IS NULL THEN 'missing_time'

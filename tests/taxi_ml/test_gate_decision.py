@@ -1,0 +1,377 @@
+"""The gate's rules one by one, and what holds for all policies and reports."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taxi_ml.gate.decision import (
+    NEVER_OVERRIDDEN,
+    Override,
+    OverrideError,
+    ReasonCode,
+    Verdict,
+    decide,
+)
+from taxi_ml.gate.report import Anomaly, Interval
+from taxi_ml.naming import Split
+from tests.taxi_ml import reports
+from tests.taxi_ml.reports import BROKEN, POLICY, USD, a_report, metrics, with_metrics
+
+if TYPE_CHECKING:
+    from taxi_ml.gate.policy import Policy
+    from taxi_ml.gate.report import Metrics, Report, Slice
+
+
+def codes(given_report: Report, policy: Policy = POLICY) -> list[ReasonCode]:
+    """Return the codes of the reasons against a report's challenger."""
+    return [reason.code for reason in decide(policy, given_report).reasons]
+
+
+def test_better_challenger_is_promoted() -> None:
+    """A challenger that breaks no rule is promoted without a reason against it."""
+    decision = decide(POLICY, a_report())
+
+    assert (decision.verdict, decision.reasons) == (Verdict.PROMOTE, ())
+
+
+def test_first_model_meets_absolute_rules_only() -> None:
+    """Without a champion nothing is compared."""
+    assert decide(POLICY, a_report(with_champion=False)).verdict is Verdict.PROMOTE
+
+
+def test_every_reason_is_returned() -> None:
+    """A challenger that breaks several rules is told all of them."""
+    bad = replace(with_metrics(a_report(), metrics(12.0, 5.0)), blessed=False)
+
+    assert codes(bad) == [
+        ReasonCode.ABOVE_CEILING,
+        ReasonCode.ABOVE_CEILING,
+        ReasonCode.SIGNIFICANTLY_WORSE,
+        ReasonCode.WORSE_THAN_ALLOWED,
+        ReasonCode.SIGNIFICANTLY_WORSE,
+        ReasonCode.WORSE_THAN_ALLOWED,
+        ReasonCode.NOT_BLESSED,
+    ]
+
+
+def test_worse_by_chance_is_promoted() -> None:
+    """A difference whose interval holds 0 and that is small does not reject."""
+    assert codes(with_metrics(a_report(), metrics(4.6, 2.55))) == []
+
+
+def test_reason_says_what_was_seen_and_required() -> None:
+    """A reason has code, metric, slice, observed and required."""
+    (reason,) = decide(POLICY, with_metrics(a_report(with_champion=False), metrics(12.0, 2.0))).reasons
+
+    assert (reason.code, reason.metric, reason.slice, reason.observed, reason.required) == (
+        ReasonCode.ABOVE_CEILING,
+        "rmse",
+        None,
+        12.0,
+        "at most 10 USD",
+    )
+
+
+@pytest.mark.parametrize("split", ["train", "eval", "test"])
+def test_too_few_rows_reject(split: str) -> None:
+    """Each split needs its rows."""
+    given_report = a_report(with_champion=False)
+    least = getattr(POLICY.min_rows, split)
+    count = least - 1 if split == "test" else 400
+    few = replace(
+        given_report,
+        rows=replace(given_report.rows, **{split: least - 1}),
+        challenger=replace(given_report.challenger, metrics=metrics(4.4, 2.4, count)),
+    )
+
+    assert codes(few) == [ReasonCode.TOO_FEW_ROWS]
+    assert codes(replace(given_report, rows=replace(given_report.rows, train=POLICY.min_rows.train))) == []
+
+
+def test_missing_difference_rejects() -> None:
+    """A champion without a comparison cannot be beaten."""
+    assert set(codes(replace(a_report(), difference=None))) == {ReasonCode.METRIC_MISSING}
+
+
+def test_worse_slice_rejects_only_with_enough_rows() -> None:
+    """A slice below the policy's rows is reported as undecided."""
+    enough = POLICY.slices.min_rows
+    large, small = (
+        replace(a_report(), slices=(*a_report().slices, _bad_slice(count))) for count in (enough, enough - 1)
+    )
+
+    assert codes(large) == [ReasonCode.SLICE_ABOVE_CEILING, ReasonCode.SLICE_WORSE]
+    assert codes(small) == []
+    assert decide(POLICY, small).undecided_slices == ("TripStartHour=3",)
+
+
+def _bad_slice(count: int) -> Slice:
+    return reports.slice_of("TripStartHour", "3", metrics(20, 11, count), metrics(20, 9, count))
+
+
+def test_slice_is_judged_by_its_interval_where_it_has_one() -> None:
+    """A slice whose interval reaches below the bar is not certainly worse."""
+    part = _bad_slice(50)
+    part = replace(
+        part,
+        challenger=metrics(9, 9, 50),
+        champion=metrics(7, 7, 50),
+        difference=reports.compared(metrics(9, 9), metrics(7, 7), half_width=1.5),
+    )
+
+    assert codes(replace(a_report(), slices=(*a_report().slices, part))) == []
+
+
+def test_missing_slice_table_rejects() -> None:
+    """Each feature that the policy names must have slices."""
+    assert codes(replace(a_report(), slices=())) == [ReasonCode.SLICES_MISSING] * 3
+
+
+def test_anomaly_rejects_unless_tolerated() -> None:
+    """New categories are tolerated, other anomalies are not."""
+    found = Anomaly(split=Split.TEST, feature="fare", description="too high", kind="")
+    tolerated = replace(found, kind="ENUM_TYPE_UNEXPECTED_STRING_VALUES")
+
+    assert codes(replace(a_report(), anomalies=(tolerated, found))) == [ReasonCode.DATA_ANOMALY]
+
+
+def test_tuner_that_was_off_is_no_reason() -> None:
+    """Tuning is required only where the policy says so."""
+    off = replace(a_report(), tuner=None)
+
+    assert codes(off) == []
+    assert codes(off, replace(POLICY, require_tuner=True)) == [ReasonCode.TUNER_UNHEALTHY]
+
+
+@pytest.mark.parametrize("change", [{"trials": 0}, {"best": {}}, {"best_score": None}])
+def test_unhealthy_tuner_rejects(change: dict[str, Any]) -> None:
+    """A Tuner without trials, choice or score did not tune."""
+    given_report = a_report()
+    if given_report.tuner is None:
+        pytest.fail("the report has a tuner")
+
+    assert codes(replace(given_report, tuner=replace(given_report.tuner, **change))) == [
+        ReasonCode.TUNER_UNHEALTHY
+    ]
+
+
+def test_no_blessing_rejects() -> None:
+    """An Evaluator without a word is no blessing."""
+    assert codes(replace(a_report(), blessed=None)) == [ReasonCode.NOT_BLESSED]
+
+
+def test_override_promotes_and_is_recorded() -> None:
+    """A named code no longer counts, and the decision keeps reason and word."""
+    override = Override.of("the Evaluator's threshold is known to be stale", ["not_blessed"])
+    decision = decide(POLICY, replace(a_report(), blessed=False), override)
+
+    assert decision.verdict is Verdict.PROMOTE
+    assert [reason.code for reason in decision.reasons] == [ReasonCode.NOT_BLESSED]
+    assert json.loads(decision.to_json())["override"]["reason"] == override.reason
+
+
+def test_override_of_other_codes_changes_nothing() -> None:
+    """Reasons that the override does not name still reject."""
+    override = Override.of("small month", ["too_few_rows"])
+
+    assert decide(POLICY, replace(a_report(), blessed=False), override).verdict is Verdict.REJECT
+
+
+@pytest.mark.parametrize(
+    ("reason", "names", "problem"),
+    [
+        (" ", ["not_blessed"], "written reason"),
+        ("because", [], "names the codes"),
+        ("because", ["metric_missing"], "cannot be overridden"),
+        ("because", ["nonsense"], "nonsense is no reason code"),
+    ],
+)
+def test_override_must_be_auditable(reason: str, names: list[str], problem: str) -> None:
+    """An override has a reason, known codes, and none of a missing number."""
+    with pytest.raises(OverrideError, match=problem):
+        Override.of(reason, names)
+
+
+def test_decision_json_holds_what_was_decided_on() -> None:
+    """decision.json has verdict, reasons, both models, window, hashes and the policy."""
+    document = json.loads(decide(POLICY, replace(a_report(), blessed=False)).to_json())
+
+    assert document["verdict"] == "reject"
+    assert document["reasons"] == [
+        {
+            "code": "not_blessed",
+            "metric": "blessing",
+            "slice": None,
+            "observed": "not blessed",
+            "required": "blessed",
+        }
+    ]
+    assert (document["challenger"], document["champion"]) == (reports.CHALLENGER, reports.CHAMPION_NAME)
+    assert (document["window"], document["hashes"]["data"]) == ("2015-07_train24_test1", "c3")
+    assert document["policy"]["max_usd"] == {"rmse": 10.0, "mae": 4.0}
+
+
+@given(reports.policies(), reports.reports())
+def test_decision_is_total(policy: Policy, given_report: Report) -> None:
+    """Every report gets a decision: promoted without a reason, or rejected with one."""
+    decision = decide(policy, given_report)
+
+    assert (decision.verdict is Verdict.PROMOTE) == (decision.reasons == ())
+    assert json.loads(decision.to_json())["verdict"] == decision.verdict
+    assert decision.describe()
+
+
+@given(reports.reports(with_champion=False), USD, BROKEN, st.sampled_from(["rmse", "mae"]))
+def test_broken_metric_never_promotes(
+    given_report: Report, sound: float, broken: float | None, metric: str
+) -> None:
+    """A metric of the challenger that is missing or not finite rejects, whatever a person says."""
+    rmse, mae = (broken, sound) if metric == "rmse" else (sound, broken)
+    ours = metrics(rmse, mae, given_report.rows.test)
+    challenger = replace(given_report.challenger, metrics=ours)
+    override = Override(reason="trust me", codes=frozenset(ReasonCode) - NEVER_OVERRIDDEN)
+    decision = decide(POLICY, replace(given_report, challenger=challenger), override)
+
+    assert decision.verdict is Verdict.REJECT
+
+
+@given(
+    reports.reports(with_champion=True),
+    st.sampled_from(["rmse", "mae"]),
+    st.sampled_from(["estimate", "low", "high"]),
+    BROKEN,
+)
+def test_broken_interval_never_promotes(
+    given_report: Report, metric: str, end: str, broken: float | None
+) -> None:
+    """A comparison with a number missing or not finite rejects."""
+    if given_report.difference is None:
+        pytest.fail("the report compares")
+    part: Interval = getattr(given_report.difference, metric)
+    difference = replace(given_report.difference, **{metric: replace(part, **{end: broken})})
+
+    assert ReasonCode.METRIC_MISSING in codes(replace(given_report, difference=difference))
+
+
+@given(reports.policies(), reports.reports(), st.data())
+def test_improving_never_turns_promote_into_reject(
+    policy: Policy, given_report: Report, data: st.DataObject
+) -> None:
+    """Lower errors of the challenger, overall and in slices, add no reason."""
+    better = _improved(given_report, data)
+    before = {(reason.code, reason.metric, reason.slice) for reason in decide(policy, given_report).reasons}
+    after = {(reason.code, reason.metric, reason.slice) for reason in decide(policy, better).reasons}
+
+    assert after <= before
+
+
+def _improved(given_report: Report, data: st.DataObject) -> Report:
+    def less(of: Metrics) -> tuple[Metrics, float, float]:
+        rmse = data.draw(st.floats(0, of.rmse or 0))
+        mae = data.draw(st.floats(0, of.mae or 0))
+        return replace(of, rmse=rmse, mae=mae), (of.rmse or 0) - rmse, (of.mae or 0) - mae
+
+    ours, rmse, mae = less(given_report.challenger.metrics)
+    found = given_report.difference
+    return replace(
+        given_report,
+        challenger=replace(given_report.challenger, metrics=ours),
+        difference=found and replace(found, rmse=_lower(found.rmse, rmse), mae=_lower(found.mae, mae)),
+        slices=tuple(_improved_slice(part, *less(part.challenger)) for part in given_report.slices),
+    )
+
+
+def _improved_slice(part: Slice, ours: Metrics, rmse: float, mae: float) -> Slice:
+    found = part.difference
+    return replace(
+        part,
+        challenger=ours,
+        difference=found and replace(found, rmse=_lower(found.rmse, rmse), mae=_lower(found.mae, mae)),
+    )
+
+
+def _lower(of: Interval, amount: float) -> Interval:
+    return Interval(
+        estimate=(of.estimate or 0) - amount, low=(of.low or 0) - amount, high=(of.high or 0) - amount
+    )
+
+
+@given(reports.policies(), reports.reports(), st.data())
+def test_raising_a_bar_never_turns_reject_into_promote(
+    policy: Policy, given_report: Report, data: st.DataObject
+) -> None:
+    """A stricter policy has all the reasons of the milder one."""
+    stricter = _stricter(policy, data)
+    before = {(reason.code, reason.metric, reason.slice) for reason in decide(policy, given_report).reasons}
+    after = {(reason.code, reason.metric, reason.slice) for reason in decide(stricter, given_report).reasons}
+
+    assert before <= after
+
+
+def _stricter(policy: Policy, data: st.DataObject) -> Policy:
+    def below(value: float, least: float = 0.0) -> float:
+        return data.draw(st.floats(min(least, value), value))
+
+    def more(value: int) -> int:
+        return data.draw(st.integers(value, value + 1000))
+
+    rules, rows = policy.regression, policy.min_rows
+    return replace(
+        policy,
+        require_blessing=policy.require_blessing or data.draw(st.booleans()),
+        require_tuner=policy.require_tuner or data.draw(st.booleans()),
+        min_rows=replace(rows, train=more(rows.train), eval=more(rows.eval), test=more(rows.test)),
+        max_usd=replace(
+            policy.max_usd, rmse=below(policy.max_usd.rmse, 0.001), mae=below(policy.max_usd.mae, 0.001)
+        ),
+        regression=replace(
+            rules,
+            rmse=replace(
+                rules.rmse,
+                significant=below(rules.rmse.significant),
+                estimate=below(rules.rmse.estimate),
+            ),
+            mae=replace(
+                rules.mae, significant=below(rules.mae.significant), estimate=below(rules.mae.estimate)
+            ),
+        ),
+        slices=replace(
+            policy.slices,
+            features=reports.POLICY.slices.features,
+            min_rows=data.draw(st.integers(1, policy.slices.min_rows)),
+            max_mae=below(policy.slices.max_mae, 0.001),
+            regression_mae=below(policy.slices.regression_mae),
+        ),
+        anomalies=replace(policy.anomalies, splits=frozenset(Split), tolerated_kinds=frozenset()),
+    )
+
+
+@given(reports.reports(with_champion=True))
+def test_swapping_swaps_the_comparison(given_report: Report) -> None:
+    """Of two models at most one is significantly worse, and swapped it is the other."""
+    back = reports.swapped(given_report)
+    there_and_back = reports.swapped(back)
+
+    assert _certainly_worse(given_report).isdisjoint(_certainly_worse(back))
+    assert codes(there_and_back) == codes(given_report)
+    assert there_and_back.difference == given_report.difference
+
+
+def _certainly_worse(given_report: Report) -> set[str]:
+    reasons = decide(POLICY, given_report).reasons
+    return {reason.metric for reason in reasons if reason.code is ReasonCode.SIGNIFICANTLY_WORSE}
+
+
+@pytest.mark.parametrize("name", ["rmse", "mae"])
+def test_significance_is_one_sided(name: str) -> None:
+    """The certainly worse model of a pair is rejected, the certainly better one is not."""
+    worse = with_metrics(a_report(), metrics(5.2, 2.4) if name == "rmse" else metrics(4.4, 3.2))
+
+    assert ReasonCode.SIGNIFICANTLY_WORSE in codes(worse)
+    assert codes(reports.swapped(worse)) == []

@@ -1,0 +1,68 @@
+"""Reading policy.toml, and the gate in a shell."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from taxi_ml.gate import __main__, policy
+from taxi_ml.gate.policy import PolicyError
+from tests.taxi_ml.reports import a_report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEXT = policy.DEFAULT_PATH.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (TEXT, "", "the policy is empty"),
+        (TEXT, "# nothing", "the policy is empty"),
+        ("schema_version = 1", "schema_version = 2", "schema_version is 2"),
+        ("mae = 4.0", "", "policy.max_usd has no mae"),
+        ("mae = 4.0", "mae = 4.0\nr2 = 1", "policy.max_usd has unknown fields: r2"),
+        ("mae = 4.0", "mae = nan", "policy.max_usd.mae is nan"),
+        ("mae = 4.0", "mae = inf", "policy.max_usd.mae is inf"),
+        ("mae = 4.0", "mae = 0", "policy.max_usd.mae is 0.0; give a ceiling above 0"),
+        ("estimate = 0.75", "estimate = -1", "policy.regression.rmse.estimate is -1.0; give 0"),
+        ("test = 150", "test = 0", "policy.min_rows.test"),
+        ('["train", "eval", "test"]', '["holdout"]', "policy.anomalies.splits has"),
+        ("[slices]", "[slices", "no TOML"),
+        ("[slices]", "[slice]", "policy has no slices"),
+    ],
+)
+def test_bad_policy_is_an_error_that_names_the_rule(old: str, new: str, problem: str) -> None:
+    """A policy with a rule missing, misspelt or impossible is refused."""
+    with pytest.raises(PolicyError, match=problem):
+        policy.parse(TEXT.replace(old, new, 1))
+
+
+def test_missing_policy_file_is_an_error(tmp_path: Path) -> None:
+    """A path without a file is named."""
+    with pytest.raises(PolicyError, match=r"none\.toml cannot be read"):
+        policy.load(tmp_path / "none.toml")
+
+
+def test_shell_prints_the_decision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`python -m taxi_ml.gate --json` prints decision.json."""
+    path = tmp_path / "report.json"
+    path.write_text(a_report().to_json(), encoding="utf-8")
+    status = __main__.main(["--report", str(path), "--json"])
+
+    assert status == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == "promote"
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_shell_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
+    """An unreadable report ends with status 2 and one line."""
+    path = tmp_path / "report.json"
+    path.write_text(content, encoding="utf-8")
+    status = __main__.main(["--report", str(path)])
+
+    assert status == 2
+    assert capsys.readouterr().err.count("\n") == 1

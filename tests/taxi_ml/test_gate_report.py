@@ -1,0 +1,134 @@
+"""Reading and writing report.json."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taxi_ml.gate import report
+from taxi_ml.gate.report import ReportError
+from tests.taxi_ml import reports
+from tests.taxi_ml.reports import a_report, metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from taxi_ml.gate.report import Report
+
+
+@given(reports.reports())
+def test_report_survives_json(given_report: Report) -> None:
+    """What is written is read back as it was, but for the order of anomalies."""
+    back = report.parse(given_report.to_json())
+
+    assert replace(back, anomalies=()) == replace(given_report, anomalies=())
+    assert set(back.anomalies) == set(given_report.anomalies)
+
+
+def test_number_that_is_not_finite_is_written_as_null() -> None:
+    """JSON has no NaN: the report says null and reads it as missing."""
+    broken = replace(
+        a_report(with_champion=False),
+        challenger=replace(a_report().challenger, metrics=metrics(float("nan"), 2.0)),
+    )
+
+    assert report.parse(broken.to_json()).challenger.metrics.rmse is None
+
+
+def test_slice_without_interval_and_anomaly_without_kind_are_read() -> None:
+    """The pipeline may leave out what it does not know."""
+    document = json.loads(a_report().to_json())
+    for part in document["slices"]:
+        del part["difference"]
+    document["anomalies"]["test"] = [{"feature": "fare", "description": "too high"}]
+    back = report.parse(json.dumps(document))
+
+    assert (back.slices[0].difference, back.anomalies[0].kind) == (None, "")
+
+
+def _edited(edit: Callable[[dict[str, Any]], object]) -> str:
+    document = copy.deepcopy(json.loads(a_report().to_json()))
+    edit(document)
+    return json.dumps(document)
+
+
+BAD = {
+    "older version": (lambda d: d.update(schema_version=0), "schema_version is 0"),
+    "no version": (lambda d: d.pop("schema_version"), "report has no schema_version"),
+    "no slices": (lambda d: d.pop("slices"), "report has no slices"),
+    "no champion": (lambda d: d.pop("champion"), "report has no champion"),
+    "NaN": (lambda d: d["challenger"]["metrics"].update(rmse=float("nan")), "holds NaN"),
+    "infinity": (lambda d: d["difference"]["mae"].update(high=float("inf")), "holds Infinity"),
+    "no metric": (lambda d: d["challenger"]["metrics"].pop("mae"), "report.challenger.metrics has no mae"),
+    "unknown metric": (
+        lambda d: d["champion"]["metrics"].update(r2=0.5),
+        "report.champion.metrics has unknown fields: r2",
+    ),
+    "unknown field": (lambda d: d.update(extra=1), "report has unknown fields: extra"),
+    "text for number": (
+        lambda d: d["slices"][1]["challenger"].update(mae="2"),
+        r"report.slices\[1\].challenger.mae is '2'; it must be a finite number",
+    ),
+    "truth for number": (
+        lambda d: d["challenger"]["metrics"].update(rmse=True),
+        "rmse is True; it must be a finite number",
+    ),
+    "truth for count": (lambda d: d["rows"].update(test=True), "report.rows.test is True"),
+    "negative count": (lambda d: d["rows"].update(train=-1), "report.rows.train is -1"),
+    "list for object": (lambda d: d.update(rows=[]), "report.rows is a list; it must be an object"),
+    "null for text": (lambda d: d["challenger"].update(uri=None), "report.challenger.uri is null"),
+    "text for flag": (lambda d: d.update(blessed="yes"), "report.blessed is 'yes'"),
+    "unknown split": (
+        lambda d: d["anomalies"].update(holdout=[]),
+        "report.anomalies has unknown fields: holdout",
+    ),
+    "other rows": (
+        lambda d: d["champion"]["metrics"].update(count=399),
+        "challenger was scored on 400 rows and the champion on 399",
+    ),
+    "other test rows": (
+        lambda d: d["rows"].update(test=399),
+        "scored on 400 rows and the test split has 399",
+    ),
+    "itself": (lambda d: d["champion"].update(uri=reports.CHALLENGER + "/"), "are the same model"),
+    "wrong difference": (
+        lambda d: d["difference"]["rmse"].update(estimate=0.5),
+        "difference in rmse is given as 0.5 and 4.4 - 4.5 is -0.1",
+    ),
+    "one-sided difference": (lambda d: d.update(champion=None), "report.champion is null"),
+}
+
+
+@pytest.mark.parametrize(("edit", "problem"), BAD.values(), ids=BAD.keys())
+def test_bad_report_is_an_error_that_names_it(edit: Callable[[dict[str, Any]], object], problem: str) -> None:
+    """Each way to spoil a report is refused with its place."""
+    with pytest.raises(ReportError, match=problem):
+        report.parse(_edited(edit))
+
+
+@given(st.data())
+def test_truncated_report_is_an_error(data: st.DataObject) -> None:
+    """No beginning of a report is a report."""
+    text = a_report().to_json()
+    end = data.draw(st.integers(0, len(text) - 1))
+
+    with pytest.raises(ReportError, match="truncated"):
+        report.parse(text[:end])
+
+
+def test_report_of_another_window_is_an_error() -> None:
+    """A run reads the report of its own window only."""
+    with pytest.raises(ReportError, match="'2015-07_train24_test1'; this run's window is '2015-08"):
+        report.parse(a_report().to_json(), window="2015-08_train24_test1")
+
+
+def test_document_that_is_no_object_is_an_error() -> None:
+    """JSON of another kind is named as it is."""
+    with pytest.raises(ReportError, match="report is a list; it must be an object"):
+        report.parse("[]")

@@ -1,0 +1,112 @@
+"""Names are functions of what they name, within the rules of who reads them."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taxi_ml import naming
+from taxi_ml.naming import (
+    CustomJobName,
+    EndpointName,
+    ModelName,
+    PipelineJobName,
+    ResourceNameError,
+    Split,
+)
+from taxi_ml.settings import Settings, Window
+
+if TYPE_CHECKING:
+    from taxi_ml.naming import ResourceName
+
+WINDOW = Window(end=date(2015, 7, 1), train_months=24, test_months=1)
+SETTINGS = Settings(project="taxi-local", bucket="gs://taxi-local/demo", pipeline_image="taxi:1")
+IDS = st.text(max_size=300)
+PLAIN = st.from_regex(r"[a-z0-9][a-z0-9.-]{0,30}", fullmatch=True)
+
+
+@given(IDS, IDS, st.integers(0, 99))
+def test_job_id_is_accepted_by_vertex(dag_id: str, run_id: str, attempt: int) -> None:
+    """Any DAG and run give an id within Vertex AI's rule, always the same."""
+    job_id = naming.job_id(dag_id, run_id, attempt)
+
+    assert re.fullmatch(r"[a-z][-a-z0-9]{0,127}", job_id)
+    assert job_id == naming.job_id(dag_id, run_id, attempt)
+
+
+@given(st.lists(st.tuples(IDS, IDS, st.integers(0, 9)), min_size=2, max_size=2, unique=True))
+def test_job_ids_differ(runs: list[tuple[str, str, int]]) -> None:
+    """Another DAG, run or attempt has another id, even where only refused characters differ."""
+    first, second = (naming.job_id(*run) for run in runs)
+
+    assert first != second
+
+
+@given(IDS, IDS)
+def test_labels_are_accepted_by_google_cloud(dag_id: str, run_id: str) -> None:
+    """Keys and values are within the rules for labels."""
+    labels = naming.job_labels(dag_id, run_id, WINDOW)
+
+    assert all(re.fullmatch(r"[a-z0-9_-]{0,63}", value) for value in labels.values())
+    assert labels["window"] == WINDOW.id
+
+
+def test_paths_carry_the_window() -> None:
+    """Tables and files of a window have its id in their names."""
+    assert naming.dataset_table(SETTINGS, WINDOW) == "taxi-local.taxi.trips_2015_07_train24_test1"
+    assert (
+        naming.split_uri(SETTINGS, WINDOW, Split.EVAL)
+        == "gs://taxi-local/demo/data/2015-07_train24_test1/eval/trips_*.csv"
+    )
+    assert naming.serving_uri(SETTINGS, WINDOW) == "gs://taxi-local/demo/serving/2015-07_train24_test1"
+
+
+def test_paths_carry_their_content() -> None:
+    """Modules and what was compiled from them lie under their digests."""
+    assert naming.compile_uri(SETTINGS, "a1", "b2") == "gs://taxi-local/demo/modules/a1/compiled/b2"
+    assert naming.decision_uri(SETTINGS, "job-1") == "gs://taxi-local/demo/runs/job-1/decision.json"
+    assert naming.report_uri(SETTINGS, "job-1") == "gs://taxi-local/demo/runs/job-1/report.json"
+    assert naming.pipeline_root(SETTINGS) == "gs://taxi-local/demo/pipeline_root"
+
+
+@given(st.sampled_from([PipelineJobName, CustomJobName, EndpointName, ModelName]), PLAIN, PLAIN, PLAIN)
+def test_resource_name_survives_its_text(
+    kind: type[ResourceName], project: str, location: str, identity: str
+) -> None:
+    """What is written is parsed back."""
+    name = kind(project=project, location=location, id=identity)
+
+    assert kind.parse(str(name)) == name
+
+
+def test_model_name_may_have_a_version() -> None:
+    """A version or alias follows an @."""
+    name = ModelName.parse("projects/p/locations/l/models/7@champion")
+
+    assert (name.id, name.version, str(name.unversioned)) == (
+        "7",
+        "champion",
+        "projects/p/locations/l/models/7",
+    )
+    assert str(name) == "projects/p/locations/l/models/7@champion"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "7",
+        "projects/p/locations/l/endpoints/7",
+        "projects/p/locations/l/models/7@",
+        "projects/p/locations/l/models/7/versions/1",
+    ],
+)
+def test_other_names_are_refused(text: str) -> None:
+    """Another kind of resource is an error that says what was expected."""
+    with pytest.raises(ResourceNameError, match=r"models|version after the @"):
+        ModelName.parse(text)

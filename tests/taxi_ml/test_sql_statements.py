@@ -1,0 +1,106 @@
+"""Statements as they are sent, without a server."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+import pytest
+
+from taxi_ml import sql
+from taxi_ml.naming import Split
+from taxi_ml.settings import Settings, Window
+
+WINDOW = Window(end=date(2015, 7, 1), train_months=24, test_months=1)
+SETTINGS = Settings(project="taxi-local", bucket="gs://taxi-local", pipeline_image="taxi:1")
+STATEMENTS = [
+    sql.create_schema(SETTINGS),
+    sql.build_dataset(SETTINGS, WINDOW),
+    sql.build_dataset(SETTINGS.with_overrides(source_table="taxi-local.mine.trips"), WINDOW),
+    sql.count_dropped(SETTINGS, WINDOW),
+    sql.count_splits(SETTINGS, WINDOW),
+    *(sql.export_split(SETTINGS, WINDOW, split) for split in Split),
+]
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_every_parameter_is_bound_once(statement: sql.Statement) -> None:
+    """A statement binds what it uses and nothing else."""
+    assert sorted(set(re.findall(r"@(\w+)", statement.sql))) == [p.name for p in statement.parameters]
+    assert "${" not in statement.sql
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_every_job_is_bounded_and_labelled(statement: sql.Statement) -> None:
+    """Every job says how much it may bill and whose it is."""
+    configuration = statement.job_configuration(SETTINGS, {"app": "tests"})
+
+    assert configuration["query"]["maximumBytesBilled"] == str(100 * 1024**3)
+    assert configuration["query"]["useLegacySql"] is False
+    assert configuration["labels"] == {"app": "tests"}
+
+
+def test_parameters_carry_their_types() -> None:
+    """Times, whole numbers and numbers go over the wire as such."""
+    query = sql.build_dataset(SETTINGS, WINDOW).job_configuration(SETTINGS, {})["query"]
+    sent = {
+        p["name"]: (p["parameterType"]["type"], p["parameterValue"]["value"])
+        for p in query["queryParameters"]
+    }
+
+    assert sent["train_start"] == ("TIMESTAMP", "2013-06-01T00:00:00+00:00")
+    assert sent["scan_end"] == ("TIMESTAMP", "2015-07-01T00:00:00+00:00")
+    assert sent["max_fare"] == ("FLOAT64", "200.0")
+    assert sent["max_disagreement"] == ("INT64", "1800")
+
+
+def test_scan_reaches_as_far_back_as_the_first_trip_looks() -> None:
+    """A trip that ended at the far bound may have started as long before as a trip may last."""
+    (start,) = (p.value for p in sql.build_dataset(SETTINGS, WINDOW).parameters if p.name == "scan_start")
+
+    assert str(start) == "2012-06-05 17:30:00+00:00"
+
+
+def test_window_with_enough_trips_passes() -> None:
+    """The least numbers are enough."""
+    sql.require_rows(sql.SplitCounts(train=1000, eval=1, test=150), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("counts", "problem"),
+    [
+        (sql.SplitCounts(train=999, eval=50, test=150), "train has 999 of 1000"),
+        (sql.SplitCounts(train=1000, eval=0, test=150), "eval has 0 of 1"),
+        (sql.SplitCounts(train=1000, eval=50, test=70), "test has 70 of 150"),
+    ],
+)
+def test_window_with_too_few_trips_stops(counts: sql.SplitCounts, problem: str) -> None:
+    """The error has the counts and what to change."""
+    with pytest.raises(sql.TooFewTripsError, match=problem) as stopped:
+        sql.require_rows(counts, SETTINGS)
+
+    assert f"test {counts.test}" in str(stopped.value)
+    assert "min_test_rows" in str(stopped.value)
+
+
+def test_dropped_trips_are_told_in_one_line() -> None:
+    """Reasons that dropped nothing are not listed."""
+    row = dict.fromkeys(
+        (
+            "missing_id",
+            "missing_time",
+            "end_before_start",
+            "seconds_not_positive",
+            "too_many_seconds",
+            "seconds_disagree",
+            "missing_fare",
+            "fare_not_positive",
+            "fare_too_high",
+            "negative_distance",
+            "distance_too_long",
+        ),
+        0,
+    )
+    counts = sql.DroppedTrips.from_row({**row, "scanned": 12, "kept": 9, "missing_fare": 3})
+
+    assert counts.describe() == "12 trips, 9 kept; left out: missing_fare 3"
