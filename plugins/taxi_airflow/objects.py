@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,9 +57,14 @@ class ObjectStore:
             self._blob(uri).delete()
 
     def matching(self, pattern: str) -> list[str]:
-        """Return the addresses that match ``gs://bucket/path/*.csv``, sorted."""
+        """Return the addresses that match ``gs://bucket/path/*.csv``, sorted.
+
+        Names are compared here: not every server of the protocol knows matchGlob, and one that ignores it
+        would answer with the whole bucket.
+        """
         bucket, _, path = pattern.removeprefix("gs://").partition("/")
-        return sorted(f"gs://{bucket}/{name}" for name in self._hook.list(bucket, match_glob=path))
+        names = self._hook.list(bucket, prefix=path.partition("*")[0])
+        return sorted(f"gs://{bucket}/{name}" for name in names if fnmatchcase(name, path))
 
     def _blob(self, uri: str) -> Any:  # noqa: ANN401  # google-cloud-storage has no types
         bucket, _, name = uri.removeprefix("gs://").partition("/")

@@ -55,6 +55,16 @@ def test_the_first_writer_wins(store: ObjectStore) -> None:
     assert (written, store.read(uri)) == ([True, False], b"first")
 
 
+def test_only_what_matches_is_listed(store: ObjectStore) -> None:
+    """A pattern names the objects of one folder, and no others of the bucket."""
+    for name in ("match/a.csv", "match/a.txt", "matchless/a.csv", "other/a.csv"):
+        store.write(f"gs://taxi-local/{name}", b"x")
+
+    matching = store.matching("gs://taxi-local/match/*.csv")
+
+    assert ["gs://taxi-local/match/a.csv"] == matching
+
+
 def test_a_missing_object_is_named(store: ObjectStore) -> None:
     """Reading what is not there names the address."""
     with pytest.raises(FileNotFoundError, match="gs://taxi-local/nothing/here"):
@@ -205,13 +215,10 @@ def test_the_gate_keeps_its_decision(store: ObjectStore) -> None:
 
 def test_a_rejection_is_no_failure(store: ObjectStore) -> None:
     """A model that is not good enough gives a decision with reasons, not an error."""
-    worse = json.loads(json.dumps(REPORT))
-    worse["challenger"]["metrics"]["mae"] = 99.0
-
-    returned = gate(store, "job-rejected", worse)
+    returned = gate(store, "job-rejected", {**REPORT, "blessed": False})
 
     decision = json.loads(store.read(returned["decision"]))
-    assert (returned["verdict"], decision["reasons"][0]["code"]) == ("reject", "above_ceiling")
+    assert (returned["verdict"], decision["reasons"][0]["code"]) == ("reject", "not_blessed")
 
 
 def test_an_unreadable_report_is_a_failure(store: ObjectStore) -> None:
