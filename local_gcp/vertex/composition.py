@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 BACKLOG = 128
+STOP_SECONDS = 2
+# Longer than clients pause between two polls: a connection must not end just as one is sent.
+KEEP_ALIVE_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,7 @@ class LocalVertex:
 
     def close(self) -> None:
         """End all work and all children, then close the store."""
+        self._operations.cancel_all()
         self._deployments.close()
         self._operations.close()
         self._engines.pipelines.close()
@@ -121,7 +125,13 @@ class Doors:
         health = {"project": options.project, "region": options.region, "grpc": f"{HOST}:{self.grpc_port}"}
         application = RestApi(vertex.methods, health).application()
         self._rest = uvicorn.Server(
-            uvicorn.Config(application, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+            uvicorn.Config(
+                application,
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=STOP_SECONDS,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            )
         )
 
     def serve(self) -> None:

@@ -8,6 +8,8 @@ import threading
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
+from local_gcp.vertex.domain.errors import ResourceExhausted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -50,6 +52,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         """Open or create the file and claim it for this process; raises StateInUseError."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._claim = _claim(path.with_suffix(".lock"))
         self._lock = threading.RLock()
         self._depth = 0
@@ -64,12 +67,22 @@ class Store:
             self._connection.close()
             self._claim.close()
 
+    def _execute(self, statement: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(statement, values)
+        except sqlite3.OperationalError as error:
+            if "full" in str(error) or "I/O" in str(error):
+                raise ResourceExhausted(
+                    f"the disk of {self._path} cannot be written ({error}); free some space"
+                ) from error
+            raise
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Make the calls inside atomic: all are kept, or none if an exception leaves the block."""
         with self._lock:
             if self._depth == 0:
-                self._connection.execute("BEGIN IMMEDIATE")
+                self._execute("BEGIN IMMEDIATE")
             self._depth += 1
             try:
                 yield
@@ -81,13 +94,13 @@ class Store:
     def _leave(self, statement: str) -> None:
         self._depth -= 1
         if self._depth == 0:
-            self._connection.execute(statement)
+            self._execute(statement)
 
     def insert(self, kind: str, name: str, parent: str, body: bytes) -> None:
         """Add a resource; raises DuplicateError if its name is taken."""
         with self._lock:
             try:
-                self._connection.execute(
+                self._execute(
                     "INSERT INTO resources (kind, name, parent, body) VALUES (?, ?, ?, ?)",
                     (kind, name, parent, body),
                 )
@@ -97,14 +110,12 @@ class Store:
     def replace(self, kind: str, name: str, body: bytes) -> None:
         """Give an existing resource a new body; does nothing if there is none."""
         with self._lock:
-            self._connection.execute(
-                "UPDATE resources SET body = ? WHERE kind = ? AND name = ?", (body, kind, name)
-            )
+            self._execute("UPDATE resources SET body = ? WHERE kind = ? AND name = ?", (body, kind, name))
 
     def find(self, kind: str, name: str) -> bytes | None:
         """Return the body of a resource, or None."""
         with self._lock:
-            row = self._connection.execute(
+            row = self._execute(
                 "SELECT body FROM resources WHERE kind = ? AND name = ?", (kind, name)
             ).fetchone()
         return None if row is None else row[0]
@@ -112,22 +123,22 @@ class Store:
     def delete(self, kind: str, name: str) -> None:
         """Forget a resource, if it exists."""
         with self._lock:
-            self._connection.execute("DELETE FROM resources WHERE kind = ? AND name = ?", (kind, name))
+            self._execute("DELETE FROM resources WHERE kind = ? AND name = ?", (kind, name))
 
     def bodies(self, kind: str, parent: str | None = None) -> list[bytes]:
         """Return all resources of a kind, or those of one parent, the newest first."""
         with self._lock:
-            rows = self._connection.execute(
-                "SELECT body FROM resources WHERE kind = :kind AND (:parent IS NULL OR parent = :parent)"
+            rows = self._execute(
+                "SELECT body FROM resources WHERE kind = ?1 AND (?2 IS NULL OR parent = ?2)"
                 " ORDER BY position DESC",
-                {"kind": kind, "parent": parent},
+                (kind, parent),
             ).fetchall()
         return [row[0] for row in rows]
 
     def put_task(self, job: str, task_id: int, body: str) -> None:
         """Keep the record of a task, replacing an older one."""
         with self._lock:
-            self._connection.execute(
+            self._execute(
                 "INSERT INTO tasks (job, task_id, body) VALUES (?, ?, ?)"
                 " ON CONFLICT (job, task_id) DO UPDATE SET body = excluded.body",
                 (job, task_id, body),
@@ -136,20 +147,18 @@ class Store:
     def tasks(self, job: str) -> list[str]:
         """Return the records of a job's tasks by task id."""
         with self._lock:
-            rows = self._connection.execute(
-                "SELECT body FROM tasks WHERE job = ? ORDER BY task_id", (job,)
-            ).fetchall()
+            rows = self._execute("SELECT body FROM tasks WHERE job = ? ORDER BY task_id", (job,)).fetchall()
         return [row[0] for row in rows]
 
     def delete_tasks(self, job: str) -> None:
         """Forget the tasks of a job."""
         with self._lock:
-            self._connection.execute("DELETE FROM tasks WHERE job = ?", (job,))
+            self._execute("DELETE FROM tasks WHERE job = ?", (job,))
 
     def next_value(self, counter: str) -> int:
         """Count one further and return it: 1, 2, 3, …; a value is never given twice."""
         with self._lock:
-            row = self._connection.execute(
+            row = self._execute(
                 "INSERT INTO counters (name, value) VALUES (?, 1)"
                 " ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value",
                 (counter,),
@@ -159,7 +168,7 @@ class Store:
     def forget_counter(self, counter: str) -> None:
         """Let a counter begin again at 1."""
         with self._lock:
-            self._connection.execute("DELETE FROM counters WHERE name = ?", (counter,))
+            self._execute("DELETE FROM counters WHERE name = ?", (counter,))
 
 
 def _claim(path: Path) -> IO[str]:

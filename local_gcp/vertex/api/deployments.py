@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from local_gcp.vertex.api.endpoints import ENDPOINT, add_deployed, find_deployed
+from local_gcp.vertex.api.endpoints import ENDPOINT, add_deployed, deployed_ids, find_deployed
 from local_gcp.vertex.api.messages import set_time
 from local_gcp.vertex.api.resources import Collection
 from local_gcp.vertex.domain.errors import Cancelled, NotFound, VertexError
@@ -91,10 +91,16 @@ class Deployments:
     def _restart(self, endpoint_name: str, deployed: Message) -> None:
         try:
             self._start(deployed)
+            if not self._is_deployed(endpoint_name, deployed.id):
+                self.stop(deployed.id)
         except VertexError as error:
             self._note(
                 endpoint_name, deployed.id, f"not started after a restart of the server: {error.message}"
             )
+
+    def _is_deployed(self, endpoint_name: str, deployed_model_id: str) -> bool:
+        endpoint = self._endpoints.find(endpoint_name)
+        return endpoint is not None and deployed_model_id in deployed_ids(endpoint)
 
     def _note(self, endpoint_name: str, deployed_model_id: str, message: str) -> None:
         with self._region.store.transaction():

@@ -64,7 +64,11 @@ _RESOURCES = ("dedicated_resources", "automatic_resources")
 
 
 class EndpointService:
-    """Answers google.cloud.aiplatform.v1.EndpointService."""
+    """Answers google.cloud.aiplatform.v1.EndpointService.
+
+    The resources of a deployed model, its service account and logging are kept; on this machine they have
+    no effect, and each deployed model has one server.
+    """
 
     def __init__(
         self, region: Region, models: Models, operations: Operations, deployments: Deployments
@@ -104,7 +108,7 @@ class EndpointService:
     def list_endpoints(self, request: Message) -> Message:
         """Answer ListEndpoints, the newest first unless ordered otherwise."""
         endpoints = self._endpoints.all(self._region.parent(request.parent))
-        page = page_of(endpoints, request, ENDPOINT, {"endpoint": _last_part})
+        page = page_of(endpoints, request, ENDPOINT, virtual={"endpoint": _last_part})
         return aiplatform_v1.ListEndpointsResponse.pb()(
             endpoints=page.items, next_page_token=page.next_page_token
         )

@@ -48,7 +48,11 @@ _UNSUPPORTED = (
 
 
 class JobService:
-    """Answers google.cloud.aiplatform.v1.JobService, as far as custom jobs go."""
+    """Answers google.cloud.aiplatform.v1.JobService, as far as custom jobs go.
+
+    Machine, disk, scheduling, service account and network of a job are kept; on this machine they have
+    no effect.
+    """
 
     def __init__(
         self, region: Region, jobs: CustomJobs, operations: Operations, runner: CustomJobRunner
@@ -67,7 +71,7 @@ class JobService:
         self._jobs.insert(job, parent)
         try:
             self._runner.start(run)
-        except VertexError:
+        except Exception:
             self._jobs.delete(job.name)
             raise
         return self._jobs.get(job.name)

@@ -13,7 +13,7 @@ from local_gcp.vertex.api.messages import masked
 from local_gcp.vertex.domain.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from local_gcp.vertex.api.filters import Virtual
     from local_gcp.vertex.api.messages import Message
@@ -31,12 +31,18 @@ class Page:
 
 
 def page_of(
-    messages: Sequence[Message], request: Message, message_type: type[Message], virtual: Virtual | None = None
+    messages: Sequence[Message],
+    request: Message,
+    message_type: type[Message],
+    *,
+    virtual: Virtual | None = None,
+    complete: Callable[[Message], Message] = lambda message: message,
 ) -> Page:
     """Return the page that a list request asks for; raises InvalidArgument.
 
     `messages` stand in the default order. Uses the request's `filter`, `order_by`, `page_size`,
-    `page_token` and `read_mask`, as far as it has them.
+    `page_token` and `read_mask`, as far as it has them. `complete` adds to the messages of the page
+    what is costly to read.
     """
     keep = parse_filter(_option(request, "filter", ""), message_type, virtual)
     kept = [message for message in messages if keep(message)]
@@ -45,7 +51,7 @@ def page_of(
     end = start + _size(request.page_size)
     paths = request.read_mask.paths if "read_mask" in request.DESCRIPTOR.fields_by_name else ()
     return Page(
-        items=[masked(message, paths) for message in ordered[start:end]],
+        items=[masked(complete(message), paths) for message in ordered[start:end]],
         next_page_token=_token(request, ordered[end - 1], end) if end < len(ordered) else "",
     )
 

@@ -127,7 +127,7 @@ class ModelService:
     def list_models(self, request: Message) -> Message:
         """Answer ListModels with each model's default version, the newest model first."""
         models = self._models.all(self._region.parent(request.parent))
-        page = page_of(models, request, MODEL, {"model": _last_part})
+        page = page_of(models, request, MODEL, virtual={"model": _last_part})
         return aiplatform_v1.ListModelsResponse.pb()(models=page.items, next_page_token=page.next_page_token)
 
     def list_model_versions(self, request: Message) -> Message:

@@ -94,12 +94,15 @@ class Operations:
                     Unavailable("the server was stopped meanwhile; nothing was changed, retry"),
                 )
 
-    def close(self) -> None:
-        """Cancel what runs and wait for its end."""
+    def cancel_all(self) -> None:
+        """Ask all that runs to end."""
         with self._changed:
             running = list(self._running)
         for name in running:
             self._cancel(name)
+
+    def close(self) -> None:
+        """Wait for the end of all that runs."""
         self._executor.shutdown(cancel_futures=True)
 
     def _new(self, resource: str, metadata: Message) -> Message:
@@ -124,7 +127,7 @@ class Operations:
     def _end(self, name: str, outcome: Message | VertexError) -> None:
         with self._changed:
             if isinstance(outcome, VertexError) and name in self._cancelled:
-                outcome = Cancelled("cancelled by the caller; nothing was changed")
+                outcome = Cancelled("the operation was cancelled; nothing was changed")
             self._write_end(name, outcome)
             self._running.pop(name, None)
             self._cancelled.discard(name)

@@ -42,11 +42,11 @@ class PipelineJobs:
 
     def get(self, name: str) -> Message:
         """Return a job with the details of its tasks; raises NotFound."""
-        return self._with_details(self._jobs.get(name))
+        return self.with_details(self._jobs.get(name))
 
     def all(self, parent: str | None = None) -> list[Message]:
-        """Return the jobs of a location, the newest first, with the details of their tasks."""
-        return [self._with_details(job) for job in self._jobs.all(parent)]
+        """Return the jobs of a location, the newest first, without the details of their tasks."""
+        return self._jobs.all(parent)
 
     def insert(self, job: Message, parent: str) -> None:
         """Add a job; raises AlreadyExists."""
@@ -82,7 +82,8 @@ class PipelineJobs:
         """Take the record of a task."""
         self._region.store.put_task(name, task.task_id, task_records.to_text(task))
 
-    def _with_details(self, job: Message) -> Message:
+    def with_details(self, job: Message) -> Message:
+        """Add the details of its tasks to a job and return it."""
         parent = str(PipelineJobName.parse(job.name).parent)
         details = [task_records.to_detail(task, parent) for task in self.tasks(job.name)]
         job.job_detail.task_details.extend(details)

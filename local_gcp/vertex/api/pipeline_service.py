@@ -43,7 +43,10 @@ _LARGEST_BATCH = 32
 
 
 class PipelineService:
-    """Answers google.cloud.aiplatform.v1.PipelineService."""
+    """Answers google.cloud.aiplatform.v1.PipelineService, as far as pipeline jobs go.
+
+    Service account, network and IP ranges of a job are kept; on this machine they have no effect.
+    """
 
     def __init__(
         self, region: Region, jobs: PipelineJobs, operations: Operations, engine: PipelineEngine
@@ -62,7 +65,7 @@ class PipelineService:
         self._jobs.insert(job, parent)
         try:
             self._engine.start(run)
-        except VertexError:
+        except Exception:
             self._jobs.delete(job.name)
             raise
         return self._jobs.get(job.name)
@@ -116,7 +119,13 @@ class PipelineService:
     def list_pipeline_jobs(self, request: Message) -> Message:
         """Answer ListPipelineJobs, the newest first unless ordered otherwise."""
         jobs = self._jobs.all(self._region.parent(request.parent))
-        page = page_of(jobs, request, JOB, {"pipeline_name": pipeline_name})
+        page = page_of(
+            jobs,
+            request,
+            JOB,
+            virtual={"pipeline_name": pipeline_name},
+            complete=self._jobs.with_details,
+        )
         return aiplatform_v1.ListPipelineJobsResponse.pb()(
             pipeline_jobs=page.items, next_page_token=page.next_page_token
         )
