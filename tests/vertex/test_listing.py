@@ -79,6 +79,7 @@ def test_wrong_filters_are_refused(pipelines: Client, text: str) -> None:
     ("order_by", "expected"),
     [
         ("create_time", ["a", "b", "c"]),
+        ("createTime desc", ["c", "b", "a"]),
         ("create_time desc", ["c", "b", "a"]),
         ("state desc, name", ["a", "b", "c"]),
     ],

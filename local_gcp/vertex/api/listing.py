@@ -15,6 +15,8 @@ from local_gcp.vertex.domain.errors import InvalidArgument
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from google.protobuf.descriptor import FieldDescriptor
+
     from local_gcp.vertex.api.filters import Virtual
     from local_gcp.vertex.api.messages import Message
 
@@ -70,16 +72,25 @@ def _ordered(messages: list[Message], order_by: str, message_type: type[Message]
     ordered = list(messages)
     for part in reversed([part.split() for part in order_by.split(",") if part.strip()]):
         name, *direction = part
-        if name not in message_type.DESCRIPTOR.fields_by_name or direction not in ([], ["asc"], ["desc"]):
+        descriptor = message_type.DESCRIPTOR
+        field = descriptor.fields_by_name.get(name) or descriptor.fields_by_camelcase_name.get(name)
+        if field is None or field.is_repeated or direction not in ([], ["asc"], ["desc"]):
             raise InvalidArgument.of(
                 "order_by", f"cannot order by '{' '.join(part)}'; expected FIELD or FIELD desc"
             )
-        ordered.sort(key=lambda message: _sort_key(getattr(message, name)), reverse=direction == ["desc"])
+        key = _sort_key(field)
+        ordered.sort(key=key, reverse=direction == ["desc"])
     return ordered
 
 
-def _sort_key(value: Any) -> Any:  # noqa: ANN401  # a field of any type
-    return (value.seconds, value.nanos) if hasattr(value, "seconds") else value
+def _sort_key(field: FieldDescriptor) -> Callable[[Message], Any]:
+    def key(message: Message) -> Any:  # noqa: ANN401  # a field of any type
+        value = getattr(message, field.name)
+        if field.message_type is None:
+            return value
+        return (value.seconds, value.nanos) if hasattr(value, "seconds") else str(value)
+
+    return key
 
 
 def _query(request: Message) -> str:
