@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local_gcp.vertex.adapters.composition import build_pipeline_engine
+from local_gcp.vertex.adapters.composition import build_pipeline_engine, image_table
+from local_gcp.vertex.adapters.guarded import GuardedLauncher
 from local_gcp.vertex.domain.states import RunState, TaskState
+from local_gcp.vertex.engine.containers import ContainerLostError
+from local_gcp.vertex.engine.pipelines import LocalPipelineEngine
 from tests.vertex_engine.specs import (
     BUCKET,
     engine_settings,
@@ -18,7 +22,7 @@ from tests.vertex_engine.specs import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from local_gcp.vertex.engine.pipelines import LocalPipelineEngine
+    from local_gcp.vertex.engine.containers import Container, Launch
     from tests.vertex_engine.specs import (
         Recorder,
     )
@@ -297,6 +301,58 @@ def test_the_failure_policy_is_followed(
         "slow": TaskState.SUCCEEDED,
         "other": other,
     }
+
+
+def test_python_in_a_shell_is_the_image_s(engine: LocalPipelineEngine, recorder: Recorder) -> None:
+    """A command that is a shell script finds the image's interpreter under the name python."""
+    script = {"command": ["sh", "-c", "python -c 'import sys; print(sys.prefix)'"], "args": []}
+    run = pipeline_run(pipeline_spec({"t": python_task("", container=script)}))
+    engine.start(run)
+    recorder.wait(run)
+
+    assert said(recorder, run.name, "t") == f"{sys.prefix}\n"
+
+
+class LosingLauncher:
+    """Loses the first container after it has written something."""
+
+    def __init__(self) -> None:
+        self.guarded = GuardedLauncher()
+        self.launched = 0
+
+    def launch(self, launch: Launch) -> Container:
+        """Run the command; only its end is lost."""
+        self.launched += 1
+        container = self.guarded.launch(launch)
+        container.wait()
+        raise ContainerLostError
+
+    def close(self) -> None:
+        """Close the launcher."""
+        self.guarded.close()
+
+
+def test_a_lost_container_is_run_again_in_a_fresh_folder(tmp_path: Path, recorder: Recorder) -> None:
+    """When a warm executor goes away the task runs again as a plain subprocess, without leftovers."""
+    settings = engine_settings(tmp_path)
+    losing = LosingLauncher()
+    engine = LocalPipelineEngine(
+        settings=settings,
+        listener=recorder,
+        images=image_table(settings),
+        launcher=losing,
+        reference=GuardedLauncher(),
+    )
+    code = "import sys, os; os.mkdir(sys.argv[1])"
+    component = {"outputDefinitions": {"artifacts": {"out": DATASET}}}
+    task = python_task(code, "{{$.outputs.artifacts['out'].uri}}", component=component)
+    run = pipeline_run(pipeline_spec({"t": task}))
+    engine.start(run)
+    state = recorder.wait(run)
+    engine.close()
+
+    assert state is RunState.SUCCEEDED, recorder.errors
+    assert losing.launched == 1
 
 
 def test_a_failed_task_is_tried_again(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from local_gcp.vertex.adapters.guarded import GuardedLauncher
 from local_gcp.vertex.adapters.model_servers import LocalModelServers
+from local_gcp.vertex.adapters.shims import with_shims
 from local_gcp.vertex.adapters.warm import SharedLauncher, WarmLauncher, WarmSettings
 from local_gcp.vertex.engine.containers import ImageTable
 from local_gcp.vertex.engine.custom_jobs import LocalCustomJobRunner
@@ -26,7 +27,8 @@ def image_table(settings: EngineSettings) -> ImageTable:
     """Return the table of images with the environment that every container gets."""
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     environment = {**inherited, **_OURS, **settings.environment}
-    return ImageTable(rules=settings.images, environment=environment)
+    rules = with_shims(settings.images, settings.state_dir / "bin", environment.get("PATH", os.defpath))
+    return ImageTable(rules=rules, environment=environment)
 
 
 # All of TFX's executors, and the driver of file-based ExampleGens, are reached from these.
