@@ -32,9 +32,9 @@ def of_run(path: str) -> str:
 
 
 def result(task_id: str, key: str = "") -> str:
-    """Return the template for what a task returned, or for one key of it."""
-    field = f"['{key}']" if key else ""
-    return f"{{{{ ti.xcom_pull(task_ids='{task_id}'){field} }}}}"
+    """Return the template for what a task returned, or for one key of it; empty while there is none."""
+    pulled = f"ti.xcom_pull(task_ids='{task_id}')"
+    return f"{{{{ ({pulled} or {{}}).get('{key}', '') }}}}" if key else f"{{{{ {pulled} or '' }}}}"
 
 
 REGION = of_run("settings.region")

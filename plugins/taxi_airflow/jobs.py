@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from taxi_airflow.labels import ATTEMPT_LABEL
 from taxi_airflow.states import ACTIVE_STATES, JobKind, JobState, wire_state
 
 if TYPE_CHECKING:
@@ -40,14 +41,15 @@ class Component:
 class JobView:
     """What waiting, explaining and returning need of a job.
 
-    ``created`` is seconds since the epoch, 0 when unknown. ``artifacts`` maps ``component.output`` to
-    the URI of its first artifact.
+    ``attempt`` counts from 0. ``created`` is seconds since the epoch, 0 when unknown. ``artifacts`` maps
+    ``component.output`` to the URI of its first artifact.
     """
 
     kind: JobKind
     name: str
     state: JobState
     created: float
+    attempt: int = 0
     error: str = ""
     log: str = ""
     components: tuple[Component, ...] = ()
@@ -66,6 +68,7 @@ def view_custom(job: CustomJob) -> JobView:
         name=job.name,
         state=wire_state(job.state),
         created=_epoch(job.create_time) or 0.0,
+        attempt=_attempt(job.labels),
         error=job.error.message,
         log=job.labels.get("log_uri", ""),
     )
@@ -97,6 +100,7 @@ def view_pipeline(job: PipelineJob) -> JobView:
         name=job.name,
         state=wire_state(job.state),
         created=_epoch(job.create_time) or 0.0,
+        attempt=_attempt(job.labels),
         error=job.error.message,
         components=tuple(_component(task) for task in tasks),
         artifacts={
@@ -139,8 +143,14 @@ def _seconds(task: PipelineTaskDetail) -> float | None:
     return max(0.0, end - start)
 
 
-def _starting_order(task: PipelineTaskDetail) -> tuple[float, int]:
-    return (_epoch(task.start_time) or _epoch(task.create_time) or float("inf"), task.task_id)
+def _starting_order(task: PipelineTaskDetail) -> tuple[float, float, int]:
+    never = float("inf")
+    return (_epoch(task.start_time) or never, _epoch(task.create_time) or never, task.task_id)
+
+
+def _attempt(labels: Mapping[str, str]) -> int:
+    text = labels.get(ATTEMPT_LABEL, "")
+    return int(text) if text.isdecimal() else 0
 
 
 def _epoch(moment: Any) -> float | None:  # noqa: ANN401  # proto-plus gives a datetime, its stub says Timestamp

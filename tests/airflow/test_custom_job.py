@@ -127,6 +127,18 @@ def test_a_retry_of_a_failed_job_submits_another_attempt(vertex: Vertex) -> None
     assert {"0", "1"} == {job.labels["attempt"] for job in jobs}
 
 
+def test_a_job_that_failed_twice_is_not_retried(vertex: Vertex) -> None:
+    """Airflow's retries submit one other attempt; the second failure is for good."""
+    boom = Failure(code=Code.INTERNAL, message="boom")
+    end_soon(vertex, RunState.FAILED, boom)
+    with pytest.raises(VertexError):
+        run_task(operator(), context())
+    end_soon(vertex, RunState.FAILED, boom, runs=2)
+
+    with pytest.raises(AirflowFailException, match="boom"):
+        run_task(operator(), context())
+
+
 def test_other_runs_have_their_own_job(vertex: Vertex) -> None:
     """Attaching never crosses DAG runs."""
     for run_id in ("manual__1", "manual__2"):

@@ -62,7 +62,7 @@ def test_only_what_matches_is_listed(store: ObjectStore) -> None:
 
     matching = store.matching("gs://taxi-local/match/*.csv")
 
-    assert ["gs://taxi-local/match/a.csv"] == matching
+    assert matching == ["gs://taxi-local/match/a.csv"]
 
 
 def test_a_missing_object_is_named(store: ObjectStore) -> None:

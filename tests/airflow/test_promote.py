@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 from taxi_airflow import registry
 from taxi_airflow.operators import promote as promote_module
 from taxi_airflow.operators.champion import FindChampionOperator
@@ -254,6 +254,14 @@ def test_rolling_back_without_a_deployment_changes_nothing(vertex: Vertex) -> No
     roll_back(register("run-2"), None)
 
     assert {serving["deployed_model"]: 100} == live(vertex).split
+
+
+def test_rolling_back_a_run_without_a_model_is_skipped(vertex: Vertex) -> None:  # noqa: ARG001  # the server
+    """A run that failed before it registered anything has nothing to take back."""
+    task = RollBackOperator(task_id="roll_back", endpoint_name=NAME, model="", **FAST)
+
+    with pytest.raises(AirflowSkipException):
+        run_task(task, context())
 
 
 def test_rolling_back_twice_is_rolling_back_once(vertex: Vertex) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from taxi_airflow.explain import root_cause
 from taxi_airflow.hooks.vertex import CALL_TIMEOUT
@@ -41,9 +41,9 @@ class VertexOperationOperator(WaitingOperator):
     def start(self, hook: VertexHook, context: Context) -> str | None:
         """Start the next operation and return its name, or None when the change was immediate."""
 
+    @abstractmethod
     def scope(self, hook: VertexHook) -> str | None:
         """Return the resource whose unfinished operations must end before another one is started."""
-        raise NotImplementedError
 
     def linked(self, found: dict[str, Any]) -> str:
         """Return the resource that the task's link opens."""
@@ -102,7 +102,7 @@ class VertexOperationOperator(WaitingOperator):
                 if (found := self.find(hook, context)) is not None:
                     return found, None
                 return None, self.start(hook, context)
-            except (VertexError, AirflowFailException):
+            except (VertexError, AirflowFailException, AirflowSkipException):
                 raise
             except Exception as error:  # noqa: BLE001  # Wait.failed() decides about every one
                 self.give_up_or_sleep(wait, error, f"The change by {self.task_id}")

@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from taxi_airflow import registry, traffic
 from taxi_airflow.operators.deploy import EndpointOperator, undeploy
@@ -138,7 +138,8 @@ class ShiftTrafficOperator(TrafficOperator):
 class RollBackOperator(EndpointOperator):
     """Give the traffic back to what served before, and undeploy this run's model.
 
-    Where nothing served before, the endpoint is left without traffic. Returns ``{"endpoint"}``.
+    Where nothing served before, the endpoint is left without traffic. A run that failed before it had a
+    model skips. Returns ``{"endpoint"}``.
 
     :param before: JSON of the traffic split before this run, as the deploy task returned it; null: the live
         one without this run's model
@@ -156,7 +157,9 @@ class RollBackOperator(EndpointOperator):
         self.before = before
 
     def find(self, hook: VertexHook, context: Context) -> dict[str, Any] | None:  # noqa: ARG002
-        """Return the endpoint when this run's model is gone."""
+        """Return the endpoint when this run's model is gone; skip where none was registered."""
+        if not self.model:
+            raise AirflowSkipException("this run registered no model: there is nothing to roll back")
         endpoint = registry.find_endpoint(hook, self.endpoint_name)
         if endpoint is None:
             return {"endpoint": self.endpoint_name}

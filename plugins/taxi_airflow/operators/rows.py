@@ -54,7 +54,9 @@ class CheckRowsOperator(BaseOperator):
     def _row(self, run: Run, statement: sql.Statement) -> Mapping[str, Any]:
         from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook  # noqa: PLC0415  # brings pandas
 
-        hook = BigQueryHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
+        hook = BigQueryHook(
+            gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain, use_legacy_sql=False
+        )
         job: Any = hook.insert_job(
             configuration=statement.job_configuration(run.settings, run.labels),
             project_id=run.settings.project,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.google.cloud.links.bigquery import BigQueryJobDetailLink
@@ -77,6 +78,7 @@ class StatementOperator(BaseOperator):
         statement = self.statement(run.settings, run.window)
         self._insert_job = BigQueryInsertJobOperator(
             task_id=self.task_id,
+            job_id=re.sub(r"[^\w-]+", "-", f"{self.dag_id}-{self.task_id}-{run.labels['run']}"),
             configuration=statement.job_configuration(run.settings, run.labels),
             project_id=run.settings.project,
             location=run.settings.bigquery_location,

@@ -40,6 +40,8 @@ class VertexJobOperator(WaitingOperator):
     :param service_account: e-mail address of the account that the job runs as; empty: the project's
     :param timeout_seconds: seconds after the submission by which the job is cancelled; 0: none
     :param resubmit: submit a new job even though one of this DAG run has succeeded
+    :param max_attempts: failed jobs after which Airflow's retries submit no other: those are there for
+        workers that die, and most jobs that failed twice fail again. Clearing the task always submits one.
     """
 
     kind: ClassVar[JobKind]
@@ -52,13 +54,14 @@ class VertexJobOperator(WaitingOperator):
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"labels": "json"}
 
-    def __init__(
+    def __init__(  # an operator's arguments are its documentation
         self,
         *,
         labels: Mapping[str, str] | None = None,
         service_account: str = "",
         timeout_seconds: float | str = 0,
         resubmit: bool | str = False,
+        max_attempts: int = 2,
         **kwargs: Any,  # noqa: ANN401  # WaitingOperator's
     ) -> None:
         super().__init__(**kwargs)
@@ -66,6 +69,7 @@ class VertexJobOperator(WaitingOperator):
         self.service_account = service_account
         self.timeout_seconds = timeout_seconds
         self.resubmit = resubmit
+        self.max_attempts = max_attempts
         self._job_name = ""
 
     @abstractmethod
@@ -164,8 +168,9 @@ class VertexJobOperator(WaitingOperator):
         job = hook.get_job(self.kind, name)
         if job.state is not JobState.SUCCEEDED:
             # The kill of an earlier try may be behind the cancellation of a job that this try attached to.
-            failure = AirflowFailException if job.state in _BY_A_PERSON and origin == _OWN else VertexError
-            raise failure(explain(job, page=page))
+            meant = job.state in _BY_A_PERSON and origin == _OWN
+            hopeless = job.state is JobState.FAILED and job.attempt + 1 >= self.max_attempts
+            raise (AirflowFailException if meant or hopeless else VertexError)(explain(job, page=page))
         return self.returned(job)
 
     def _fail_without_end(self, hook: VertexHook, name: str, outcome: Outcome, page: str) -> NoReturn:
