@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from local_gcp.vertex.domain.errors import AlreadyExists, Code, Unavailable, Unimplemented
 from local_gcp.vertex.domain.records import Failure
-from local_gcp.vertex.domain.states import RunState
+from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES, RunState
 from local_gcp.vertex.engine.cancellation import CancelledError, CancelToken
 from local_gcp.vertex.engine.clock import utc_now
 from local_gcp.vertex.engine.containers import ContainerLostError
@@ -37,11 +37,15 @@ def container_argv(container: ContainerSpec) -> tuple[str, ...]:
     return (*container.command, *container.args)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Job:
+    """One job on its way; `ended` once its final state was reported."""
+
     run: CustomRun
     token: CancelToken
     log_path: Path
+    reporting: Lock = field(default_factory=Lock)
+    ended: bool = False
 
 
 class LocalCustomJobRunner:
@@ -142,7 +146,10 @@ class LocalCustomJobRunner:
         self._reference.close()
 
     def _report(self, job: _Job, state: RunState, failure: Failure | None) -> None:
-        if not self._closed:
+        with job.reporting:
+            if self._closed or job.ended:
+                return
+            job.ended = state in TERMINAL_RUN_STATES
             self._listener.job_changed(
                 job.run.name, state, at=self._clock(), error=failure, log_path=job.log_path
             )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from local_gcp.vertex.domain.errors import Code
 from local_gcp.vertex.domain.plan import ImporterExecutor
 from local_gcp.vertex.domain.records import Failure, TaskRecord
-from local_gcp.vertex.domain.states import RunState, TaskState
+from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES, RunState, TaskState
 from local_gcp.vertex.engine.executor_input import numeric_id
 from local_gcp.vertex.engine.schedule import next_step
 from local_gcp.vertex.engine.task_inputs import Upstream
@@ -42,6 +42,8 @@ class RunningPipeline:
     muted: bool = False
     _records: dict[str, TaskRecord] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
+    _reporting: Lock = field(default_factory=Lock)
+    _ended: bool = False
 
     def execute(self) -> None:
         """Run to the end; returns when the listener has heard the final state."""
@@ -146,7 +148,11 @@ class RunningPipeline:
         return RunState.FAILED, Failure(code=Code.FAILED_PRECONDITION, message=message)
 
     def _report_run(self, state: RunState, failure: Failure | None) -> None:
-        if not self.muted:
+        """Report, unless the final state was: a cancel may come at the same moment as the end."""
+        with self._reporting:
+            if self.muted or self._ended:
+                return
+            self._ended = state in TERMINAL_RUN_STATES
             self.listener.run_changed(self.run.name, state, at=self.runner.clock(), error=failure)
 
     def _report_task(self, record: TaskRecord) -> None:
