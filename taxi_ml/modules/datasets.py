@@ -46,7 +46,7 @@ def input_sizes(transform: tft.TFTransformOutput) -> InputSizes:
     spec = transform.transformed_feature_spec()
     widths = {name: spec[name].shape[0] for name in features.TRANSFORMED}
     out_of_vocabulary = 1
-    vocabulary = transform.vocabulary_size_by_name(features.CATEGORIES) + out_of_vocabulary
+    vocabulary = transform.vocabulary_size_by_name(features.VOCABULARY) + out_of_vocabulary
     return InputSizes(vocabulary=vocabulary, **widths)
 
 

@@ -32,7 +32,12 @@ ABSENT = "absent"
 """Transformed: one flag for each nullable float, 1 where it is absent."""
 CYCLES = "cycles"
 """Transformed: sines and cosines of the hour, the weekday and the month."""
-CATEGORIES = "categories"
-"""Transformed: ids in one vocabulary of calendar parts, areas and crosses; also the vocabulary's name."""
+AREA_IDS = "area_ids"
+"""Transformed: ids of the areas."""
+CALENDAR_IDS = "calendar_ids"
+"""Transformed: ids of the month, the hour and the weekday."""
 
-TRANSFORMED = (NUMBERS, ABSENT, CYCLES, CATEGORIES)
+TRANSFORMED = (NUMBERS, ABSENT, CYCLES, AREA_IDS, CALENDAR_IDS)
+
+VOCABULARY = "categories"
+"""The one vocabulary that all ids are of."""

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _STEPS_AN_EPOCH = 100
 _PATIENCE_EPOCHS = 8
-_STEPS_A_CALL = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +87,10 @@ def _fit_arguments(
         "steps_per_epoch": per_epoch,
         "epochs": math.ceil(steps / per_epoch),
         "callbacks": [
+            # Before the early stopping, so that the averaged weights are those that it keeps.
+            keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
             keras.callbacks.EarlyStopping(
                 monitor=f"val_{RMSE}", mode="min", patience=_PATIENCE_EPOCHS, restore_best_weights=True
-            )
+            ),
         ],
     }
