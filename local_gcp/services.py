@@ -149,7 +149,7 @@ def _build_vertex(setting: Setting) -> Service:
     command = [sys.executable, "-m", "local_gcp.vertex", "--state", str(layout.vertex)]
     command += ["--rest-port", str(setting.ports[names[0]]), "--grpc-port", str(setting.ports[names[1]])]
     command += ["--gcs-root", str(layout.gcs_root), "--images", str(layout.images)]
-    command += ["--project", PROJECT, "--region", REGION]
+    command += ["--project", PROJECT, "--region", REGION, "--prestart"]
     return Service(
         name="vertex",
         command=tuple(command),
@@ -168,7 +168,10 @@ def _write_images(layout: Layout) -> None:
     image = {
         "image": f"{PIPELINE_IMAGE.partition(':')[0]}:*",
         "interpreter": str(layout.pipeline_python),
-        "environment": {"PYTHONPATH": str(layout.repository)},
+        "environment": {
+            "PYTHONPATH": str(layout.repository),
+            "CLOUD_STORAGE_MOUNT": str(layout.gcs_root),
+        },
     }
     fresh = layout.images.with_suffix(f".{os.getpid()}")
     fresh.write_text(json.dumps([image], indent=2))

@@ -8,9 +8,21 @@ from typing import TYPE_CHECKING, Any, Final
 from google.api_core.exceptions import NotFound, PreconditionFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _SCHEME: Final = "gs://"
+# Vertex AI mounts every bucket at /gcs/<bucket>; this variable names another folder that does the same.
+_MOUNT_VARIABLE: Final = "CLOUD_STORAGE_MOUNT"
+_MOUNT: Final = "/gcs"
+
+
+def object_uri(path: str, environ: Mapping[str, str]) -> str:
+    """Return the gs:// address of a file that a container sees through a mount of Cloud Storage.
+
+    A gs:// address and a path outside the mount are returned as they are.
+    """
+    mount = f"{environ.get(_MOUNT_VARIABLE, _MOUNT).rstrip('/')}/"
+    return f"{_SCHEME}{path.removeprefix(mount)}" if path.startswith(mount) else path
 
 
 class Storage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,7 @@ from taxi_ml.evaluation import rows, scores
 from taxi_ml.evaluation.saved_models import saved_model_folder
 from taxi_ml.gate.report import Anomaly, Challenger, Champion, Hashes, Report, Rows, Trial, Tuning
 from taxi_ml.naming import Split
+from taxi_ml.storage import object_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -139,7 +141,8 @@ def _distance_bands(metres: NDArray[np.float64]) -> NDArray[np.str_]:
 def _servable(sources: Sources) -> str:
     """Where the challenger is to be served from: what was pushed, else what was trained."""
     pushed = tf.io.gfile.exists(posixpath.join(sources.pushed_model, "saved_model.pb"))
-    return sources.pushed_model if pushed else saved_model_folder(sources.challenger)
+    folder = sources.pushed_model if pushed else saved_model_folder(sources.challenger)
+    return object_uri(folder, os.environ)
 
 
 def _champion(sources: Sources, run: Run, predictions: scores.Predictions) -> Champion | None:
@@ -147,7 +150,7 @@ def _champion(sources: Sources, run: Run, predictions: scores.Predictions) -> Ch
         return None
     return Champion(
         name=run.champion_name or "",
-        uri=sources.champion,
+        uri=object_uri(sources.champion, os.environ),
         metrics=scores.metrics(predictions.fares, predictions.champion),
     )
 
