@@ -41,7 +41,7 @@ class GateOperator(BaseOperator):
     template_fields: Sequence[str] = ("job", "report_uri", "artifacts", "gcp_conn_id", "impersonation_chain")
     ui_color = "#fde293"
 
-    def __init__(  # an operator's arguments are its documentation
+    def __init__(  # noqa: PLR0913  # an operator's arguments are its documentation
         self,
         *,
         job: str,
