@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local_gcp.vertex.adapters.composition import image_table
-from local_gcp.vertex.adapters.guarded import GuardedLauncher, GuardedProcess
+from local_gcp.vertex.adapters.guarded import GuardedContainer, GuardedLauncher
 from local_gcp.vertex.adapters.warm import WarmContainer, WarmLauncher, WarmSettings
 from local_gcp.vertex.engine.containers import ContainerLostError
 from tests.vertex_engine.specs import engine_settings
@@ -135,7 +135,7 @@ def test_what_cannot_be_preloaded_runs_cold(tmp_path: Path) -> None:
     code = container.wait()
     bench.launcher.close()
 
-    assert isinstance(container, GuardedProcess)
+    assert isinstance(container, GuardedContainer)
     assert code == 0
 
 
@@ -144,7 +144,7 @@ def test_other_commands_run_cold(bench: WarmBench) -> None:
     launch = bench.images.launch("test/x", ("python", "-c", "pass"), {}, bench.folder / "c" / "log.txt")
     container = bench.launcher.launch(launch)
 
-    assert isinstance(container, GuardedProcess)
+    assert isinstance(container, GuardedContainer)
     assert container.wait() == 0
 
 

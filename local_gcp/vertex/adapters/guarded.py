@@ -22,7 +22,7 @@ def guarded(argv: tuple[str, ...]) -> list[str]:
     return [sys.executable, "-I", "-S", str(Path(guard.__file__)), *argv]
 
 
-class GuardedProcess:
+class GuardedContainer:
     """A command under its guard."""
 
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
@@ -72,14 +72,14 @@ class GuardedLauncher:
     """Starts one process for each container."""
 
     def __init__(self) -> None:
-        self._running: set[GuardedProcess] = set()
+        self._running: set[GuardedContainer] = set()
         self._lock = Lock()
 
-    def launch(self, launch: Launch) -> GuardedProcess:
+    def launch(self, launch: Launch) -> GuardedContainer:
         """Start a command and return at once."""
         return self.start(launch)
 
-    def start(self, launch: Launch, *, pass_fds: tuple[int, ...] = ()) -> GuardedProcess:
+    def start(self, launch: Launch, *, pass_fds: tuple[int, ...] = ()) -> GuardedContainer:
         """Start a command that inherits `pass_fds` and return at once."""
         launch.folder.mkdir(parents=True, exist_ok=True)
         with launch.log_path.open("ab") as log:
@@ -93,14 +93,14 @@ class GuardedLauncher:
                 start_new_session=True,
                 pass_fds=pass_fds,
             )
-        process = GuardedProcess(child)
+        container = GuardedContainer(child)
         with self._lock:
-            self._running = {running for running in self._running if running.poll() is None} | {process}
-        return process
+            self._running = {running for running in self._running if running.poll() is None} | {container}
+        return container
 
     def close(self) -> None:
         """End all that runs, at once."""
         with self._lock:
             running, self._running = self._running, set()
-        for process in running:
-            process.stop(grace=0.0)
+        for container in running:
+            container.stop(grace=0.0)

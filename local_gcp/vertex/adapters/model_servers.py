@@ -18,7 +18,7 @@ from local_gcp.vertex.engine.root_cause import explain_exit, root_cause, tail
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from local_gcp.vertex.adapters.guarded import GuardedLauncher, GuardedProcess
+    from local_gcp.vertex.adapters.guarded import GuardedContainer, GuardedLauncher
     from local_gcp.vertex.engine.containers import ImageTable
     from local_gcp.vertex.engine.ports import ContainerSpec, EngineSettings
 
@@ -72,7 +72,7 @@ class _Server:
     """A process of a deployment and the port that it listens on."""
 
     deployment: _Deployment
-    process: GuardedProcess
+    process: GuardedContainer
     port: int
 
 

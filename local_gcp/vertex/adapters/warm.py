@@ -17,7 +17,7 @@ from local_gcp.vertex.engine.containers import ContainerLostError, Launch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from local_gcp.vertex.adapters.guarded import GuardedLauncher, GuardedProcess
+    from local_gcp.vertex.adapters.guarded import GuardedContainer, GuardedLauncher
     from local_gcp.vertex.engine.containers import Container, ImageTable, Launcher
     from local_gcp.vertex.engine.ports import ImageRule
 
@@ -84,7 +84,7 @@ class WarmParent:
                 log_path=launch.log_path,
                 folder=launch.folder,
             )
-            self._process: GuardedProcess = guarded.start(full, pass_fds=(theirs.fileno(),))
+            self._process: GuardedContainer = guarded.start(full, pass_fds=(theirs.fileno(),))
         self._channel = ours
         self._answered = Event()
         self._ready = False
