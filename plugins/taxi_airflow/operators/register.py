@@ -42,7 +42,7 @@ class RegisterModelVersionOperator(VertexOperationOperator):
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"labels": "json"}
 
-    def __init__(  # noqa: PLR0913  # an operator's arguments are its documentation
+    def __init__(
         self,
         *,
         model_name: str,

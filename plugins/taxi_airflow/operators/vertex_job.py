@@ -54,7 +54,7 @@ class VertexJobOperator(WaitingOperator):
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"labels": "json"}
 
-    def __init__(  # noqa: PLR0913  # an operator's arguments are its documentation
+    def __init__(
         self,
         *,
         labels: Mapping[str, str] | None = None,
