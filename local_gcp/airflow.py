@@ -48,6 +48,8 @@ def environment(setting: Setting) -> dict[str, str]:
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(layout.repository / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": "4",
+        # How late the end of a task is noticed, with its slot taken until then.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         # Everybody who reaches the loopback address is an administrator of a developer's own Airflow.
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",

@@ -105,7 +105,7 @@ class Reader:
         bucket = self.environment["TAXI_BUCKET"].removeprefix("gs://")
         for blob in self._storage().list_blobs(bucket, prefix=f"data/{window}/test/"):
             for row in csv.DictReader(io.StringIO(blob.download_as_text())):
-                trip = {name: float(text) for name, text in row.items() if name != "trip_id"}
+                trip = {name: _number(text) for name, text in row.items() if name != "trip_id"}
                 if trip["rawDistance"] > 0:
                     return trip
         raise LookupError(f"no trip with a distance in gs://{bucket}/data/{window}/test/")
@@ -157,6 +157,11 @@ def read_results(reader: Reader, gate: Mapping[str, str], *, airflow_url: str) -
         quote=quote,
         airflow_url=airflow_url,
     )
+
+
+def _number(text: str) -> float:
+    """Read a cell as the number that it is: a whole one stays whole, as the endpoint wants it."""
+    return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
 def _serving(endpoint: Mapping[str, Any]) -> str | None:
