@@ -32,6 +32,7 @@ def operator(**changes: Any) -> VertexCustomJobOperator:  # noqa: ANN401  # argu
         "labels": {"app": "taxi-vertex"},
         "shortest_poll": 0.05,
         "longest_poll": 0.2,
+        "settle": 0.0,
         **changes,
     }
     return VertexCustomJobOperator(**arguments)

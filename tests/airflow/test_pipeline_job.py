@@ -53,6 +53,7 @@ def operator(**changes: Any) -> VertexPipelineJobOperator:  # noqa: ANN401  # ar
         "labels": {"app": "taxi-vertex"},
         "shortest_poll": 0.05,
         "longest_poll": 0.2,
+        "settle": 0.0,
         **changes,
     }
     return VertexPipelineJobOperator(**arguments)

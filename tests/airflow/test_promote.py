@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from tests.airflow.conftest import Vertex
 
 NAME = "chicago-taxi-fare"
-FAST: dict[str, Any] = {"region": REGION, "shortest_poll": 0.05, "longest_poll": 0.2}
+FAST: dict[str, Any] = {
+    "region": REGION,
+    "shortest_poll": 0.05,
+    "longest_poll": 0.2,
+    "settle": 0.0,
+    "patience": 0.0,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -187,6 +193,17 @@ def next_operation(task: DeployModelOperator) -> str:
             if "slow" not in name and task.access.hook().pipelines.get_operation({"name": name}).done:
                 continue
             return name
+
+
+def test_what_ends_soon_does_not_defer(vertex: Vertex) -> None:  # noqa: ARG001  # the server
+    """An operation that is over while the worker's patience lasts costs no trip to the triggerer."""
+    task = RegisterModelVersionOperator(
+        task_id="register", model_name=NAME, artifact_uri="gs://b/m", image="i", **{**FAST, "patience": 10.0}
+    )
+
+    returned = task.execute(context())
+
+    assert returned["model"].endswith("@1")
 
 
 def test_a_deployed_model_has_no_traffic_at_first(vertex: Vertex) -> None:

@@ -30,6 +30,7 @@ def trigger(name: str, **changes: Any) -> VertexJobTrigger:  # noqa: ANN401  # a
         "gcp_conn_id": "google_cloud_default",
         "shortest": 0.05,
         "longest": 0.2,
+        "settle": 0.0,
         **changes,
     }
     return VertexJobTrigger(**arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,9 @@ class VertexOperationOperator(WaitingOperator):
     an earlier try still runs, starting one otherwise. The answer of an operation is never trusted: the
     state is looked at again.
     """
+
+    def __init__(self, *, patience: float = 10.0, **kwargs: Any) -> None:  # noqa: ANN401  # WaitingOperator's
+        super().__init__(patience=patience, **kwargs)
 
     @abstractmethod
     def find(self, hook: VertexHook, context: Context) -> dict[str, Any] | None:
@@ -80,14 +84,23 @@ class VertexOperationOperator(WaitingOperator):
                 continue
             self.log.info("Waiting for %s", operation)
             self.stop_if_killed()
-            if self.deferrable:
+            outcome = self._wait_briefly(hook, operation)
+            if outcome is None:
                 self.defer(
                     trigger=self.trigger(JobKind.OPERATION, operation, deadline=None),
                     method_name="execute_complete",
                     kwargs={"operation": operation, "steps": steps},
                 )
-            self._check(hook, operation, self.wait_here(hook, JobKind.OPERATION, operation, deadline=None))
+            self._check(hook, operation, outcome)
         raise VertexError(f"{_MOST_STEPS} operations succeeded, and what they were for is still missing")
+
+    def _wait_briefly(self, hook: VertexHook, operation: str) -> Outcome | None:
+        """Wait in the worker, as long as its patience goes where the task can defer; None: not over."""
+        if not self.deferrable:
+            return self.wait_here(hook, JobKind.OPERATION, operation, deadline=None)
+        deadline = time.time() + self.patience
+        outcome = self.wait_here(hook, JobKind.OPERATION, operation, deadline=deadline)
+        return None if outcome.ending is Ending.OVERDUE else outcome
 
     def _look_or_start(self, hook: VertexHook, context: Context) -> tuple[dict[str, Any] | None, str | None]:
         """Return what is there, or the operation to wait for.

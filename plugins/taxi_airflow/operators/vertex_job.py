@@ -96,7 +96,7 @@ class VertexJobOperator(WaitingOperator):
             self.cancel(hook)
         self.stop_if_killed()
         deadline = self._deadline(job)
-        if job.active and self.deferrable:
+        if job.active and self.deferrable and not self._ends_soon(hook, job):
             self.defer(
                 trigger=self.trigger(self.kind, job.name, deadline=deadline),
                 method_name="execute_complete",
@@ -156,6 +156,13 @@ class VertexJobOperator(WaitingOperator):
         if outcome.ending is not Ending.FINAL:
             raise VertexError(f"{job.name} is still being cancelled after {_CANCEL_BOUND:.0f} s")
         return hook.get_job(self.kind, job.name)
+
+    def _ends_soon(self, hook: VertexHook, job: JobView) -> bool:
+        """Tell whether the job ended while the worker's patience lasted."""
+        if self.patience <= 0:
+            return False
+        outcome = self.wait_here(hook, self.kind, job.name, deadline=time.time() + self.patience)
+        return outcome.ending is Ending.FINAL
 
     def _deadline(self, job: JobView) -> float | None:
         seconds = float(self.timeout_seconds or 0)

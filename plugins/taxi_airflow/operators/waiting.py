@@ -42,6 +42,8 @@ class WaitingOperator(BaseOperator):
     :param deferrable: wait in the triggerer rather than in a worker slot
     :param shortest_poll: shortest time between two questions, in seconds
     :param longest_poll: longest time between two questions, in seconds
+    :param patience: seconds to wait in the worker before deferring; what ends sooner never defers
+    :param settle: seconds before the trigger's first question; see `VertexJobTrigger`
     :param outage: seconds that Vertex AI may be out of reach before the task gives up
     """
 
@@ -60,6 +62,8 @@ class WaitingOperator(BaseOperator):
         shortest_poll: float = 2.0,
         longest_poll: float = 60.0,
         outage: float = 1800.0,
+        patience: float = 0.0,
+        settle: float = 5.0,
         **kwargs: Any,  # noqa: ANN401  # BaseOperator's
     ) -> None:
         super().__init__(**kwargs)
@@ -70,6 +74,8 @@ class WaitingOperator(BaseOperator):
         self.shortest_poll = shortest_poll
         self.longest_poll = longest_poll
         self.outage = outage
+        self.patience = patience
+        self.settle = settle
         self._killed = threading.Event()
         self._context: Context | None = None
 
@@ -124,6 +130,7 @@ class WaitingOperator(BaseOperator):
             longest=self.longest_poll,
             outage=self.outage,
             deadline=deadline,
+            settle=self.settle,
         )
 
     def wait_here(self, hook: VertexHook, kind: JobKind, name: str, *, deadline: float | None) -> Outcome:

@@ -43,8 +43,13 @@ class VertexJobTrigger(BaseTrigger):
         longest: float = 60.0,
         outage: float = 1800.0,
         deadline: float | None = None,
+        settle: float = 5.0,
     ) -> None:
-        """Say which job to wait for; durations in seconds, the deadline in seconds since the epoch."""
+        """Say which job to wait for; durations in seconds, the deadline in seconds since the epoch.
+
+        The first question comes after ``settle`` seconds. Airflow's scheduler takes a task for lost that
+        is queued again before the end of its worker was recorded, and that takes it some seconds.
+        """
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow gives it no types
         self.kind = JobKind(kind)
         self.name = name
@@ -53,6 +58,7 @@ class VertexJobTrigger(BaseTrigger):
         )
         self.polling = Polling(shortest=shortest, longest=longest, outage=outage)
         self.deadline = deadline
+        self.settle = settle
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments that build this trigger again."""
@@ -68,6 +74,7 @@ class VertexJobTrigger(BaseTrigger):
                 "longest": self.polling.longest,
                 "outage": self.polling.outage,
                 "deadline": self.deadline,
+                "settle": self.settle,
             },
         )
 
@@ -75,6 +82,7 @@ class VertexJobTrigger(BaseTrigger):
         """Ask until the wait is over, then fire its outcome."""
         wait = Wait(polling=self.polling, deadline=self.deadline)
         job: JobView | None = None
+        await asyncio.sleep(self.settle)
         while True:
             try:
                 vertex = await shared_vertex(self.access)
