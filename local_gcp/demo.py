@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         results = _demonstrate(options.window_end)
-    except (LocalCloudError, AirflowError, requests.ConnectionError) as error:
+    except (LocalCloudError, AirflowError, requests.RequestException) as error:
         sys.stderr.write(f"demo: {error}\n`python -m local_gcp logs` shows the servers' logs\n")
         return 1
     sys.stdout.write(results.describe())
@@ -114,7 +114,7 @@ def _demonstrate(window_end: date | None) -> Results:
             "`.venv/bin/python -m local_gcp reset`, or choose a month: "
             "`.venv/bin/python -m local_gcp.demo --window-end 2015-07-01`"
         )
-    to_stderr(f"everything is up after {time.monotonic() - began:.0f} s; training for the month before {end}")
+    to_stderr(f"everything is up after {time.monotonic() - began:.0f} s; testing on the month before {end}")
     run_id = demo.run({"window_end": end.isoformat()})
     gate = airflow.xcom(DAG_ID, run_id, "gate")
     return read_results(

@@ -116,8 +116,9 @@ class Reader:
         return max(endpoints, key=lambda found: len(found.get("deployedModels", [])), default=None)
 
     def quote(self, endpoint: str, trip: Mapping[str, float]) -> Quote:
-        """Ask the endpoint for the fare of a trip."""
-        features = {name: value for name, value in trip.items() if name not in _NOT_FEATURES}
+        """Ask the endpoint for the fare of a trip, as it stands in an export."""
+        # An export writes what is absent as a negative number, a request leaves it out.
+        features = {name: value for name, value in trip.items() if name not in _NOT_FEATURES and value >= 0}
         response = requests.post(
             f"{self.vertex_url}/v1/{endpoint}:predict",
             json={"instances": [features]},
