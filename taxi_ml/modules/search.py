@@ -71,7 +71,12 @@ class _BoundedSearch:
 
     def search(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         self._deadline = time.monotonic() + self.seconds
-        super().search(*args, **kwargs)  # type: ignore[misc]  # of the tuner beside which this is mixed in
+        try:
+            super().search(*args, **kwargs)  # type: ignore[misc]  # of the tuner beside which this is mixed in
+        except RuntimeError as error:
+            raise SearchFailedError(
+                "a trial of the tuner failed, or its RMSE was no finite number; its error stands above"
+            ) from error
         scores = [trial.score for trial in self.oracle.trials.values()]
         if not scores or any(score is None or not math.isfinite(score) for score in scores):
             raise SearchFailedError(

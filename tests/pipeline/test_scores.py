@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from taxi_ml.evaluation.scores import MIN_ROWS_OF_AN_INTERVAL, Predictions, difference, metrics, slices
+from taxi_ml.gate.report import Interval, Metrics
+
+fares = arrays.arrays(np.float64, 40, elements=st.floats(3, 100))
+SEED = 5
+
+
+def predictions(truth: np.ndarray, challenger: np.ndarray, champion: np.ndarray | None) -> Predictions:
+    """Put three columns together."""
+    return Predictions(fares=truth, challenger=challenger, champion=champion)
+
+
+def test_metrics_of_hand_made_errors() -> None:
+    """Errors of 3 and -4 USD give an RMSE of the root of 12.5 and a MAE of 3.5."""
+    expected = Metrics(rmse=math.sqrt(12.5), mae=3.5, count=2, mean_label=15.0, mean_prediction=14.5)
+
+    assert metrics(np.array([10.0, 20.0]), np.array([13.0, 16.0])) == expected
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_number_that_is_not_finite_is_none(broken: float) -> None:
+    """A model that answers no number has no score, which the gate never promotes."""
+    scored = metrics(np.array([10.0, 20.0]), np.array([10.0, broken]))
+
+    assert (scored.rmse, scored.mae, scored.mean_prediction) == (None, None, None)
+
+
+def test_first_model_has_no_difference() -> None:
+    """Without a champion there is nothing to compare."""
+    assert difference(predictions(np.ones(3), np.ones(3), None), seed=SEED) is None
+
+
+@given(fares, fares)
+def test_equal_models_do_not_differ(truth: np.ndarray, predicted: np.ndarray) -> None:
+    """On the same draw the same errors cancel: the interval is a point at 0."""
+    found = difference(predictions(truth, predicted, predicted), seed=SEED)
+
+    assert found is not None
+    assert found.rmse == found.mae == Interval(estimate=0.0, low=0.0, high=0.0)
+
+
+@given(fares, fares, fares)
+def test_swapping_models_mirrors_the_interval(truth: np.ndarray, one: np.ndarray, other: np.ndarray) -> None:
+    """Challenger minus champion is the negative of champion minus challenger."""
+    there = difference(predictions(truth, one, other), seed=SEED)
+    back = difference(predictions(truth, other, one), seed=SEED)
+
+    assert there is not None
+    assert back is not None
+    for metric in ("rmse", "mae"):
+        ours, theirs = getattr(there, metric), getattr(back, metric)
+        assert ours.estimate == pytest.approx(-theirs.estimate, abs=1e-9)
+        assert (ours.low, ours.high) == pytest.approx((-theirs.high, -theirs.low), abs=1e-9)
+
+
+def test_interval_is_the_normal_one_where_theory_knows_it() -> None:
+    """For many rows the interval of a mean is 1.96 standard errors to either side."""
+    generator = np.random.default_rng(1)
+    rows = 4000
+    truth = np.full(rows, 50.0)
+    gap = generator.normal(0.2, 1.0, rows)
+    found = difference(predictions(truth, truth + 10 + gap, truth + 10), seed=SEED)
+    half = 1.96 * gap.std() / math.sqrt(rows)
+
+    assert found is not None
+    assert found.mae.estimate == pytest.approx(gap.mean())
+    assert (found.mae.low, found.mae.high) == pytest.approx((gap.mean() - half, gap.mean() + half), abs=0.003)
+
+
+def test_slices_hold_every_row_once_and_intervals_where_rows_suffice() -> None:
+    """Each value's rows are scored apart; few rows get no interval."""
+    hours = np.array([8] * MIN_ROWS_OF_AN_INTERVAL + [9] * 3)
+    truth = np.arange(len(hours), dtype=np.float64)
+    found = slices(predictions(truth, truth + 1, truth - 2), {"TripStartHour": hours}, seed=SEED)
+
+    assert [(part.name, part.count) for part in found] == [("TripStartHour=8", 30), ("TripStartHour=9", 3)]
+    assert [part.difference is None for part in found] == [False, True]
+    assert [part.challenger.mae for part in found] == [1.0, 1.0]
+    assert [part.champion and part.champion.mae for part in found] == [2.0, 2.0]
