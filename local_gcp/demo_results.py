@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _TIMEOUT_SECONDS: Final = 60
-# Columns of the dataset that are not features: who the trip was, and what is to be predicted.
-_NOT_FEATURES: Final = frozenset({"trip_id", "fare", "trip_start_timestamp"})
+# Columns of the dataset that are not features: which trip it was, and what is to be predicted.
+_NOT_FEATURES: Final = frozenset({"trip_id", "fare"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
