@@ -30,7 +30,7 @@ def split_content(folder: str) -> SplitContent:
     count = total = 0
     for record in _records(folder).as_numpy_iterator():
         count += 1
-        total += int.from_bytes(hashlib.sha256(record).digest(), "big")
+        total += int.from_bytes(hashlib.sha256(_canonical(record)).digest(), "big")
     return SplitContent(count=count, digest_sum=total % 2 ** (8 * _DIGEST_BYTES))
 
 
@@ -61,6 +61,12 @@ def columns(examples: NDArray[Any], types: Mapping[str, type]) -> dict[str, NDAr
         name: parsed[name].numpy().astype(np.int64 if kind is int else np.float64)
         for name, kind in types.items()
     }
+
+
+def _canonical(record: bytes) -> bytes:
+    """Write an example anew: Beam writes an example's features in any order."""
+    canonical: bytes = tf.train.Example.FromString(record).SerializeToString(deterministic=True)
+    return canonical
 
 
 def _records(folder: str) -> tf.data.Dataset:
