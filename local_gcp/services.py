@@ -171,6 +171,7 @@ def _write_images(layout: Layout) -> None:
         "environment": {
             "PYTHONPATH": str(layout.repository),
             "CLOUD_STORAGE_MOUNT": str(layout.gcs_root),
+            "SERVING_HOST": HOST,
         },
     }
     fresh = layout.images.with_suffix(f".{os.getpid()}")

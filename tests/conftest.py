@@ -12,7 +12,10 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from google.cloud.storage import Client as StorageClient
 
+from local_gcp import state
+from local_gcp.airflow import AIRFLOW
 from local_gcp.layout import PROJECT, Layout
+from local_gcp.services import CLOUD
 from local_gcp.stack import Stack
 
 if TYPE_CHECKING:
@@ -30,6 +33,10 @@ class LocalStack:
     def environment(self) -> dict[str, str]:
         """The variables with which a process reaches it."""
         return self.stack.client_environment()
+
+    def url(self, service: str, kind: str) -> str:
+        """Return where a service listens; `kind` is rest or grpc."""
+        return state.read(self.layout.stack_file).services[service].urls[kind]
 
     def bigquery_client(self, project: str = PROJECT) -> bigquery.Client:
         """Make a client of its BigQuery."""
@@ -53,7 +60,7 @@ def stack() -> Iterator[LocalStack]:
     """BigQuery with the taxi trips and Cloud Storage with the bucket, in a state folder of their own."""
     with tempfile.TemporaryDirectory(prefix="local_gcp_") as folder:
         layout = Layout(state=Path(folder).resolve())
-        running = Stack(layout)
+        running = Stack(layout, declarations=(*CLOUD, *AIRFLOW))
         try:
             running.up(("bigquery", "gcs"))
             yield LocalStack(stack=running, layout=layout)
@@ -64,5 +71,12 @@ def stack() -> Iterator[LocalStack]:
 @pytest.fixture(scope="session")
 def local_stack(stack: LocalStack) -> LocalStack:
     """The same with Vertex AI."""
-    stack.stack.up()
+    stack.stack.up([declaration.name for declaration in CLOUD])
     return stack
+
+
+@pytest.fixture(scope="session")
+def airflow_stack(local_stack: LocalStack) -> LocalStack:
+    """The same with Airflow, which runs the DAGs of this repository."""
+    local_stack.stack.up()
+    return local_stack

@@ -13,7 +13,7 @@ from taxi_ml.storage import object_uri
         ("/gcs/bucket/run/model", {}, "gs://bucket/run/model"),
         ("/mnt/objects/bucket/model", {"CLOUD_STORAGE_MOUNT": "/mnt/objects"}, "gs://bucket/model"),
         ("gs://bucket/model", {}, "gs://bucket/model"),
-        ("/tmp/model", {}, "/tmp/model"),
+        ("/models/1", {}, "/models/1"),
         ("/gcsother/bucket/model", {}, "/gcsother/bucket/model"),
     ],
 )
