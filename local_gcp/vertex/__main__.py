@@ -53,6 +53,7 @@ def _serve(chosen: argparse.Namespace) -> None:
         region=chosen.region,
         rest_port=chosen.rest_port,
         grpc_port=chosen.grpc_port,
+        faults=chosen.faults,
     )
     settings = _engine_settings(chosen)
 
@@ -116,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--prestart", action=argparse.BooleanOptionalAction, default=False, help="start the parent at once"
     )
+    parser.add_argument("--faults", action="store_true", help="let requests order faults on the wire")
     return parser
 
 

@@ -21,7 +21,8 @@ from local_gcp.vertex.api.pipeline_service import PipelineService
 from local_gcp.vertex.api.prediction_service import PredictionService
 from local_gcp.vertex.api.region import PROJECT_NUMBER, Region
 from local_gcp.vertex.domain.names import Project
-from local_gcp.vertex.server import methods
+from local_gcp.vertex.server import faults, methods
+from local_gcp.vertex.server.fault_orders import FaultOrders
 from local_gcp.vertex.server.grpc_server import GrpcServer, PortInUseError
 from local_gcp.vertex.server.rest import RestApi
 from local_gcp.vertex.store import Store
@@ -47,13 +48,17 @@ KEEP_ALIVE_SECONDS = 600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a server is told at its start; port 0 means any free one."""
+    """What a server is told at its start; port 0 means any free one.
+
+    With `faults`, requests and callers of `/faults` may order faults on the wire.
+    """
 
     state: Path
     project: str
     region: str
     rest_port: int = 0
     grpc_port: int = 0
+    faults: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +125,13 @@ class Doors:
         """Bind both ports; raises PortInUseError."""
         self._socket = _bind(options.rest_port)
         self.rest_port: int = self._socket.getsockname()[1]
-        self._grpc = GrpcServer(vertex.methods, host=HOST, port=options.grpc_port)
+        self._faults = faults.Faults()
+        dispatch = self._faults.dispatch if options.faults else faults.faultless
+        self._grpc = GrpcServer(vertex.methods, host=HOST, port=options.grpc_port, dispatch=dispatch)
         self.grpc_port = self._grpc.port
         health = {"project": options.project, "region": options.region, "grpc": f"{HOST}:{self.grpc_port}"}
-        application = RestApi(vertex.methods, health).application()
+        pages = [FaultOrders(self._faults).route()] if options.faults else []
+        application = RestApi(vertex.methods, health, dispatch=dispatch, pages=pages).application()
         self._rest = uvicorn.Server(
             uvicorn.Config(
                 application,
@@ -140,6 +148,7 @@ class Doors:
         try:
             self._rest.run(sockets=[self._socket])
         finally:
+            self._faults.close()
             self._grpc.stop()
             self._socket.close()
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 from airflow.sdk.exceptions import TaskDeferred
 from taxi_airflow.hooks.vertex import VertexHook
 
@@ -65,6 +66,20 @@ class Vertex:
         """Return a hook of the connection that `connection` sets up."""
         return VertexHook(region=REGION)
 
+    def order(self, method: str, fault: str, calls: int = 1) -> None:
+        """Order a fault on the wire for the next calls of a method."""
+        requests.post(
+            f"http://127.0.0.1:{self.doors.rest_port}/faults",
+            json={"method": method, "fault": fault, "calls": calls},
+            timeout=10,
+        ).raise_for_status()
+
+    def orders(self) -> list[dict[str, Any]]:
+        """Return the faults that no call has met yet."""
+        answer = requests.get(f"http://127.0.0.1:{self.doors.rest_port}/faults", timeout=10)
+        left: list[dict[str, Any]] = answer.json()["faults"]
+        return left
+
 
 class Running:
     """Starts local Vertex AIs one after the other over the same state, and ends the last one."""
@@ -83,7 +98,9 @@ class Running:
             fakes["jobs"] = FakeCustomJobRunner(jobs)
             return Engines(pipelines=fakes["engine"], custom_jobs=fakes["jobs"], servers=fakes["servers"])
 
-        options = Options(state=self._state, project=PROJECT, region=REGION, grpc_port=self._grpc_port)
+        options = Options(
+            state=self._state, project=PROJECT, region=REGION, grpc_port=self._grpc_port, faults=True
+        )
         vertex = LocalVertex(options, build)
         doors = Doors(vertex, options)
         thread = threading.Thread(target=doors.serve)

@@ -9,7 +9,7 @@ import grpc
 from grpc_status import rpc_status
 
 from local_gcp.vertex.domain.errors import Unimplemented, VertexError
-from local_gcp.vertex.server import status
+from local_gcp.vertex.server import faults, status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,6 +25,8 @@ else:  # generic in the stubs only
 
 THREADS = 32
 STOP_GRACE = 2.0
+# How a client of gRPC hears of a connection that was closed before the reply.
+_CLOSED = "Socket closed"
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -39,18 +41,23 @@ class PortInUseError(OSError):
 class _Handlers(_GenericHandler):
     """Finds the handler of a path; paths outside of the table are refused with a reason."""
 
-    def __init__(self, methods: Iterable[Method]) -> None:
-        self._handlers = {method.path: _handler(method) for method in methods}
+    def __init__(self, methods: Iterable[Method], dispatch: faults.Dispatch) -> None:
+        self._handlers = {method.path: _handler(method, dispatch) for method in methods}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> _MethodHandler:
         path = handler_call_details.method
         return self._handlers.get(path) or grpc.unary_unary_rpc_method_handler(_refusal(path))
 
 
-def _handler(method: Method) -> _MethodHandler:
-    def answer(request: Message, context: grpc.ServicerContext) -> Message:
+def _handler(method: Method, dispatch: faults.Dispatch) -> _MethodHandler:
+    def answer(request: Message, context: grpc.ServicerContext) -> Message | bytes:
         try:
-            return status.call(method, request)
+            return dispatch(method, request, _order(context))
+        except faults.GarbledReplyError:
+            return faults.GARBAGE
+        except faults.LostReplyError:
+            context.abort(grpc.StatusCode.UNAVAILABLE, _CLOSED)
+            raise
         except VertexError as error:
             context.abort_with_status(rpc_status.to_status(status.to_status(error)))
             raise
@@ -63,8 +70,13 @@ def _handler(method: Method) -> _MethodHandler:
     )
 
 
-def _serialize(message: Message) -> bytes:
-    return bytes(message.SerializeToString())
+def _order(context: grpc.ServicerContext) -> str:
+    metadata = dict(context.invocation_metadata() or ())
+    return str(metadata.get(faults.HEADER, ""))
+
+
+def _serialize(message: Message | bytes) -> bytes:
+    return message if isinstance(message, bytes) else bytes(message.SerializeToString())
 
 
 def _refusal(path: str) -> Callable[[bytes, grpc.ServicerContext], bytes]:
@@ -82,11 +94,18 @@ def _refusal(path: str) -> Callable[[bytes, grpc.ServicerContext], bytes]:
 class GrpcServer:
     """A plaintext gRPC server on loopback."""
 
-    def __init__(self, methods: Iterable[Method], *, host: str, port: int) -> None:
+    def __init__(
+        self,
+        methods: Iterable[Method],
+        *,
+        host: str,
+        port: int,
+        dispatch: faults.Dispatch = faults.faultless,
+    ) -> None:
         """Bind the port (0: any); raises PortInUseError."""
         self._server = grpc.server(
             ThreadPoolExecutor(THREADS, thread_name_prefix="grpc"),
-            handlers=[_Handlers(methods)],
+            handlers=[_Handlers(methods, dispatch)],
             options=_OPTIONS,
         )
         try:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from google.api import httpbody_pb2
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from local_gcp.vertex.domain.errors import NotFound, VertexError
-from local_gcp.vertex.server import status, transcoding
+from local_gcp.vertex.server import faults, status, transcoding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from starlette.requests import Request
 
@@ -29,9 +29,19 @@ _JSON = "application/json; charset=UTF-8"
 class RestApi:
     """Answers HTTP requests by the rules of google.api.http."""
 
-    def __init__(self, methods: Iterable[Method], health: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        methods: Iterable[Method],
+        health: Mapping[str, str],
+        *,
+        dispatch: faults.Dispatch = faults.faultless,
+        pages: Sequence[Route] = (),
+    ) -> None:
+        """Serve `methods` through `dispatch`, and `pages` beside them."""
         self._router = transcoding.Router(methods)
         self._health = health
+        self._dispatch = dispatch
+        self._pages = pages
 
     def application(self) -> Starlette:
         """Return the ASGI application; `/` and `/healthz` say that it lives."""
@@ -39,6 +49,7 @@ class RestApi:
             routes=[
                 Route("/", self._healthy),
                 Route("/healthz", self._healthy),
+                *self._pages,
                 Route("/{path:path}", self._answer, methods=_VERBS),
             ]
         )
@@ -50,6 +61,10 @@ class RestApi:
         body = await request.body()
         try:
             return await run_in_threadpool(self._call, request, body)
+        except faults.GarbledReplyError:
+            return Response(faults.GARBAGE, media_type=_JSON)
+        except faults.LostReplyError as error:
+            return StreamingResponse(_cut_off(error), media_type=_JSON)
         except VertexError as error:
             return Response(
                 json.dumps(status.to_json(error)), status.HTTP_STATUS[error.code], media_type=_JSON
@@ -65,8 +80,14 @@ class RestApi:
         query = request.query_params.multi_items()
         content_type = request.headers.get("content-type", "")
         message = transcoding.parse_request(route, query, body, content_type)
-        response = status.call(route.method, message)
+        response = self._dispatch(route.method, message, request.headers.get(faults.HEADER, ""))
         return _response(response, enum_numbers=transcoding.wants_enum_numbers(query))
+
+
+def _cut_off(error: faults.LostReplyError) -> Iterator[bytes]:
+    """Make the web server close the connection in the middle of the reply."""
+    yield b"{"
+    raise error
 
 
 def _response(message: Message, *, enum_numbers: bool) -> Response:
