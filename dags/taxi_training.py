@@ -155,7 +155,6 @@ with DAG(
         task_id="gate",
         job=result("run_pipeline", "job"),
         report_uri="{{ ti.xcom_pull(task_ids='run_pipeline')['artifacts']['Report.report'] }}/report.json",
-        artifacts="{{ ti.xcom_pull(task_ids='run_pipeline')['artifacts'] | tojson }}",
     )
     decide = task.branch(task_id="decide")(next_step)(
         verdict=result("gate", "verdict"), wanted="{{ params.promote }}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from taxi_airflow.objects import ObjectStore
-from taxi_airflow.operators.gate import GateOperator, cloud_uri
+from taxi_airflow.operators.gate import GateOperator
 from taxi_airflow.operators.modules import UploadModulesOperator, WriteRequestOperator
 from taxi_airflow.operators.rows import CheckRowsOperator
 from taxi_airflow.operators.statement import ExportSplitOperator, StatementOperator
@@ -219,22 +219,6 @@ def test_a_rejection_is_no_failure(store: ObjectStore) -> None:
 
     decision = json.loads(store.read(returned["decision"]))
     assert (returned["verdict"], decision["reasons"][0]["code"]) == ("reject", "not_blessed")
-
-
-@pytest.mark.parametrize(
-    ("path", "uri"),
-    [
-        ("gs://b/root/Pusher/model", "gs://b/root/Pusher/model"),
-        ("/gcs/b/root/Pusher/model", "gs://b/root/Pusher/model"),
-        ("/state/gcs/b/root/Trainer/model/Format-Serving", "gs://b/root/Trainer/model/Format-Serving"),
-        ("/gcs/b/root/Pusher/model2", "/gcs/b/root/Pusher/model2"),
-    ],
-)
-def test_mounted_paths_get_their_address(path: str, uri: str) -> None:
-    """A path below a mounted bucket is the artifact it lies in, and no other one."""
-    found = cloud_uri(path, ["gs://b/root/Pusher/model", "gs://b/root/Trainer/model/"])
-
-    assert uri == found
 
 
 def test_an_unreadable_report_is_a_failure(store: ObjectStore) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from taxi_ml.gate import policy
 from taxi_ml.pipeline.machines import MachineSize, UnknownMachineTypeError
 from taxi_ml.pipeline.request import CompileRequest, RequestError
 from tests.pipeline.requests import CHAMPION, make_request
@@ -27,6 +28,14 @@ def test_wheels_depend_on_the_modules_only(tmp_path: Path) -> None:
 
     assert one.digest != other.digest
     assert one.wheels_uri == other.wheels_uri
+
+
+def test_evaluator_stops_nothing_that_the_gate_lets_through(tmp_path: Path) -> None:
+    """Near a bar of the policy the gate says what is wrong, not a missing blessing."""
+    request, rules = make_request(tmp_path), policy.load()
+
+    assert request.max_rmse_usd > rules.max_usd.rmse
+    assert request.max_rmse_growth >= 1
 
 
 @pytest.mark.parametrize(

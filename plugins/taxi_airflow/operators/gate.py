@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -19,7 +18,7 @@ from taxi_ml.gate.report import ReportError
 from taxi_ml.gate.report import parse as parse_report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from airflow.sdk import Context
@@ -34,19 +33,17 @@ class GateOperator(BaseOperator):
 
     :param job: resource name of the pipeline job
     :param report_uri: ``gs://…/report.json``
-    :param artifacts: JSON of the job's artifacts, ``{"<component>.<output>": uri}``
     :param policy: the policy file
     """
 
-    template_fields: Sequence[str] = ("job", "report_uri", "artifacts", "gcp_conn_id", "impersonation_chain")
+    template_fields: Sequence[str] = ("job", "report_uri", "gcp_conn_id", "impersonation_chain")
     ui_color = "#fde293"
 
-    def __init__(  # noqa: PLR0913  # an operator's arguments are its documentation
+    def __init__(
         self,
         *,
         job: str,
         report_uri: str,
-        artifacts: str = "{}",
         policy: Path = DEFAULT_PATH,
         gcp_conn_id: str = "google_cloud_default",
         impersonation_chain: str | Sequence[str] | None = None,
@@ -55,7 +52,6 @@ class GateOperator(BaseOperator):
         super().__init__(**kwargs)
         self.job = job
         self.report_uri = report_uri
-        self.artifacts = artifacts
         self.policy = policy
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
@@ -87,29 +83,11 @@ class GateOperator(BaseOperator):
     def _decide(self, report: str, *, window: str) -> str:
         try:
             parsed = parse_report(report, window=window)
-            uri = cloud_uri(parsed.challenger.uri, json.loads(self.artifacts).values())
-            located = replace(parsed, challenger=replace(parsed.challenger, uri=uri))
-            decision = decide(load_policy(self.policy), located)
+            decision = decide(load_policy(self.policy), parsed)
         except (PolicyError, ReportError) as error:
             raise AirflowFailException(f"no decision about {self.report_uri}: {error}") from error
         self.log.info("%s", decision.describe())
         return decision.to_json()
-
-
-def cloud_uri(path: str, artifacts: Iterable[str]) -> str:
-    """Return the ``gs://`` address of what a component saw as a file.
-
-    Components may see a bucket as a folder, as Vertex AI mounts it below ``/gcs``, and write such a path
-    into their reports. The artifacts of the job say which address a path has; a path of none stays.
-    """
-    if path.startswith("gs://"):
-        return path
-    for artifact in artifacts:
-        mounted = "/" + artifact.removeprefix("gs://").rstrip("/")
-        _, found, inside = f"{path}/".partition(f"{mounted}/")
-        if found:
-            return f"{artifact.rstrip('/')}/{inside}".rstrip("/")
-    return path
 
 
 def _existing(store: ObjectStore, uri: str) -> dict[str, Any] | None:
