@@ -10,13 +10,14 @@ from local_gcp.vertex.adapters.guarded import GuardedLauncher
 from local_gcp.vertex.adapters.model_servers import LocalModelServers
 from local_gcp.vertex.adapters.shims import with_shims
 from local_gcp.vertex.adapters.warm import SharedLauncher, WarmLauncher, WarmSettings
+from local_gcp.vertex.engine.caching import VolatileCache
 from local_gcp.vertex.engine.containers import ImageTable
 from local_gcp.vertex.engine.custom_jobs import LocalCustomJobRunner
 from local_gcp.vertex.engine.pipelines import LocalPipelineEngine
 
 if TYPE_CHECKING:
     from local_gcp.vertex.engine.containers import Launcher
-    from local_gcp.vertex.engine.ports import EngineSettings, JobListener, RunListener
+    from local_gcp.vertex.engine.ports import EngineSettings, JobListener, RunHistory, RunListener
 
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE")
 # Tasks run side by side, and a forked child must not find its parent's threads gone; logs are live.
@@ -49,24 +50,36 @@ class LocalEngines:
     servers: LocalModelServers
 
 
-def build_engines(settings: EngineSettings, runs: RunListener, jobs: JobListener) -> LocalEngines:
-    """Return engines of which pipeline tasks and custom jobs share their warm parents."""
+def build_engines(
+    settings: EngineSettings, runs: RunListener, jobs: JobListener, history: RunHistory | None = None
+) -> LocalEngines:
+    """Return engines of which pipeline tasks and custom jobs share their warm parents.
+
+    Without `history` pipelines remember earlier runs as long as the engine lives.
+    """
     images = image_table(settings)
     launcher = SharedLauncher(_launcher(settings, images, GuardedLauncher(), _TFX), owners=2)
     return LocalEngines(
-        pipelines=_pipelines(settings, runs, images, launcher),
+        pipelines=_pipelines(settings, runs, history or VolatileCache(), images, launcher),
         custom_jobs=_custom_jobs(settings, jobs, images, launcher),
         servers=build_model_servers(settings),
     )
 
 
 def build_pipeline_engine(
-    settings: EngineSettings, listener: RunListener, *, preload: tuple[str, ...] = _TFX
+    settings: EngineSettings,
+    listener: RunListener,
+    *,
+    history: RunHistory | None = None,
+    preload: tuple[str, ...] = _TFX,
 ) -> LocalPipelineEngine:
-    """Return an engine that runs tasks as processes of this machine, warm ones with `preload` imported."""
+    """Return an engine that runs tasks as processes of this machine, warm ones with `preload` imported.
+
+    Without `history` it remembers runs as long as it lives.
+    """
     images = image_table(settings)
     launcher = _launcher(settings, images, GuardedLauncher(), preload)
-    return _pipelines(settings, listener, images, launcher)
+    return _pipelines(settings, listener, history or VolatileCache(), images, launcher)
 
 
 def build_custom_job_runner(
@@ -84,11 +97,16 @@ def build_model_servers(settings: EngineSettings) -> LocalModelServers:
 
 
 def _pipelines(
-    settings: EngineSettings, listener: RunListener, images: ImageTable, launcher: Launcher
+    settings: EngineSettings,
+    listener: RunListener,
+    history: RunHistory,
+    images: ImageTable,
+    launcher: Launcher,
 ) -> LocalPipelineEngine:
     return LocalPipelineEngine(
         settings=settings,
         listener=listener,
+        history=history,
         images=images,
         launcher=launcher,
         reference=GuardedLauncher(),

@@ -102,10 +102,11 @@ class ContainerExecutor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImporterExecutor:
-    """Brings an artifact that exists into the pipeline."""
+    """Brings an artifact that exists into the pipeline; the same one each time unless `reimport`."""
 
     uri: ParameterSource
     artifact: OutputArtifact
+    reimport: bool = False
 
 
 Executor = ContainerExecutor | ImporterExecutor
@@ -123,7 +124,11 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedTask:
-    """One task. `name` is unique in the plan; `runs_always` is kfp's ALL_UPSTREAM_TASKS_COMPLETED."""
+    """One task. `name` is unique in the plan; `runs_always` is kfp's ALL_UPSTREAM_TASKS_COMPLETED.
+
+    A `cacheable` task may take its outputs from an earlier execution; a `cache_key` of its own stands in
+    for everything that would make up the key.
+    """
 
     name: str
     component: str
@@ -136,6 +141,7 @@ class PlannedTask:
     output_parameters: Mapping[str, ParameterType] = field(default_factory=dict)
     runs_always: bool = False
     cacheable: bool = False
+    cache_key: str = ""
     retry: RetryPolicy = RetryPolicy()
 
 

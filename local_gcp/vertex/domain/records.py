@@ -41,6 +41,15 @@ ArtifactLists = Mapping[str, tuple[ArtifactRecord, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CachedExecution:
+    """What an execution produced; `contents` is a digest of the names and sizes of its objects."""
+
+    outputs: ArtifactLists
+    output_parameters: Mapping[str, Any]
+    contents: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRecord:
     """One task of a run as it stands now; `parent` is the task id of the DAG that it belongs to (0: root)."""
 

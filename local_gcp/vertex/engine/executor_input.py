@@ -71,8 +71,17 @@ def planned_outputs(run: PipelineRun, task: PlannedTask, folder_uri: str) -> Tas
 
 def artifact_name(run: PipelineRun, task: str, key: str) -> str:
     """Return the resource name of an artifact of a run."""
-    store = f"projects/{run.project_number}/locations/{run.location}/metadataStores/default"
-    return f"{store}/artifacts/{numeric_id(run.name, task, key)}"
+    return f"{_artifacts(run)}/{numeric_id(run.name, task, key)}"
+
+
+def imported_artifact_name(run: PipelineRun, artifact: ArtifactRecord) -> str:
+    """Return the resource name of an imported artifact: of the same URI, type and metadata, the same one."""
+    content = json.dumps([dict(artifact.type_schema), dict(artifact.metadata)], sort_keys=True)
+    return f"{_artifacts(run)}/{numeric_id('imported', artifact.uri, content)}"
+
+
+def _artifacts(run: PipelineRun) -> str:
+    return f"projects/{run.project_number}/locations/{run.location}/metadataStores/default/artifacts"
 
 
 def executor_input(inputs: TaskInputs, outputs: TaskOutputs) -> str:

@@ -91,7 +91,7 @@ def _template(text: str) -> Template:
 def _importer(spec: Any, task: str, sources: Mapping[str, ParameterSource]) -> ImporterExecutor:  # noqa: ANN401
     uri = _importer_uri(spec.artifact_uri, task, sources)
     declared = _output(spec, spec.type_schema)
-    return ImporterExecutor(uri=uri, artifact=declared)
+    return ImporterExecutor(uri=uri, artifact=declared, reimport=spec.reimport)
 
 
 def _importer_uri(message: Any, task: str, sources: Mapping[str, ParameterSource]) -> ParameterSource:  # noqa: ANN401

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from local_gcp.vertex.domain.errors import AlreadyExists, Unavailable
 from local_gcp.vertex.domain.plan import ContainerExecutor
 from local_gcp.vertex.engine import parameters
+from local_gcp.vertex.engine.caching import TaskCache
 from local_gcp.vertex.engine.cancellation import CancelToken
 from local_gcp.vertex.engine.clock import utc_now
 from local_gcp.vertex.engine.pipeline_run import RunningPipeline
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from local_gcp.vertex.domain.plan import Plan
     from local_gcp.vertex.engine.containers import ImageTable, Launcher
-    from local_gcp.vertex.engine.ports import EngineSettings, PipelineRun, RunListener
+    from local_gcp.vertex.engine.ports import EngineSettings, PipelineRun, RunHistory, RunListener
 
 
 class LocalPipelineEngine:
@@ -33,6 +34,7 @@ class LocalPipelineEngine:
         *,
         settings: EngineSettings,
         listener: RunListener,
+        history: RunHistory,
         images: ImageTable,
         launcher: Launcher,
         reference: Launcher,
@@ -40,6 +42,7 @@ class LocalPipelineEngine:
     ) -> None:
         self._settings = settings
         self._listener = listener
+        self._history = history
         self._images = images
         self._launcher = launcher
         self._reference = reference
@@ -79,6 +82,9 @@ class LocalPipelineEngine:
             images=self._images,
             launcher=self._launcher,
             reference=self._reference,
+            cache=TaskCache(
+                executions=self._history, pipeline=plan.pipeline, gcs_root=self._settings.gcs_root
+            ),
             token=CancelToken(self._settings.stop_grace),
             clock=self._clock,
         )

@@ -154,6 +154,7 @@ class _Planner:
             },
             runs_always=scope.runs_always or spec.trigger_policy.strategy == _ALWAYS,
             cacheable=spec.caching_options.enable_cache,
+            cache_key=spec.caching_options.cache_key,
             retry=_retry(spec),
         )
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from local_gcp.vertex.domain.records import Failure, TaskRecord
+    from local_gcp.vertex.domain.records import CachedExecution, Failure, TaskRecord
     from local_gcp.vertex.domain.states import RunState
 
 Adopt = Callable[[Path, Path], object]
@@ -76,6 +76,20 @@ class RunListener(Protocol):
 
     def task_changed(self, name: str, task: TaskRecord) -> None:
         """Take the full record of a task of run `name`; its key is `task.task_id`."""
+
+
+class ExecutionCache(Protocol):
+    """Keeps what executions produced, by the key of what they were asked to do."""
+
+    def find_execution(self, key: str) -> CachedExecution | None:
+        """Return what the last execution of that key produced, if there was one."""
+
+    def keep_execution(self, key: str, execution: CachedExecution) -> None:
+        """Keep what an execution produced, in place of an earlier one."""
+
+
+class RunHistory(ExecutionCache, Protocol):
+    """What earlier runs left for later ones."""
 
 
 class PipelineEngine(Protocol):

@@ -15,6 +15,7 @@ from local_gcp.vertex.engine.containers import ContainerLostError
 from local_gcp.vertex.engine.executor_input import (
     ExecutorOutput,
     OutputError,
+    imported_artifact_name,
     merge_artifacts,
     parse_output_parameter,
     planned_outputs,
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from local_gcp.vertex.domain.plan import ContainerExecutor, Exec, PlannedTask
-    from local_gcp.vertex.domain.records import TaskRecord
+    from local_gcp.vertex.domain.records import CachedExecution, TaskRecord
+    from local_gcp.vertex.engine.caching import TaskCache
     from local_gcp.vertex.engine.cancellation import CancelToken
     from local_gcp.vertex.engine.containers import ImageTable, Launcher
     from local_gcp.vertex.engine.executor_input import (
@@ -60,6 +62,7 @@ class TaskRunner:
     images: ImageTable
     launcher: Launcher
     reference: Launcher
+    cache: TaskCache
     token: CancelToken
     clock: Callable[[], datetime]
 
@@ -73,13 +76,18 @@ class TaskRunner:
             inputs = upstream.inputs(task)
             running = replace(running, inputs=inputs.artifacts, parameters=inputs.parameters)
             report(running)
-            return self._finished(self._execute(task, running, inputs, upstream), TaskState.SUCCEEDED)
+            return self._ended(self._execute(task, running, inputs, upstream))
         except CancelledError:
             return self._finished(running, TaskState.CANCELLED)
         except (TaskFailedError, OutputError, VertexError) as error:
             return self._failed(running, str(error))
         except Exception as error:  # noqa: BLE001  # the boundary of a task
             return self._failed(running, f"internal error of the local Vertex AI: {error!r}")
+
+    def _ended(self, record: TaskRecord) -> TaskRecord:
+        """Return the record of a task that did what it should, or had it done before."""
+        skipped = record.state is TaskState.SKIPPED
+        return self._finished(record, TaskState.SKIPPED if skipped else TaskState.SUCCEEDED)
 
     def _finished(self, record: TaskRecord, state: TaskState) -> TaskRecord:
         return replace(record, state=state, end_time=self.clock())
@@ -140,6 +148,8 @@ def _import(
         type_schema=importer.artifact.type_schema or planned.type_schema,
         metadata={**planned.metadata, **importer.artifact.metadata},
     )
+    if not importer.reimport:
+        imported = replace(imported, name=imported_artifact_name(run, imported))
     return replace(record, outputs={key: (imported,)})
 
 
@@ -163,23 +173,47 @@ class _Attempt:
         return self.record.log_path
 
     def run(self) -> TaskRecord:
-        """Run driver and executor and return the record with the outputs, which are objects by then."""
+        """Run driver and executor and return the record with the outputs, which are objects by then.
+
+        As on Vertex AI, the driver runs first: what it finds out is part of the cache's key.
+        """
         started = time.time() - 1.0
         self.folder.create()
         outputs = planned_outputs(self.upstream.run, self.task, self.folder.uri)
         self._make_folders(outputs)
+        cache, cached = self.runner.cache, None
         try:
             inputs, outputs = self._drive(self.inputs, outputs)
-            self._launch(self.executor.main, inputs, outputs)
-            written = self._written()
-            artifacts = merge_artifacts(outputs.artifacts, written)
-            parameters = typed_parameters(
-                self.task.output_parameters, {**self._parameter_files(), **written.parameters}
-            )
+            cached = cache.find(self.task, self.executor, inputs)
+            done = self._skip(inputs, cached) if cached else self._perform(inputs, outputs)
         finally:
             self._publish(started)
+        if cached is None:
+            cache.keep(self.task, self.executor, inputs, done)
+        return done
+
+    def _skip(self, inputs: TaskInputs, cached: CachedExecution) -> TaskRecord:
+        self.folder.discard()
         return replace(
-            self.record, parameters=inputs.parameters, outputs=artifacts, output_parameters=parameters
+            self.record,
+            state=TaskState.SKIPPED,
+            parameters=inputs.parameters,
+            outputs=cached.outputs,
+            output_parameters=cached.output_parameters,
+            log_path=self.log_path if self.log_path.exists() else None,
+        )
+
+    def _perform(self, inputs: TaskInputs, outputs: TaskOutputs) -> TaskRecord:
+        self._launch(self.executor.main, inputs, outputs)
+        written = self._written()
+        parameters = typed_parameters(
+            self.task.output_parameters, {**self._parameter_files(), **written.parameters}
+        )
+        return replace(
+            self.record,
+            parameters=inputs.parameters,
+            outputs=merge_artifacts(outputs.artifacts, written),
+            output_parameters=parameters,
         )
 
     def _make_folders(self, outputs: TaskOutputs) -> None:
@@ -247,6 +281,8 @@ class _Attempt:
 
     def _publish(self, started: float) -> None:
         """Make objects of all that was written, by a failed attempt too: stray files break listings."""
+        if not self.folder.staged.exists():
+            return
         adopt, root = self.runner.settings.adopt, self.folder.gcs_root
         self.folder.publish(adopt)
         texts = [text_of(value) for value in self.inputs.parameters.values()]

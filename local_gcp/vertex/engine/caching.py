@@ -1,0 +1,123 @@
+"""Says when an execution would repeat an earlier one, and whether what that one produced is still there.
+
+The key is made as Vertex AI makes it, from the pipeline's name, the component's specification (image,
+command, arguments and environment as they stand in the spec), its output definitions and its inputs:
+parameters by value, artifacts by identity.
+https://cloud.google.com/vertex-ai/docs/pipelines/configure-caching
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from local_gcp.vertex.domain.records import CachedExecution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from local_gcp.vertex.domain.plan import ContainerExecutor, Exec, PlannedTask
+    from local_gcp.vertex.domain.records import ArtifactLists, TaskRecord
+    from local_gcp.vertex.engine.executor_input import TaskInputs
+    from local_gcp.vertex.engine.ports import ExecutionCache
+
+_SCHEME = "gs://"
+
+
+class VolatileCache:
+    """An ExecutionCache that ends with the process."""
+
+    def __init__(self) -> None:
+        self._executions: dict[str, CachedExecution] = {}
+
+    def find_execution(self, key: str) -> CachedExecution | None:
+        """Return what the last execution of that key produced, if there was one."""
+        return self._executions.get(key)
+
+    def keep_execution(self, key: str, execution: CachedExecution) -> None:
+        """Keep what an execution produced, in place of an earlier one."""
+        self._executions[key] = execution
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCache:
+    """The executions that tasks of the pipeline `pipeline` may repeat; objects are below `gcs_root`."""
+
+    executions: ExecutionCache
+    pipeline: str
+    gcs_root: Path
+
+    def find(
+        self, task: PlannedTask, executor: ContainerExecutor, inputs: TaskInputs
+    ) -> CachedExecution | None:
+        """Return what an execution of the same key produced, if all its objects are as they were."""
+        if not task.cacheable:
+            return None
+        found = self.executions.find_execution(cache_key(self.pipeline, task, executor, inputs))
+        if found is None or contents(found.outputs, self.gcs_root) != found.contents:
+            return None
+        return found
+
+    def keep(
+        self, task: PlannedTask, executor: ContainerExecutor, inputs: TaskInputs, record: TaskRecord
+    ) -> None:
+        """Keep what `record`, a success, produced; a task that must not be cached leaves nothing."""
+        if not task.cacheable:
+            return
+        produced = CachedExecution(
+            outputs=record.outputs,
+            output_parameters=record.output_parameters,
+            contents=contents(record.outputs, self.gcs_root),
+        )
+        self.executions.keep_execution(cache_key(self.pipeline, task, executor, inputs), produced)
+
+
+def cache_key(pipeline: str, task: PlannedTask, executor: ContainerExecutor, inputs: TaskInputs) -> str:
+    """Return the key, a SHA-256 in hexadecimal, of running `task` with `inputs`."""
+    if task.cache_key:
+        return _digest([pipeline, task.cache_key, sorted(task.output_artifacts)])
+    return _digest(
+        {
+            "pipeline": pipeline,
+            "image": executor.image,
+            "main": _command(executor.main),
+            "driver": executor.driver and _command(executor.driver),
+            "env": {name: str(value) for name, value in executor.env.items()},
+            "parameters": dict(inputs.parameters),
+            "artifacts": {
+                key: [record.name for record in records] for key, records in inputs.artifacts.items()
+            },
+            "output_artifacts": {
+                key: [dict(declared.type_schema), dict(declared.metadata)]
+                for key, declared in task.output_artifacts.items()
+            },
+            "output_parameters": {key: str(kind) for key, kind in task.output_parameters.items()},
+        }
+    )
+
+
+def _command(command: Exec) -> list[str]:
+    return [str(template) for template in (*command.command, *command.args)]
+
+
+def _digest(content: Any) -> str:  # noqa: ANN401  # a JSON value
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def contents(outputs: ArtifactLists, gcs_root: Path) -> str:
+    """Return a digest of the names and sizes of all objects below the URIs of `outputs`."""
+    uris = sorted({record.uri for records in outputs.values() for record in records})
+    return _digest([[uri, list(_objects(uri, gcs_root))] for uri in uris])
+
+
+def _objects(uri: str, gcs_root: Path) -> Iterator[tuple[str, int]]:
+    if not uri.startswith(_SCHEME):
+        return
+    path = gcs_root / uri.removeprefix(_SCHEME)
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    for file in files:
+        if file.is_file():
+            yield str(file.relative_to(gcs_root)), file.stat().st_size
