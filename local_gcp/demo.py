@@ -95,6 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"demo: {error}\n`python -m local_gcp logs` shows the servers' logs\n")
         return 1
     sys.stdout.write(results.describe())
+    to_stderr(
+        "again for the next month: make demo; to look around: make status; to stop everything: make down"
+    )
     return 0
 
 
