@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
-    from local_gcp.vertex.engine.ports import JobListener, RunListener
+    from local_gcp.vertex.engine.ports import JobListener, RunHistory, RunListener
 
 _FOR_CONTAINERS = ("STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT")
 _PATHS = {
@@ -57,8 +57,8 @@ def _serve(chosen: argparse.Namespace) -> None:
     )
     settings = _engine_settings(chosen)
 
-    def build(runs: RunListener, jobs: JobListener) -> Engines:
-        local = build_engines(settings, runs, jobs)
+    def build(runs: RunListener, jobs: JobListener, history: RunHistory) -> Engines:
+        local = build_engines(settings, runs, jobs, history)
         return Engines(pipelines=local.pipelines, custom_jobs=local.custom_jobs, servers=local.servers)
 
     vertex = LocalVertex(options, build)

@@ -20,6 +20,7 @@ from local_gcp.vertex.api.pipeline_jobs import PipelineJobs
 from local_gcp.vertex.api.pipeline_service import PipelineService
 from local_gcp.vertex.api.prediction_service import PredictionService
 from local_gcp.vertex.api.region import PROJECT_NUMBER, Region
+from local_gcp.vertex.api.run_history import StoredHistory
 from local_gcp.vertex.domain.names import Project
 from local_gcp.vertex.server import faults, methods
 from local_gcp.vertex.server.fault_orders import FaultOrders
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         JobListener,
         ModelServers,
         PipelineEngine,
+        RunHistory,
         RunListener,
     )
 
@@ -74,7 +76,7 @@ class LocalVertex:
     """One local Vertex AI; `build_engines` makes the engines, which report to the listeners it gets."""
 
     def __init__(
-        self, options: Options, build_engines: Callable[[RunListener, JobListener], Engines]
+        self, options: Options, build_engines: Callable[[RunListener, JobListener, RunHistory], Engines]
     ) -> None:
         self._store = Store(options.state / "vertex.sqlite")
         project = Project(id=options.project, number=PROJECT_NUMBER, region=options.region)
@@ -82,7 +84,7 @@ class LocalVertex:
         jobs = PipelineJobs(region)
         self._operations = Operations(region)
         custom_jobs = CustomJobs(region)
-        self._engines = build_engines(jobs, custom_jobs)
+        self._engines = build_engines(jobs, custom_jobs, StoredHistory(region))
         self._jobs = JobService(region, custom_jobs, self._operations, self._engines.custom_jobs)
         self._pipelines = PipelineService(region, jobs, self._operations, self._engines.pipelines)
         models = Models(region)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import BaseOperator
 
-    from local_gcp.vertex.engine.ports import JobListener, RunListener
+    from local_gcp.vertex.engine.ports import JobListener, RunHistory, RunListener
 
 PROJECT = "taxi-local"
 REGION = "us-central1"
@@ -93,7 +93,7 @@ class Running:
         """Start one, on the gRPC port of the one before."""
         fakes: dict[str, Any] = {"servers": Fares()}
 
-        def build(runs: RunListener, jobs: JobListener) -> Engines:
+        def build(runs: RunListener, jobs: JobListener, _history: RunHistory) -> Engines:
             fakes["engine"] = FakePipelineEngine(runs)
             fakes["jobs"] = FakeCustomJobRunner(jobs)
             return Engines(pipelines=fakes["engine"], custom_jobs=fakes["jobs"], servers=fakes["servers"])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from local_gcp.vertex.engine.ports import JobListener, RunListener
+    from local_gcp.vertex.engine.ports import JobListener, RunHistory, RunListener
 
 PROJECT = "taxi-local"
 REGION = "us-central1"
@@ -52,7 +52,7 @@ def running_server(state: Path, *, faults: bool = False) -> Iterator[Server]:
     """Serve on free ports with fakes; end everything afterwards."""
     fakes: dict[str, Any] = {"models": FakeModelServers()}
 
-    def build(runs: RunListener, jobs: JobListener) -> Engines:
+    def build(runs: RunListener, jobs: JobListener, _history: RunHistory) -> Engines:
         fakes["engine"] = FakePipelineEngine(runs)
         fakes["jobs"] = FakeCustomJobRunner(jobs)
         return Engines(pipelines=fakes["engine"], custom_jobs=fakes["jobs"], servers=fakes["models"])
