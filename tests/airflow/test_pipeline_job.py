@@ -196,7 +196,7 @@ def test_a_kill_while_submitting_cancels_what_was_created(vertex: Vertex) -> Non
     task = operator()
     task._killed.set()  # noqa: SLF001  # the signal came while the create call was under way
 
-    with pytest.raises(AirflowFailException, match="killed"):
+    with pytest.raises(VertexError, match="killed"):
         task.execute(context())
 
     job = vertex.hook.pipelines.get_pipeline_job(name=vertex.engine.runs[0].name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
@@ -37,6 +37,13 @@ class Access:
         )
 
 
+_Reply = TypeVar("_Reply")
+
+
+class UnreadableReplyError(ConnectionError):
+    """The reply to a call arrived, and is no message of its type."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AsyncVertex:
     """The calls that waiting needs, none of which blocks the event loop."""
@@ -45,12 +52,16 @@ class AsyncVertex:
     jobs: JobServiceAsyncClient
 
     async def get_job(self, kind: JobKind, name: str) -> JobView:
-        """Return a job as it is now."""
+        """Return a job as it is now; UnreadableReplyError beside the errors of google.api_core."""
         if kind is JobKind.PIPELINE:
-            return view_pipeline(await self.pipelines.get_pipeline_job(name=name, timeout=CALL_TIMEOUT))
+            pipeline = await self.pipelines.get_pipeline_job(name=name, timeout=CALL_TIMEOUT)
+            return view_pipeline(_readable(pipeline, name))
         if kind is JobKind.CUSTOM:
-            return view_custom(await self.jobs.get_custom_job(name=name, timeout=CALL_TIMEOUT))
-        return view_operation(await self.pipelines.get_operation({"name": name}, timeout=CALL_TIMEOUT))
+            return view_custom(
+                _readable(await self.jobs.get_custom_job(name=name, timeout=CALL_TIMEOUT), name)
+            )
+        operation = await self.pipelines.get_operation({"name": name}, timeout=CALL_TIMEOUT)
+        return view_operation(_readable(operation, name))
 
     async def cancel_job(self, kind: JobKind, name: str) -> None:
         """Ask for a job's cancellation; it happens later."""
@@ -60,6 +71,13 @@ class AsyncVertex:
             await self.jobs.cancel_custom_job(name=name, timeout=CALL_TIMEOUT)
         else:
             await self.pipelines.cancel_operation({"name": name}, timeout=CALL_TIMEOUT)
+
+
+def _readable(reply: _Reply | None, name: str) -> _Reply:
+    """Return the reply; grpc.aio gives None for one that it could not deserialize."""
+    if reply is None:
+        raise UnreadableReplyError(f"the reply about {name} could not be read")
+    return reply
 
 
 # Triggers are built one by one from the database, so that nobody above them could own the channel that

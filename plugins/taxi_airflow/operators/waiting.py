@@ -161,9 +161,13 @@ class WaitingOperator(BaseOperator):
         self._sleep(pause)
 
     def stop_if_killed(self) -> None:
-        """Raise when the task was killed; what it runs is being cancelled then."""
+        """Raise when the task was killed; what it runs is being cancelled then.
+
+        Airflow knows the state of a task that a person ended, whatever the task raises. A task whose worker
+        was stopped is to be tried again.
+        """
         if self._killed.is_set():
-            raise AirflowFailException("the task was killed; what it started is cancelled")
+            raise VertexError("the task was killed; what it started is cancelled")
 
     def _sleep(self, seconds: float) -> None:
         self._killed.wait(seconds)
