@@ -54,7 +54,12 @@ def client_environment(setting: Setting) -> dict[str, str]:
     """Return the variables with which clients, Airflow and taxi_ml reach this stack."""
     connection = {
         "conn_type": "google_cloud_platform",
-        "extra": {"is_anonymous": True, "project": PROJECT, "vertex_endpoint": setting.url("vertex.grpc")},
+        "extra": {
+            "is_anonymous": True,
+            "project": PROJECT,
+            "vertex_endpoint": setting.url("vertex.grpc"),
+            "vertex_console": f"{setting.url('vertex.rest')}/ui",
+        },
     }
     return {
         "LOCAL_GCP_STATE_DIR": str(setting.layout.state),

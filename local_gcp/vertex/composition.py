@@ -11,6 +11,7 @@ import uvicorn
 from local_gcp.vertex.api.custom_jobs import CustomJobs
 from local_gcp.vertex.api.deployments import Deployments
 from local_gcp.vertex.api.endpoint_service import EndpointService
+from local_gcp.vertex.api.endpoints import ENDPOINT
 from local_gcp.vertex.api.job_service import JobService
 from local_gcp.vertex.api.location_service import LocationService, ProjectService
 from local_gcp.vertex.api.model_service import ModelService
@@ -20,6 +21,7 @@ from local_gcp.vertex.api.pipeline_jobs import PipelineJobs
 from local_gcp.vertex.api.pipeline_service import PipelineService
 from local_gcp.vertex.api.prediction_service import PredictionService
 from local_gcp.vertex.api.region import PROJECT_NUMBER, Region
+from local_gcp.vertex.api.resources import Collection
 from local_gcp.vertex.api.run_history import StoredHistory
 from local_gcp.vertex.domain.names import Project
 from local_gcp.vertex.server import faults, methods
@@ -27,6 +29,8 @@ from local_gcp.vertex.server.fault_orders import FaultOrders
 from local_gcp.vertex.server.grpc_server import GrpcServer, PortInUseError
 from local_gcp.vertex.server.rest import RestApi
 from local_gcp.vertex.store import Store
+from local_gcp.vertex.ui.pages import Pages
+from local_gcp.vertex.ui.sources import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +106,15 @@ class LocalVertex:
                 methods.PROJECTS: ProjectService(region),
             }
         )
+        self.pages = Pages(
+            Sources(
+                region=region,
+                jobs=jobs,
+                custom_jobs=custom_jobs,
+                models=models,
+                endpoints=Collection(self._store, ENDPOINT),
+            )
+        )
 
     def recover(self) -> None:
         """Take up what the end of the last server cut off."""
@@ -132,7 +145,8 @@ class Doors:
         self._grpc = GrpcServer(vertex.methods, host=HOST, port=options.grpc_port, dispatch=dispatch)
         self.grpc_port = self._grpc.port
         health = {"project": options.project, "region": options.region, "grpc": f"{HOST}:{self.grpc_port}"}
-        pages = [FaultOrders(self._faults).route()] if options.faults else []
+        orders = [FaultOrders(self._faults).route()] if options.faults else []
+        pages = [*vertex.pages.routes(), *orders]
         application = RestApi(vertex.methods, health, dispatch=dispatch, pages=pages).application()
         self._rest = uvicorn.Server(
             uvicorn.Config(

@@ -56,7 +56,14 @@ class FakePipelineEngine:
         """Note that the end was asked for."""
         self.closed = True
 
-    def finish_task(self, name: str, task_name: str, state: TaskState = TaskState.SUCCEEDED) -> TaskRecord:
+    def finish_task(
+        self,
+        name: str,
+        task_name: str,
+        state: TaskState = TaskState.SUCCEEDED,
+        *,
+        log_path: Path | None = None,
+    ) -> TaskRecord:
         """Report a task with an output, and an error if it failed; return its record."""
         error = Failure(code=Code.INTERNAL, message=f"{task_name}: ZeroDivisionError, log: /logs/{task_name}")
         record = TaskRecord(
@@ -80,7 +87,7 @@ class FakePipelineEngine:
             },
             parameters={"steps": 300},
             error=error if state is TaskState.FAILED else None,
-            log_path=Path(f"/logs/{task_name}"),
+            log_path=log_path or Path(f"/logs/{task_name}"),
         )
         self.listener.task_changed(name, record)
         return record

@@ -1,0 +1,1 @@
+"""Pages on which a person can look at the local Vertex AI; they only read."""
