@@ -33,7 +33,7 @@ from local_gcp.vertex.ui.pages import Pages
 from local_gcp.vertex.ui.sources import Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from local_gcp.vertex.engine.ports import (
@@ -44,6 +44,18 @@ if TYPE_CHECKING:
         RunHistory,
         RunListener,
     )
+
+SERVICES: Mapping[type, str] = {
+    PipelineService: f"{methods.AIPLATFORM}.PipelineService",
+    JobService: f"{methods.AIPLATFORM}.JobService",
+    ModelService: f"{methods.AIPLATFORM}.ModelService",
+    EndpointService: f"{methods.AIPLATFORM}.EndpointService",
+    PredictionService: f"{methods.AIPLATFORM}.PredictionService",
+    Operations: methods.OPERATIONS,
+    LocationService: methods.LOCATIONS,
+    ProjectService: methods.PROJECTS,
+}
+"""What answers which gRPC service."""
 
 HOST = "127.0.0.1"
 BACKLOG = 128
@@ -94,18 +106,17 @@ class LocalVertex:
         models = Models(region)
         self._deployments = Deployments(region, models, self._engines.servers)
         endpoints = EndpointService(region, models, self._operations, self._deployments)
-        self.methods = methods.method_table(
-            {
-                f"{methods.AIPLATFORM}.PipelineService": self._pipelines,
-                f"{methods.AIPLATFORM}.JobService": self._jobs,
-                f"{methods.AIPLATFORM}.ModelService": ModelService(region, models, self._operations),
-                f"{methods.AIPLATFORM}.EndpointService": endpoints,
-                f"{methods.AIPLATFORM}.PredictionService": PredictionService(region, self._engines.servers),
-                methods.OPERATIONS: self._operations,
-                methods.LOCATIONS: LocationService(region),
-                methods.PROJECTS: ProjectService(region),
-            }
+        answering = (
+            self._pipelines,
+            self._jobs,
+            ModelService(region, models, self._operations),
+            endpoints,
+            PredictionService(region, self._engines.servers),
+            self._operations,
+            LocationService(region),
+            ProjectService(region),
         )
+        self.methods = methods.method_table({SERVICES[type(each)]: each for each in answering})
         self.pages = Pages(
             Sources(
                 region=region,

@@ -1,0 +1,135 @@
+"""The command `python -m local_gcp.vertex.fidelity`: writes docs/fidelity.md from the table of methods."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from local_gcp.vertex.composition import SERVICES
+from local_gcp.vertex.server.methods import method_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from local_gcp.vertex.server.methods import Method
+
+PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "fidelity.md"
+
+_JOB_LIMITS = "Service account and network are kept and change nothing."
+DIFFERENCES: Final[Mapping[str, str]] = {
+    "PipelineService.CreatePipelineJob": "Refused with UNIMPLEMENTED: `template_uri`, `encryption_spec`, "
+    "`psc_interface_config`, `preflight_validations`, `runtime_config.input_artifacts`, and specs with "
+    "conditions, loops, artifact lists or a JSON selector. Images must be in the image table; machine "
+    f"types and accelerators change nothing. {_JOB_LIMITS}",
+    "JobService.CreateCustomJob": "One worker pool with one replica of a container; refused with "
+    "UNIMPLEMENTED: more of them, `python_package_spec`, `persistent_resource_id`, "
+    "`psc_interface_config`, `tensorboard`, `enable_web_access`, `enable_dashboard_access`, `experiment`, "
+    f"`experiment_run`, `models`. {_JOB_LIMITS}",
+    "ModelService.UploadModel": "Refused with UNIMPLEMENTED: `explanation_spec`, `encryption_spec`, "
+    "`base_model_source`. The artifact is not copied.",
+    "EndpointService.CreateEndpoint": "Refused with UNIMPLEMENTED: encryption, private service connect, "
+    "dedicated endpoints, request logging.",
+    "EndpointService.DeployModel": "One process on this machine for each deployed model, whatever "
+    "resources are asked for. Refused with UNIMPLEMENTED: `shared_resources`, `explanation_spec`, "
+    "`speculative_decoding_spec`.",
+    "EndpointService.MutateDeployedModel": "The resources asked for are kept and change nothing.",
+    "PredictionService.Predict": "Custom containers only.",
+    "PredictionService.RawPredict": "Custom containers only; the answer is always `application/json`.",
+    "Locations.ListLocations": "The one region that is served.",
+    "Locations.GetLocation": "The one region that is served.",
+    "Projects.GetProject": "The one project that is served.",
+    "Operations.CancelOperation": "Reaches deployments; any other operation is done at once.",
+}
+"""What a supported method does otherwise than the real one, by service and method."""
+
+_HEAD = """\
+# What the local Vertex AI supports
+
+<!-- Written by `python -m local_gcp.vertex.fidelity`; do not edit. -->
+
+The local Vertex AI answers `google.cloud.aiplatform.v1` over gRPC and REST from one table of methods, which
+is read from Google's generated clients. *Supported* means that the method behaves as documented, as far as
+the clients can tell; *partial* means that it does with the difference named. Anything else is refused with
+UNIMPLEMENTED, and nothing is done.
+
+On all methods: there is one project in one region; credentials and permissions are not checked; quotas are
+those of the machine; `v1beta1` is not served.
+"""
+
+
+class UnknownMethodError(ValueError):
+    """A difference is told of a method that is not supported."""
+
+
+def render() -> str:
+    """Return the page; raises UnknownMethodError."""
+    table = method_table({name: service for service, name in SERVICES.items()})
+    _check(table)
+    by_service = {
+        service: sorted(methods, key=lambda method: method.rpc)
+        for service, methods in groupby(sorted(table, key=_service), key=_service)
+    }
+    served = {name: methods for name, methods in by_service.items() if any(each.handler for each in methods)}
+    refused = {name: methods for name, methods in by_service.items() if name not in served}
+    count = sum(method.handler is not None for method in table)
+    return "\n".join(
+        [
+            _HEAD,
+            f"{count} of {len(table)} methods are supported.\n",
+            *(line for name, methods in served.items() for line in _section(name, methods)),
+            "## Services that are refused as a whole\n",
+            "| Service | Methods, all UNIMPLEMENTED |",
+            "| --- | --- |",
+            *(f"| {name} | {', '.join(each.rpc for each in methods)} |" for name, methods in refused.items()),
+            "",
+        ]
+    )
+
+
+def _check(table: Iterable[Method]) -> None:
+    supported = {_name(method) for method in table if method.handler is not None}
+    unknown = sorted(set(DIFFERENCES) - supported)
+    if unknown:
+        raise UnknownMethodError(f"DIFFERENCES has '{unknown[0]}', which is no supported method; remove it")
+
+
+def _service(method: Method) -> str:
+    return method.service.rpartition(".")[2]
+
+
+def _name(method: Method) -> str:
+    return f"{_service(method)}.{method.rpc}"
+
+
+def _section(service: str, methods: Iterable[Method]) -> Iterator[str]:
+    yield f"## {service}\n"
+    yield "| Method | Status | What differs |"
+    yield "| --- | --- | --- |"
+    for method in methods:
+        difference = DIFFERENCES.get(_name(method), "")
+        supported = "partial" if difference else "supported"
+        status = supported if method.handler is not None else "UNIMPLEMENTED"
+        yield f"| {method.rpc} | {status} | {difference} |"
+    yield ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the page, or with `--check` return 1 if it is not current."""
+    parser = argparse.ArgumentParser(prog="python -m local_gcp.vertex.fidelity", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail unless the page is current")
+    options = parser.parse_args(arguments)
+    text = render()
+    if not options.check:
+        PAGE.parent.mkdir(parents=True, exist_ok=True)
+        PAGE.write_text(text)
+    elif not PAGE.exists() or PAGE.read_text() != text:
+        sys.stderr.write("docs/fidelity.md is not current; run `python -m local_gcp.vertex.fidelity`\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
