@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-from taxi_ml.evaluation import rows, scores
+from taxi_ml.evaluation import drift, rows, scores
 from taxi_ml.evaluation.saved_models import saved_model_folder
 from taxi_ml.gate.report import Anomaly, Challenger, Champion, Hashes, Report, Rows, Trial, Tuning
 from taxi_ml.naming import Split
@@ -97,6 +97,7 @@ def gather(sources: Sources, run: Run) -> Report:
         ),
         tuner=_tuner(sources.tuner_results),
         blessed=_blessed(sources.blessing),
+        drift=drift.distances(sources.champion, sources.splits) if sources.champion else (),
         hashes=Hashes(modules=run.modules_digest, spec=run.request_digest, data=rows.data_digest(content)),
     )
 

@@ -37,12 +37,16 @@ class ReasonCode(StrEnum):
     SLICE_ABOVE_CEILING = "slice_above_ceiling"
     SLICE_WORSE = "slice_worse"
     DATA_ANOMALY = "data_anomaly"
+    DATA_DRIFT = "data_drift"
+    DRIFT_MISSING = "drift_missing"
     TUNER_UNHEALTHY = "tuner_unhealthy"
     NOT_BLESSED = "not_blessed"
 
 
 NEVER_OVERRIDDEN: Final = frozenset({ReasonCode.METRIC_MISSING, ReasonCode.SLICES_MISSING})
 """Nobody can vouch for a number that nobody has seen."""
+
+OVERRIDABLE: Final = frozenset(ReasonCode) - NEVER_OVERRIDDEN
 
 
 class OverrideError(ValueError):
@@ -51,10 +55,11 @@ class OverrideError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
-    """A person's word that some reasons do not count this time."""
+    """A person's word that some reasons do not count this time; `by` is empty where nobody is known."""
 
     reason: str
     codes: frozenset[ReasonCode]
+    by: str = ""
 
     def __post_init__(self) -> None:
         """Check that the override can be audited.
@@ -66,14 +71,14 @@ class Override:
         if not self.reason.strip():
             raise OverrideError("an override needs a written reason")
         if not self.codes:
-            raise OverrideError(f"an override names the codes that it overrides: {_listed(_OVERRIDABLE)}")
+            raise OverrideError(f"an override names the codes that it overrides: {_listed(OVERRIDABLE)}")
         if forbidden := self.codes & NEVER_OVERRIDDEN:
             raise OverrideError(
-                f"{_listed(forbidden)} cannot be overridden; what can is {_listed(_OVERRIDABLE)}"
+                f"{_listed(forbidden)} cannot be overridden; what can is {_listed(OVERRIDABLE)}"
             )
 
     @classmethod
-    def of(cls, reason: str, codes: tuple[str, ...] | list[str]) -> Override:
+    def of(cls, reason: str, codes: tuple[str, ...] | list[str], *, by: str = "") -> Override:
         """Return the override of these codes, as people write them.
 
         Raises:
@@ -82,12 +87,9 @@ class Override:
         """
         if unknown := sorted(set(codes) - set(ReasonCode)):
             raise OverrideError(
-                f"{', '.join(unknown)} is no reason code; the codes are {_listed(_OVERRIDABLE)}"
+                f"{', '.join(unknown)} is no reason code; the codes are {_listed(OVERRIDABLE)}"
             )
-        return cls(reason=reason, codes=frozenset(ReasonCode(code) for code in codes))
-
-
-_OVERRIDABLE: Final = frozenset(ReasonCode) - NEVER_OVERRIDDEN
+        return cls(reason=reason, codes=frozenset(ReasonCode(code) for code in codes), by=by)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +144,8 @@ class Decision:
         """Return the decision as lines for a log: the verdict first, then each reason."""
         lines = [f"{self.verdict} {self.challenger} for {self.window}", *map(str, self.reasons)]
         if self.override is not None:
-            lines.append(f"overridden {_listed(self.override.codes)}: {self.override.reason}")
+            person = f" by {self.override.by}" if self.override.by else ""
+            lines.append(f"overridden {_listed(self.override.codes)}{person}: {self.override.reason}")
         return "\n".join(lines)
 
 
@@ -179,6 +182,7 @@ def _reasons(policy: Policy, report: Report) -> Iterator[Reason]:
     yield from _regressions(policy, report)
     yield from _slices(policy, report)
     yield from _anomalies(policy, report)
+    yield from _drifts(policy, report)
     yield from _tuner(policy, report)
     if policy.require_blessing and report.blessed is not True:
         observed = None if report.blessed is None else "not blessed"
@@ -288,6 +292,32 @@ def _anomalies(policy: Policy, report: Report) -> Iterator[Reason]:
                 observed=found.description,
                 required="no anomaly",
             )
+
+
+def _drifts(policy: Policy, report: Report) -> Iterator[Reason]:
+    rules = policy.drift
+    if report.champion is not None and rules.required and not report.drift:
+        yield Reason(
+            code=ReasonCode.DRIFT_MISSING,
+            metric="drift",
+            observed=None,
+            required="the champion's training rows",
+        )
+    for found in report.drift:
+        if found.split in rules.splits and found.feature not in rules.ignored_features:
+            where = f"{found.split} {found.feature}"
+            yield from _near(found.distance, rules.max_distance, f"{where} {found.measure}")
+            yield from _near(found.new_share, rules.max_new_share, f"{where} new categories")
+
+
+def _near(seen: float | None, bar: float, metric: str) -> Iterator[Reason]:
+    finite = _finite(seen)
+    if finite is None:
+        yield _missing(metric)
+    elif finite > bar:
+        yield Reason(
+            code=ReasonCode.DATA_DRIFT, metric=metric, observed=float(finite), required=f"at most {bar:g}"
+        )
 
 
 def _tuner(policy: Policy, report: Report) -> Iterator[Reason]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Read = TypeVar("Read")
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class Fields:
@@ -60,6 +62,13 @@ class Fields:
         if len(texts) < len(values):
             raise self._refusal(name, values, "a list of texts")
         return texts
+
+    def choice(self, name: str, kind: type[Choice]) -> Choice:
+        """Return one of an enumeration's words."""
+        word = self.text(name)
+        if word not in set(kind):
+            raise self._refusal(name, word, f"one of {', '.join(kind)}")
+        return kind(word)
 
     def read(self, name: str, reader: Callable[[Fields], Read]) -> Read:
         """Return a nested object as `reader` reads it, refusing fields that it leaves."""

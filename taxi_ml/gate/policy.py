@@ -74,6 +74,21 @@ class AnomalyRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DriftRules:
+    """How far the trips of `splits` may be from what the champion learned from.
+
+    `max_distance` bounds the distance of every feature, `max_new_share` the growth of unknown categories,
+    both 0 to 1. With `required`, a champion that does not say what it learned from is a reason to reject.
+    """
+
+    required: bool
+    splits: frozenset[Split]
+    ignored_features: frozenset[str]
+    max_distance: float
+    max_new_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """All rules of the gate; raising a bar can only turn a promotion into a rejection."""
 
@@ -84,6 +99,7 @@ class Policy:
     regression: RegressionRules
     slices: SliceRules
     anomalies: AnomalyRules
+    drift: DriftRules
 
     def __post_init__(self) -> None:
         """Refuse bars that let nothing pass, or that compare nothing.
@@ -108,6 +124,12 @@ class Policy:
         ):
             if not 0 <= value < math.inf:
                 raise PolicyError(f"policy.{name} is {value}; give 0 USD or more")
+        for name, value in (
+            ("drift.max_distance", self.drift.max_distance),
+            ("drift.max_new_share", self.drift.max_new_share),
+        ):
+            if not 0 < value <= 1:
+                raise PolicyError(f"policy.{name} is {value}; give a share above 0, 1 at most")
         if self.min_rows.test < 1 or self.slices.min_rows < 1:
             raise PolicyError("policy.min_rows.test and policy.slices.min_rows must be 1 or more")
 
@@ -151,6 +173,7 @@ def parse(text: str) -> Policy:
         regression=fields.read("regression", _regression_rules),
         slices=fields.read("slices", _slice_rules),
         anomalies=fields.read("anomalies", _anomaly_rules),
+        drift=fields.read("drift", _drift_rules),
     )
     fields.close()
     return policy
@@ -182,11 +205,25 @@ def _slice_rules(fields: Fields) -> SliceRules:
 
 
 def _anomaly_rules(fields: Fields) -> AnomalyRules:
+    return AnomalyRules(
+        splits=_splits(fields, "anomalies"),
+        tolerated_kinds=frozenset(fields.texts("tolerated_kinds")),
+    )
+
+
+def _drift_rules(fields: Fields) -> DriftRules:
+    return DriftRules(
+        required=fields.flag("required"),
+        splits=_splits(fields, "drift"),
+        ignored_features=frozenset(fields.texts("ignored_features")),
+        max_distance=fields.number("max_distance"),
+        max_new_share=fields.number("max_new_share"),
+    )
+
+
+def _splits(fields: Fields, rules: str) -> frozenset[Split]:
     names = fields.texts("splits")
     unknown = sorted(set(names) - set(Split))
     if unknown:
-        raise PolicyError(f"policy.anomalies.splits has {unknown}; the splits are {[str(s) for s in Split]}")
-    return AnomalyRules(
-        splits=frozenset(Split(name) for name in names),
-        tolerated_kinds=frozenset(fields.texts("tolerated_kinds")),
-    )
+        raise PolicyError(f"policy.{rules}.splits has {unknown}; the splits are {[str(s) for s in Split]}")
+    return frozenset(Split(name) for name in names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import features  # type: ignore[import-not-found]  # a sibling is a top-level module in the wheel
 import tensorflow as tf
@@ -39,6 +39,12 @@ def fare_scale(files: Sequence[str], transform: tft.TFTransformOutput) -> FareSc
         raise ValueError(f"no training examples in {list(files)}; does the window hold any trips?")
     deviation = float(tf.math.reduce_std(fares))
     return FareScale(mean=float(tf.reduce_mean(fares)), deviation=deviation or 1.0)
+
+
+def transformed_columns(files: Sequence[str], transform: tft.TFTransformOutput) -> dict[str, Any]:
+    """Return the inputs of the first training rows, as many as the shuffle holds; arrays of [rows, n]."""
+    batches = [inputs for inputs, _ in _parsed(_records(files).take(_SHUFFLE_ROWS).batch(4096), transform)]
+    return {name: tf.concat([batch[name] for batch in batches], axis=0).numpy() for name in batches[0]}
 
 
 def input_sizes(transform: tft.TFTransformOutput) -> InputSizes:

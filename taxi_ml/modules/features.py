@@ -41,3 +41,17 @@ TRANSFORMED = (NUMBERS, ABSENT, CYCLES, AREA_IDS, CALENDAR_IDS)
 
 VOCABULARY = "categories"
 """The one vocabulary that all ids are of."""
+
+PROFILED = {
+    **{
+        name: (NUMBERS, len(NULLABLE_FLOATS) + index, ABSENT, index)
+        for index, name in enumerate(NULLABLE_FLOATS)
+    },
+    **{name: (AREA_IDS, index) for index, name in enumerate(AREAS)},
+    **{
+        name: (CALENDAR_IDS, index)
+        for index, name in enumerate(("TripStartMonth", "TripStartHour", "weekday"))
+    },
+}
+"""Where the transformed columns hold a feature: column and index of a category; of a number's logarithm and
+of its flag for absence."""

@@ -7,6 +7,7 @@ import posixpath
 from typing import TYPE_CHECKING, Any
 
 import features  # type: ignore[import-not-found]  # a sibling is a top-level module in the wheel
+import profiles  # type: ignore[import-not-found]  # as above
 import tensorflow as tf
 
 if TYPE_CHECKING:
@@ -78,7 +79,22 @@ def _write_contract(transform: tft.TFTransformOutput, folder: str) -> None:
         "signature": "serving_default",
         "prediction": features.LABEL,
     }
-    path = posixpath.join(folder, CONTRACT_FILE)
+    _write(posixpath.join(folder, CONTRACT_FILE), contract)
+
+
+def write_profile(columns: dict[str, Any], transform: tft.TFTransformOutput, folder: str) -> None:
+    """Put what the model learned from beside it; `columns` are its transformed training rows."""
+    vocabulary = [word.decode() for word in transform.vocabulary_by_name(features.VOCABULARY)]
+    content = {
+        "rows": len(columns[features.NUMBERS]),
+        "profile": profiles.profile(columns, features.PROFILED, vocabulary),
+        "layout": features.PROFILED,
+        "vocabulary": vocabulary,
+    }
+    _write(posixpath.join(folder, profiles.FILE), content)
+
+
+def _write(path: str, content: dict[str, Any]) -> None:
     tf.io.gfile.makedirs(posixpath.dirname(path))
     with tf.io.gfile.GFile(path, "w") as file:
-        file.write(json.dumps(contract, indent=2))
+        file.write(json.dumps(content, indent=2))

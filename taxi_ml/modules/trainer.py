@@ -47,6 +47,8 @@ def run_fn(fn_args: FnArgs) -> None:
     )
     network.fit(**_fit_arguments(fn_args, transform, options, steps=fn_args.train_steps), verbose=2)
     signatures.export(network, transform, fn_args.serving_model_dir)
+    columns = datasets.transformed_columns(fn_args.train_files, transform)
+    signatures.write_profile(columns, transform, fn_args.serving_model_dir)
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:

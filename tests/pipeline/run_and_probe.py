@@ -5,18 +5,23 @@ Runs in the pipeline environment: `python -m tests.pipeline.run_and_probe <reque
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 import tensorflow_transform as tft
 from tfx import v1 as tfx
 
+from taxi_ml.evaluation.drift import distances
 from taxi_ml.pipeline.definition import build_pipeline
 from taxi_ml.pipeline.request import CompileRequest
+
+if TYPE_CHECKING:
+    from taxi_ml.gate.report import Drift
 
 
 def main(request_path: str, folder: str) -> None:
@@ -40,10 +45,17 @@ def probe(root: str) -> dict[str, Any]:
         "model": model_folder,
         "transformed_features": sorted(transformed),
         "transformed_label_mean": float(transformed["fare"].mean()),
+        "drift": [dataclasses.asdict(found) for found in _drift(root)],
         "report": json.loads(Path(_only(f"{root}/Report/report/*/report.json")).read_text()),
         "evaluator": _evaluator_metrics(_only(f"{root}/Evaluator/evaluation/*")),
         **_predictions(model, _records(_only(f"{root}/CsvExampleGen/examples/*") + "/Split-test")),
     }
+
+
+def _drift(root: str) -> tuple[Drift, ...]:
+    examples = _only(f"{root}/CsvExampleGen/examples/*")
+    splits = {split: f"{examples}/Split-{split}" for split in ("train", "test")}
+    return distances(_only(f"{root}/Trainer/model/*"), splits)
 
 
 def _transformed(root: str) -> dict[str, Any]:

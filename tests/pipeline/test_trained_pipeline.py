@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,6 @@ from taxi_ml.gate.report import parse
 from tests.pipeline.requests import MODULES, PIPELINE_PYTHON, REPOSITORY, make_request
 from tests.pipeline.trips import COLUMNS, ROWS, write_trips
 from tests.serving.servers import serving
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("trained_pipeline")]
 
@@ -104,6 +102,24 @@ def test_report_has_the_tuners_trials(facts: dict[str, Any]) -> None:
     assert len(scores) == tuner["trials"] == 2
     assert scores == sorted(scores)
     assert tuner["best_score"] == scores[0]
+
+
+def test_model_says_what_it_learned_from(facts: dict[str, Any]) -> None:
+    """Beside the model lie the shares of each feature's values in the training rows; they sum to 1."""
+    learned = json.loads(Path(facts["model"], "assets.extra/training.json").read_text())
+    sums = {feature: sum(shares.values()) for feature, shares in learned["profile"].items()}
+
+    assert learned["rows"] == ROWS["train"]
+    assert sums == pytest.approx(dict.fromkeys(learned["layout"], 1.0))
+
+
+def test_model_is_at_no_distance_from_its_own_training_rows(facts: dict[str, Any]) -> None:
+    """Taken as the champion of its own run, the model finds its training rows as it learned them."""
+    train = [found for found in facts["drift"] if found["split"] == "train"]
+
+    assert {found["feature"] for found in train} >= {"rawDistance", "pickup_census_tract"}
+    assert [found["distance"] for found in train] == pytest.approx([0.0] * len(train), abs=1e-6)
+    assert any(found["distance"] > 0 for found in facts["drift"] if found["split"] == "test")
 
 
 def test_model_has_learned(facts: dict[str, Any]) -> None:

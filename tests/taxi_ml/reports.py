@@ -13,6 +13,8 @@ from taxi_ml.gate.report import (
     Challenger,
     Champion,
     Difference,
+    Distance,
+    Drift,
     Hashes,
     Interval,
     Metrics,
@@ -77,6 +79,18 @@ def a_report(*, with_champion: bool = True) -> Report:
         ),
         blessed=True,
         hashes=Hashes(modules="a1", spec="b2", data="c3"),
+        drift=(drift(0.01),) if with_champion else (),
+    )
+
+
+def drift(distance: float | None, new_share: float | None = 0.0, split: Split = Split.TRAIN) -> Drift:
+    """Return how far the pickup areas are from the champion's."""
+    return Drift(
+        split=split,
+        feature="pickup_census_tract",
+        measure=Distance.L_INFINITY,
+        distance=distance,
+        new_share=new_share,
     )
 
 
@@ -168,6 +182,8 @@ ANOMALIES = st.builds(
     description=st.just("unexpected"),
     kind=st.sampled_from(["", "ENUM_TYPE_UNEXPECTED_STRING_VALUES", "COMPARATOR_L_INFTY_HIGH"]),
 )
+SHARES = st.floats(min_value=0, max_value=1)
+DRIFTS = st.builds(drift, SHARES, SHARES, st.sampled_from(Split))
 TUNINGS = st.builds(
     Tuning,
     trials=st.integers(0, 3),
@@ -194,6 +210,7 @@ def reports(draw: st.DrawFn, *, with_champion: bool | None = None) -> Report:
         tuner=draw(st.one_of(st.none(), TUNINGS)),
         blessed=draw(st.sampled_from([True, True, False, None])),
         hashes=Hashes(modules="a1", spec="b2", data="c3"),
+        drift=tuple(draw(st.lists(DRIFTS, max_size=2))) if compares else (),
     )
 
 
@@ -223,5 +240,12 @@ def policies(draw: st.DrawFn) -> Policy:
         anomalies=policy.AnomalyRules(
             splits=frozenset(draw(st.lists(st.sampled_from(Split)))),
             tolerated_kinds=frozenset(draw(st.lists(st.sampled_from(["", "COMPARATOR_L_INFTY_HIGH"])))),
+        ),
+        drift=policy.DriftRules(
+            required=draw(st.booleans()),
+            splits=frozenset(draw(st.lists(st.sampled_from(Split)))),
+            ignored_features=frozenset(draw(st.lists(st.just("pickup_census_tract"), max_size=1))),
+            max_distance=draw(st.floats(min_value=0.01, max_value=1)),
+            max_new_share=draw(st.floats(min_value=0.01, max_value=1)),
         ),
     )

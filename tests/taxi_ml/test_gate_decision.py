@@ -141,6 +141,53 @@ def test_anomaly_rejects_unless_tolerated() -> None:
     assert codes(replace(a_report(), anomalies=(tolerated, found))) == [ReasonCode.DATA_ANOMALY]
 
 
+def test_drift_rejects_beyond_the_bar() -> None:
+    """Trips unlike those that the champion learned from reject, with the distance and its bar."""
+    bar = POLICY.drift.max_distance
+    far, near = (replace(a_report(), drift=(reports.drift(distance),)) for distance in (bar + 0.01, bar))
+    (reason,) = decide(POLICY, far).reasons
+
+    assert (reason.code, reason.metric) == (ReasonCode.DATA_DRIFT, "train pickup_census_tract linf")
+    assert (reason.observed, reason.required) == (bar + 0.01, f"at most {bar:g}")
+    assert codes(near) == []
+
+
+def test_new_categories_are_tolerated_up_to_the_bar() -> None:
+    """A few areas that the champion does not know are no reason, many are."""
+    bar = POLICY.drift.max_new_share
+    many, few = (replace(a_report(), drift=(reports.drift(0.0, share),)) for share in (bar + 0.01, bar))
+    (reason,) = decide(POLICY, many).reasons
+
+    assert (reason.code, reason.metric) == (ReasonCode.DATA_DRIFT, "train pickup_census_tract new categories")
+    assert codes(few) == []
+
+
+@pytest.mark.parametrize("broken", [None, float("nan"), float("inf")])
+def test_drift_that_is_no_number_rejects(broken: float | None) -> None:
+    """A distance or share that could not be computed is a missing number."""
+    found = (reports.drift(broken), reports.drift(0.0, broken))
+
+    assert codes(replace(a_report(), drift=found)) == [ReasonCode.METRIC_MISSING] * 2
+
+
+def test_drift_decides_only_where_the_policy_looks() -> None:
+    """Other splits and ignored features are in the report and decide nothing."""
+    elsewhere = reports.drift(0.9, split=Split.EVAL)
+    ignored = replace(reports.drift(0.9), feature=next(iter(POLICY.drift.ignored_features)))
+
+    assert codes(replace(a_report(), drift=(elsewhere, ignored))) == []
+
+
+def test_champion_that_does_not_say_what_it_learned_from_rejects() -> None:
+    """Unknown drift is a reason where the policy requires it, and never without a champion."""
+    unknown = replace(a_report(), drift=())
+    lenient = replace(POLICY, drift=replace(POLICY.drift, required=False))
+
+    assert codes(unknown) == [ReasonCode.DRIFT_MISSING]
+    assert codes(unknown, lenient) == []
+    assert codes(a_report(with_champion=False)) == []
+
+
 def test_tuner_that_was_off_is_no_reason() -> None:
     """Tuning is required only where the policy says so."""
     off = replace(a_report(), tuner=None)
@@ -349,6 +396,14 @@ def _stricter(policy: Policy, data: st.DataObject) -> Policy:
             regression_mae=below(policy.slices.regression_mae),
         ),
         anomalies=replace(policy.anomalies, splits=frozenset(Split), tolerated_kinds=frozenset()),
+        drift=replace(
+            policy.drift,
+            required=policy.drift.required or data.draw(st.booleans()),
+            splits=frozenset(Split),
+            ignored_features=frozenset(),
+            max_distance=below(policy.drift.max_distance, 0.001),
+            max_new_share=below(policy.drift.max_new_share, 0.001),
+        ),
     )
 
 

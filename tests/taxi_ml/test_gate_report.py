@@ -88,6 +88,11 @@ BAD = {
         lambda d: d["anomalies"].update(holdout=[]),
         "report.anomalies has unknown fields: holdout",
     ),
+    "unknown split of drift": (
+        lambda d: d["drift"][0].update(split="holdout"),
+        r"report.drift\[0\].split is 'holdout'; it must be one of train, eval, test",
+    ),
+    "unknown measure": (lambda d: d["drift"][0].update(measure="l2"), "one of linf, jensen_shannon"),
     "other rows": (
         lambda d: d["champion"]["metrics"].update(count=399),
         "challenger was scored on 400 rows and the champion on 399",

@@ -1,0 +1,85 @@
+"""How far a run's trips are from those that the champion learned from, in the champion's own inputs."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import tensorflow as tf
+
+from taxi_ml.evaluation import rows
+from taxi_ml.evaluation.distances import jensen_shannon, l_infinity
+from taxi_ml.evaluation.saved_models import saved_model_folder
+from taxi_ml.gate.report import Distance, Drift
+from taxi_ml.modules import profiles
+from taxi_ml.naming import Split
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SIGNATURE: Final = "transform_features"
+MOST_ROWS: Final = 100_000
+"""More rows than these change no share worth speaking of."""
+
+_BATCH_ROWS: Final = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What a model says about its training rows."""
+
+    profile: dict[str, dict[str, float]]
+    layout: dict[str, list[Any]]
+    vocabulary: list[str]
+
+
+def distances(champion: str, splits: Mapping[str, str]) -> tuple[Drift, ...]:
+    """Return the distances of each split of a run from the champion's training rows.
+
+    Empty where the champion says nothing about them: it was trained before models did.
+
+    Raises:
+        FileNotFoundError: where the champion's artifact holds no SavedModel.
+
+    """
+    folder = saved_model_folder(champion)
+    path = posixpath.join(folder, profiles.FILE)
+    if not tf.io.gfile.exists(path):
+        return ()
+    with tf.io.gfile.GFile(path) as file:
+        content = json.loads(file.read())
+    learned = Learned(**{name: content[name] for name in ("profile", "layout", "vocabulary")})
+    transform = tf.saved_model.load(folder).signatures[SIGNATURE]
+    return tuple(
+        drift
+        for split, examples in splits.items()
+        for drift in _drifts(split, learned, _columns(transform, examples))
+    )
+
+
+def _drifts(split: str, learned: Learned, columns: dict[str, Any]) -> Iterator[Drift]:
+    found = profiles.profile(columns, learned.layout, learned.vocabulary)
+    for feature, shares in found.items():
+        expected = learned.profile[feature]
+        is_number = len(learned.layout[feature]) > 2  # noqa: PLR2004  # column, index, and those of its flag
+        yield Drift(
+            split=Split(split),
+            feature=feature,
+            measure=Distance.JENSEN_SHANNON if is_number else Distance.L_INFINITY,
+            distance=jensen_shannon(expected, shares) if is_number else l_infinity(expected, shares),
+            new_share=shares.get(profiles.NEW, 0.0) - expected.get(profiles.NEW, 0.0),
+        )
+
+
+def _columns(transform: Any, folder: str) -> dict[str, Any]:  # noqa: ANN401  # a signature of TensorFlow
+    batches = []
+    seen = 0
+    for batch in rows.batches(folder, _BATCH_ROWS):
+        batches.append(transform(examples=tf.constant(batch)))
+        seen += len(batch)
+        if seen >= MOST_ROWS:
+            break
+    return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
