@@ -23,6 +23,7 @@ from taxi_airflow.runs import next_step, run_for, timetable
 
 import taxi_ml
 from taxi_ml import sql
+from taxi_ml.gate.decision import OVERRIDABLE
 from taxi_ml.naming import Split
 
 
@@ -90,6 +91,19 @@ PARAMS = {
         title="Promote",
         description="Let the model serve when the gate allows it. Off: only evaluate and decide.",
     ),
+    "override_codes": Param(
+        [],
+        type="array",
+        items={"type": "string", "enum": sorted(OVERRIDABLE)},
+        title="Override",
+        description="Reasons of the gate that do not count this time. The decision records them.",
+    ),
+    "override_reason": Param(
+        None,
+        type=["null", "string"],
+        title="Override because",
+        description="Why they do not count, for whoever asks later. Required with an override.",
+    ),
 }
 
 with DAG(
@@ -111,7 +125,7 @@ with DAG(
     user_defined_macros={"taxi": run_for},
     tags=["taxi", "vertex-ai", "tfx"],
 ) as dag:
-    validate = ValidateOperator(task_id="validate", retries=0)
+    validate = ValidateOperator(task_id="validate")
 
     create_schema = StatementOperator(
         task_id="create_schema", statement=lambda settings, _window: sql.create_schema(settings)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.definitions.timetables.interval import CronDataIntervalTimetable
 
 from taxi_ml import naming
-from taxi_ml.gate.decision import Verdict
+from taxi_ml.gate.decision import Override, Verdict
 from taxi_ml.settings import Settings, SettingsError, Window, schedule
 
 if TYPE_CHECKING:
@@ -61,6 +61,21 @@ def run_for(
     )
     labels = naming.job_labels(str(dag_run.dag_id), str(dag_run.run_id), window)
     return Run(settings=settings, window=window, labels=labels)
+
+
+def override_of(context: Any) -> Override | None:  # noqa: ANN401  # Airflow's Context
+    """Return what the form says against reasons of the gate, and who says so; None where it is silent.
+
+    Raises:
+        OverrideError: for a reason without codes, codes without a reason, or codes that nobody can override.
+
+    """
+    params = context["params"]
+    reason, codes = params.get("override_reason") or "", params.get("override_codes") or []
+    if not reason and not codes:
+        return None
+    person = getattr(context["dag_run"], "triggering_user_name", None)
+    return Override.of(reason, codes, by=person or "")
 
 
 def _interval_end(dag_run: Any) -> datetime:  # noqa: ANN401  # Airflow's DagRun

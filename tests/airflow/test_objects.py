@@ -196,12 +196,14 @@ def test_instances_of_the_smoke_test_are_real_trips() -> None:
 REPORT = json.loads(replace(a_report(), window="2015-02_train12_test1").to_json())
 
 
-def gate(store: ObjectStore, job: str, report: dict[str, Any]) -> Any:  # noqa: ANN401  # what XCom takes
-    """Let the gate judge a report of a job."""
+def gate(store: ObjectStore, job: str, report: dict[str, Any], **params: object) -> Any:  # noqa: ANN401  # what XCom takes
+    """Let the gate judge a report of a job, in a run with these parameters."""
     uri = f"gs://taxi-local/reports/{job}/report.json"
     store.write(uri, json.dumps(report).encode())
     name = f"projects/taxi-local/locations/us-central1/pipelineJobs/{job}"
-    return run_task(GateOperator(task_id="gate", job=name, report_uri=uri), context(params=PARAMS))
+    return run_task(
+        GateOperator(task_id="gate", job=name, report_uri=uri), context(params={**PARAMS, **params})
+    )
 
 
 def test_the_gate_keeps_its_decision(store: ObjectStore) -> None:
@@ -219,6 +221,42 @@ def test_a_rejection_is_no_failure(store: ObjectStore) -> None:
 
     decision = json.loads(store.read(returned["decision"]))
     assert (returned["verdict"], decision["reasons"][0]["code"]) == ("reject", "not_blessed")
+
+
+def test_an_override_promotes_and_is_kept_in_the_decision(store: ObjectStore) -> None:
+    """A run whose form overrides a reason, and says why, promotes; the decision has both."""
+    returned = gate(
+        store,
+        "job-overridden",
+        {**REPORT, "blessed": False},
+        override_codes=["not_blessed"],
+        override_reason="the threshold is stale",
+    )
+
+    decision = json.loads(store.read(returned["decision"]))
+    assert (decision["verdict"], decision["reasons"][0]["code"]) == ("promote", "not_blessed")
+    assert decision["override"]["codes"] == ["not_blessed"]
+    assert decision["override"]["reason"] == "the threshold is stale"
+
+
+@pytest.mark.parametrize(
+    ("codes", "reason", "problem"),
+    [
+        (["not_blessed"], None, "needs a written reason"),
+        ([], "because", "names the codes"),
+        (["metric_missing"], "because", "cannot be overridden"),
+    ],
+)
+def test_an_override_that_nobody_can_audit_is_refused(
+    store: ObjectStore, codes: list[str], reason: str | None, problem: str
+) -> None:
+    """Neither the first task nor the gate takes one without reason or codes, or of missing numbers."""
+    params = {"override_codes": codes, "override_reason": reason}
+
+    with pytest.raises(AirflowFailException, match=problem):
+        run_task(ValidateOperator(task_id="validate"), context(params={**PARAMS, **params}))
+    with pytest.raises(AirflowFailException, match=problem):
+        gate(store, "job-unaudited", REPORT, **params)
 
 
 def test_an_unreadable_report_is_a_failure(store: ObjectStore) -> None:

@@ -9,9 +9,9 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from taxi_airflow.objects import ObjectStore
-from taxi_airflow.runs import run_of
+from taxi_airflow.runs import override_of, run_of
 from taxi_ml import naming
-from taxi_ml.gate.decision import Verdict, decide
+from taxi_ml.gate.decision import OverrideError, Verdict, decide
 from taxi_ml.gate.policy import DEFAULT_PATH, PolicyError
 from taxi_ml.gate.policy import load as load_policy
 from taxi_ml.gate.report import ReportError
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from taxi_ml.gate.decision import Override
+
 
 class GateOperator(BaseOperator):
     """Judge the report of a pipeline job by the policy, and write decision.json beside a copy of it.
 
     The decision is written once: another try, or a cleared task, reads the one that is there. A rejection
-    is a success of this task; a report or policy that cannot be read is an error for good.
+    is a success of this task; a report or policy that cannot be read is an error for good. The run's
+    parameters may override reasons by their codes, with a written reason, which the decision records.
     Returns ``{"verdict", "decision", "report", "challenger"}``: a word and three addresses.
 
     :param job: resource name of the pipeline job
@@ -65,7 +68,7 @@ class GateOperator(BaseOperator):
         decision = _existing(store, uri)
         if decision is None:
             report = store.read(self.report_uri)
-            text = self._decide(report.decode(), window=run.window.id)
+            text = self._decide(report.decode(), window=run.window.id, override=_override(context))
             store.write_once(naming.report_uri(run.settings, job_id), report)
             store.write_once(uri, text.encode())
             # Whoever was first decides, and it need not have been this try.
@@ -80,14 +83,21 @@ class GateOperator(BaseOperator):
             "challenger": decision["challenger"],
         }
 
-    def _decide(self, report: str, *, window: str) -> str:
+    def _decide(self, report: str, *, window: str, override: Override | None) -> str:
         try:
             parsed = parse_report(report, window=window)
-            decision = decide(load_policy(self.policy), parsed)
+            decision = decide(load_policy(self.policy), parsed, override)
         except (PolicyError, ReportError) as error:
             raise AirflowFailException(f"no decision about {self.report_uri}: {error}") from error
         self.log.info("%s", decision.describe())
         return decision.to_json()
+
+
+def _override(context: Context) -> Override | None:
+    try:
+        return override_of(context)
+    except OverrideError as error:
+        raise AirflowFailException(f"the override cannot be audited: {error}") from error
 
 
 def _existing(store: ObjectStore, uri: str) -> dict[str, Any] | None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_airflow.runs import run_of
+from taxi_airflow.runs import override_of, run_of
 from taxi_ml import naming
+from taxi_ml.gate.decision import OverrideError
 from taxi_ml.gate.policy import PolicyError, load
 from taxi_ml.settings import SettingsError
 
@@ -29,7 +30,8 @@ class ValidateOperator(BaseOperator):
         try:
             run = run_of(context)
             load()
-        except (SettingsError, PolicyError) as error:
+            override_of(context)
+        except (SettingsError, PolicyError, OverrideError) as error:
             problems = "\n  ".join(getattr(error, "problems", (str(error),)))
             raise AirflowFailException(f"this run cannot start:\n  {problems}") from error
         self.log.info(
