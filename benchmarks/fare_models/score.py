@@ -1,0 +1,37 @@
+"""Train every model on one window: `python -m benchmarks.fare_models.score <folder>`.
+
+Runs in the pipeline environment; reads request.json of the folder and writes errors.json there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from benchmarks.fare_models import product, simple
+from benchmarks.fare_models.errors import BASELINE
+from benchmarks.fare_models.trips import column, read
+from taxi_ml.modules import features
+
+
+def main(folder: Path) -> None:
+    """Train, predict the test rows, and write predicted minus true fare by model."""
+    request = json.loads((folder / "request.json").read_text())
+    known = {split: read(Path(request["data"], split)) for split in ("train", "eval")}
+    asked = read(Path(request["data"], "test"))
+    product.train(known, folder, steps=request["steps"], options=request["options"])
+    both = known["train"] + known["eval"]
+    predicted = {
+        "product": product.predict(folder, asked),
+        BASELINE: simple.boosted_trees(both, asked),
+        "line": simple.line(both, asked),
+        "mean": simple.mean_fare(both, asked),
+    }
+    fares = column(asked, features.LABEL)
+    errors = {name: (values - fares).tolist() for name, values in predicted.items()}
+    (folder / "errors.json").write_text(json.dumps(errors))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
