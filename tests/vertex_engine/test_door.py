@@ -71,7 +71,7 @@ def test_what_vertex_refuses_is_invalid(
     ("spec", "problem"),
     [
         ({"schemaVersion": "3.0.0"}, "supported are 2.0.x and 2.1.x"),
-        (one_task(triggerPolicy={"condition": "true"}), "conditional tasks"),
+        (one_task(triggerPolicy={"condition": "size(inputs) == 1"}), "uses 'size'"),
         (one_task(parameterIterator={"itemInput": "p", "items": {"raw": "[]"}}), "loops"),
         (one_task(container={"command": []}), "has no command"),
         (one_task(container={"args": ['{"IfPresent": {}}']}), "IfPresent"),

@@ -9,7 +9,7 @@ import pytest
 from local_gcp.vertex.adapters.composition import build_pipeline_engine, image_table
 from local_gcp.vertex.adapters.guarded import GuardedLauncher
 from local_gcp.vertex.domain.states import RunState, TaskState
-from local_gcp.vertex.engine.caching import VolatileCache
+from local_gcp.vertex.engine.caching import VolatileHistory
 from local_gcp.vertex.engine.containers import ContainerLostError
 from local_gcp.vertex.engine.pipelines import LocalPipelineEngine
 from tests.vertex_engine.specs import (
@@ -338,7 +338,7 @@ def test_a_lost_container_is_run_again_in_a_fresh_folder(tmp_path: Path, recorde
     settings = engine_settings(tmp_path)
     losing = LosingLauncher()
     engine = LocalPipelineEngine(
-        history=VolatileCache(),
+        history=VolatileHistory(),
         settings=settings,
         listener=recorder,
         images=image_table(settings),

@@ -10,7 +10,7 @@ from local_gcp.vertex.adapters.guarded import GuardedLauncher
 from local_gcp.vertex.adapters.model_servers import LocalModelServers
 from local_gcp.vertex.adapters.shims import with_shims
 from local_gcp.vertex.adapters.warm import SharedLauncher, WarmLauncher, WarmSettings
-from local_gcp.vertex.engine.caching import VolatileCache
+from local_gcp.vertex.engine.caching import VolatileHistory
 from local_gcp.vertex.engine.containers import ImageTable
 from local_gcp.vertex.engine.custom_jobs import LocalCustomJobRunner
 from local_gcp.vertex.engine.pipelines import LocalPipelineEngine
@@ -60,7 +60,7 @@ def build_engines(
     images = image_table(settings)
     launcher = SharedLauncher(_launcher(settings, images, GuardedLauncher(), _TFX), owners=2)
     return LocalEngines(
-        pipelines=_pipelines(settings, runs, history or VolatileCache(), images, launcher),
+        pipelines=_pipelines(settings, runs, history or VolatileHistory(), images, launcher),
         custom_jobs=_custom_jobs(settings, jobs, images, launcher),
         servers=build_model_servers(settings),
     )
@@ -79,7 +79,7 @@ def build_pipeline_engine(
     """
     images = image_table(settings)
     launcher = _launcher(settings, images, GuardedLauncher(), preload)
-    return _pipelines(settings, listener, history or VolatileCache(), images, launcher)
+    return _pipelines(settings, listener, history or VolatileHistory(), images, launcher)
 
 
 def build_custom_job_runner(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from local_gcp.vertex.domain.conditions import Expression
     from local_gcp.vertex.domain.placeholders import Template
 
 
@@ -109,7 +110,32 @@ class ImporterExecutor:
     reimport: bool = False
 
 
-Executor = ContainerExecutor | ImporterExecutor
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactQuery:
+    """A filter, with placeholders, over the artifacts of earlier runs: the newest `limit` that match."""
+
+    filter: Template
+    limit: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolverExecutor:
+    """Looks up artifacts, for each output by a query of its own."""
+
+    queries: Mapping[str, ArtifactQuery]
+
+
+Executor = ContainerExecutor | ImporterExecutor | ResolverExecutor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """A task runs only if `expression` is true of these inputs; `text` is how the spec writes it."""
+
+    text: str
+    expression: Expression
+    parameters: Mapping[str, ParameterSource] = field(default_factory=dict)
+    artifacts: Mapping[str, TaskOutput] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +152,7 @@ class RetryPolicy:
 class PlannedTask:
     """One task. `name` is unique in the plan; `runs_always` is kfp's ALL_UPSTREAM_TASKS_COMPLETED.
 
+    All `conditions`, its own and those of the DAGs around it, must hold for it to run.
     A `cacheable` task may take its outputs from an earlier execution; a `cache_key` of its own stands in
     for everything that would make up the key.
     """
@@ -140,6 +167,7 @@ class PlannedTask:
     output_artifacts: Mapping[str, OutputArtifact] = field(default_factory=dict)
     output_parameters: Mapping[str, ParameterType] = field(default_factory=dict)
     runs_always: bool = False
+    conditions: tuple[Condition, ...] = ()
     cacheable: bool = False
     cache_key: str = ""
     retry: RetryPolicy = RetryPolicy()

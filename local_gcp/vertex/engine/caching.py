@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from local_gcp.vertex.domain.plan import ContainerExecutor, Exec, PlannedTask
-    from local_gcp.vertex.domain.records import ArtifactLists, TaskRecord
+    from local_gcp.vertex.domain.records import ArtifactLists, ArtifactRecord, TaskRecord
     from local_gcp.vertex.engine.executor_input import TaskInputs
     from local_gcp.vertex.engine.ports import ExecutionCache
 
 _SCHEME = "gs://"
 
 
-class VolatileCache:
-    """An ExecutionCache that ends with the process."""
+class VolatileHistory:
+    """A RunHistory that ends with the process and knows executions only."""
 
     def __init__(self) -> None:
         self._executions: dict[str, CachedExecution] = {}
@@ -40,6 +40,10 @@ class VolatileCache:
     def keep_execution(self, key: str, execution: CachedExecution) -> None:
         """Keep what an execution produced, in place of an earlier one."""
         self._executions[key] = execution
+
+    def artifacts(self, _pipeline: str, _schema_title: str) -> tuple[ArtifactRecord, ...]:
+        """Return nothing: artifacts are not remembered."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""From the spec's executors to ours: containers and importers; anything else is refused."""
+"""From the spec's executors to ours: containers, importers and resolvers; anything else is refused."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from google.protobuf import json_format
 from local_gcp.vertex.domain.errors import InvalidArgument, Unimplemented
 from local_gcp.vertex.domain.placeholders import parse_template
 from local_gcp.vertex.domain.plan import (
+    ArtifactQuery,
     Constant,
     ContainerExecutor,
     Exec,
     ImporterExecutor,
     OutputArtifact,
+    ResolverExecutor,
 )
 from local_gcp.vertex.engine import parameters
+from local_gcp.vertex.engine.artifact_query import query_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,7 +36,7 @@ _KFP_EXPRESSIONS = ('{"IfPresent"', '{"Concat"')
 def executor(spec: Any, task: str, sources: Mapping[str, ParameterSource]) -> Executor:  # noqa: ANN401  # proto
     """Return what an ExecutorSpec asks for; `sources` are the task's parameters.
 
-    Raises Unimplemented for custom jobs and resolvers.
+    Raises Unimplemented for custom jobs and for queries of resolvers that are not supported.
     """
     match spec.WhichOneof("spec"):
         case "container":
@@ -41,10 +44,7 @@ def executor(spec: Any, task: str, sources: Mapping[str, ParameterSource]) -> Ex
         case "importer":
             return _importer(spec.importer, task, sources)
         case "resolver":
-            raise Unimplemented(
-                f"task '{task}' is a resolver; artifact queries are not supported here: "
-                "bring the artifact in with an Importer"
-            )
+            return _resolver(spec.resolver, task)
         case "custom_job":
             raise Unimplemented(
                 f"task '{task}' runs a custom job; only containers are supported in a pipeline"
@@ -86,6 +86,14 @@ def _template(text: str) -> Template:
             f"argument {text[:60]!r} is an IfPresent or Concat expression; write it as plain text"
         )
     return parse_template(text)
+
+
+def _resolver(spec: Any, task: str) -> ResolverExecutor:  # noqa: ANN401  # proto
+    queries = {
+        key: ArtifactQuery(filter=query_template(query.filter, task), limit=query.limit or 1)
+        for key, query in spec.output_artifact_queries.items()
+    }
+    return ResolverExecutor(queries=queries)
 
 
 def _importer(spec: Any, task: str, sources: Mapping[str, ParameterSource]) -> ImporterExecutor:  # noqa: ANN401

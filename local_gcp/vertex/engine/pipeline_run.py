@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from local_gcp.vertex.domain.conditions import ConditionError
 from local_gcp.vertex.domain.errors import Code
-from local_gcp.vertex.domain.plan import ImporterExecutor
+from local_gcp.vertex.domain.plan import ContainerExecutor
 from local_gcp.vertex.domain.records import Failure, TaskRecord
 from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES, RunState, TaskState
 from local_gcp.vertex.engine.executor_input import numeric_id
@@ -101,34 +102,49 @@ class RunningPipeline:
         while True:
             states = {name: record.state for name, record in self._records.items()}
             step = next_step(self.plan, states, fail_fast=self.run.fail_fast)
-            unsettled = TaskState.CANCELLED if self.runner.token.cancelled else None
-            never = set(step.not_triggered) | (set(step.start) if unsettled else set())
-            for name in never - started:
-                self._end_untried(name, unsettled or TaskState.NOT_TRIGGERED)
-            fresh = [name for name in step.start if name not in started and name not in never]
-            importers = [name for name in fresh if self._is_importer(name)]
-            for name in importers:
-                self._record(name, self._run_task(name))
-            if not importers and not (never - started):
+            fresh = [name for name in step.start if name not in started]
+            settled = [name for name in step.not_triggered if name not in started]
+            for name in settled:
+                cancelled = self.runner.token.cancelled
+                self._end_untried(name, TaskState.CANCELLED if cancelled else TaskState.NOT_TRIGGERED)
+            settled += [name for name in fresh if self._settle(name)]
+            if not settled:
                 started.update(fresh)
                 return fresh
 
-    def _is_importer(self, name: str) -> bool:
-        return isinstance(self.plan.tasks[name].executor, ImporterExecutor)
+    def _settle(self, name: str) -> bool:
+        """End a task that could start when it must not or need not wait; says whether it has ended."""
+        if self.runner.token.cancelled:
+            self._end_untried(name, TaskState.CANCELLED)
+            return True
+        try:
+            triggered = self._upstream().satisfies(self.plan.tasks[name])
+        except ConditionError as error:
+            failure = Failure(code=Code.FAILED_PRECONDITION, message=f"task '{name}' failed: {error}")
+            self._end_untried(name, TaskState.FAILED, failure)
+            return True
+        if not triggered:
+            self._end_untried(name, TaskState.NOT_TRIGGERED)
+        elif not isinstance(self.plan.tasks[name].executor, ContainerExecutor):
+            self._record(name, self._run_task(name))
+        return self._records[name].state is not TaskState.PENDING
 
-    def _end_untried(self, name: str, state: TaskState) -> None:
+    def _end_untried(self, name: str, state: TaskState, failure: Failure | None = None) -> None:
         now = self.runner.clock()
-        self._record(name, replace(self._records[name], state=state, end_time=now))
+        self._record(name, replace(self._records[name], state=state, end_time=now, error=failure))
 
     def _submit(self, name: str) -> Future[TaskRecord]:
         return self.pool.submit(self._run_task, name)
 
     def _run_task(self, name: str) -> TaskRecord:
         task: PlannedTask = self.plan.tasks[name]
+        upstream = self._upstream()
+        return self.runner.run(task, upstream.records[name], upstream, self._report_task)
+
+    def _upstream(self) -> Upstream:
         with self._lock:
             records = dict(self._records)
-        upstream = Upstream(run=self.run, parameters=self.parameters, records=records)
-        return self.runner.run(task, records[name], upstream, self._report_task)
+        return Upstream(run=self.run, parameters=self.parameters, records=records)
 
     def _record(self, name: str, record: TaskRecord) -> None:
         with self._lock:

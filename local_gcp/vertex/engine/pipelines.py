@@ -85,6 +85,7 @@ class LocalPipelineEngine:
             cache=TaskCache(
                 executions=self._history, pipeline=plan.pipeline, gcs_root=self._settings.gcs_root
             ),
+            catalog=self._history,
             token=CancelToken(self._settings.stop_grace),
             clock=self._clock,
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from local_gcp.vertex.domain.errors import InvalidArgument
 from local_gcp.vertex.domain.placeholders import Kind
-from local_gcp.vertex.domain.plan import ContainerExecutor, Embedded, TaskOutput
+from local_gcp.vertex.domain.plan import ContainerExecutor, Embedded, ResolverExecutor, TaskOutput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,6 +27,13 @@ def check_task(plan: Plan, task: PlannedTask) -> None:
             _check_output(task, parameter, source, plan.tasks[source.task].output_parameters)
     for artifact, output in task.artifacts.items():
         _check_output(task, artifact, output, plan.tasks[output.task].output_artifacts)
+    if isinstance(task.executor, ResolverExecutor) and set(task.executor.queries) != set(
+        task.output_artifacts
+    ):
+        raise InvalidArgument(
+            f"resolver '{task.name}' has queries for {sorted(task.executor.queries)}, but its outputs are "
+            f"{sorted(task.output_artifacts)}"
+        )
     for placeholder in _placeholders(task):
         _check_placeholder(task, placeholder)
 
@@ -44,6 +51,9 @@ def _placeholders(task: PlannedTask) -> Iterator[Placeholder]:
     for source in task.parameters.values():
         if isinstance(source, Embedded):
             yield from source.template.placeholders
+    if isinstance(task.executor, ResolverExecutor):
+        for query in task.executor.queries.values():
+            yield from query.filter.placeholders
     if isinstance(task.executor, ContainerExecutor):
         hooks = (task.executor.main, task.executor.driver)
         for hook in hooks:

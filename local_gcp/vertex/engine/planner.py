@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
+from local_gcp.vertex.domain.conditions import parse_condition
 from local_gcp.vertex.domain.errors import InvalidArgument, Unimplemented
 from local_gcp.vertex.domain.placeholders import Kind, parse_template
 from local_gcp.vertex.domain.plan import (
+    Condition,
     Constant,
     Embedded,
     FinalStatus,
@@ -81,6 +83,7 @@ class _Scope:
     prefix: str = ""
     depends_on: frozenset[str] = frozenset()
     runs_always: bool = False
+    conditions: tuple[Condition, ...] = ()
 
     def task(self, name: str, asked_by: str) -> str:
         """Return the key of the task `name`; TFX writes `X_task` for producers of dynamic properties."""
@@ -101,7 +104,7 @@ class _Planner:
     def tasks(self, scope: _Scope) -> Iterator[PlannedTask]:
         for name in sorted(scope.dag.tasks):
             spec = scope.dag.tasks[name]
-            _refuse_control_flow(name, spec)
+            _refuse_loops(name, spec)
             component = self._component(name, spec)
             if component.WhichOneof("implementation") == "dag":
                 yield from self.tasks(self._inner(scope, name, spec, component))
@@ -127,6 +130,7 @@ class _Planner:
             prefix=f"{scope.prefix}{name}.",
             depends_on=self._dependencies(scope, name, spec),
             runs_always=scope.runs_always or spec.trigger_policy.strategy == _ALWAYS,
+            conditions=self._conditions(scope, name, spec, inputs),
         )
 
     def _task(
@@ -153,10 +157,26 @@ class _Planner:
                 for key, out in outputs.parameters.items()
             },
             runs_always=scope.runs_always or spec.trigger_policy.strategy == _ALWAYS,
+            conditions=self._conditions(scope, name, spec, sources),
             cacheable=spec.caching_options.enable_cache,
             cache_key=spec.caching_options.cache_key,
             retry=_retry(spec),
         )
+
+    def _conditions(
+        self, scope: _Scope, name: str, spec: pb.PipelineTaskSpec, sources: Mapping[str, ParameterSource]
+    ) -> tuple[Condition, ...]:
+        """Return the conditions of the DAGs around a task, then its own."""
+        text = spec.trigger_policy.condition
+        if not text:
+            return scope.conditions
+        own = Condition(
+            text=text,
+            expression=parse_condition(text),
+            parameters=sources,
+            artifacts=self._artifacts(scope, name, spec),
+        )
+        return (*scope.conditions, own)
 
     def _dependencies(self, scope: _Scope, name: str, spec: pb.PipelineTaskSpec) -> frozenset[str]:
         named = {scope.task(upstream, name) for upstream in spec.dependent_tasks}
@@ -238,9 +258,7 @@ def _dag_output(dag: pb.DagSpec, producer: str, key: str, group: str) -> tuple[s
     raise Unimplemented(f"output '{key}' of DAG '{producer}' does not come from exactly one task")
 
 
-def _refuse_control_flow(name: str, spec: pb.PipelineTaskSpec) -> None:
-    if spec.trigger_policy.condition:
-        raise Unimplemented(f"task '{name}' has a condition; conditional tasks are not supported here")
+def _refuse_loops(name: str, spec: pb.PipelineTaskSpec) -> None:
     if spec.WhichOneof("iterator"):
         raise Unimplemented(f"task '{name}' iterates; loops (ParallelFor) are not supported here")
 

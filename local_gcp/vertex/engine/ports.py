@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from local_gcp.vertex.domain.records import CachedExecution, Failure, TaskRecord
+    from local_gcp.vertex.domain.records import ArtifactRecord, CachedExecution, Failure, TaskRecord
     from local_gcp.vertex.domain.states import RunState
 
 Adopt = Callable[[Path, Path], object]
@@ -88,7 +88,14 @@ class ExecutionCache(Protocol):
         """Keep what an execution produced, in place of an earlier one."""
 
 
-class RunHistory(ExecutionCache, Protocol):
+class ArtifactCatalog(Protocol):
+    """Knows the artifacts of earlier runs."""
+
+    def artifacts(self, pipeline: str, schema_title: str) -> tuple[ArtifactRecord, ...]:
+        """Return the live artifacts of a type that runs of `pipeline` made, the newest first."""
+
+
+class RunHistory(ExecutionCache, ArtifactCatalog, Protocol):
     """What earlier runs left for later ones."""
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from local_gcp.vertex.domain.conditions import ConditionError
 from local_gcp.vertex.domain.errors import Code
 from local_gcp.vertex.domain.placeholders import Kind
 from local_gcp.vertex.domain.plan import (
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
 
     from local_gcp.vertex.domain.placeholders import Placeholder
     from local_gcp.vertex.domain.plan import (
+        Condition,
         ParameterSource,
         PlannedTask,
     )
-    from local_gcp.vertex.domain.records import TaskRecord
+    from local_gcp.vertex.domain.records import ArtifactRecord, TaskRecord
     from local_gcp.vertex.engine.ports import PipelineRun
 
 
@@ -55,14 +57,32 @@ class Upstream:
             for key, source in task.parameters.items()
             if isinstance(source, Embedded)
         }
-        artifacts = {
-            key: self.records[source.task].outputs.get(source.key, ())
-            for key, source in task.artifacts.items()
-        }
+        artifacts = {key: self._produced(source) for key, source in task.artifacts.items()}
         return TaskInputs(
             parameters={key: value for key, value in {**plain, **embedded}.items() if value is not None},
             artifacts=artifacts,
         )
+
+    def satisfies(self, task: PlannedTask) -> bool:
+        """Say whether all conditions of `task` hold; raises ConditionError for one without a value."""
+        return all(self._holds(condition) for condition in task.conditions)
+
+    def _holds(self, condition: Condition) -> bool:
+        artifacts = {
+            key: {"artifacts": [_seen(record) for record in self._produced(source)]}
+            for key, source in condition.artifacts.items()
+        }
+        try:
+            values = {key: self.value(source) for key, source in condition.parameters.items()}
+            held = condition.expression.value_of({"artifacts": artifacts, "parameter_values": values})
+        except (ConditionError, OutputError) as error:
+            raise ConditionError(f"its condition {condition.text!r} has no value: {error}") from error
+        if not isinstance(held, bool):
+            raise ConditionError(f"its condition {condition.text!r} is {held!r}, neither true nor false")
+        return held
+
+    def _produced(self, source: TaskOutput) -> tuple[ArtifactRecord, ...]:
+        return self.records[source.task].outputs.get(source.key, ())
 
     def value(self, source: ParameterSource) -> Any:  # noqa: ANN401  # a JSON value
         """Return the value of a parameter's source."""
@@ -135,6 +155,11 @@ class Upstream:
             message = failed[0].error.message if failed[0].error else failed[0].name
             status["error"] = {"code": int(Code.FAILED_PRECONDITION), "message": message}
         return status
+
+
+def _seen(record: ArtifactRecord) -> dict[str, Any]:
+    """Return an artifact as conditions see it."""
+    return {"name": record.name, "uri": record.uri, "metadata": dict(record.metadata)}
 
 
 def text_of(value: Any) -> str:  # noqa: ANN401  # a JSON value

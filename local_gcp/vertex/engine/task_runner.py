@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from local_gcp.vertex.domain.errors import Code, VertexError
-from local_gcp.vertex.domain.plan import ImporterExecutor
+from local_gcp.vertex.domain.plan import ImporterExecutor, ResolverExecutor
 from local_gcp.vertex.domain.records import ArtifactRecord, Failure
 from local_gcp.vertex.domain.states import TaskState
+from local_gcp.vertex.engine.artifact_query import answer
 from local_gcp.vertex.engine.cancellation import CancelledError
 from local_gcp.vertex.engine.containers import ContainerLostError
 from local_gcp.vertex.engine.executor_input import (
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
         TaskInputs,
         TaskOutputs,
     )
-    from local_gcp.vertex.engine.ports import EngineSettings, PipelineRun
+    from local_gcp.vertex.engine.ports import ArtifactCatalog, EngineSettings, PipelineRun
     from local_gcp.vertex.engine.task_inputs import Upstream
 
 # Artifacts of these types are files; executors expect the folder of any other TFX artifact to exist.
@@ -63,6 +64,7 @@ class TaskRunner:
     launcher: Launcher
     reference: Launcher
     cache: TaskCache
+    catalog: ArtifactCatalog
     token: CancelToken
     clock: Callable[[], datetime]
 
@@ -104,6 +106,8 @@ class TaskRunner:
     ) -> TaskRecord:
         if isinstance(task.executor, ImporterExecutor):
             return _import(task, task.executor, record, upstream)
+        if isinstance(task.executor, ResolverExecutor):
+            return self._resolve(task.executor, record, inputs)
         attempt = _Attempt(
             runner=self,
             task=task,
@@ -114,6 +118,13 @@ class TaskRunner:
             folder=self._folder(record, upstream.run),
         )
         return self._with_retries(attempt)
+
+    def _resolve(self, resolver: ResolverExecutor, record: TaskRecord, inputs: TaskInputs) -> TaskRecord:
+        found = {
+            key: answer(self.catalog, self.cache.pipeline, query.filter, query.limit, inputs)
+            for key, query in resolver.queries.items()
+        }
+        return replace(record, outputs=found)
 
     def _folder(self, record: TaskRecord, run: PipelineRun) -> TaskFolder:
         root = f"{run.output_directory.rstrip('/')}/{run.project_number}/{run.job_id}"
