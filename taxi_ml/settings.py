@@ -77,7 +77,7 @@ class Settings:
         str,
         _matches(
             r"[a-z0-9][a-z0-9._/-]*(:[0-9]+/[a-z0-9._/-]+)?(:[\w.-]{1,128})?(@sha256:[0-9a-f]{64})?",
-            "give a container image with its registry and tag, such as <registry>/my-project/taxi/pipeline:1.0",
+            "give a container image with registry and tag: <registry>/<project>/taxi/pipeline:1.0",
         ),
     ]
     region: Annotated[str, _matches(r"[a-z]+(-[a-z0-9]+)+", "name a region such as us-central1")] = (
