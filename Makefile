@@ -1,6 +1,6 @@
 # The one door to this project; CI uses the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test test-fast lint format lock lock-check bench clean
+.PHONY: help setup demo up down status test test-fast chaos lint format lock lock-check bench clean
 
 # Airflow's lock is for one minor version of Python, that of Composer 3.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -46,6 +46,9 @@ test: setup ## all tests
 
 test-fast: setup ## the tests that start neither TFX nor Airflow
 	@$(BIN)/python -m pytest -m "not e2e and not pipeline" $(ARGS)
+
+chaos: setup ## kill Airflow and the local Vertex AI 50 times while the DAG runs (ARGS="--kills 9 --seed 2")
+	@$(BIN)/python -m local_gcp.chaos $(ARGS)
 
 lint: .venv/complete lock-check ## ruff, mypy, import-linter, and the locks against their sources
 	@$(BIN)/ruff check

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from local_gcp.chaos.checks import Aftermath, violations
+from local_gcp.chaos.cloud import Job, Serving
+
+NOON = datetime(2015, 2, 1, 12, tzinfo=UTC)
+MODEL, OTHER = "gs://b/model", "gs://b/other"
+
+
+def job(state: str = "SUCCEEDED", *, attempt: int = 0, minute: int = 0) -> Job:
+    """Return a job of one minute."""
+    begin = NOON + timedelta(minutes=minute)
+    end = begin + timedelta(minutes=1)
+    return Job(name=f"job-{attempt}", state=state, attempt=attempt, created=begin, end=end)
+
+
+def serving(split: dict[str, int], *artifacts: str) -> Serving:
+    """Return an endpoint with these artifacts deployed as 1, 2 and so on."""
+    return Serving(split=split, artifacts={str(n): uri for n, uri in enumerate(artifacts, 1)})
+
+
+GOOD = Aftermath(
+    run_state="success",
+    task_states={"run_pipeline": "success"},
+    pipeline_jobs=[job("FAILED"), job(attempt=1, minute=2)],
+    custom_jobs=[job()],
+    versions={"m@1": MODEL},
+    endpoints=[serving({"1": 100}, MODEL)],
+    allowed={MODEL},
+    promoted=MODEL,
+)
+
+
+def test_a_promotion_after_a_failed_attempt_is_fine() -> None:
+    """One attempt after the other, one version, and the promoted model serves everything."""
+    assert violations(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        (replace(GOOD, run_state="failed"), "the run is failed"),
+        (replace(GOOD, pipeline_jobs=[job(), job(attempt=1, minute=2)]), "2 pipeline jobs succeeded"),
+        (replace(GOOD, pipeline_jobs=[job("FAILED"), job(minute=2)]), "have attempts [0, 0]"),
+        (
+            replace(GOOD, pipeline_jobs=[job("FAILED"), job(attempt=1)]),
+            "was created while job-0 was not over",
+        ),
+        (replace(GOOD, custom_jobs=[job("RUNNING")]), "custom job job-0 is RUNNING"),
+        (replace(GOOD, versions={"m@1": MODEL, "m@2": MODEL}), "2 model versions"),
+        (replace(GOOD, versions={"m@1": OTHER}), "m@1 holds gs://b/other, which the gate did not allow"),
+        (replace(GOOD, endpoints=[serving({"1": 90}, MODEL)]), "traffic sums to 90"),
+        (replace(GOOD, endpoints=[serving({}, MODEL)]), "traffic sums to 0"),
+        (replace(GOOD, endpoints=[serving({"1": 100}, OTHER)]), "the promoted gs://b/model does not serve"),
+        (replace(GOOD, endpoints=[serving({"1": 100}, MODEL, MODEL)]), "2 models are deployed"),
+        (replace(GOOD, operations=["o"]), "operation o is not done"),
+        (replace(GOOD, stray_files=["f"]), "file f is no object"),
+        (replace(GOOD, processes=["7"]), "process 7 is left"),
+    ],
+)
+def test_what_must_not_be_is_named(after: Aftermath, words: str) -> None:
+    """Each thing that must hold has a violation of its own."""
+    assert any(words in line for line in violations(after))
