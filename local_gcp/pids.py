@@ -103,13 +103,23 @@ def stop(family: Family, number: signal.Signals, *, seconds: float) -> None:
         _reap(family.leader.pid)
 
 
-def _stat(pid: int) -> _Stat | None:
+def _fields(pid: int) -> list[str]:
+    """Return the fields of proc(5) from the third on; nothing when the process is gone."""
     try:
         text = (_PROC / str(pid) / "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return None
-    fields = text[text.rindex(")") + 2 :].split()  # the name before it may hold spaces and brackets
-    if fields[0] in _ZOMBIES:
+        return []
+    return text[text.rindex(")") + 2 :].split()  # the name before it may hold spaces and brackets
+
+
+def _start_time(pid: int) -> int | None:
+    fields = _fields(pid)
+    return int(fields[19]) if fields else None
+
+
+def _stat(pid: int) -> _Stat | None:
+    fields = _fields(pid)
+    if not fields or fields[0] in _ZOMBIES:
         return None
     return _Stat(
         id=ProcessId(pid=pid, start_time=int(fields[19])), parent=int(fields[1]), session=int(fields[3])
@@ -162,7 +172,8 @@ def _ended(process: ProcessId, seconds: float) -> bool:
     except ProcessLookupError:
         return True
     try:
-        if not is_alive(process):
+        # A zombie whose other threads are still dying keeps its ports: only its descriptor tells the end.
+        if _start_time(process.pid) != process.start_time:
             return True
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
