@@ -58,7 +58,7 @@ def client_environment(setting: Setting) -> dict[str, str]:
             "is_anonymous": True,
             "project": PROJECT,
             "vertex_endpoint": setting.url("vertex.grpc"),
-            "vertex_console": f"{setting.url('vertex.rest')}/ui",
+            "vertex_console": f"{setting.url('vertex.rest')}/console",
         },
     }
     return {

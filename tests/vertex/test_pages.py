@@ -14,6 +14,8 @@ from google.cloud import aiplatform_v1
 from local_gcp.vertex.domain.errors import Code
 from local_gcp.vertex.domain.records import Failure
 from local_gcp.vertex.domain.states import RunState, TaskState
+from local_gcp.vertex.server.methods import method_table
+from local_gcp.vertex.ui.pages import PREFIX
 from local_gcp.vertex.ui.sources import Sources
 from tests.vertex.conftest import CANONICAL, PARENT, connect
 from tests.vertex.test_pipeline_jobs import SPEC
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from local_gcp.vertex.ui.runs import RunView
     from tests.vertex.conftest import Client, Server
 
-RUN = f"/ui/{CANONICAL}/pipelineJobs/taxi-1"
+RUN = f"/console/{CANONICAL}/pipelineJobs/taxi-1"
 CHROMIUM = shutil.which("chromium")
 
 
@@ -61,7 +63,7 @@ def upload(server: Server) -> str:
     return str(models.upload_model(parent=PARENT, model=model).result(timeout=10).model)
 
 
-@pytest.mark.parametrize("path", ["/ui", "/ui/models", "/ui/endpoints", "/ui/customJobs"])
+@pytest.mark.parametrize("path", ["/console", "/console/models", "/console/endpoints", "/console/customJobs"])
 def test_an_empty_server_has_pages(server: Server, path: str) -> None:
     """Each list is a page that says that it is empty."""
     status, text = read(server, path)
@@ -74,9 +76,9 @@ def test_the_list_counts_tasks_and_cache_hits(server: Server) -> None:
     """A run's row has its state, its ended tasks and how many came from the cache."""
     name = submit(server)
     server.engine.finish_task(name, "Trainer", TaskState.SKIPPED)
-    text = read(server, "/ui")[1]
+    text = read(server, "/console")[1]
 
-    assert f'href="/ui/{name}"' in text
+    assert f'href="/console/{name}"' in text
     assert ">running<" in text
     assert "1 / 1<small>1 cached</small>" in text
 
@@ -96,7 +98,7 @@ def test_the_project_may_be_named_by_its_id(server: Server) -> None:
     """The link of a client that uses the project's id leads to the same page."""
     submit(server)
 
-    assert read(server, f"/ui/{PARENT}/pipelineJobs/taxi-1")[0] == 200
+    assert read(server, f"/console/{PARENT}/pipelineJobs/taxi-1")[0] == 200
 
 
 def test_a_finished_run_is_not_asked_for_again(server: Server) -> None:
@@ -150,10 +152,10 @@ def test_models_and_endpoints_know_each_other(server: Server) -> None:
     deploy = endpoints.deploy_model(endpoint=endpoint.name, deployed_model=deployed, traffic_split={"0": 100})
     deploy.result(timeout=10)
 
-    assert "champion" in read(server, f"/ui/{model}")[1]
-    assert ">fares</a>, 100 % of its traffic" in read(server, f"/ui/{model}@1")[1]
-    assert "100 % fare-v1" in read(server, "/ui/endpoints")[1]
-    assert f'href="/ui/{model}@1"' in read(server, f"/ui/{endpoint.name}")[1]
+    assert "champion" in read(server, f"/console/{model}")[1]
+    assert ">fares</a>, 100 % of its traffic" in read(server, f"/console/{model}@1")[1]
+    assert "100 % fare-v1" in read(server, "/console/endpoints")[1]
+    assert f'href="/console/{model}@1"' in read(server, f"/console/{endpoint.name}")[1]
 
 
 def test_a_custom_job_has_a_page(server: Server) -> None:
@@ -167,10 +169,10 @@ def test_a_custom_job_has_a_page(server: Server) -> None:
     job = jobs.create_custom_job(
         parent=PARENT, custom_job={"display_name": "compile", "job_spec": {"worker_pool_specs": [pool]}}
     )
-    text = read(server, f"/ui/{job.name}")[1]
+    text = read(server, f"/console/{job.name}")[1]
 
     assert "python\n-m\ncompile" in text
-    assert read(server, f"/ui/{job.name}/log")[0] == 404
+    assert read(server, f"/console/{job.name}/log")[0] == 404
 
 
 @pytest.mark.parametrize(
@@ -178,10 +180,10 @@ def test_a_custom_job_has_a_page(server: Server) -> None:
     [
         (RUN, 404),
         (f"{RUN}/tasks/7", 404),
-        ("/ui/nothing", 404),
-        ("/ui/projects/other/locations/us-central1/pipelineJobs/a", 403),
-        ("/ui/projects/taxi-local/locations/mars/pipelineJobs/a", 400),
-        ("/ui/static/../pages.py", 404),
+        ("/console/nothing", 404),
+        ("/console/projects/other/locations/us-central1/pipelineJobs/a", 403),
+        ("/console/projects/taxi-local/locations/mars/pipelineJobs/a", 400),
+        ("/console/static/../pages.py", 404),
     ],
 )
 def test_what_does_not_exist_is_a_page_too(server: Server, path: str, status: int) -> None:
@@ -191,12 +193,14 @@ def test_what_does_not_exist_is_a_page_too(server: Server, path: str, status: in
 
 def test_pages_ask_nobody_else(server: Server) -> None:
     """Style, script and icon come from the server itself, and the browser is told so."""
-    with urllib.request.urlopen(f"{server.rest_url}/ui", timeout=10) as answer:
+    with urllib.request.urlopen(f"{server.rest_url}/console", timeout=10) as answer:
         policy, text = answer.headers["Content-Security-Policy"], answer.read().decode()
 
     assert policy.startswith("default-src 'none';")
     assert "http" not in text
-    assert all(read(server, f"/ui/static/{file}")[0] == 200 for file in ("style.css", "live.js", "icon.svg"))
+    assert all(
+        read(server, f"/console/static/{file}")[0] == 200 for file in ("style.css", "live.js", "icon.svg")
+    )
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
@@ -222,3 +226,11 @@ def test_a_browser_shows_changes_by_itself(
 
     assert len(reads) == 2
     assert '<span class="state" data-state="SUCCEEDED">' in browser.stdout
+
+
+def test_no_method_of_the_api_is_hidden() -> None:
+    """No URL of Vertex AI's own API is one of the pages."""
+    uris = [rule.uri for method in method_table({}) for rule in method.rules]
+
+    assert uris
+    assert not any(uri.startswith(PREFIX) for uri in uris)

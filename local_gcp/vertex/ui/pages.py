@@ -1,4 +1,4 @@
-"""The pages as routes of a Starlette application: GET only, all below `/ui`."""
+"""The pages as routes of a Starlette application: GET only, all below `/console`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from local_gcp.vertex.ui.runs import RunView, TaskView
     from local_gcp.vertex.ui.sources import Sources
 
-PREFIX = "/ui"
+PREFIX = "/console"
 PAGE_SIZE = 50
 _STATIC = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _HEADERS = {
@@ -67,7 +67,7 @@ class Pages:
         }
 
     def routes(self) -> list[Route]:
-        """Return the routes; anything else below `/ui` is a page that says so."""
+        """Return the routes; anything else there is a page that says so."""
         return [
             self._page(PREFIX, self._runs),
             self._page(f"{PREFIX}/models", self._models),
