@@ -14,6 +14,8 @@ from local_gcp.vertex.api.endpoint_service import EndpointService
 from local_gcp.vertex.api.endpoints import ENDPOINT
 from local_gcp.vertex.api.job_service import JobService
 from local_gcp.vertex.api.location_service import LocationService, ProjectService
+from local_gcp.vertex.api.metadata import Metadata
+from local_gcp.vertex.api.metadata_service import MetadataService
 from local_gcp.vertex.api.model_service import ModelService
 from local_gcp.vertex.api.models import Models
 from local_gcp.vertex.api.operations import Operations
@@ -51,6 +53,7 @@ SERVICES: Mapping[type, str] = {
     ModelService: f"{methods.AIPLATFORM}.ModelService",
     EndpointService: f"{methods.AIPLATFORM}.EndpointService",
     PredictionService: f"{methods.AIPLATFORM}.PredictionService",
+    MetadataService: f"{methods.AIPLATFORM}.MetadataService",
     Operations: methods.OPERATIONS,
     LocationService: methods.LOCATIONS,
     ProjectService: methods.PROJECTS,
@@ -97,7 +100,8 @@ class LocalVertex:
         self._store = Store(options.state / "vertex.sqlite")
         project = Project(id=options.project, number=PROJECT_NUMBER, region=options.region)
         region = Region(project=project, store=self._store)
-        jobs = PipelineJobs(region)
+        metadata = Metadata(region)
+        jobs = PipelineJobs(region, metadata)
         self._operations = Operations(region)
         custom_jobs = CustomJobs(region)
         self._engines = build_engines(jobs, custom_jobs, StoredHistory(region))
@@ -112,6 +116,7 @@ class LocalVertex:
             ModelService(region, models, self._operations),
             endpoints,
             PredictionService(region, self._engines.servers),
+            MetadataService(region, metadata),
             self._operations,
             LocationService(region),
             ProjectService(region),

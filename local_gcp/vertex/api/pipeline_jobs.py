@@ -8,6 +8,7 @@ from google.cloud import aiplatform_v1
 
 from local_gcp.vertex.api import task_records
 from local_gcp.vertex.api.messages import set_time, status_of
+from local_gcp.vertex.api.metadata import contexts_of
 from local_gcp.vertex.api.resources import Collection
 from local_gcp.vertex.domain.names import PipelineJobName
 from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES, RunState
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from local_gcp.vertex.api.messages import Message
+    from local_gcp.vertex.api.metadata import Metadata
     from local_gcp.vertex.api.region import Region
     from local_gcp.vertex.domain.records import Failure, TaskRecord
 
@@ -36,8 +38,9 @@ def run_state(job: Message) -> RunState:
 class PipelineJobs:
     """All pipeline jobs with their tasks; the engine reports to it (RunListener)."""
 
-    def __init__(self, region: Region) -> None:
+    def __init__(self, region: Region, metadata: Metadata) -> None:
         self._region = region
+        self._metadata = metadata
         self._jobs = Collection(region.store, JOB)
 
     def get(self, name: str) -> Message:
@@ -49,11 +52,13 @@ class PipelineJobs:
         return self._jobs.all(parent)
 
     def insert(self, job: Message, parent: str) -> None:
-        """Add a job; raises AlreadyExists."""
-        self._jobs.insert(job, parent)
+        """Add a job and its contexts; raises AlreadyExists."""
+        with self._region.store.transaction():
+            self._jobs.insert(job, parent)
+            self._metadata.begin(job.name, pipeline_name(job))
 
     def delete(self, name: str) -> None:
-        """Forget a job and its tasks."""
+        """Forget a job and its tasks; what they made stays in the metadata store."""
         with self._region.store.transaction():
             self._jobs.delete(name)
             self._region.store.delete_tasks(name)
@@ -80,31 +85,21 @@ class PipelineJobs:
 
     def task_changed(self, name: str, task: TaskRecord) -> None:
         """Take the record of a task."""
-        self._region.store.put_task(name, task.task_id, task_records.to_text(task))
+        with self._region.store.transaction():
+            self._region.store.put_task(name, task.task_id, task_records.to_text(task))
+            job = self._jobs.find(name)
+            if job is not None:
+                self._metadata.record(name, pipeline_name(job), task)
 
     def with_details(self, job: Message) -> Message:
         """Add the details of its tasks to a job and return it."""
         parent = str(PipelineJobName.parse(job.name).parent)
         details = [task_records.to_detail(task, parent) for task in self.tasks(job.name)]
         job.job_detail.task_details.extend(details)
-        _fill_context(job.job_detail.pipeline_context, f"{parent}/metadataStores/default", _pipeline(job))
-        _fill_context(
-            job.job_detail.pipeline_run_context,
-            f"{parent}/metadataStores/default",
-            PipelineJobName.parse(job.name).id,
-        )
-        job.job_detail.pipeline_context.schema_title = "system.Pipeline"
-        job.job_detail.pipeline_run_context.schema_title = "system.PipelineRun"
+        pipeline, run = contexts_of(job.name, pipeline_name(job))
+        job.job_detail.pipeline_context.CopyFrom(pipeline)
+        job.job_detail.pipeline_run_context.CopyFrom(run)
         return job
-
-
-def _fill_context(context: Message, metadata_store: str, context_id: str) -> None:
-    context.name = f"{metadata_store}/contexts/{context_id}"
-    context.display_name = context_id
-
-
-def _pipeline(job: Message) -> str:
-    return str(pipeline_name(job)) or "pipeline"
 
 
 def pipeline_name(job: Message) -> str:

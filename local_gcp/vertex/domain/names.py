@@ -79,6 +79,13 @@ class EndpointName(ResourceName):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataStoreName(ResourceName):
+    """Name of a MetadataStore."""
+
+    collection = "metadataStores"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelName(ResourceName):
     """Name of a Model, optionally of one of its versions: `…/models/{id}[@{version id or alias}]`."""
 
