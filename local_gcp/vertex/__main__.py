@@ -30,6 +30,7 @@ _PATHS = {
     "--gcs-root": "folder whose subfolders are the buckets",
     "--images": "JSON file that maps images to interpreters",
 }
+_GIGABYTE = 10**9
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -97,6 +98,7 @@ def _engine_settings(chosen: argparse.Namespace) -> EngineSettings:
         adopt=adopt,
         environment={name: os.environ[name] for name in _FOR_CONTAINERS if name in os.environ},
         cores=chosen.cores,
+        memory=int(chosen.memory * _GIGABYTE),
         warm=chosen.warm,
         prestart=chosen.prestart,
     )
@@ -111,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rest-port", type=int, default=0, help="0: any free port")
     parser.add_argument("--grpc-port", type=int, default=0, help="0: any free port")
     parser.add_argument("--cores", type=int, default=_cores(), help="tasks that run at once (%(default)s)")
+    parser.add_argument("--memory", type=float, default=_memory(), help="GB that tasks share (%(default).1f)")
     parser.add_argument(
         "--warm", action=argparse.BooleanOptionalAction, default=True, help="fork tasks from a warm parent"
     )
@@ -127,6 +130,11 @@ def _absolute(text: str) -> Path:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
+
+
+def _memory() -> float:
+    """Return what is left of this machine's memory when everything else has a fifth of it, in GB."""
+    return 0.8 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIGABYTE
 
 
 if __name__ == "__main__":

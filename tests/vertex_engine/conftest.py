@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from local_gcp.vertex.adapters.composition import build_pipeline_engine
 from tests.vertex_engine.specs import Recorder, engine_settings
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from local_gcp.vertex.engine.pipelines import LocalPipelineEngine
+
+
+# A machine that is busy with other tests may take its time for an example.
+settings.register_profile("busy machine", deadline=None)
+settings.load_profile("busy machine")
 
 
 @pytest.fixture

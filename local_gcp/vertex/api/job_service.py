@@ -25,7 +25,7 @@ from local_gcp.vertex.domain.errors import (
 from local_gcp.vertex.domain.names import CustomJobName
 from local_gcp.vertex.domain.records import Failure
 from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES, RunState
-from local_gcp.vertex.engine.ports import ContainerSpec, CustomRun
+from local_gcp.vertex.engine.ports import SEVEN_DAYS, ContainerSpec, CustomRun
 
 if TYPE_CHECKING:
     from local_gcp.vertex.api.custom_jobs import CustomJobs
@@ -50,8 +50,8 @@ _UNSUPPORTED = (
 class JobService:
     """Answers google.cloud.aiplatform.v1.JobService, as far as custom jobs go.
 
-    Machine, disk, scheduling, service account and network of a job are kept; on this machine they have
-    no effect.
+    The time-out of a job's scheduling ends it. Machine, disk, service account and network are kept; on this
+    machine they have no effect.
     """
 
     def __init__(
@@ -103,6 +103,7 @@ class JobService:
                 env={each.name: each.value for each in container.env},
             ),
             output_directory=job.job_spec.base_output_directory.output_uri_prefix,
+            timeout=job.job_spec.scheduling.timeout.ToTimedelta().total_seconds() or SEVEN_DAYS,
         )
 
     def get_custom_job(self, request: Message) -> Message:

@@ -93,12 +93,14 @@ class Exec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerExecutor:
-    """Runs a command in an image; `driver` runs before it and may change its inputs."""
+    """Runs a command in an image; `driver` runs before it and may change its inputs. Memory in bytes."""
 
     image: str
     main: Exec
     driver: Exec | None = None
     env: Mapping[str, Template] = field(default_factory=dict)
+    memory_request: int | None = None
+    memory_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,9 @@
-"""Lets a run be stopped from another thread: no new container starts, running ones are ended."""
+"""Lets containers be ended from another thread: all of a run at once, or one that takes too long."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, Timer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -64,3 +64,28 @@ class CancelToken:
         finally:
             with self._lock:
                 self._running.discard(container)
+
+
+class TimeLimit:
+    """Says whether a container was ended because it took too long."""
+
+    def __init__(self) -> None:
+        self.exceeded = False
+
+
+@contextmanager
+def limited(container: Container, seconds: float, grace: float) -> Iterator[TimeLimit]:
+    """End `container` if the block takes longer than `seconds`; `grace` is as for CancelToken."""
+    limit = TimeLimit()
+
+    def end() -> None:
+        limit.exceeded = True
+        container.stop(grace)
+
+    timer = Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield limit
+    finally:
+        timer.cancel()

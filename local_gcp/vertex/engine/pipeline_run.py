@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, field, replace
-from threading import Lock
+from functools import partial
+from threading import Lock, Timer
 from typing import TYPE_CHECKING, Any
 
 from local_gcp.vertex.domain.conditions import ConditionError
@@ -19,10 +20,11 @@ from local_gcp.vertex.engine.task_inputs import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from concurrent.futures import Executor, Future
+    from concurrent.futures import Future
     from pathlib import Path
 
     from local_gcp.vertex.domain.plan import Plan, PlannedTask
+    from local_gcp.vertex.engine.dispatch import Dispatcher
     from local_gcp.vertex.engine.ports import PipelineRun, RunListener
     from local_gcp.vertex.engine.task_runner import TaskRunner
 
@@ -31,13 +33,13 @@ _UNSAFE = re.compile(r"[^\w.-]")
 
 @dataclass(slots=True, kw_only=True)
 class RunningPipeline:
-    """One run on its way; `pool` bounds how many tasks of all runs work at once."""
+    """One run on its way; `dispatcher` bounds how many tasks of all runs work at once."""
 
     run: PipelineRun
     plan: Plan
     parameters: Mapping[str, Any]
     runner: TaskRunner
-    pool: Executor
+    dispatcher: Dispatcher
     listener: RunListener
     log_dir: Path
     muted: bool = False
@@ -45,9 +47,13 @@ class RunningPipeline:
     _lock: Lock = field(default_factory=Lock)
     _reporting: Lock = field(default_factory=Lock)
     _ended: bool = False
+    _late: bool = False
 
     def execute(self) -> None:
         """Run to the end; returns when the listener has heard the final state."""
+        timer = Timer(self.runner.settings.job_timeout, self._time_out)
+        timer.daemon = True
+        timer.start()
         try:
             self._report_run(RunState.RUNNING, None)
             self._prepare()
@@ -57,7 +63,13 @@ class RunningPipeline:
             self.runner.token.cancel()
             failure = Failure(code=Code.INTERNAL, message=f"internal error of the local Vertex AI: {error!r}")
             state = RunState.FAILED
+        finally:
+            timer.cancel()
         self._report_run(state, failure)
+
+    def _time_out(self) -> None:
+        self._late = True
+        self.runner.token.cancel()
 
     def cancel(self) -> None:
         """Report CANCELLING and end all containers; `execute` then reports CANCELLED."""
@@ -134,7 +146,8 @@ class RunningPipeline:
         self._record(name, replace(self._records[name], state=state, end_time=now, error=failure))
 
     def _submit(self, name: str) -> Future[TaskRecord]:
-        return self.pool.submit(self._run_task, name)
+        memory = self.runner.memory_of(self.plan.tasks[name])
+        return self.dispatcher.submit(self.run.name, memory, partial(self._run_task, name))
 
     def _run_task(self, name: str) -> TaskRecord:
         task: PlannedTask = self.plan.tasks[name]
@@ -152,6 +165,10 @@ class RunningPipeline:
         self._report_task(record)
 
     def _outcome(self) -> tuple[RunState, Failure | None]:
+        if self._late:
+            seconds = self.runner.settings.job_timeout
+            message = f"The pipeline job did not end within its time limit of {seconds:g} s."
+            return RunState.FAILED, Failure(code=Code.DEADLINE_EXCEEDED, message=message)
         if self.runner.token.cancelled:
             return RunState.CANCELLED, Failure(code=Code.CANCELLED, message="The pipeline job was cancelled.")
         failed = [record for record in self._records.values() if record.state is TaskState.FAILED]

@@ -1,8 +1,7 @@
-"""Runs pipeline jobs side by side within this machine's cores."""
+"""Runs pipeline jobs side by side within this machine's cores and memory."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from local_gcp.vertex.engine import parameters
 from local_gcp.vertex.engine.caching import TaskCache
 from local_gcp.vertex.engine.cancellation import CancelToken
 from local_gcp.vertex.engine.clock import utc_now
+from local_gcp.vertex.engine.dispatch import Dispatcher
 from local_gcp.vertex.engine.pipeline_run import RunningPipeline
 from local_gcp.vertex.engine.planner import make_plan
 from local_gcp.vertex.engine.task_runner import TaskRunner
@@ -47,7 +47,7 @@ class LocalPipelineEngine:
         self._launcher = launcher
         self._reference = reference
         self._clock = clock
-        self._pool = ThreadPoolExecutor(max_workers=settings.cores, thread_name_prefix="task")
+        self._dispatcher = Dispatcher(cores=settings.cores, memory=settings.memory)
         self._running: dict[str, RunningPipeline] = {}
         self._lock = Lock()
         self._closed = False
@@ -94,7 +94,7 @@ class LocalPipelineEngine:
             plan=plan,
             parameters=values,
             runner=runner,
-            pool=self._pool,
+            dispatcher=self._dispatcher,
             listener=self._listener,
             log_dir=self._settings.state_dir / "runs" / run.job_id,
         )
@@ -120,6 +120,6 @@ class LocalPipelineEngine:
             running = tuple(self._running.values())
         for pipeline in running:
             pipeline.abandon()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._dispatcher.close()
         self._launcher.close()
         self._reference.close()

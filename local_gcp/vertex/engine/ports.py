@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from local_gcp.vertex.domain.records import ArtifactRecord, CachedExecution, Failure, TaskRecord
     from local_gcp.vertex.domain.states import RunState
 
+SEVEN_DAYS = 7 * 24 * 3600.0
+
 Adopt = Callable[[Path, Path], object]
 """Makes the files under a path (second) objects of the object store whose root is the first."""
 
@@ -33,7 +35,9 @@ class EngineSettings:
 
     `environment` is what every container gets besides PATH, HOME, LANG and TMPDIR of the server.
     `gcs_root` and `state_dir` are on one file system. `warm` keeps executors imported between tasks,
-    `prestart` imports them as soon as the server starts.
+    `prestart` imports them as soon as the server starts. Tasks that run at once share `cores` and
+    `memory` (bytes; None: unbounded); one that requests no memory counts as `task_memory`. Tasks, pipeline
+    jobs and custom jobs that take longer than their time-out fail; Vertex AI's own is seven days.
     """
 
     state_dir: Path
@@ -46,6 +50,10 @@ class EngineSettings:
     prestart: bool = False
     stop_grace: float = 5.0
     server_deadline: float = 120.0
+    memory: int | None = None
+    task_memory: int = 1_000_000_000
+    task_timeout: float = SEVEN_DAYS
+    job_timeout: float = SEVEN_DAYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +141,10 @@ class ContainerSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomRun:
-    """One custom job to run: worker pool 0's container; `output_directory` is gs://… or empty."""
+    """One custom job to run: worker pool 0's container; `output_directory` is gs://… or empty.
+
+    `timeout` is how long (seconds) it may run.
+    """
 
     name: str
     project: str
@@ -141,6 +152,7 @@ class CustomRun:
     location: str
     container: ContainerSpec
     output_directory: str = ""
+    timeout: float = SEVEN_DAYS
 
 
 class JobListener(Protocol):

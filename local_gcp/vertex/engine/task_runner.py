@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from local_gcp.vertex.domain.errors import Code, VertexError
-from local_gcp.vertex.domain.plan import ImporterExecutor, ResolverExecutor
+from local_gcp.vertex.domain.plan import ContainerExecutor, ImporterExecutor, ResolverExecutor
 from local_gcp.vertex.domain.records import ArtifactRecord, Failure
 from local_gcp.vertex.domain.states import TaskState
 from local_gcp.vertex.engine.artifact_query import answer
-from local_gcp.vertex.engine.cancellation import CancelledError
+from local_gcp.vertex.engine.cancellation import CancelledError, limited
 from local_gcp.vertex.engine.containers import ContainerLostError
 from local_gcp.vertex.engine.executor_input import (
     ExecutorOutput,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from local_gcp.vertex.domain.plan import ContainerExecutor, Exec, PlannedTask
+    from local_gcp.vertex.domain.plan import Exec, PlannedTask
     from local_gcp.vertex.domain.records import CachedExecution, TaskRecord
     from local_gcp.vertex.engine.caching import TaskCache
     from local_gcp.vertex.engine.cancellation import CancelToken
@@ -85,6 +85,17 @@ class TaskRunner:
             return self._failed(running, str(error))
         except Exception as error:  # noqa: BLE001  # the boundary of a task
             return self._failed(running, f"internal error of the local Vertex AI: {error!r}")
+
+    def memory_of(self, task: PlannedTask) -> int:
+        """Return how many bytes `task` is expected to use: what it requests, or else our estimate.
+
+        A limit is no expectation: as a rule it is the size of a machine of the cloud.
+        """
+        executor = task.executor
+        if not isinstance(executor, ContainerExecutor):
+            return 0
+        estimate = min(self.settings.task_memory, executor.memory_limit or self.settings.task_memory)
+        return executor.memory_request or estimate
 
     def _ended(self, record: TaskRecord) -> TaskRecord:
         """Return the record of a task that did what it should, or had it done before."""
@@ -287,8 +298,15 @@ class _Attempt:
         env = {key: text.of(template) for key, template in self.executor.env.items()}
         launch = self.runner.images.launch(self.executor.image, argv, env, self.log_path)
         container = launcher.launch(launch)
-        with self.runner.token.watching(container):
-            return container.wait()
+        settings = self.runner.settings
+        with (
+            self.runner.token.watching(container),
+            limited(container, settings.task_timeout, settings.stop_grace) as limit,
+        ):
+            code = container.wait()
+        if limit.exceeded:
+            raise TaskFailedError(f"it did not end within its time limit of {settings.task_timeout:g} s")
+        return code
 
     def _publish(self, started: float) -> None:
         """Make objects of all that was written, by a failed attempt too: stray files break listings."""

@@ -1,0 +1,121 @@
+"""Shares this machine's cores and memory fairly between runs."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What one piece of work of a run needs; `number` counts claims up in the order of their coming."""
+
+    owner: str
+    memory: int
+    number: int
+
+
+def next_claim(
+    waiting: Sequence[Claim], running: Sequence[Claim], *, cores: int, memory: int | None
+) -> Claim | None:
+    """Return the claim to serve next, None when all must wait for something to end.
+
+    The run with the least work under way comes first, then the claim that waits longest. What is next by
+    this rule is never overtaken by something smaller, so that nothing starves; what needs more memory
+    (bytes; None: unbounded) than there is runs alone.
+    """
+    if not waiting or len(running) >= cores:
+        return None
+    working = _work_of_owners(running)
+    first = min(waiting, key=lambda claim: (working.get(claim.owner, 0), claim.number))
+    used = sum(claim.memory for claim in running)
+    fits = memory is None or not running or used + first.memory <= memory
+    return first if fits else None
+
+
+def _work_of_owners(running: Sequence[Claim]) -> Mapping[str, int]:
+    working: dict[str, int] = {}
+    for claim in running:
+        working[claim.owner] = working.get(claim.owner, 0) + 1
+    return working
+
+
+@dataclass(slots=True, kw_only=True)
+class Dispatcher:
+    """Runs pieces of work in threads, as many at once as `cores` and `memory` (bytes) allow."""
+
+    cores: int
+    memory: int | None = None
+    _lock: Lock = field(default_factory=Lock)
+    _waiting: dict[Claim, tuple[Future[Any], Callable[[], None]]] = field(default_factory=dict)
+    _running: list[Claim] = field(default_factory=list)
+    _count: int = 0
+    _closed: bool = False
+    _threads: ThreadPoolExecutor = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the threads."""
+        self._threads = ThreadPoolExecutor(max_workers=self.cores, thread_name_prefix="task")
+
+    def submit(self, owner: str, memory: int, work: Callable[[], T]) -> Future[T]:
+        """Have `work` of the run `owner` done when its turn comes; after the end it is cancelled."""
+        future: Future[T] = Future()
+
+        def perform() -> None:
+            if future.set_running_or_notify_cancel():
+                _fulfil(future, work)
+
+        with self._lock:
+            self._count += 1
+            self._waiting[Claim(owner=owner, memory=memory, number=self._count)] = (future, perform)
+        if self._closed:
+            self._drop()
+        self._serve()
+        return future
+
+    def _serve(self) -> None:
+        with self._lock:
+            while claim := next_claim(
+                list(self._waiting), self._running, cores=self.cores, memory=self.memory
+            ):
+                _, perform = self._waiting.pop(claim)
+                self._running.append(claim)
+                self._threads.submit(self._perform, claim, perform)
+
+    def _perform(self, claim: Claim, perform: Callable[[], None]) -> None:
+        try:
+            perform()
+        finally:
+            with self._lock:
+                self._running.remove(claim)
+            self._serve()
+
+    def close(self) -> None:
+        """Cancel what waits and return when what runs has ended."""
+        self._closed = True
+        self._drop()
+        self._threads.shutdown(wait=True)
+
+    def _drop(self) -> None:
+        with self._lock:
+            dropped = list(self._waiting.values())
+            self._waiting.clear()
+        for future, perform in dropped:
+            future.cancel()
+            perform()
+
+
+def _fulfil(future: Future[T], work: Callable[[], T]) -> None:
+    try:
+        result = work()
+    except BaseException as error:  # noqa: BLE001  # it belongs to whoever waits for the future
+        future.set_exception(error)
+    else:
+        future.set_result(result)

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local_gcp.vertex.adapters.composition import build_custom_job_runner, build_pipeline_engine
+from local_gcp.vertex.domain.errors import Code, InvalidArgument
+from local_gcp.vertex.domain.states import RunState, TaskState
+from local_gcp.vertex.engine.ports import ContainerSpec, CustomRun
+from tests.vertex_engine.specs import IMAGE, engine_settings, pipeline_run, pipeline_spec, python_task
+from tests.vertex_engine.test_custom_jobs import NAME, JobRecorder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.vertex_engine.specs import Recorder
+
+SLEEP = "import time; print('asleep', flush=True); time.sleep(100)"
+SPAN = (
+    "import pathlib, sys, time; log = pathlib.Path(sys.argv[1]); begin = time.monotonic();"
+    "time.sleep(0.4); log.with_name(log.name + sys.argv[2]).write_text(f'{begin} {time.monotonic()}')"
+)
+
+
+def test_a_task_that_takes_too_long_fails(tmp_path: Path, recorder: Recorder) -> None:
+    """A task past its time-out is ended, and its failure says so."""
+    engine = build_pipeline_engine(engine_settings(tmp_path, task_timeout=0.5), recorder)
+    run = pipeline_run(pipeline_spec({"slow": python_task(SLEEP)}))
+    engine.start(run)
+    state = recorder.wait(run)
+    engine.close()
+    error = recorder.errors[run.name]
+
+    assert state is RunState.FAILED
+    assert error is not None
+    assert "task 'slow' failed: it did not end within its time limit of 0.5 s" in error.message
+
+
+def test_a_job_that_takes_too_long_fails(tmp_path: Path, recorder: Recorder) -> None:
+    """A job past its time-out fails with DEADLINE_EXCEEDED; its tasks are cancelled."""
+    engine = build_pipeline_engine(engine_settings(tmp_path, job_timeout=0.5), recorder)
+    spec = pipeline_spec({"slow": python_task(SLEEP), "after": python_task("pass", dependentTasks=["slow"])})
+    run = pipeline_run(spec)
+    engine.start(run)
+    state = recorder.wait(run)
+    engine.close()
+    error = recorder.errors[run.name]
+
+    assert state is RunState.FAILED
+    assert error is not None
+    assert error.code is Code.DEADLINE_EXCEEDED
+    assert set(recorder.task_states(run).values()) == {TaskState.CANCELLED}
+
+
+def test_a_custom_job_that_takes_too_long_fails(tmp_path: Path) -> None:
+    """The time-out of its scheduling ends a custom job."""
+    heard = JobRecorder()
+    runner = build_custom_job_runner(engine_settings(tmp_path), heard)
+    container = ContainerSpec(image=IMAGE, command=("python", "-c"), args=(SLEEP,))
+    runner.start(
+        CustomRun(
+            name=NAME,
+            project="local",
+            project_number="1",
+            location="here",
+            container=container,
+            timeout=0.5,
+        )
+    )
+    state = heard.wait()
+    runner.close()
+
+    assert state is RunState.FAILED
+    assert heard.error is not None
+    assert heard.error.code is Code.DEADLINE_EXCEEDED
+
+
+def test_a_task_that_failed_in_time_is_tried_again(tmp_path: Path, recorder: Recorder) -> None:
+    """A time-out counts as a failure: the task's retries apply."""
+    code = (
+        "import pathlib, sys, time; tried = pathlib.Path(sys.argv[1]); again = tried.exists(); tried.touch();"
+        "time.sleep(0 if again else 100)"
+    )
+    engine = build_pipeline_engine(engine_settings(tmp_path, task_timeout=2.0), recorder)
+    task = python_task(code, str(tmp_path / "tried"), retryPolicy={"maxRetryCount": 1})
+    run = pipeline_run(pipeline_spec({"slow": task}))
+    engine.start(run)
+    state = recorder.wait(run)
+    engine.close()
+
+    assert state is RunState.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("resources", "overlap"),
+    [
+        ({}, True),
+        ({"memoryLimit": 15.0}, True),
+        ({"resourceMemoryRequest": "3G"}, False),
+        ({"memoryRequest": 3.0}, False),
+        ({"resourceMemoryLimit": "512Mi", "resourceMemoryRequest": "1Gi"}, True),
+    ],
+)
+def test_memory_bounds_what_runs_at_once(
+    tmp_path: Path,
+    recorder: Recorder,
+    resources: dict[str, object],
+    overlap: bool,  # noqa: FBT001
+) -> None:
+    """Tasks that together request more than the machine's memory run one after the other."""
+    engine = build_pipeline_engine(engine_settings(tmp_path, memory=4_000_000_000), recorder)
+    span = tmp_path / "span"
+    tasks = {
+        name: python_task(SPAN, str(span), name, container={"resources": resources}) for name in ("a", "b")
+    }
+    run = pipeline_run(pipeline_spec(tasks))
+    engine.start(run)
+    state = recorder.wait(run)
+    engine.close()
+    spans = sorted([float(t) for t in (tmp_path / f"span{name}").read_text().split()] for name in ("a", "b"))
+
+    assert state is RunState.SUCCEEDED, recorder.errors
+    assert (spans[1][0] < spans[0][1]) == overlap
+
+
+def test_a_wrong_quantity_is_refused(tmp_path: Path, recorder: Recorder) -> None:
+    """A memory request that is no quantity is refused at the door."""
+    engine = build_pipeline_engine(engine_settings(tmp_path), recorder)
+    spec = pipeline_spec({"t": python_task("pass", container={"resources": {"resourceMemoryLimit": "much"}})})
+    with pytest.raises(InvalidArgument, match="expected a quantity such as 4G"):
+        engine.validate(pipeline_run(json.loads(json.dumps(spec))))
+    engine.close()
