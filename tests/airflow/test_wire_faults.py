@@ -263,6 +263,21 @@ def test_a_job_that_is_deleted_while_it_is_waited_for_says_so(vertex: Vertex) ->
 
 
 @pytest.mark.parametrize("fault", AMBIGUOUS)
+def test_the_last_question_is_repeated_as_well(vertex: Vertex, fault: str) -> None:
+    """A fault between the event and the task's result costs no try."""
+    with pytest.raises(TaskDeferred) as deferred:
+        compile_task().execute(context())
+    job = vertex.jobs.runs[0].name
+    vertex.jobs.report(job, RunState.SUCCEEDED)
+    event = asyncio.run(first_event(deferred.value.trigger))
+    vertex.order("GetCustomJob", fault, calls=2)
+
+    returned = compile_task().execute_complete(context(), event=event, **(deferred.value.kwargs or {}))
+
+    assert returned == {"job": job}
+
+
+@pytest.mark.parametrize("fault", AMBIGUOUS)
 def test_a_deferred_task_is_cancelled_whatever_the_wire_does(vertex: Vertex, fault: str) -> None:
     """on_kill() of the trigger repeats a cancellation that failed, and knows one that was lost."""
     with pytest.raises(TaskDeferred) as deferred:

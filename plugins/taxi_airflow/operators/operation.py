@@ -140,7 +140,7 @@ class VertexOperationOperator(WaitingOperator):
             failure = VertexError if outcome.ending is Ending.OUTAGE else AirflowFailException
             raise failure(f"{operation} cannot be waited for: {outcome.ending}: {outcome.detail}")
         if outcome.state is not JobState.SUCCEEDED:
-            error = hook.get_job(JobKind.OPERATION, operation).error
+            error = self.look_at(hook, JobKind.OPERATION, operation).error
             raise VertexError(
                 f"{self.task_id}: {operation} {outcome.state}\n  cause: {root_cause(error)}\n  error: {error}"
             )

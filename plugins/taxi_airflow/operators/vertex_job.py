@@ -155,7 +155,7 @@ class VertexJobOperator(WaitingOperator):
         outcome = self.wait_here(hook, self.kind, job.name, deadline=time.time() + _CANCEL_BOUND)
         if outcome.ending is not Ending.FINAL:
             raise VertexError(f"{job.name} is still being cancelled after {_CANCEL_BOUND:.0f} s")
-        return hook.get_job(self.kind, job.name)
+        return self.look_at(hook, self.kind, job.name)
 
     def _ends_soon(self, hook: VertexHook, job: JobView) -> bool:
         """Tell whether the job ended while the worker's patience lasted."""
@@ -172,7 +172,7 @@ class VertexJobOperator(WaitingOperator):
         page = hook.page(name)
         if outcome.ending is not Ending.FINAL:
             self._fail_without_end(hook, name, outcome, page)
-        job = hook.get_job(self.kind, name)
+        job = self.look_at(hook, self.kind, name)
         if job.state is not JobState.SUCCEEDED:
             # The kill of an earlier try may be behind the cancellation of a job that this try attached to.
             meant = job.state in _BY_A_PERSON and origin == _OWN

@@ -150,6 +150,15 @@ class WaitingOperator(BaseOperator):
                 return outcome
             self._sleep(wait.pause(job, now=time.time()))
 
+    def look_at(self, hook: VertexHook, kind: JobKind, name: str) -> JobView:
+        """Return a job or operation as it is now; transient errors are waited out."""
+        wait = Wait(polling=self.polling)
+        while True:
+            try:
+                return hook.get_job(kind, name)
+            except Exception as error:  # noqa: BLE001  # Wait.failed() decides about every one
+                self.give_up_or_sleep(wait, error, f"Asking for {name}")
+
     def give_up_or_sleep(self, wait: Wait, error: Exception, doing: str) -> None:
         """Sleep after a transient error; raise for any other, and after an outage that is too long."""
         outcome = wait.failed(error, now=time.time())
