@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+from itertools import count
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +16,7 @@ from tests.vertex_engine.specs import engine_settings
 from tests.vertex_engine.test_cancel import alive, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from local_gcp.vertex.engine.containers import Container, Launch
@@ -37,7 +39,12 @@ if __name__ == '__main__':
 class WarmBench:
     """A warm launcher over a package of modules in a temporary folder."""
 
-    def __init__(self, folder: Path, preload: tuple[str, ...] = ("heavy", "job.main")) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        preload: tuple[str, ...] = ("heavy", "job.main"),
+        bounds: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         package = folder / "modules" / "job"
         package.mkdir(parents=True)
         (package / "__init__.py").touch()
@@ -48,7 +55,7 @@ class WarmBench:
         self.reference = GuardedLauncher()
         self.folder = folder
         self.launcher = WarmLauncher(
-            settings=WarmSettings(preload=preload, log_dir=folder / "warm"),
+            settings=WarmSettings(preload=preload, log_dir=folder / "warm", **bounds),
             images=self.images,
             reference=self.reference,
         )
@@ -126,6 +133,28 @@ def test_a_dead_parent_is_replaced(bench: WarmBench) -> None:
     assert isinstance(again, WarmContainer)
     assert again.wait() == 0
     assert int(words(launch_2)[2]) != parent
+
+
+@pytest.mark.parametrize("bounds", [{"max_forks": 2}, {"max_memory": 1}], ids=["forks", "memory"])
+def test_a_worn_parent_is_replaced(tmp_path: Path, bounds: dict[str, int]) -> None:
+    """A parent beyond its bounds keeps the forks that it has and ends with them; a successor has the next."""
+    bench = WarmBench(tmp_path, bounds=bounds)
+    long, launch = bench.launch("long", "sleep")
+    until(lambda: launch.log_path.exists() and "stderr" in launch.log_path.read_text())
+    old = int(words(launch)[2])
+    numbers = count()
+
+    def replaced() -> bool:
+        container, latest = bench.launch(f"job{next(numbers)}", "0")
+        return isinstance(container, WarmContainer) and container.wait() == 0 and int(words(latest)[2]) != old
+
+    until(replaced)
+    outlived = alive(old)
+    long.stop(5.0)
+    until(lambda: not alive(old))
+    bench.launcher.close()
+
+    assert outlived
 
 
 def test_what_cannot_be_preloaded_runs_cold(tmp_path: Path) -> None:

@@ -91,6 +91,9 @@ class WarmParent:
         self._broken = False
         self._dead = False
         self._ids = count(1)
+        self._forks = 0
+        self._memory = 0
+        self._retired = False
         self._containers: dict[int, WarmContainer] = {}
         self._lock = Lock()
         Thread(target=self._listen, name="warm parent", daemon=True).start()
@@ -105,6 +108,23 @@ class WarmParent:
         """Whether its image lacks a module to preload: another parent would fare no better."""
         return self._broken
 
+    @property
+    def ready(self) -> bool:
+        """Whether everything is imported."""
+        return self._ready and not self._dead
+
+    def is_worn(self, forks: int, memory: int) -> bool:
+        """Say whether it has forked `forks` times or uses more than `memory` bytes."""
+        return self._forks >= forks or self._memory > memory
+
+    def retire(self) -> None:
+        """Fork no more, and end with the last fork."""
+        with self._lock:
+            self._retired = True
+            idle = not self._containers
+        if idle:
+            self.close()
+
     def wait_ready(self, seconds: float) -> bool:
         """Wait until everything is imported; says whether that worked."""
         return self._answered.wait(seconds) and self._ready and not self._dead
@@ -114,9 +134,10 @@ class WarmParent:
         with self._lock:
             number = next(self._ids)
             container = WarmContainer(lambda sent: self._order(op="signal", id=number, signal=int(sent)))
-            if self._dead:
+            if self._dead or self._retired:
                 raise ContainerLostError("the warm executor's parent is gone")
             self._containers[number] = container
+            self._forks += 1
         self._order(
             op="run",
             id=number,
@@ -160,7 +181,16 @@ class WarmParent:
             case "started":
                 self._containers[event["id"]].started()
             case "ended":
-                self._containers.pop(event["id"]).ended(event["code"])
+                self._memory = event["memory"]
+                self._end(event["id"], event["code"])
+
+    def _end(self, number: int, code: int) -> None:
+        with self._lock:
+            container = self._containers.pop(number)
+            last = self._retired and not self._containers
+        container.ended(code)
+        if last:
+            self.close()
 
     def _lose_all(self) -> None:
         with self._lock:
@@ -175,13 +205,19 @@ class WarmParent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmSettings:
-    """`preload` are the modules to import; an image without them runs cold. Times in seconds."""
+    """`preload` are the modules to import; an image without them runs cold. Times in seconds.
+
+    A parent that has forked `max_forks` times, or uses more than `max_memory` bytes, is replaced as soon as
+    its successor has imported everything; one that died is replaced at most `max_starts` times.
+    """
 
     preload: tuple[str, ...]
     log_dir: Path
     ready_within: float = 180.0
     fork_within: float = 30.0
     max_starts: int = 5
+    max_forks: int = 500
+    max_memory: int = 3_000_000_000
 
 
 class WarmLauncher:
@@ -192,6 +228,7 @@ class WarmLauncher:
         self._images = images
         self._reference = reference
         self._parents: dict[str, WarmParent] = {}
+        self._successors: dict[str, WarmParent] = {}
         self._starts: dict[str, int] = {}
         self._lock = Lock()
         self._closed = False
@@ -231,13 +268,27 @@ class WarmLauncher:
         with self._lock:
             parent = self._parents.get(rule.image)
             if parent is not None and (parent.broken or not parent.dead):
-                return parent
+                return self._renewed(rule, parent)
             starts = self._starts.get(rule.image, 0)
             if self._closed or starts >= self._settings.max_starts:  # it dies too often
                 return None
             self._starts[rule.image] = starts + 1
             self._parents[rule.image] = self._start(rule)
             return self._parents[rule.image]
+
+    def _renewed(self, rule: ImageRule, parent: WarmParent) -> WarmParent:
+        """Return the parent, or the successor of a worn one once that is ready."""
+        if self._closed or not parent.is_worn(self._settings.max_forks, self._settings.max_memory):
+            return parent
+        successor = self._successors.get(rule.image)
+        if successor is None or successor.dead:
+            self._successors[rule.image] = self._start(rule)
+        elif successor.ready:
+            del self._successors[rule.image]
+            self._parents[rule.image] = successor
+            parent.retire()
+            return successor
+        return parent
 
     def _start(self, rule: ImageRule) -> WarmParent:
         folder = self._settings.log_dir
@@ -254,7 +305,8 @@ class WarmLauncher:
         """End all parents, their forks and what runs cold."""
         with self._lock:
             self._closed = True
-            parents, self._parents = list(self._parents.values()), {}
+            parents = [*self._parents.values(), *self._successors.values()]
+            self._parents, self._successors = {}, {}
         for parent in parents:
             parent.close()
         self._reference.close()

@@ -6,7 +6,8 @@ is told to preload, nothing of this package. It speaks JSON lines over an inheri
     asked     {"op": "run", "id", "module", "argv", "environment", "folder", "log"}
               {"op": "signal", "id", "signal"}
     answered  {"event": "ready"} or {"event": "broken", "error"}, once
-              {"event": "started", "id", "pid"}, {"event": "ended", "id", "code"} (negative: signal)
+              {"event": "started", "id", "pid"}
+              {"event": "ended", "id", "code", "memory"} (negative code: signal; the parent's bytes)
 
 A child has its own session, so that it can be signalled with all that it starts, and dies with the parent;
 the parent ends when the socket is closed.
@@ -133,7 +134,7 @@ class Parent:
         pid = self._children.pop(key.data)
         _, status = os.waitpid(pid, 0)
         _signal_session(pid, signal.SIGKILL)
-        self._say(event="ended", id=key.data, code=os.waitstatus_to_exitcode(status))
+        self._say(event="ended", id=key.data, code=os.waitstatus_to_exitcode(status), memory=_memory())
 
     def _end_all(self) -> None:
         for pid in self._children.values():
@@ -142,6 +143,12 @@ class Parent:
     def _say(self, **event: Any) -> None:  # noqa: ANN401  # JSON values
         with contextlib.suppress(OSError):
             self._channel.sendall(json.dumps(event).encode() + b"\n")
+
+
+def _memory() -> int:
+    """Return how many bytes of memory this process has in use."""
+    with open("/proc/self/statm", "rb") as counts:  # noqa: PTH123  # as cheap as it gets
+        return int(counts.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _signal_session(pid: int, number: int) -> None:
