@@ -19,7 +19,7 @@ from taxi_airflow.operators.register import RegisterModelVersionOperator
 from taxi_airflow.operators.rows import CheckRowsOperator
 from taxi_airflow.operators.statement import ExportSplitOperator, StatementOperator
 from taxi_airflow.operators.validate import ValidateOperator
-from taxi_airflow.runs import next_step, run_for, timetable
+from taxi_airflow.runs import next_step, run_in_template, timetable
 
 import taxi_ml
 from taxi_ml import sql
@@ -122,7 +122,7 @@ with DAG(
         "max_retry_delay": timedelta(minutes=10),
     },
     params=PARAMS,
-    user_defined_macros={"taxi": run_for},
+    user_defined_macros={"taxi": run_in_template},
     tags=["taxi", "vertex-ai", "tfx"],
 ) as dag:
     validate = ValidateOperator(task_id="validate")

@@ -8,6 +8,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.definitions.timetables.interval import CronDataIntervalTimetable
+from airflow.sdk.exceptions import AirflowFailException
 
 from taxi_ml import naming
 from taxi_ml.gate.decision import Override, Verdict
@@ -45,7 +46,7 @@ def run_for(
     params: Mapping[str, Any],
     environ: Mapping[str, str] | None = None,
 ) -> Run:
-    """Return what a DAG run with these parameters is about; templates call it as ``taxi``.
+    """Return what a DAG run with these parameters is about.
 
     Raises:
         SettingsError: for every wrong setting and parameter at once.
@@ -76,6 +77,19 @@ def override_of(context: Any) -> Override | None:  # noqa: ANN401  # Airflow's C
         return None
     person = getattr(context["dag_run"], "triggering_user_name", None)
     return Override.of(reason, codes, by=person or "")
+
+
+def run_in_template(dag_run: Any, params: Mapping[str, Any]) -> Run:  # noqa: ANN401  # Airflow's DagRun
+    """Return what a DAG run is about, for a template, which is rendered before any operator can catch.
+
+    Raises:
+        AirflowFailException: for wrong settings, which no retry mends.
+
+    """
+    try:
+        return run_for(dag_run, params)
+    except SettingsError as error:
+        raise AirflowFailException(str(error)) from error
 
 
 def _interval_end(dag_run: Any) -> datetime:  # noqa: ANN401  # Airflow's DagRun

@@ -4,7 +4,8 @@ from datetime import date
 from typing import Any
 
 import pytest
-from taxi_airflow.runs import next_step, run_for, run_of
+from airflow.sdk.exceptions import AirflowFailException
+from taxi_airflow.runs import next_step, run_for, run_in_template, run_of
 
 from taxi_ml.settings import SettingsError
 from tests.airflow.conftest import SETTINGS, context
@@ -83,3 +84,12 @@ def test_only_a_wanted_promotion_promotes(verdict: str, wanted: str, step: str) 
     following = next_step(verdict, wanted)
 
     assert step == following
+
+
+def test_wrong_settings_in_a_template_are_final(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A template that finds a setting wrong fails its task for good: a retry would find the same."""
+    for name, text in SETTINGS.items():
+        monkeypatch.setenv(name, text)
+
+    with pytest.raises(AirflowFailException, match="2015-02-10 is inside a month"):
+        run_in_template(context()["dag_run"], {"window_end": "2015-02-10"})
