@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from local_gcp.vertex.adapters.composition import build_pipeline_engine
 from local_gcp.vertex.domain.states import RunState, TaskState
 from local_gcp.vertex.engine.ports import ImageRule
 from tests.vertex_engine.specs import BUCKET, Recorder, engine_settings, pipeline_run
+from tests.vertex_engine.test_cancel import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +79,7 @@ def test_a_tfx_pipeline_runs_with_its_real_executors(
     tfx_folder: Path,
     schema: str,
 ) -> None:
-    """Driver, executors, importer, custom components and dynamic properties work in both schemas."""
+    """Driver, executors, importer, own components, dynamic properties and conditions work in both schemas."""
     run = pipeline_run(
         compiled[schema],
         f"tfx-{schema.replace('.', '-')}",
@@ -92,12 +94,43 @@ def test_a_tfx_pipeline_runs_with_its_real_executors(
     written = [path for path in (tfx_folder / "gcs" / BUCKET / "root").rglob("*") if path.is_file()]
 
     assert state is RunState.SUCCEEDED, heard.errors[run.name]
-    assert set(heard.task_states(run).values()) == {TaskState.SUCCEEDED}
+    assert {name for name, task in tasks.items() if task.state is not TaskState.SUCCEEDED} == {"unwanted"}
+    assert tasks["unwanted"].state is TaskState.NOT_TRIGGERED
     assert ROWS / 2 < rows < ROWS
     assert (tfx_folder / "gcs" / said.uri.removeprefix("gs://")).read_text() == f"rows: {rows}"
     assert examples.metadata["split_names"] == '["train", "eval"]'
     assert "input_fingerprint" in tasks["CsvExampleGen"].parameters
     assert [path for path in written if gcs.ATTRIBUTE not in os.listxattr(path)] == []
+
+
+def children_of(folder: Path) -> list[int]:
+    """Return the processes that work below `folder`."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if process.name.isdecimal() and (process / "cwd").readlink().is_relative_to(
+                folder / "state/runs"
+            ):
+                found.append(int(process.name))
+    return found
+
+
+def test_a_running_tfx_task_is_cancelled(
+    compiled: dict[str, dict[str, Any]], tfx_engine: LocalPipelineEngine, heard: Recorder, tfx_folder: Path
+) -> None:
+    """Cancelling while Beam works ends all of the task's processes; the next run is not affected."""
+    run = pipeline_run(
+        compiled["2.1"], "tfx-cancelled", parameter_values={"input-base": f"gs://{BUCKET}/trips"}
+    )
+    tfx_engine.start(run)
+    heard.until(lambda: heard.tasks.get(run.name, {}).get("CsvExampleGen"), 200)
+    until(lambda: bool(children_of(tfx_folder)), 200)
+    tfx_engine.cancel(run.name)
+    state = heard.wait(run, 60)
+
+    assert state is RunState.CANCELLED
+    assert heard.tasks[run.name]["CsvExampleGen"].state is TaskState.CANCELLED
+    assert children_of(tfx_folder) == []
 
 
 def test_a_failing_tfx_component_names_the_root_cause(

@@ -14,6 +14,7 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 
 from tests.vertex_engine.tfx_components import count_rows, say
 
+SPLITS = '["train", "eval"]'
 IMAGE = "taxi-vertex/pipeline:local"
 
 
@@ -29,10 +30,14 @@ def pipeline() -> tfx.dsl.Pipeline:
     champion = tfx.dsl.Importer(
         source_uri="gs://bucket/champion", artifact_type=tfx.types.standard_artifacts.Model
     ).with_id("champion")
+    with tfx.dsl.Cond(examples.outputs["examples"].future()[0].property("split_names") == SPLITS):
+        wanted = say(rows=rows.outputs["rows"].future()[0].value, text="wanted").with_id("wanted")
+    with tfx.dsl.Cond(examples.outputs["examples"].future()[0].property("split_names") != SPLITS):
+        unwanted = say(rows=rows.outputs["rows"].future()[0].value, text="unwanted").with_id("unwanted")
     return tfx.dsl.Pipeline(
         pipeline_name="small",
         pipeline_root="gs://bucket/root",
-        components=[examples, statistics, schema, anomalies, rows, said, champion],
+        components=[examples, statistics, schema, anomalies, rows, said, champion, wanted, unwanted],
         beam_pipeline_args=["--runner=FnApiRunner", "--direct_num_workers=1"],
     )
 
