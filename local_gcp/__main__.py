@@ -15,6 +15,7 @@ from local_gcp.errors import LocalCloudError
 from local_gcp.layout import Layout
 from local_gcp.services import CLOUD
 from local_gcp.stack import Condition, Stack
+from local_gcp.tls import TLS, is_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     layout = Layout.from_environment(os.environ)
     command: Callable[[Stack, Layout, argparse.Namespace], int] = options.run
     try:
-        return command(Stack(layout, declarations=(*CLOUD, *AIRFLOW)), layout, options)
+        return command(Stack(layout, declarations=(*CLOUD, TLS, *AIRFLOW)), layout, options)
     except LocalCloudError as error:
         return _fail(str(error))
     except OSError as error:
@@ -51,6 +52,11 @@ def _parser() -> argparse.ArgumentParser:
     chosen = up.add_mutually_exclusive_group()
     chosen.add_argument("--only", type=_names, default=(), metavar="A,B", help="only these services")
     chosen.add_argument("--airflow", action="store_true", help="Airflow too, with the DAGs of this clone")
+    up.add_argument(
+        "--tls",
+        action="store_true",
+        help="let unmodified Google clients reach Vertex AI by its own address; stays on until reset",
+    )
     up.add_argument("--new-ports", action="store_true", help="choose another port where one is taken")
     up.set_defaults(run=_up)
     down = commands.add_parser("down", help="stop all; what is stored stays")
@@ -76,10 +82,11 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _up(stack: Stack, _layout: Layout, options: argparse.Namespace) -> int:
-    cloud = tuple(declaration.name for declaration in CLOUD)
-    chosen = () if options.airflow else options.only or cloud
-    stack.up(chosen, new_ports=options.new_ports)
+def _up(stack: Stack, layout: Layout, options: argparse.Namespace) -> int:
+    wanted = (*CLOUD, *AIRFLOW) if options.airflow else CLOUD
+    chosen = options.only or tuple(declaration.name for declaration in wanted)
+    tls = (TLS.name,) if options.tls or (is_on(layout) and not options.only) else ()
+    stack.up((*chosen, *tls), new_ports=options.new_ports)
     return 0
 
 

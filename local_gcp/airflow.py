@@ -16,6 +16,7 @@ from local_gcp.errors import ServiceFailedError
 from local_gcp.ports import HOST
 from local_gcp.services import Declaration, client_environment
 from local_gcp.supervise import Service, answers, tail
+from local_gcp.tls import environment as tls_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,6 +43,7 @@ def environment(setting: Setting) -> dict[str, str]:
     url = setting.url(_API)
     return {
         **client_environment(setting),
+        **tls_environment(setting),
         "AIRFLOW_HOME": str(layout.airflow),
         "PYTHONPATH": str(layout.repository),
         "AIRFLOW__CORE__DAGS_FOLDER": str(layout.repository / "dags"),

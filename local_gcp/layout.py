@@ -58,6 +58,11 @@ class Layout:
         return self.state / "airflow"
 
     @property
+    def tls(self) -> Path:
+        """The certificates of `up --tls`."""
+        return self.state / "tls"
+
+    @property
     def images(self) -> Path:
         """Which interpreter stands for which container image."""
         return self.state / "images.json"

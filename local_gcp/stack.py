@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from local_gcp import pids, ports, services, state, supervise
+from local_gcp import pids, ports, services, state, supervise, tls
 from local_gcp.errors import LocalCloudError, ServiceFailedError
 from local_gcp.services import CLOUD, Setting
 
@@ -105,6 +105,7 @@ class Stack:
                 self._layout.bigquery,
                 self._layout.vertex,
                 self._layout.airflow,
+                self._layout.tls,
                 self._layout.logs,
             ):
                 shutil.rmtree(path, ignore_errors=True)
@@ -128,7 +129,8 @@ class Stack:
             raise LocalCloudError(
                 f"{self._layout.state} holds no local cloud yet; run `python -m local_gcp up`"
             )
-        return services.client_environment(Setting(layout=self._layout, ports=current.ports))
+        setting = Setting(layout=self._layout, ports=current.ports)
+        return {**services.client_environment(setting), **tls.environment(setting)}
 
     def _choose(self, only: Collection[str]) -> tuple[Declaration, ...]:
         names = [declaration.name for declaration in self._declarations]

@@ -48,7 +48,7 @@ class Server:
 
 
 @contextmanager
-def running_server(state: Path, *, faults: bool = False) -> Iterator[Server]:
+def running_server(state: Path, *, grpc_port: int = 0, faults: bool = False) -> Iterator[Server]:
     """Serve on free ports with fakes; end everything afterwards."""
     fakes: dict[str, Any] = {"models": FakeModelServers()}
 
@@ -57,7 +57,7 @@ def running_server(state: Path, *, faults: bool = False) -> Iterator[Server]:
         fakes["jobs"] = FakeCustomJobRunner(jobs)
         return Engines(pipelines=fakes["engine"], custom_jobs=fakes["jobs"], servers=fakes["models"])
 
-    options = Options(state=state, project=PROJECT, region=REGION, faults=faults)
+    options = Options(state=state, project=PROJECT, region=REGION, grpc_port=grpc_port, faults=faults)
     vertex = LocalVertex(options, build)
     doors = Doors(vertex, options)
     thread = threading.Thread(target=doors.serve)

@@ -1,0 +1,169 @@
+"""The Google provider's unmodified operators, and what else goes through the proxy."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from google.cloud import aiplatform_v1
+
+from local_gcp import state
+from local_gcp.layout import Layout
+from local_gcp.services import CLOUD
+from local_gcp.stack import Stack
+from local_gcp.tls import TLS
+from local_gcp.vertex.domain.states import RunState
+from tests.vertex.conftest import CANONICAL, PARENT, running_server
+from tests.vertex.test_pipeline_jobs import SPEC
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.vertex.conftest import Client, Server
+
+pytestmark = pytest.mark.stack
+SCRIPT = Path(__file__).with_name("stock_operators.py")
+SUCCEEDED = "PIPELINE_STATE_SUCCEEDED"
+GOOGLE = "us-central1-aiplatform.googleapis.com:443"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloud:
+    """Cloud Storage and the proxy of a stack, before a local Vertex AI with fakes."""
+
+    environment: Mapping[str, str]
+    layout: Layout
+    proxy_port: int
+    vertex: Server
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """Start them, and end every run but `endless` after a while."""
+    layout = Layout(state=tmp_path_factory.mktemp("tls"))
+    stack = Stack(layout, declarations=(*CLOUD, TLS))
+    ended = threading.Event()
+    try:
+        stack.up(("gcs", "tls"))
+        ports = state.read(layout.stack_file).ports
+        with running_server(layout.vertex, grpc_port=ports["vertex.grpc"]) as vertex:
+            ending = threading.Thread(target=end_runs, args=(vertex, ended))
+            ending.start()
+            environment = stack.client_environment()
+            yield Cloud(environment=environment, layout=layout, proxy_port=ports["tls"], vertex=vertex)
+            ended.set()
+            ending.join()
+    finally:
+        ended.set()
+        stack.reset()
+
+
+def end_runs(vertex: Server, ended: threading.Event) -> None:
+    """Let runs succeed half a second after they have begun, but for `endless`."""
+    done: set[str] = set()
+    while not ended.wait(0.5):
+        for run in list(vertex.engine.runs):
+            if run.job_id not in {"endless", *done}:
+                vertex.engine.end(run.name, RunState.SUCCEEDED)
+                done.add(run.job_id)
+
+
+def test_stock_operators(cloud: Cloud, tmp_path: Path) -> None:
+    """The provider's operators run, wait, defer, cancel, list, upload, deploy, undeploy and delete."""
+    template = tmp_path / "pipeline.json"
+    template.write_text(json.dumps(SPEC))
+    environment = {
+        **os.environ,
+        **cloud.environment,
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    }
+    ran = subprocess.run(
+        [sys.executable, str(SCRIPT), str(template)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
+
+    assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-4000:]
+    assert json.loads(ran.stdout.splitlines()[-1]) == {
+        "pipelines": {
+            "states": [SUCCEEDED, SUCCEEDED, "PIPELINE_STATE_CANCELLED"],
+            "listed": ["deferred", "endless", "waited"],
+            "left": 2,
+        },
+        "models": {"split": [100], "left": [0, 0]},
+    }
+
+
+def channel(cloud: Cloud, target: str, authority: bytes) -> grpc.Channel:
+    """Open a channel by the proxy, trusting `authority`."""
+    return grpc.secure_channel(
+        target,
+        grpc.ssl_channel_credentials(root_certificates=authority),
+        options=[("grpc.http_proxy", f"http://127.0.0.1:{cloud.proxy_port}")],
+    )
+
+
+def test_a_client_reaches_vertex_by_googles_address(cloud: Cloud) -> None:
+    """A client of Google's own address speaks TLS to the local Vertex AI."""
+    authority = (cloud.layout.tls / "ca.pem").read_bytes()
+    kind: Client = aiplatform_v1.MetadataServiceClient
+    with channel(cloud, GOOGLE, authority) as opened:
+        client = kind(transport=kind.get_transport_class("grpc")(channel=opened))
+        names = [store.name for store in client.list_metadata_stores(parent=PARENT)]
+
+    assert names == [f"{CANONICAL}/metadataStores/default"]
+
+
+def test_a_client_that_does_not_trust_the_authority_is_not_served(cloud: Cloud) -> None:
+    """Without the local authority there is no connection."""
+    with channel(cloud, GOOGLE, b"") as opened, pytest.raises(grpc.FutureTimeoutError):
+        grpc.channel_ready_future(opened).result(timeout=2)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        ("CONNECT example.com:443", "403"),
+        ("CONNECT evilgoogleapis.com:443", "403"),
+        ("CONNECT storage.googleapis.com:80", "403"),
+        ("GET http://example.com/", "405"),
+    ],
+)
+def test_nothing_leaves_the_machine(cloud: Cloud, request_line: str, status: str) -> None:
+    """The proxy leads nowhere else, and serves nothing but CONNECT."""
+    with socket.create_connection(("127.0.0.1", cloud.proxy_port), timeout=5) as client:
+        client.sendall(f"{request_line} HTTP/1.1\r\n\r\n".encode())
+        answer = client.recv(1000).decode()
+
+    assert answer.split()[1] == status
+
+
+def test_the_variables_come_and_go_with_the_option(cloud: Cloud, tmp_path: Path) -> None:
+    """Only a cloud that was started with TLS tells clients of the proxy."""
+    plain = Stack(Layout(state=tmp_path), declarations=(*CLOUD, TLS))
+    try:
+        plain.up(("gcs",))
+        without = plain.client_environment()
+    finally:
+        plain.reset()
+
+    assert cloud.environment["grpc_proxy"] == f"http://127.0.0.1:{cloud.proxy_port}"
+    assert "grpc_proxy" not in without
+
+
+def test_the_key_is_private(cloud: Cloud) -> None:
+    """Nobody else on the machine can read the server's key."""
+    assert (cloud.layout.tls / "server.key").stat().st_mode & 0o077 == 0
