@@ -6,15 +6,13 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from local_gcp.vertex.api import task_records
-from local_gcp.vertex.api.pipeline_jobs import JOB, pipeline_name
-from local_gcp.vertex.api.resources import Collection
+from local_gcp.vertex.api.messages import plain
+from local_gcp.vertex.api.metadata import ARTIFACT, STORE_ID, Metadata
 from local_gcp.vertex.domain.records import ArtifactRecord, CachedExecution
-from local_gcp.vertex.domain.states import TaskState
 
 if TYPE_CHECKING:
+    from local_gcp.vertex.api.messages import Message
     from local_gcp.vertex.api.region import Region
-    from local_gcp.vertex.domain.records import TaskRecord
 
 _CACHED = "cachedExecution"
 
@@ -24,7 +22,7 @@ class StoredHistory:
 
     def __init__(self, region: Region) -> None:
         self._region = region
-        self._jobs = Collection(region.store, JOB)
+        self._metadata = Metadata(region)
 
     def find_execution(self, key: str) -> CachedExecution | None:
         """Return what the last execution of that key produced, if there was one."""
@@ -40,27 +38,27 @@ class StoredHistory:
             store.insert(_CACHED, key, "", body)
 
     def artifacts(self, pipeline: str, schema_title: str) -> tuple[ArtifactRecord, ...]:
-        """Return the artifacts of a type that runs of `pipeline` made, the newest first."""
-        made = {
-            artifact.name: artifact
-            for task in self._made_by(pipeline)
-            for artifacts in task.outputs.values()
-            for artifact in artifacts
-            if artifact.schema_title == schema_title
-        }
-        return tuple(reversed(made.values()))
-
-    def _made_by(self, pipeline: str) -> list[TaskRecord]:
-        """Return the tasks that succeeded, the first to end first: who hands an artifact on comes later."""
-        texts = [
-            text
-            for job in self._jobs.all()
-            if pipeline_name(job) == pipeline
-            for text in self._region.store.tasks(job.name)
+        """Return the live artifacts of a type in the context of `pipeline`, the newest first."""
+        context = f"{self._region.project.location}/metadataStores/{STORE_ID}/contexts/{pipeline}"
+        names, _ = self._metadata.members(context)
+        known = [artifact for name in names if (artifact := self._metadata.artifacts.find(name)) is not None]
+        wanted = [
+            artifact
+            for artifact in known
+            if artifact.schema_title == schema_title and artifact.state == ARTIFACT.State.LIVE
         ]
-        tasks = [task_records.from_text(text) for text in texts]
-        made = [task for task in tasks if task.state is TaskState.SUCCEEDED]
-        return sorted(made, key=lambda task: task.end_time or task.create_time)
+        wanted.sort(key=lambda artifact: artifact.create_time.ToNanoseconds(), reverse=True)
+        return tuple(_record(artifact) for artifact in wanted)
+
+
+def _record(artifact: Message) -> ArtifactRecord:
+    return ArtifactRecord(
+        name=artifact.name,
+        uri=artifact.uri,
+        schema_title=artifact.schema_title,
+        type_schema={},
+        metadata=plain(artifact.metadata),
+    )
 
 
 def _execution(body: bytes) -> CachedExecution:

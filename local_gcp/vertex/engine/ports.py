@@ -100,7 +100,10 @@ class ArtifactCatalog(Protocol):
     """Knows the artifacts of earlier runs."""
 
     def artifacts(self, pipeline: str, schema_title: str) -> tuple[ArtifactRecord, ...]:
-        """Return the live artifacts of a type that runs of `pipeline` made, the newest first."""
+        """Return the live artifacts of a type in the context of `pipeline`, the newest first.
+
+        Their `type_schema` may be empty: who asks knows the type.
+        """
 
 
 class RunHistory(ExecutionCache, ArtifactCatalog, Protocol):

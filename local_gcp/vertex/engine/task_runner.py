@@ -118,7 +118,7 @@ class TaskRunner:
         if isinstance(task.executor, ImporterExecutor):
             return _import(task, task.executor, record, upstream)
         if isinstance(task.executor, ResolverExecutor):
-            return self._resolve(task.executor, record, inputs)
+            return self._resolve(task, task.executor, record, inputs)
         attempt = _Attempt(
             runner=self,
             task=task,
@@ -130,12 +130,16 @@ class TaskRunner:
         )
         return self._with_retries(attempt)
 
-    def _resolve(self, resolver: ResolverExecutor, record: TaskRecord, inputs: TaskInputs) -> TaskRecord:
-        found = {
-            key: answer(self.catalog, self.cache.pipeline, query.filter, query.limit, inputs)
-            for key, query in resolver.queries.items()
-        }
-        return replace(record, outputs=found)
+    def _resolve(
+        self, task: PlannedTask, resolver: ResolverExecutor, record: TaskRecord, inputs: TaskInputs
+    ) -> TaskRecord:
+        """Return the record with what the queries find, in the types that the component declares."""
+        outputs = {}
+        for key, query in resolver.queries.items():
+            found = answer(self.catalog, self.cache.pipeline, query.filter, query.limit, inputs)
+            declared = task.output_artifacts[key].type_schema
+            outputs[key] = tuple(replace(artifact, type_schema=declared) for artifact in found)
+        return replace(record, outputs=outputs)
 
     def _folder(self, record: TaskRecord, run: PipelineRun) -> TaskFolder:
         root = f"{run.output_directory.rstrip('/')}/{run.project_number}/{run.job_id}"
