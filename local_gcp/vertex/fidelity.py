@@ -21,9 +21,10 @@ PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "fidelity.md"
 _JOB_LIMITS = "Service account and network are kept and change nothing."
 DIFFERENCES: Final[Mapping[str, str]] = {
     "PipelineService.CreatePipelineJob": "Refused with UNIMPLEMENTED: `template_uri`, `encryption_spec`, "
-    "`psc_interface_config`, `preflight_validations`, `runtime_config.input_artifacts`, and specs with "
-    "conditions, loops, artifact lists or a JSON selector. Images must be in the image table; machine "
-    f"types and accelerators change nothing. {_JOB_LIMITS}",
+    "`psc_interface_config`, `preflight_validations`, `runtime_config.input_artifacts`; in the spec: loops, "
+    "Custom Jobs as executors, `IfPresent` and `Concat` arguments, parameter selectors, conditions with "
+    "functions or macros that neither TFX nor kfp uses. Images must be in the image table and containers have a command; machine types and "
+    f"accelerators change nothing. {_JOB_LIMITS}",
     "JobService.CreateCustomJob": "One worker pool with one replica of a container; refused with "
     "UNIMPLEMENTED: more of them, `python_package_spec`, `persistent_resource_id`, "
     "`psc_interface_config`, `tensorboard`, `enable_web_access`, `enable_dashboard_access`, `experiment`, "
