@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -120,6 +121,17 @@ def test_a_task_shows_inputs_outputs_and_parameters(server: Server) -> None:
     assert "gs://b/model" in text
     assert "tfx.Model" in text
     assert "<dt>steps</dt>" in text
+
+
+def test_an_input_leads_to_the_task_that_made_it(server: Server) -> None:
+    """An input of a task that another task of the run has made is linked to that task."""
+    name = submit(server)
+    trainer = server.engine.finish_task(name, "Trainer")
+    pusher = replace(trainer, task_id=2, name="Pusher", inputs=trainer.outputs, outputs={})
+    server.engine.listener.task_changed(name, pusher)
+    text = read(server, f"{RUN}/tasks/2")[1]
+
+    assert f'from <a href="{RUN}/tasks/1">Trainer</a>' in text
 
 
 def test_a_log_is_shown_from_its_end_and_served_whole(server: Server, tmp_path: Path) -> None:

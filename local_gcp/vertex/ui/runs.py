@@ -41,6 +41,11 @@ class TaskView:
         return TASK_LABELS.get(self.record.state, self.record.state.lower())
 
     @property
+    def made(self) -> frozenset[str]:
+        """The names of its output artifacts."""
+        return frozenset(each.name for artifacts in self.record.outputs.values() for each in artifacts)
+
+    @property
     def key(self) -> str:
         """The task id, as it stands in addresses."""
         return str(self.record.task_id)
@@ -80,6 +85,10 @@ class RunView:
     def task(self, key: str) -> TaskView | None:
         """Return the task of an id, or None."""
         return next((task for task in self.tasks if task.key == key), None)
+
+    def maker(self, artifact: str) -> TaskView | None:
+        """Return the task of this run that made an artifact, or None if it comes from elsewhere."""
+        return next((task for task in self.tasks if artifact in task.made), None)
 
 
 def run_view(job: Message, records: Sequence[TaskRecord], now: datetime) -> RunView:
