@@ -10,7 +10,7 @@ from google.cloud import aiplatform_v1
 from google.longrunning import operations_pb2
 
 from local_gcp.vertex.api.resources import Collection
-from local_gcp.vertex.domain.states import RunState
+from local_gcp.vertex.domain.states import RunState, TaskState
 from local_gcp.vertex.store import StateInUseError, Store
 from tests.vertex.conftest import CANONICAL, PARENT, connect, running_server, wait_for
 from tests.vertex.test_custom_jobs import custom_job
@@ -29,11 +29,12 @@ def pipelines_of(server: Server) -> Client:
     return connect(aiplatform_v1.PipelineServiceClient, server, "grpc")
 
 
-def test_running_jobs_go_on_with_their_finished_tasks(tmp_path: Path) -> None:
-    """A job that was cut off is given to the engine again, with what is finished of it."""
+@pytest.mark.parametrize("ended", [TaskState.SUCCEEDED, TaskState.SKIPPED, TaskState.FAILED])
+def test_running_jobs_go_on_with_their_finished_tasks(tmp_path: Path, ended: TaskState) -> None:
+    """A job that was cut off is given to the engine again, with what has run of it, well or not."""
     with running_server(tmp_path) as first:
         name = create(pipelines_of(first), "a").name
-        record = first.engine.finish_task(name, "Trainer")
+        record = first.engine.finish_task(name, "Trainer", ended)
     with running_server(tmp_path) as second:
         run = second.engine.runs[0]
 

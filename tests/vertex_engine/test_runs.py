@@ -414,19 +414,3 @@ def test_independent_tasks_run_side_by_side(engine: LocalPipelineEngine, recorde
     at_once = [sum(start <= now for start in starts) - sum(end <= now for end in ends) for now in starts]
 
     assert max(at_once) == 2
-
-
-def test_finished_tasks_are_not_run_again(engine: LocalPipelineEngine, recorder: Recorder) -> None:
-    """A run that is started with records of an earlier server keeps them and goes on."""
-    first = pipeline_run(produce_and_consume())
-    engine.start(first)
-    recorder.wait(first)
-    finished = (recorder.tasks[first.name]["produce"],)
-    recorder.states.clear()
-    recorder.history.clear()
-    again = pipeline_run(produce_and_consume(), finished=finished)
-    engine.start(again)
-    state = recorder.wait(again)
-
-    assert state is RunState.SUCCEEDED
-    assert ("produce", TaskState.RUNNING) not in recorder.history

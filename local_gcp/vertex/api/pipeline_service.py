@@ -26,7 +26,7 @@ from local_gcp.vertex.domain.errors import (
 )
 from local_gcp.vertex.domain.names import PipelineJobName
 from local_gcp.vertex.domain.records import Failure
-from local_gcp.vertex.domain.states import SATISFYING_TASK_STATES, TERMINAL_RUN_STATES, RunState
+from local_gcp.vertex.domain.states import EXECUTED_TASK_STATES, TERMINAL_RUN_STATES, RunState
 from local_gcp.vertex.engine.ports import PipelineRun
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class PipelineService:
             fail_fast=runtime.failure_policy == fail_fast,
             create_time=job.create_time.ToDatetime(tzinfo=self._region.clock().tzinfo),
             finished=tuple(
-                task for task in self._jobs.tasks(job.name) if task.state in SATISFYING_TASK_STATES
+                task for task in self._jobs.tasks(job.name) if task.state in EXECUTED_TASK_STATES
             ),
         )
 

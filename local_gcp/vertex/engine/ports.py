@@ -60,7 +60,7 @@ class EngineSettings:
 class PipelineRun:
     """One pipeline job to run; `spec` is the wire's PipelineSpec as plain JSON, verbatim.
 
-    `finished` are tasks that a server before this one has finished: they are not run again.
+    `finished` are tasks that a server before this one has run, well or not: they are not run again.
     """
 
     name: str
