@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 import shutil
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from local_gcp.vertex.adapters.composition import build_pipeline_engine
 from local_gcp.vertex.domain.placeholders import parse_template
 from local_gcp.vertex.domain.plan import ContainerExecutor, Exec, OutputArtifact, PlannedTask
 from local_gcp.vertex.domain.records import ArtifactRecord
 from local_gcp.vertex.domain.states import RunState, TaskState
 from local_gcp.vertex.engine.caching import cache_key
 from local_gcp.vertex.engine.executor_input import TaskInputs
-from tests.vertex_engine.specs import pipeline_run, pipeline_spec, python_task
+from tests.vertex_engine.specs import engine_settings, pipeline_run, pipeline_spec, python_task
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,6 +189,29 @@ def test_the_same_import_is_the_same_artifact(engine: LocalPipelineEngine, recor
 
     assert names["a"] == names["b"]
     assert len(set(names.values())) == 3
+
+
+def test_a_fully_cached_run_starts_no_process(tmp_path: Path, recorder: Recorder) -> None:
+    """A chain of ten tasks that are all in the cache takes less than a second, as nothing is launched."""
+    engine = build_pipeline_engine(engine_settings(tmp_path), recorder)
+    tasks = {
+        f"t{number}": python_task("pass", dependentTasks=[f"t{number - 1}"] if number else [], **CACHED)
+        for number in range(10)
+    }
+    # A command of its own for each: tasks that say the same are the same to the cache.
+    for name, task in tasks.items():
+        task["executor"]["container"]["args"] = [name]
+    seconds = []
+    for job in ("first", "second"):
+        run = pipeline_run(pipeline_spec(tasks), job)
+        began = time.monotonic()
+        engine.start(run)
+        recorder.wait(run)
+        seconds.append(time.monotonic() - began)
+    engine.close()
+
+    assert set(recorder.task_states(run).values()) == {TaskState.SKIPPED}
+    assert seconds[1] < min(1.0, seconds[0])
 
 
 def artifact(name: str, uri: str) -> ArtifactRecord:

@@ -15,6 +15,7 @@ from tests.vertex_engine.test_custom_jobs import NAME, JobRecorder
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from local_gcp.vertex.engine.pipelines import LocalPipelineEngine
     from tests.vertex_engine.specs import Recorder
 
 SLEEP = "import time; print('asleep', flush=True); time.sleep(100)"
@@ -91,6 +92,23 @@ def test_a_task_that_failed_in_time_is_tried_again(tmp_path: Path, recorder: Rec
     engine.close()
 
     assert state is RunState.SUCCEEDED
+
+
+def test_a_small_run_ends_before_a_large_one_that_came_first(
+    engine: LocalPipelineEngine, recorder: Recorder
+) -> None:
+    """A run of one task gets its core while tasks of an earlier run of many wait."""
+    nap = python_task("import time; time.sleep(0.2)")
+    large = pipeline_run(pipeline_spec({f"t{number}": nap for number in range(12)}), "large")
+    small = pipeline_run(pipeline_spec({"only": nap}), "small")
+    engine.start(large)
+    recorder.until(lambda: recorder.states.get(large.name))
+    engine.start(small)
+    recorder.wait(small)
+    unfinished = sum(state is TaskState.PENDING for state in recorder.task_states(large).values())
+
+    assert recorder.wait(large) is RunState.SUCCEEDED
+    assert unfinished >= 4
 
 
 @pytest.mark.parametrize(
