@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import features  # type: ignore[import-not-found]  # a sibling is a top-level module in the wheel
 import profiles  # type: ignore[import-not-found]  # as above
 import tensorflow as tf
+from network import fare  # type: ignore[import-not-found]  # as above
 
 if TYPE_CHECKING:
     import tensorflow_transform as tft
@@ -50,7 +51,7 @@ class _FareModule(tf.Module):  # type: ignore[misc]  # tensorflow has no types
     def predict_fare(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         transformed = self._transform_layer(tf.io.parse_example(examples, self._unlabelled))
         inputs = {name: transformed[name] for name in features.TRANSFORMED}
-        return {features.LABEL: self._network(inputs, training=False)}
+        return {features.LABEL: fare(self._network(inputs, training=False))}
 
     @tf.function(input_signature=[_SERIALIZED])  # type: ignore[untyped-decorator]  # as above
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
