@@ -121,6 +121,11 @@ def decision_uri(settings: Settings, pipeline_job_id: str) -> str:
     return f"{run_uri(settings, pipeline_job_id)}/decision.json"
 
 
+def card_uri(settings: Settings, pipeline_job_id: str) -> str:
+    """Return where the gate writes the model card, once."""
+    return f"{run_uri(settings, pipeline_job_id)}/card.html"
+
+
 def _name_parts(collection: str, text: str) -> tuple[str, str, str]:
     found = re.fullmatch(rf"projects/([^/]+)/locations/([^/]+)/{collection}/([A-Za-z0-9._-]{{1,128}})", text)
     if found is None:

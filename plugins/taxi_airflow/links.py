@@ -1,4 +1,4 @@
-"""The link from a task to its job, model or endpoint, stored before the task defers."""
+"""The links from a task to what it works on, stored before the task defers."""
 
 from __future__ import annotations
 
@@ -28,4 +28,23 @@ class VertexLink(BaseOperatorLink):
 
     def persist(self, context: Any, url: str) -> None:  # noqa: ANN401  # Airflow's Context
         """Store the URL of the task's resource."""
+        context["ti"].xcom_push(key=self.xcom_key, value=url)
+
+
+class ModelCardLink(BaseOperatorLink):
+    """Open the model card that the gate wrote."""
+
+    name = "Model card"
+
+    @property
+    def xcom_key(self) -> str:
+        """Where the URL is kept."""
+        return "model_card_link"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002  # Airflow's
+        """Return the stored URL, or an empty text before there is a card."""
+        return str(XCom.get_value(key=self.xcom_key, ti_key=ti_key) or "")
+
+    def persist(self, context: Any, url: str) -> None:  # noqa: ANN401  # Airflow's Context
+        """Store the URL of the card."""
         context["ti"].xcom_push(key=self.xcom_key, value=url)

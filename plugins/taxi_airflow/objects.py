@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# The same object without and with signing in.
+_ANONYMOUS = "https://storage.googleapis.com/"
+_SIGNED_IN = "https://storage.cloud.google.com/"
+
 
 class ObjectStore:
     """Reads and writes whole objects by their ``gs://`` address."""
@@ -37,17 +41,20 @@ class ObjectStore:
         """Write an object, over what was there."""
         self._blob(uri).upload_from_string(content, content_type="application/octet-stream")
 
-    def write_once(self, uri: str, content: bytes) -> bool:
+    def write_once(self, uri: str, content: bytes, *, content_type: str = "application/octet-stream") -> bool:
         """Write an object unless there is one, and tell whether it was written."""
         from google.api_core.exceptions import PreconditionFailed  # noqa: PLC0415  # with the hook
 
         try:
-            self._blob(uri).upload_from_string(
-                content, content_type="application/octet-stream", if_generation_match=0
-            )
+            self._blob(uri).upload_from_string(content, content_type=content_type, if_generation_match=0)
         except PreconditionFailed:
             return False
         return True
+
+    def page(self, uri: str) -> str:
+        """Return where a person who may read the object opens it in a browser."""
+        url: str = self._blob(uri).public_url
+        return url.replace(_ANONYMOUS, _SIGNED_IN, 1)
 
     def delete(self, uri: str) -> None:
         """Delete an object; one that is gone already is no error."""

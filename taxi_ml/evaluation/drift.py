@@ -13,7 +13,7 @@ import tensorflow as tf
 from taxi_ml.evaluation import rows
 from taxi_ml.evaluation.distances import jensen_shannon, l_infinity
 from taxi_ml.evaluation.saved_models import saved_model_folder
-from taxi_ml.gate.report import Distance, Drift
+from taxi_ml.gate.distributions import Distance, Drift
 from taxi_ml.modules import profiles
 from taxi_ml.naming import Split
 

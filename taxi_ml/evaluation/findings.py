@@ -98,6 +98,7 @@ def gather(sources: Sources, run: Run) -> Report:
         tuner=_tuner(sources.tuner_results),
         blessed=_blessed(sources.blessing),
         drift=drift.distances(sources.champion, sources.splits) if sources.champion else (),
+        fit=scores.fit(predictions),
         hashes=Hashes(modules=run.modules_digest, spec=run.request_digest, data=rows.data_digest(content)),
     )
 

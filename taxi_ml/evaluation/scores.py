@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
+from taxi_ml.gate.distributions import FareBand, Fit
 from taxi_ml.gate.report import Difference, Interval, Metrics, Slice
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ _DRAWS: Final = 200_000_000
 """Most rows that one bootstrap draws; many rows need fewer replicates."""
 _DRAWS_AT_ONCE: Final = 4_000_000
 _PERCENTILES: Final = (2.5, 97.5)
+
+BANDS_USD: Final = (0.0, 5.0, 7.5, 10.0, 15.0, 25.0, 40.0)
+"""Where bands of the true fare begin."""
+RESIDUAL_EDGES_USD: Final = tuple(float(edge) for edge in np.arange(-10, 10.5, 0.5))
 
 Numbers: TypeAlias = "NDArray[np.float64]"
 
@@ -86,6 +91,40 @@ def slices(predictions: Predictions, columns: Mapping[str, NDArray[Any]], *, see
         for feature, column in columns.items()
         for value in np.unique(column)
     )
+
+
+def fit(predictions: Predictions) -> Fit:
+    """Return the mean fares by band of the true fare, and the residuals of both models in bins."""
+    champion = predictions.champion
+    return Fit(
+        bands=tuple(
+            band
+            for low, high in zip(BANDS_USD, (*BANDS_USD[1:], None), strict=True)
+            if (band := _band(predictions, low, high)) is not None
+        ),
+        edges=RESIDUAL_EDGES_USD,
+        residuals=_residuals(predictions.challenger - predictions.fares),
+        champion_residuals=None if champion is None else _residuals(champion - predictions.fares),
+    )
+
+
+def _band(predictions: Predictions, low: float, high: float | None) -> FareBand | None:
+    part = predictions.of((predictions.fares >= low) & (predictions.fares < (high or math.inf)))
+    if not len(part.fares):
+        return None
+    return FareBand(
+        low=low,
+        high=high,
+        count=len(part.fares),
+        paid=_mean(part.fares),
+        challenger=_mean(part.challenger),
+        champion=None if part.champion is None else _mean(part.champion),
+    )
+
+
+def _residuals(errors: Numbers) -> tuple[float, ...]:
+    inside = np.clip(errors, RESIDUAL_EDGES_USD[0], RESIDUAL_EDGES_USD[-1])
+    return tuple(map(float, np.histogram(inside, RESIDUAL_EDGES_USD)[0]))
 
 
 def _slice(

@@ -63,6 +63,18 @@ class Fields:
             raise self._refusal(name, values, "a list of texts")
         return texts
 
+    def numbers(self, name: str) -> tuple[float, ...]:
+        """Return a list of finite numbers."""
+        values: list[object] = self._typed(name, list, "a list of numbers")
+        return tuple(self.as_number(f"{name}[{index}]", value) for index, value in enumerate(values))
+
+    def numbers_or_none(self, name: str) -> tuple[float, ...] | None:
+        """Return a list of finite numbers, or None where the document has null."""
+        if name in self._left and self._left[name] is None:
+            del self._left[name]
+            return None
+        return self.numbers(name)
+
     def choice(self, name: str, kind: type[Choice]) -> Choice:
         """Return one of an enumeration's words."""
         word = self.text(name)

@@ -6,14 +6,16 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
+from taxi_ml.gate import distributions
 from taxi_ml.gate.fields import Fields
 from taxi_ml.naming import Split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from taxi_ml.gate.distributions import Drift, Fit
 
 SCHEMA_VERSION: Final = 1
 
@@ -97,28 +99,6 @@ class Anomaly:
     kind: str = ""
 
 
-class Distance(StrEnum):
-    """How two distributions are compared, with the names that TFDV has for it."""
-
-    L_INFINITY = "linf"
-    JENSEN_SHANNON = "jensen_shannon"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drift:
-    """How far a feature in a split is from what the champion learned from.
-
-    `distance` is 0 to 1: of shares for categories, in bits for numbers. `new_share` is how many more of the
-    rows than in its training have a category that the champion does not know, as a fraction.
-    """
-
-    split: Split
-    feature: str
-    measure: Distance
-    distance: float | None
-    new_share: float | None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """One set of hyperparameters that the Tuner has tried."""
@@ -161,7 +141,7 @@ class Report:
     """Everything that the gate looks at.
 
     `blessed` is the Evaluator's word, None where it has none. `tuner` is None where tuning was off. `drift`
-    is empty without a champion, or with one that does not say what it learned from.
+    is empty without a champion, or with one that does not say what it learned from. `fit` decides nothing.
     """
 
     window: str
@@ -175,6 +155,7 @@ class Report:
     blessed: bool | None
     hashes: Hashes
     drift: tuple[Drift, ...] = ()
+    fit: Fit | None = None
 
     def __post_init__(self) -> None:
         """Refuse a comparison of a model with itself, on different rows, or with a wrong difference.
@@ -242,7 +223,8 @@ def parse(text: str, *, window: str | None = None) -> Report:
         tuner=fields.read_or_none("tuner", _tuning),
         blessed=fields.flag_or_none("blessed"),
         hashes=fields.read("hashes", _hashes),
-        drift=fields.read_list("drift", _drift) if fields.has("drift") else (),
+        drift=fields.read_list("drift", distributions.drift) if fields.has("drift") else (),
+        fit=fields.read_or_none("fit", distributions.fit) if fields.has("fit") else None,
     )
     fields.close()
     if window is not None and report.window != window:
@@ -319,16 +301,6 @@ def _anomalies(fields: Fields) -> tuple[Anomaly, ...]:
 def _anomaly_texts(fields: Fields) -> tuple[str, str, str]:
     kind = fields.text("kind") if fields.has("kind") else ""
     return fields.text("feature"), fields.text("description"), kind
-
-
-def _drift(fields: Fields) -> Drift:
-    return Drift(
-        split=fields.choice("split", Split),
-        feature=fields.text("feature"),
-        measure=fields.choice("measure", Distance),
-        distance=fields.number_or_none("distance"),
-        new_share=fields.number_or_none("new_share"),
-    )
 
 
 def _trial(fields: Fields) -> Trial:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -196,14 +197,13 @@ def test_instances_of_the_smoke_test_are_real_trips() -> None:
 REPORT = json.loads(replace(a_report(), window="2015-02_train12_test1").to_json())
 
 
-def gate(store: ObjectStore, job: str, report: dict[str, Any], **params: object) -> Any:  # noqa: ANN401  # what XCom takes
-    """Let the gate judge a report of a job, in a run with these parameters."""
+def gate(store: ObjectStore, job: str, report: dict[str, Any], running: Any = None) -> Any:  # noqa: ANN401  # XCom's
+    """Let the gate judge a report of a job."""
     uri = f"gs://taxi-local/reports/{job}/report.json"
     store.write(uri, json.dumps(report).encode())
     name = f"projects/taxi-local/locations/us-central1/pipelineJobs/{job}"
-    return run_task(
-        GateOperator(task_id="gate", job=name, report_uri=uri), context(params={**PARAMS, **params})
-    )
+    task = GateOperator(task_id="gate", job=name, report_uri=uri)
+    return run_task(task, running or context(params=PARAMS))
 
 
 def test_the_gate_keeps_its_decision(store: ObjectStore) -> None:
@@ -223,15 +223,20 @@ def test_a_rejection_is_no_failure(store: ObjectStore) -> None:
     assert (returned["verdict"], decision["reasons"][0]["code"]) == ("reject", "not_blessed")
 
 
+def test_the_model_card_is_kept_and_linked(store: ObjectStore) -> None:
+    """The card is written once beside the decision, and the task links to a page that a browser shows."""
+    running = context(params=PARAMS)
+    returned = gate(store, "job-card", REPORT, running)
+
+    with urllib.request.urlopen(running["ti"].xcom["model_card_link"], timeout=10) as response:
+        assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert response.read() == store.read(returned["card"])
+
+
 def test_an_override_promotes_and_is_kept_in_the_decision(store: ObjectStore) -> None:
     """A run whose form overrides a reason, and says why, promotes; the decision has both."""
-    returned = gate(
-        store,
-        "job-overridden",
-        {**REPORT, "blessed": False},
-        override_codes=["not_blessed"],
-        override_reason="the threshold is stale",
-    )
+    params = {**PARAMS, "override_codes": ["not_blessed"], "override_reason": "the threshold is stale"}
+    returned = gate(store, "job-overridden", {**REPORT, "blessed": False}, context(params=params))
 
     decision = json.loads(store.read(returned["decision"]))
     assert (decision["verdict"], decision["reasons"][0]["code"]) == ("promote", "not_blessed")
@@ -251,12 +256,12 @@ def test_an_override_that_nobody_can_audit_is_refused(
     store: ObjectStore, codes: list[str], reason: str | None, problem: str
 ) -> None:
     """Neither the first task nor the gate takes one without reason or codes, or of missing numbers."""
-    params = {"override_codes": codes, "override_reason": reason}
+    running = context(params={**PARAMS, "override_codes": codes, "override_reason": reason})
 
     with pytest.raises(AirflowFailException, match=problem):
-        run_task(ValidateOperator(task_id="validate"), context(params={**PARAMS, **params}))
+        run_task(ValidateOperator(task_id="validate"), running)
     with pytest.raises(AirflowFailException, match=problem):
-        gate(store, "job-unaudited", REPORT, **params)
+        gate(store, "job-unaudited", REPORT, running)
 
 
 def test_an_unreadable_report_is_a_failure(store: ObjectStore) -> None:

@@ -21,7 +21,7 @@ from taxi_ml.pipeline.definition import build_pipeline
 from taxi_ml.pipeline.request import CompileRequest
 
 if TYPE_CHECKING:
-    from taxi_ml.gate.report import Drift
+    from taxi_ml.gate.distributions import Drift
 
 
 def main(request_path: str, folder: str) -> None:

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from taxi_ml.evaluation.scores import MIN_ROWS_OF_AN_INTERVAL, Predictions, difference, metrics, slices
+from taxi_ml.evaluation.scores import (
+    MIN_ROWS_OF_AN_INTERVAL,
+    Predictions,
+    difference,
+    fit,
+    metrics,
+    slices,
+)
 from taxi_ml.gate.report import Interval, Metrics
 
 fares = arrays.arrays(np.float64, 40, elements=st.floats(3, 100))
@@ -87,3 +94,19 @@ def test_slices_hold_every_row_once_and_intervals_where_rows_suffice() -> None:
     assert [part.difference is None for part in found] == [False, True]
     assert [part.challenger.mae for part in found] == [1.0, 1.0]
     assert [part.champion and part.champion.mae for part in found] == [2.0, 2.0]
+
+
+def test_fit_counts_every_row_once() -> None:
+    """Bands hold all fares with their means, and residuals beyond the edges are in the outermost bins."""
+    fares = np.array([4.0, 6.0, 6.5, 60.0])
+    predicted = fares + np.array([0.1, 0.1, 0.3, 50.0])
+    found = fit(Predictions(fares=fares, challenger=predicted, champion=None))
+
+    assert [(band.low, band.count, band.paid) for band in found.bands] == [
+        (0, 1, 4),
+        (5, 2, 6.25),
+        (40, 1, 60),
+    ]
+    assert found.bands[1].challenger == pytest.approx(6.45)
+    assert (sum(found.residuals), found.residuals[20], found.residuals[-1]) == (4, 3, 1)
+    assert found.champion_residuals is None

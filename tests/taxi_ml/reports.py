@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from hypothesis import strategies as st
 
 from taxi_ml.gate import policy
+from taxi_ml.gate.distributions import Distance, Drift, FareBand, Fit
 from taxi_ml.gate.policy import Policy
 from taxi_ml.gate.report import (
     Anomaly,
     Challenger,
     Champion,
     Difference,
-    Distance,
-    Drift,
     Hashes,
     Interval,
     Metrics,
@@ -80,6 +79,21 @@ def a_report(*, with_champion: bool = True) -> Report:
         blessed=True,
         hashes=Hashes(modules="a1", spec="b2", data="c3"),
         drift=(drift(0.01),) if with_champion else (),
+        fit=a_fit(with_champion=with_champion),
+    )
+
+
+def a_fit(*, with_champion: bool) -> Fit:
+    """Return how 400 predictions lie about the true fares."""
+    low, high = (7.5, 22.0) if with_champion else (None, None)
+    return Fit(
+        bands=(
+            FareBand(low=0, high=10, count=300, paid=7, challenger=7.2, champion=low),
+            FareBand(low=10, high=None, count=100, paid=24, challenger=23, champion=high),
+        ),
+        edges=(-2.0, 0.0, 2.0),
+        residuals=(150, 250),
+        champion_residuals=(100, 300) if with_champion else None,
     )
 
 

@@ -92,6 +92,10 @@ BAD = {
         lambda d: d["drift"][0].update(split="holdout"),
         r"report.drift\[0\].split is 'holdout'; it must be one of train, eval, test",
     ),
+    "text in a list": (
+        lambda d: d["fit"].update(edges=[0, "2"]),
+        r"report.fit.edges\[1\] is '2'; it must be a finite number",
+    ),
     "unknown measure": (lambda d: d["drift"][0].update(measure="l2"), "one of linf, jensen_shannon"),
     "other rows": (
         lambda d: d["champion"]["metrics"].update(count=399),

@@ -1,0 +1,44 @@
+"""Puts report and decision into the template."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jinja2
+
+from taxi_ml.card import plots
+
+if TYPE_CHECKING:
+    from taxi_ml.gate.decision import Decision
+    from taxi_ml.gate.report import Report
+
+_FOLDER = Path(__file__).parent
+_TEMPLATE = "card.html.jinja"
+
+
+def render(report: Report, decision: Decision) -> str:
+    """Return the page; the same report and decision are the same text, and what is in them is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["usd"] = _usd
+    return environment.get_template(_TEMPLATE).render(
+        report=report,
+        decision=decision,
+        metrics=plots.metric_rows(report),
+        differences=plots.difference_bars(report),
+        slices=plots.slice_rows(report, decision.policy.slices.min_rows),
+        residuals=plots.residual_bars(report.fit) if report.fit else None,
+        calibration=plots.calibration_dots(report.fit) if report.fit else None,
+        drift=plots.drift_rows(report, decision.policy.drift),
+        trials=plots.trial_rows(report.tuner) if report.tuner else (),
+    )
+
+
+def _usd(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2f}"

@@ -1,0 +1,95 @@
+"""Distributions in a report: of the trips against the champion's, and of predictions about the true fares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from taxi_ml.naming import Split
+
+if TYPE_CHECKING:
+    from taxi_ml.gate.fields import Fields
+
+
+class Distance(StrEnum):
+    """How two distributions are compared, with the names that TFDV has for it."""
+
+    L_INFINITY = "linf"
+    JENSEN_SHANNON = "jensen_shannon"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """How far a feature in a split is from what the champion learned from.
+
+    `distance` is 0 to 1: of shares for categories, in bits for numbers. `new_share` is how many more of the
+    rows than in its training have a category that the champion does not know, as a fraction.
+    """
+
+    split: Split
+    feature: str
+    measure: Distance
+    distance: float | None
+    new_share: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FareBand:
+    """The test trips whose true fare is `low` or more and below `high`, with mean fares in USD.
+
+    `high` is None in the last band, `champion` where no model serves.
+    """
+
+    low: float
+    high: float | None
+    count: int
+    paid: float
+    challenger: float
+    champion: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """How predictions lie about the true fares.
+
+    `residuals` and `champion_residuals` count the test trips by predicted minus true fare, between each two
+    of `edges` in USD; the first and the last count what is beyond as well.
+    """
+
+    bands: tuple[FareBand, ...]
+    edges: tuple[float, ...]
+    residuals: tuple[float, ...]
+    champion_residuals: tuple[float, ...] | None
+
+
+def drift(fields: Fields) -> Drift:
+    """Read a drift."""
+    return Drift(
+        split=fields.choice("split", Split),
+        feature=fields.text("feature"),
+        measure=fields.choice("measure", Distance),
+        distance=fields.number_or_none("distance"),
+        new_share=fields.number_or_none("new_share"),
+    )
+
+
+def fit(fields: Fields) -> Fit:
+    """Read a fit."""
+    return Fit(
+        bands=fields.read_list("bands", _band),
+        edges=fields.numbers("edges"),
+        residuals=fields.numbers("residuals"),
+        champion_residuals=fields.numbers_or_none("champion_residuals"),
+    )
+
+
+def _band(fields: Fields) -> FareBand:
+    return FareBand(
+        low=fields.number("low"),
+        high=fields.number_or_none("high"),
+        count=fields.count("count"),
+        paid=fields.number("paid"),
+        challenger=fields.number("challenger"),
+        champion=fields.number_or_none("champion"),
+    )
