@@ -23,8 +23,10 @@ DIFFERENCES: Final[Mapping[str, str]] = {
     "PipelineService.CreatePipelineJob": "Refused with UNIMPLEMENTED: `template_uri`, `encryption_spec`, "
     "`psc_interface_config`, `preflight_validations`, `runtime_config.input_artifacts`; in the spec: loops, "
     "Custom Jobs as executors, `IfPresent` and `Concat` arguments, parameter selectors, conditions with "
-    "functions or macros that neither TFX nor kfp uses. Images must be in the image table and containers "
-    f"have a command; machine types and accelerators change nothing. {_JOB_LIMITS}",
+    "functions or macros that neither TFX nor kfp uses, artifact queries of resolvers beyond equations "
+    "joined by AND. Queries see the artifacts of the same pipeline. Images must be in the image table and "
+    "containers have a command; memory requests bound what runs at once, other resources and accelerators "
+    f"change nothing. {_JOB_LIMITS}",
     "JobService.CreateCustomJob": "One worker pool with one replica of a container; refused with "
     "UNIMPLEMENTED: more of them, `python_package_spec`, `persistent_resource_id`, "
     "`psc_interface_config`, `tensorboard`, `enable_web_access`, `enable_dashboard_access`, `experiment`, "

@@ -87,11 +87,21 @@ def test_a_wrong_condition_is_refused(engine: LocalPipelineEngine) -> None:
         engine.validate(pipeline_run(conditional_spec(1, "(1")))
 
 
+def test_a_condition_over_what_the_task_does_not_read_is_refused(engine: LocalPipelineEngine) -> None:
+    """An input that the task lacks is found at the door."""
+    for unknown in ("inputs.artifacts['model'].artifacts[0].uri", "inputs.parameter_values['flip']"):
+        with pytest.raises(InvalidArgument, match="but its"):
+            engine.validate(pipeline_run(conditional_spec(1, f"{BLESSED} && !({unknown} == 'x')")))
+
+
+@pytest.mark.parametrize(
+    "value", ["inputs.parameter_values['flip']", "inputs.parameters['flip'].string_value"], ids=["2.1", "2.0"]
+)
 @pytest.mark.parametrize(
     ("flip", "expected"), [("heads", TaskState.SUCCEEDED), ("tails", TaskState.NOT_TRIGGERED)]
 )
 def test_the_condition_of_a_dag_holds_for_all_in_it(
-    engine: LocalPipelineEngine, recorder: Recorder, flip: str, expected: TaskState
+    engine: LocalPipelineEngine, recorder: Recorder, value: str, flip: str, expected: TaskState
 ) -> None:
     """What kfp makes of `dsl.If` is a DAG with a condition over a parameter of the run."""
     spec = pipeline_spec({"inner": python_task("pass")})
@@ -106,7 +116,7 @@ def test_the_condition_of_a_dag_holds_for_all_in_it(
                     "componentRef": {"name": "condition-1"},
                     "taskInfo": {"name": "condition-1"},
                     "inputs": {"parameters": {"flip": {"componentInputParameter": "flip"}}},
-                    "triggerPolicy": {"condition": "inputs.parameter_values['flip'] == 'heads'"},
+                    "triggerPolicy": {"condition": f"{value} == 'heads'"},
                 }
             }
         },

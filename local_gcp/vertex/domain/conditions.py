@@ -48,7 +48,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The task's inputs: `artifacts` and `parameter_values`."""
+    """The task's inputs: `artifacts`, `parameter_values` (schema 2.1) and `parameters` (2.0)."""
 
     def value_of(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the inputs."""
@@ -124,6 +124,19 @@ class Binary:
 
 
 Expression = Literal | Inputs | Part | Call | Not | Binary
+
+
+def inputs_of(expression: Expression) -> frozenset[str]:
+    """Return which inputs an expression reads: `artifacts.KEY`, `parameter_values.KEY`, `parameters.KEY`."""
+    match expression:
+        case Part(of=Part(of=Inputs(), key=Literal(value=group)), key=Literal(value=key)):
+            return frozenset({f"{group}.{key}"})
+        case Part(of=left, key=right) | Binary(left=left, right=right):
+            return inputs_of(left) | inputs_of(right)
+        case Call(argument=inner) | Not(of=inner):
+            return inputs_of(inner)
+        case _:
+            return frozenset()
 
 
 def _truth(value: object) -> bool:

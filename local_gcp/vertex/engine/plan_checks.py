@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from local_gcp.vertex.domain.conditions import inputs_of
 from local_gcp.vertex.domain.errors import InvalidArgument
 from local_gcp.vertex.domain.placeholders import Kind
 from local_gcp.vertex.domain.plan import ContainerExecutor, Embedded, ResolverExecutor, TaskOutput
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from local_gcp.vertex.domain.placeholders import Placeholder
-    from local_gcp.vertex.domain.plan import Plan, PlannedTask
+    from local_gcp.vertex.domain.plan import Condition, Plan, PlannedTask
 
 
 def check_task(plan: Plan, task: PlannedTask) -> None:
@@ -34,8 +35,23 @@ def check_task(plan: Plan, task: PlannedTask) -> None:
             f"resolver '{task.name}' has queries for {sorted(task.executor.queries)}, but its outputs are "
             f"{sorted(task.output_artifacts)}"
         )
+    for condition in task.conditions:
+        _check_condition(plan, task, condition)
     for placeholder in _placeholders(task):
         _check_placeholder(task, placeholder)
+
+
+def _check_condition(plan: Plan, task: PlannedTask, condition: Condition) -> None:
+    for read in sorted(inputs_of(condition.expression)):
+        group, _, key = read.partition(".")
+        known = condition.artifacts if group == "artifacts" else condition.parameters
+        if key not in known:
+            raise InvalidArgument(
+                f"the condition {condition.text!r} of task '{task.name}' reads '{key}', but its {group} are "
+                f"{sorted(known) or 'none'}"
+            )
+    for artifact, output in condition.artifacts.items():
+        _check_output(task, artifact, output, plan.tasks[output.task].output_artifacts)
 
 
 def _check_output(task: PlannedTask, key: str, source: TaskOutput, outputs: Iterable[str]) -> None:

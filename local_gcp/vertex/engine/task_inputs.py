@@ -74,7 +74,10 @@ class Upstream:
         }
         try:
             values = {key: self.value(source) for key, source in condition.parameters.items()}
-            held = condition.expression.value_of({"artifacts": artifacts, "parameter_values": values})
+            legacy = {key: _typed_value(value) for key, value in values.items()}
+            held = condition.expression.value_of(
+                {"artifacts": artifacts, "parameter_values": values, "parameters": legacy}
+            )
         except (ConditionError, OutputError) as error:
             raise ConditionError(f"its condition {condition.text!r} has no value: {error}") from error
         if not isinstance(held, bool):
@@ -155,6 +158,12 @@ class Upstream:
             message = failed[0].error.message if failed[0].error else failed[0].name
             status["error"] = {"code": int(Code.FAILED_PRECONDITION), "message": message}
         return status
+
+
+def _typed_value(value: Any) -> dict[str, Any]:  # noqa: ANN401  # a JSON value
+    """Return a parameter as conditions of schema 2.0 see it."""
+    kind = {int: "int_value", float: "double_value"}.get(type(value), "string_value")
+    return {kind: value}
 
 
 def _seen(record: ArtifactRecord) -> dict[str, Any]:
