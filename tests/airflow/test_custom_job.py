@@ -203,6 +203,24 @@ def test_a_try_after_a_kill_submits_again(vertex: Vertex) -> None:
     assert {"job": vertex.jobs.runs[1].name} == returned
 
 
+def test_a_kill_that_takes_effect_after_the_next_try_has_attached(vertex: Vertex) -> None:
+    """A try whose job is cancelled by the kill of the try before submits another, and does not fail."""
+    with pytest.raises(TaskDeferred):
+        operator().execute(context())
+    cancelling = end_soon(vertex, RunState.CANCELLED)
+    cancelling.join()
+    end_soon(vertex, RunState.SUCCEEDED, runs=2)
+
+    returned = operator(deferrable=False).execute_complete(
+        context(),
+        event={"ending": "final", "state": "CANCELLED", "detail": ""},
+        name=vertex.jobs.runs[0].name,
+        origin="attached to",
+    )
+
+    assert {"job": vertex.jobs.runs[1].name} == returned
+
+
 def test_an_overdue_job_is_cancelled(vertex: Vertex) -> None:
     """The deadline cancels the job, and the error says so."""
     with pytest.raises(AirflowFailException, match="was not over 1 s after its submission; it is cancelled"):

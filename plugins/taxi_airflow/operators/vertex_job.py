@@ -173,9 +173,11 @@ class VertexJobOperator(WaitingOperator):
         if outcome.ending is not Ending.FINAL:
             self._fail_without_end(hook, name, outcome, page)
         job = self.look_at(hook, self.kind, name)
+        if job.state is JobState.CANCELLED and origin == _FOREIGN and self._context is not None:
+            self.log.info("%s was cancelled by the kill of an earlier try; submitting another", name)
+            return self.execute(self._context)
         if job.state is not JobState.SUCCEEDED:
-            # The kill of an earlier try may be behind the cancellation of a job that this try attached to.
-            meant = job.state in _BY_A_PERSON and origin == _OWN
+            meant = job.state in _BY_A_PERSON
             hopeless = job.state is JobState.FAILED and job.attempt + 1 >= self.max_attempts
             raise (AirflowFailException if meant or hopeless else VertexError)(explain(job, page=page))
         return self.returned(job)
