@@ -17,6 +17,7 @@ HEIGHT: Final = 180.0
 _LEFT: Final = 34.0
 _BOTTOM: Final = 156.0
 _TOP: Final = 8.0
+_RIGHT: Final = 12.0
 _MARK_USD: Final = 5
 
 
@@ -166,11 +167,13 @@ def difference_bars(report: Report) -> tuple[IntervalBar, ...]:
 
 def slice_rows(report: Report, least_rows: int) -> tuple[SliceRow, ...]:
     """Return all slices by feature, as the report has them."""
-    errors = [error for part in report.slices for error in _errors(part)]
+    errors = [error for part in report.slices if part.count >= least_rows for error in _errors(part)]
     widest = max(errors, default=0.0) or 1.0
     return tuple(
         SliceRow(
-            part=part, decides=part.count >= least_rows, share=round((part.challenger.mae or 0.0) / widest, 3)
+            part=part,
+            decides=part.count >= least_rows,
+            share=round(min((part.challenger.mae or 0.0) / widest, 1.0), 3),
         )
         for part in report.slices
     )
@@ -184,7 +187,7 @@ def _errors(part: Slice) -> list[float]:
 def residual_bars(fit: Fit) -> Histogram:
     """Return the residuals of both models on one scale."""
     most = max((*fit.residuals, *(fit.champion_residuals or ()), 1.0))
-    width = (WIDTH - _LEFT) / max(len(fit.residuals), 1)
+    width = (WIDTH - _LEFT - _RIGHT) / max(len(fit.residuals), 1)
 
     def top(count: float) -> float:
         return round(_BOTTOM - (_BOTTOM - _TOP) * count / most, 1)

@@ -76,7 +76,7 @@ def test_plots_are_drawings(with_champion: bool) -> None:  # noqa: FBT001  # a p
     assert not any("None" in drawing or "nan" in drawing for drawing in drawings)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(reports.policies(), reports.reports())
 def test_every_report_has_a_card(policy: Policy, given_report: Report) -> None:
     """No report that the gate can read is without a page, and the same report gives the same page."""

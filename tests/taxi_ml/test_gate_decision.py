@@ -430,3 +430,39 @@ def test_significance_is_one_sided(name: str) -> None:
 
     assert ReasonCode.SIGNIFICANTLY_WORSE in codes(worse)
     assert codes(reports.swapped(worse)) == []
+
+
+def test_missing_number_is_named_with_its_place() -> None:
+    """A number that could not be computed is told by metric and slice, and what is needed."""
+    part = replace(a_report().slices[0], challenger=metrics(4.0, None, 80))
+    reasons = decide(POLICY, replace(a_report(), slices=(part, *a_report().slices[1:]))).reasons
+
+    assert [str(reason) for reason in reasons] == [
+        "metric_missing: mae in TripStartHour=8 is nothing; required is a finite number",
+        "metric_missing: difference in mae in TripStartHour=8 is nothing; required is a finite number",
+    ]
+
+
+def test_reason_reads_as_one_line() -> None:
+    """A number is given with four digits, and a rule over all rows names no slice."""
+    (reason,) = decide(POLICY, with_metrics(a_report(with_champion=False), metrics(12.34567, 2.0))).reasons
+
+    assert str(reason) == "above_ceiling: rmse is 12.35; required is at most 10 USD"
+
+
+def test_decision_says_who_overrode_and_which_version_it_is() -> None:
+    """The person is in decision.json and in the log, and the document has its version."""
+    override = Override.of("known to be stale", ["not_blessed"], by="ada")
+    decision = decide(POLICY, replace(a_report(), blessed=False), override)
+    document = json.loads(decision.to_json())
+
+    assert (document["schema_version"], document["override"]["by"]) == (1, "ada")
+    assert decision.describe().splitlines()[-1] == "overridden not_blessed by ada: known to be stale"
+
+
+def test_decision_is_the_same_text_each_time() -> None:
+    """Keys are sorted, so that two decisions can be compared as texts."""
+    text = decide(POLICY, a_report()).to_json()
+    keys = list(json.loads(text))
+
+    assert keys == sorted(keys)

@@ -141,3 +141,24 @@ def test_document_that_is_no_object_is_an_error() -> None:
     """JSON of another kind is named as it is."""
     with pytest.raises(ReportError, match="report is a list; it must be an object"):
         report.parse("[]")
+
+
+def test_trials_are_read_as_they_were_written() -> None:
+    """Each trial keeps its score, whole numbers stay whole and texts stay texts."""
+    document = json.loads(a_report().to_json())
+    document["tuner"]["history"] = [{"depth": 2, "activation": "gelu", "score": 4.2}]
+    tuner = report.parse(json.dumps(document)).tuner
+
+    assert tuner is not None
+    assert tuner.history[0].score == 4.2
+    assert tuner.history[0].hyperparameters == {"depth": 2, "activation": "gelu"}
+    assert isinstance(tuner.history[0].hyperparameters["depth"], int)
+
+
+def test_hyperparameter_that_is_no_scalar_is_named() -> None:
+    """A trial with a list for a value is refused by the name of the hyperparameter."""
+    document = json.loads(a_report().to_json())
+    document["tuner"]["history"] = [{"depth": [2], "score": 4.2}]
+
+    with pytest.raises(ReportError, match=r"history\[0\].depth is a list; it must be a finite number"):
+        report.parse(json.dumps(document))
