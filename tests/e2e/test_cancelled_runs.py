@@ -1,0 +1,123 @@
+"""What a person does to a task in a real Airflow, and what becomes of its job on Vertex AI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from local_gcp.airflow_client import AirflowClient
+from local_gcp.chaos.__main__ import SMALL
+from local_gcp.chaos.cloud import Cloud
+from tests.vertex.conftest import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from local_gcp.chaos.cloud import Job
+    from tests.conftest import LocalStack
+
+DAG_ID = "taxi_training"
+SECONDS = 240.0
+
+pytestmark = [pytest.mark.e2e, pytest.mark.pipeline, pytest.mark.timeout(1200)]
+
+
+class Watched:
+    """One run of the DAG, and the jobs that it has on Vertex AI."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        self.airflow = AirflowClient(stack.url("airflow-api", "rest"))
+        self.airflow.authenticate()
+        self.airflow.await_dag(DAG_ID, deadline_seconds=120)
+        self.cloud = Cloud(stack.url("vertex", "rest"), stack.url("gcs", "rest"), stack.layout.gcs_root)
+        self._before = {job.name for job in (*self.cloud.pipeline_jobs(), *self.cloud.custom_jobs())}
+        conf = {"window_end": "2015-06-01", "force_retrain": True, "promote": False, **SMALL}
+        self.run_id = self.airflow.trigger(DAG_ID, conf)
+
+    def pipeline_jobs(self) -> list[Job]:
+        """Return the run's pipeline jobs, the oldest first."""
+        return self._own(self.cloud.pipeline_jobs())
+
+    def custom_jobs(self) -> list[Job]:
+        """Return the run's custom jobs, the oldest first."""
+        return self._own(self.cloud.custom_jobs())
+
+    def state(self, task_id: str) -> str | None:
+        """Return the state of a task."""
+        tasks = self.airflow.task_instances(DAG_ID, self.run_id)
+        return next((task.state for task in tasks if task.task_id == task_id), None)
+
+    def is_watched(self, task_id: str) -> bool:
+        """Tell whether the task is deferred and its trigger has asked: its log shows the components."""
+        tasks = {task.task_id: task for task in self.airflow.task_instances(DAG_ID, self.run_id)}
+        task = tasks.get(task_id)
+        if task is None or task.state != "deferred":
+            return False
+        return "Progress of" in self.airflow.log(DAG_ID, self.run_id, task)
+
+    def mark(self, task_id: str, state: str) -> None:
+        """Set a task's state, as a person does by a button, or Airflow at the time-out of a run."""
+        path = f"dags/{DAG_ID}/dagRuns/{self.run_id}/taskInstances/{task_id}"
+        self.airflow.call("PATCH", path, {"new_state": state})
+
+    def clear(self, task_id: str) -> None:
+        """Clear one task."""
+        self.airflow.call(
+            "POST",
+            f"dags/{DAG_ID}/clearTaskInstances",
+            {
+                "dry_run": False,
+                "dag_run_id": self.run_id,
+                "task_ids": [task_id],
+                "only_failed": False,
+                "reset_dag_runs": True,
+            },
+        )
+
+    def _own(self, jobs: list[Job]) -> list[Job]:
+        mine = [job for job in jobs if job.name not in self._before]
+        return sorted(mine, key=lambda job: job.created)
+
+
+@pytest.fixture(scope="module")
+def watched(airflow_stack: LocalStack) -> Iterator[Watched]:
+    """A run whose pipeline runs, and whose task is deferred."""
+    run = Watched(airflow_stack)
+    wait_for(lambda: run.is_watched("run_pipeline"), SECONDS)
+    yield run
+    if run.state("run_pipeline") in {"running", "deferred"}:
+        run.mark("run_pipeline", "failed")
+
+
+def cancelled_after(watched: Watched, state: str) -> Any:  # noqa: ANN401  # states of jobs
+    """Mark the deferred task, wait for the end of its job, and return the states of all attempts."""
+    watched.mark("run_pipeline", state)
+    wait_for(lambda: watched.pipeline_jobs()[-1].ended, 120)
+    return [job.state for job in watched.pipeline_jobs()]
+
+
+def test_what_a_person_does_to_a_deferred_task_reaches_its_job(watched: Watched) -> None:
+    """Marking it failed cancels the job, clearing it submits another attempt, a run's time-out cancels that.
+
+    At the time-out of a DAG run the scheduler marks what is unfinished as skipped.
+    """
+    after_failed = cancelled_after(watched, "failed")
+    watched.clear("run_pipeline")
+    wait_for(lambda: watched.is_watched("run_pipeline"), SECONDS)
+
+    after_timeout = cancelled_after(watched, "skipped")
+
+    assert after_failed == ["CANCELLED"]
+    assert after_timeout == ["CANCELLED", "CANCELLED"]
+
+
+def test_clearing_a_succeeded_task_does_not_resubmit(watched: Watched) -> None:
+    """A succeeded job stands for its DAG run: the cleared task attaches to it."""
+    before = [job.name for job in watched.custom_jobs()]
+    watched.clear("compile")
+    wait_for(lambda: watched.state("compile") != "success", 60)
+
+    wait_for(lambda: watched.state("compile") == "success", SECONDS)
+
+    assert [job.name for job in watched.custom_jobs()] == before
