@@ -209,12 +209,9 @@ def residual_bars(fit: Fit) -> Histogram:
         ),
         outline=" ".join(f"{x},{y}" for x, y in steps),
         marks=tuple(
-            (
-                round(_LEFT + (edge - fit.edges[0]) / (fit.edges[-1] - fit.edges[0]) * (WIDTH - _LEFT), 1),
-                f"{edge:+g}",
-            )
-            for edge in fit.edges
-            if edge % 5 == 0
+            (round(_LEFT + index * width, 1), f"{edge:+g}")
+            for index, edge in enumerate(fit.edges)
+            if edge % _MARK_USD == 0
         ),
     )
 
