@@ -121,3 +121,16 @@ def test_clearing_a_succeeded_task_does_not_resubmit(watched: Watched) -> None:
     wait_for(lambda: watched.state("compile") == "success", SECONDS)
 
     assert [job.name for job in watched.custom_jobs()] == before
+
+
+def test_clearing_a_deferred_task_cancels_its_job(watched: Watched) -> None:
+    """Clearing a task that waits ends its job, and the next try has one of its own."""
+    watched.clear("run_pipeline")
+    wait_for(lambda: watched.is_watched("run_pipeline"), SECONDS)
+    jobs = len(watched.pipeline_jobs())
+
+    watched.clear("run_pipeline")
+    wait_for(lambda: len(watched.pipeline_jobs()) > jobs, SECONDS)
+
+    states = [job.state for job in watched.pipeline_jobs()[:jobs]]
+    assert states == ["CANCELLED"] * jobs
