@@ -172,10 +172,9 @@ def test_a_call_that_hangs_does_not_hold_up_the_end(tmp_path: Path) -> None:
         order(running, "CreateCustomJob", "hang")
         calling = threading.Thread(target=_ignoring_errors, args=(client,), daemon=True)
         calling.start()
-        began = time.monotonic()
-    calling.join(10)
+    calling.join(60)
 
-    assert time.monotonic() - began < 10
+    assert not calling.is_alive()
 
 
 def _ignoring_errors(client: Client) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -192,7 +191,7 @@ def test_the_same_import_is_the_same_artifact(engine: LocalPipelineEngine, recor
 
 
 def test_a_fully_cached_run_starts_no_process(tmp_path: Path, recorder: Recorder) -> None:
-    """A chain of ten tasks that are all in the cache takes less than a second, as nothing is launched."""
+    """In a chain of ten tasks that are all in the cache nothing is launched."""
     engine = build_pipeline_engine(engine_settings(tmp_path), recorder)
     tasks = {
         f"t{number}": python_task("pass", dependentTasks=[f"t{number - 1}"] if number else [], **CACHED)
@@ -201,17 +200,13 @@ def test_a_fully_cached_run_starts_no_process(tmp_path: Path, recorder: Recorder
     # A command of its own for each: tasks that say the same are the same to the cache.
     for name, task in tasks.items():
         task["executor"]["container"]["args"] = [name]
-    seconds = []
     for job in ("first", "second"):
         run = pipeline_run(pipeline_spec(tasks), job)
-        began = time.monotonic()
         engine.start(run)
         recorder.wait(run)
-        seconds.append(time.monotonic() - began)
     engine.close()
 
     assert set(recorder.task_states(run).values()) == {TaskState.SKIPPED}
-    assert seconds[1] < min(1.0, seconds[0])
 
 
 def artifact(name: str, uri: str) -> ArtifactRecord:
