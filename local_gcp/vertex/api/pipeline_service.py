@@ -107,9 +107,7 @@ class PipelineService:
             output_directory=runtime.gcs_output_directory or _default_root(job),
             fail_fast=runtime.failure_policy == fail_fast,
             create_time=job.create_time.ToDatetime(tzinfo=self._region.clock().tzinfo),
-            finished=tuple(
-                task for task in self._jobs.tasks(job.name) if task.state in EXECUTED_TASK_STATES
-            ),
+            finished=tuple(task for task in self._jobs.tasks(job.name) if task.state in EXECUTED_TASK_STATES),
         )
 
     def get_pipeline_job(self, request: Message) -> Message:
