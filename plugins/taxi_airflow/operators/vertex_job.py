@@ -173,6 +173,8 @@ class VertexJobOperator(WaitingOperator):
         if outcome.ending is not Ending.FINAL:
             self._fail_without_end(hook, name, outcome, page)
         job = self.look_at(hook, self.kind, name)
+        if job.state is JobState.CANCELLED:
+            self.stop_if_killed()  # the kill of this very try may show in the job first
         if job.state is JobState.CANCELLED and origin == _FOREIGN and self._context is not None:
             self.log.info("%s was cancelled by the kill of an earlier try; submitting another", name)
             return self.execute(self._context)
