@@ -113,6 +113,38 @@ def test_parameters_reach_the_engine(pipelines: Client, server: Server) -> None:
 
 
 @pytest.mark.parametrize(
+    ("policy", "fail_fast"),
+    [
+        ("PIPELINE_FAILURE_POLICY_UNSPECIFIED", False),
+        ("PIPELINE_FAILURE_POLICY_FAIL_SLOW", False),
+        ("PIPELINE_FAILURE_POLICY_FAIL_FAST", True),
+    ],
+)
+def test_the_failure_policy_reaches_the_engine(
+    pipelines: Client, server: Server, policy: str, *, fail_fast: bool
+) -> None:
+    """Only fail-fast stops at the first failure."""
+    create(pipelines, runtime_config={"gcs_output_directory": "gs://b/r", "failure_policy": policy})
+
+    assert server.engine.runs[0].fail_fast == fail_fast
+
+
+def test_times(pipelines: Client, server: Server) -> None:
+    """A job is created, started and ended in this order; its update is the last that happened to it."""
+    name = create(pipelines, "taxi-1").name
+    running = pipelines.get_pipeline_job(name=name)
+    server.engine.finish_task(name, "Trainer")
+    server.engine.end(name, RunState.SUCCEEDED)
+    ended = pipelines.get_pipeline_job(name=name)
+    (task,) = ended.job_detail.task_details
+
+    assert "end_time" not in running
+    assert running.create_time <= running.start_time <= running.update_time
+    assert running.update_time < ended.end_time <= ended.update_time
+    assert running.start_time <= task.create_time <= task.start_time <= task.end_time <= ended.end_time
+
+
+@pytest.mark.parametrize(
     ("job_id", "fields", "problem"),
     [
         ("Taxi", {}, "pipeline_job_id"),

@@ -9,6 +9,7 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
+from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import aiplatform, resourcemanager_v3
 from google.cloud.aiplatform import initializer, pipeline_jobs
@@ -127,6 +128,40 @@ def test_submit_and_wait(job: Client, server: Server) -> None:
     assert job.state.name == "PIPELINE_STATE_SUCCEEDED"
     assert [task.task_name for task in job.task_details] == ["Trainer"]
     assert server.engine.runs[0].parameter_values == {"steps": 300}
+
+
+@pytest.mark.parametrize("enable_caching", [True, False])
+def test_caching_of_a_whole_job(sdk: Client, server: Server, tmp_path: Path, *, enable_caching: bool) -> None:
+    """The SDK's switch reaches every task of the spec that the engine gets, whatever was compiled."""
+    tasks = {
+        name: {"componentRef": {"name": name}, "cachingOptions": {"enableCache": not enable_caching}}
+        for name in ("CsvExampleGen", "Trainer")
+    }
+    template = tmp_path / "cached.json"
+    template.write_text(json.dumps({**SPEC, "root": {"dag": {"tasks": tasks}}}))
+    sdk.PipelineJob(display_name="taxi", template_path=str(template), enable_caching=enable_caching).submit()
+    received = server.engine.runs[0].spec["root"]["dag"]["tasks"].values()
+
+    assert [task["cachingOptions"] for task in received] == [{"enableCache": enable_caching}] * 2
+
+
+def test_no_experiment(job: Client) -> None:
+    """A job is associated with no experiment."""
+    job.submit()
+
+    assert job.get_associated_experiment() is None
+
+
+def test_experiments_are_refused(sdk: Client, job: Client, server: Server) -> None:
+    """A job for an experiment is refused before it starts, with the method that is missing."""
+    with pytest.raises(RuntimeError, match="PipelineJob not created") as refused:
+        job.submit(experiment="fares")
+    cause = refused.value.__cause__
+
+    assert isinstance(cause, exceptions.MethodNotImplemented)
+    assert "MetadataService.CreateContext is not supported" in cause.message
+    assert server.engine.runs == []
+    assert sdk.PipelineJob.list() == []
 
 
 def test_failed_job(job: Client, server: Server) -> None:

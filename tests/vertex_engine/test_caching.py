@@ -103,10 +103,19 @@ def test_a_repeated_task_is_skipped_with_the_cached_outputs(
     [
         ({"text": "b"}, [TaskState.SUCCEEDED, TaskState.SUCCEEDED]),
         ({"name": "other"}, [TaskState.SUCCEEDED, TaskState.SUCCEEDED]),
+        ({"container": {"image": "test/other:1"}}, [TaskState.SUCCEEDED, TaskState.SUCCEEDED]),
+        ({"container": {"env": [{"name": "A", "value": "1"}]}}, [TaskState.SUCCEEDED, TaskState.SUCCEEDED]),
         ({"cachingOptions": {}}, [TaskState.SUCCEEDED, TaskState.SUCCEEDED]),
         ({"retryPolicy": {"maxRetryCount": 2}}, [TaskState.SKIPPED, TaskState.SKIPPED]),
     ],
-    ids=["other parameter", "other pipeline", "caching off", "other retries"],
+    ids=[
+        "other parameter",
+        "other pipeline",
+        "other image",
+        "other variable",
+        "caching off",
+        "other retries",
+    ],
 )
 def test_what_makes_a_miss(
     engine: LocalPipelineEngine,

@@ -260,7 +260,9 @@ def _dag_output(dag: pb.DagSpec, producer: str, key: str, group: str) -> tuple[s
 
 def _refuse_loops(name: str, spec: pb.PipelineTaskSpec) -> None:
     if spec.WhichOneof("iterator"):
-        raise Unimplemented(f"task '{name}' iterates; loops (ParallelFor) are not supported here")
+        raise Unimplemented(
+            f"task '{name}' iterates; loops (ParallelFor) are not supported here: write a task for each item"
+        )
 
 
 def _definitions(name: str, component: pb.ComponentSpec) -> dict[str, ParameterDefinition]:
