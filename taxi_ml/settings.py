@@ -9,6 +9,8 @@ from dataclasses import MISSING, dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self, get_type_hints
 
+from taxi_ml import resources
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -31,7 +33,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one setting accepts."""
+    """What one setting accepts; `accepts` may raise a ValueError that says more than the remedy."""
 
     accepts: Callable[[Any], bool]
     remedy: str
@@ -52,6 +54,10 @@ _FULL_TABLE: Final = "name it <project>.<dataset>.<table>"
 _MACHINE: Final = _matches(r"[a-z][a-z0-9]*(-[a-z0-9]+)+", "name a machine type such as n1-standard-4")
 _DISPLAY_NAME: Final = _matches(
     r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "use up to 63 lower-case letters, digits and hyphens"
+)
+_RESOURCES: Final = Rule(
+    lambda texts: resources.parse(texts) is not None,
+    "write <component>=cpu:<vCPUs>,memory:<size>,accelerator:<type>x<count>, separated by spaces",
 )
 _MONTHS: Final = _between(1, 240, "months; training ends where testing begins, so they never overlap")
 _ROWS: Final = _between(1, 10**12, "rows")
@@ -132,6 +138,7 @@ class Settings:
     ] = ("--runner=FnApiRunner", "--direct_num_workers=1")
 
     machine_type: Annotated[str, _MACHINE] = "n1-standard-4"
+    resources: Annotated[tuple[str, ...], _RESOURCES] = ()
     compile_machine_type: Annotated[str, _MACHINE] = "n1-standard-4"
     serving_machine_type: Annotated[str, _MACHINE] = "n1-standard-2"
     model_name: Annotated[str, _DISPLAY_NAME] = "chicago-taxi-fare"
@@ -194,13 +201,14 @@ def _checked(given: Mapping[str, object], *, required: frozenset[str]) -> dict[s
         if name not in hints:
             problems.append(f"setting {_shown(name)} = {raw!r} is unknown; remove it or mend its name")
             continue
+        rule: Rule = hints[name].__metadata__[0]
         try:
             values[name] = _converted(hints[name].__origin__, raw)
+            accepted = rule.accepts(values[name])
         except ValueError as error:
             problems.append(f"setting {_shown(name)} = {raw!r}: {error}")
             continue
-        rule: Rule = hints[name].__metadata__[0]
-        if not rule.accepts(values[name]):
+        if not accepted:
             problems.append(f"setting {_shown(name)} = {raw!r} is not accepted; {rule.remedy}")
     if problems:
         raise SettingsError(*problems)

@@ -25,8 +25,9 @@ DIFFERENCES: Final[Mapping[str, str]] = {
     "Custom Jobs as executors, `IfPresent` and `Concat` arguments, parameter selectors, conditions with "
     "functions or macros that neither TFX nor kfp uses, artifact queries of resolvers beyond equations "
     "joined by AND. Queries see the artifacts of the same pipeline. Images must be in the image table and "
-    "containers have a command; memory requests bound what runs at once, other resources and accelerators "
-    f"change nothing. {_JOB_LIMITS}",
+    "containers have a command. Requests of CPUs and memory bound what runs at once; limits are not enforced "
+    "and accelerators ignored, which the head of the task's log and its page in the console say. "
+    f"{_JOB_LIMITS}",
     "JobService.CreateCustomJob": "One worker pool with one replica of a container; refused with "
     "UNIMPLEMENTED: more of them, `python_package_spec`, `persistent_resource_id`, "
     "`psc_interface_config`, `tensorboard`, `enable_web_access`, `enable_dashboard_access`, `experiment`, "

@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from taxi_ml.pipeline.machines import MachineSize, UnknownMachineTypeError
+from taxi_ml import resources
+from taxi_ml.pipeline.machines import MachineSize, UnknownMachineTypeError, sized
 from taxi_ml.pipeline.modules_check import ModuleError, digest, read_modules
 from taxi_ml.pipeline.request import CompileRequest, RequestError
 from taxi_ml.storage import Storage
@@ -23,7 +24,14 @@ class StaleModulesError(ValueError):
 
 
 _DRIVER: Final = "taxi_ml.pipeline.example_gen_driver"
-_REFUSALS: Final = (RequestError, ModuleError, StaleModulesError, UnknownMachineTypeError, FileNotFoundError)
+_REFUSALS: Final = (
+    RequestError,
+    ModuleError,
+    StaleModulesError,
+    UnknownMachineTypeError,
+    resources.ResourcesError,
+    FileNotFoundError,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,7 +100,7 @@ def _compiled(request: CompileRequest, modules: Path, root: Path) -> dict[str, A
     pipeline = build_pipeline(request, modules=modules, root=str(root))
     config = experimental.KubeflowV2DagRunnerConfig(default_image=request.image, use_pipeline_spec_2_1=True)
     job: dict[str, Any] = experimental.KubeflowV2DagRunner(config=config).run(pipeline, write_out=False)
-    return _sized(_driven(job), MachineSize.of(request.machine_type))
+    return sized(_driven(job), MachineSize.of(request.machine_type), resources.parse(request.resources))
 
 
 def _driven(job: dict[str, Any]) -> dict[str, Any]:
@@ -101,14 +109,6 @@ def _driven(job: dict[str, Any]) -> dict[str, Any]:
         hook = executor.get("container", {}).get("lifecycle", {}).get("preCacheCheck")
         if hook:
             hook["command"] = ["python", "-m", _DRIVER]
-    return job
-
-
-def _sized(job: dict[str, Any], size: MachineSize) -> dict[str, Any]:
-    """Ask for the machine in every container: TFX leaves it out of its ExampleGens."""
-    for executor in job["pipelineSpec"]["deploymentSpec"]["executors"].values():
-        if "container" in executor:
-            executor["container"]["resources"] = {"cpuLimit": size.cpus, "memoryLimit": size.memory}
     return job
 
 

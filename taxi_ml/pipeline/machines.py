@@ -1,11 +1,18 @@
-"""What a machine type stands for where a pipeline spec carries sizes, not names."""
+"""What machine types and components' own wishes stand for in a pipeline spec, which carries sizes."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
+from taxi_ml.resources import Component, ComponentResources
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_GIGABYTE: Final = 10**9
+_EXECUTOR: Final = "_executor"
 _GB_A_CPU: Final = {"standard": 4.0, "highmem": 8.0, "highcpu": 1.0}
 _GB_A_CPU_N1: Final = {"standard": 3.75, "highmem": 6.5, "highcpu": 0.9}
 
@@ -38,3 +45,36 @@ class MachineSize:
         cpus = int(parts[3])
         gigabytes = (_GB_A_CPU_N1 if parts[1] == "n1" else _GB_A_CPU)[parts[2]]
         return cls(cpus=float(cpus), memory=cpus * gigabytes)
+
+
+def sized(
+    job: dict[str, Any], machine: MachineSize, wishes: Mapping[Component, ComponentResources]
+) -> dict[str, Any]:
+    """Ask for the machine in every container of a compiled job, and for what single components wish.
+
+    TFX's `platform_config` would be left out of its ExampleGens. What is wished for is a request as well as a
+    limit: a machine type says what there is, a wish what is needed.
+    """
+    for label, executor in job["pipelineSpec"]["deploymentSpec"]["executors"].items():
+        if "container" in executor:
+            wish = wishes.get(_component(label), ComponentResources())
+            executor["container"]["resources"] = _resource_spec(machine, wish)
+    return job
+
+
+def _component(label: str) -> Component:
+    name = label.removesuffix(_EXECUTOR)
+    return Component.EXAMPLE_GEN if name.endswith(Component.EXAMPLE_GEN) else Component(name)
+
+
+def _resource_spec(machine: MachineSize, wish: ComponentResources) -> dict[str, Any]:
+    """Return a ResourceSpec: memory in units of 10^9 bytes, whole numbers of 64 bits as texts."""
+    limits = {"cpuLimit": machine.cpus, "memoryLimit": machine.memory}
+    if wish.cpus is not None:
+        limits |= {"cpuLimit": wish.cpus, "cpuRequest": wish.cpus}
+    if wish.memory is not None:
+        limits |= {"memoryLimit": wish.memory / _GIGABYTE, "memoryRequest": wish.memory / _GIGABYTE}
+    if wish.accelerator is None:
+        return limits
+    accelerator = {"type": wish.accelerator.type, "count": str(wish.accelerator.count)}
+    return {**limits, "accelerator": accelerator}

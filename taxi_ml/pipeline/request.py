@@ -39,7 +39,8 @@ class Champion:
 class CompileRequest:
     """Everything that the compiled pipeline depends on.
 
-    Folders are gs:// addresses or local paths. `window` is the window's id. `max_rmse_usd` is the
+    Folders are gs:// addresses or local paths. `window` is the window's id. `resources` says for single
+    components, as `taxi_ml.resources` reads it, what others take from `machine_type`. `max_rmse_usd` is the
     Evaluator's ceiling, `max_rmse_growth` how much higher than the champion's the RMSE may be, as a
     fraction. The gate judges, with confidence intervals; the Evaluator knows none, and RMSEs of a few
     hundred trips differ by a tenth by chance. Its bounds only stop what is broken, so they lie beyond every
@@ -63,6 +64,7 @@ class CompileRequest:
     seed: int
     enable_cache: bool
     champion: Champion | None = None
+    resources: tuple[str, ...] = ()
     tuner_minutes: float = 30.0
     max_rmse_usd: float = 20.0
     max_rmse_growth: float = 1.0
@@ -96,6 +98,7 @@ class CompileRequest:
             seed=settings.seed,
             enable_cache=enable_cache,
             champion=champion,
+            resources=settings.resources,
         )
 
     @classmethod
@@ -112,9 +115,10 @@ class CompileRequest:
             raise RequestError(f"schema_version is {version!r}; this compiler reads {SCHEMA_VERSION}")
         _check_keys(cls, fields)
         champion = fields.pop("champion", None)
-        beam_args = fields.pop("beam_args")
+        beam_args = _texts("beam_args", fields.pop("beam_args"))
+        resources = _texts("resources", fields.pop("resources", []))
         _check_types(cls, fields)
-        return cls(champion=_champion(champion), beam_args=_texts("beam_args", beam_args), **fields)
+        return cls(champion=_champion(champion), beam_args=beam_args, resources=resources, **fields)
 
     def to_json(self) -> str:
         """Return the request as JSON, keys sorted: the same request is the same text."""

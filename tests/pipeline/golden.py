@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 GOLDENS = Path(__file__).parent / "goldens"
 VARIANTS: dict[str, dict[str, object]] = {
     "first_run.json": {},
-    "against_champion_untuned.json": {"champion": CHAMPION, "tuner_trials": 0, "enable_cache": False},
+    "against_champion_untuned.json": {
+        "champion": CHAMPION,
+        "tuner_trials": 0,
+        "enable_cache": False,
+        "resources": (
+            "ExampleGen=cpu:8",
+            "Transform=memory:32G",
+            "Trainer=cpu:8,memory:32G,accelerator:NVIDIA_TESLA_T4x2",
+            "Tuner=cpu:2",
+        ),
+    },
 }
 
 

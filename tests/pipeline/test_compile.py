@@ -6,6 +6,8 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from google.protobuf import json_format
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig, PipelineSpec
 
 from tests.pipeline.golden import GOLDENS, VARIANTS, compile_text
 from tests.pipeline.requests import PIPELINE_PYTHON, REPOSITORY, make_request
@@ -129,3 +131,43 @@ def test_every_container_asks_for_its_machine() -> None:
     sizes = [executor["container"]["resources"] for executor in executors]
 
     assert sizes == [{"cpuLimit": 4.0, "memoryLimit": 15.0}] * len(sizes)
+
+
+@pytest.mark.parametrize(
+    ("component", "wanted"),
+    [
+        (
+            "CsvExampleGen",
+            {"cpuLimit": 8.0, "cpuRequest": 8.0, "memoryLimit": 15.0},
+        ),
+        ("Transform", {"cpuLimit": 4.0, "memoryLimit": 32.0, "memoryRequest": 32.0}),
+        (
+            "Trainer",
+            {
+                "cpuLimit": 8.0,
+                "cpuRequest": 8.0,
+                "memoryLimit": 32.0,
+                "memoryRequest": 32.0,
+                "accelerator": {"type": "NVIDIA_TESLA_T4", "count": "2"},
+            },
+        ),
+        ("Report", {"cpuLimit": 4.0, "memoryLimit": 15.0}),
+    ],
+)
+def test_component_asks_for_what_its_setting_says(component: str, wanted: dict[str, Any]) -> None:
+    """What is set for a component stands in its container as limit and request; the rest is its machine's."""
+    executors = golden("against_champion_untuned.json")["deploymentSpec"]["executors"]
+
+    assert executors[f"{component}_executor"]["container"]["resources"] == wanted
+
+
+def test_resources_are_those_of_the_proto() -> None:
+    """The spec is read by the protobuf that clients of Vertex AI use."""
+    spec = json_format.ParseDict(golden("against_champion_untuned.json"), PipelineSpec())
+    deployment = json_format.ParseDict(
+        json_format.MessageToDict(spec.deployment_spec), PipelineDeploymentConfig()
+    )
+    trainer = deployment.executors["Trainer_executor"].container.resources
+
+    assert (trainer.accelerator.type, trainer.accelerator.count) == ("NVIDIA_TESLA_T4", 2)
+    assert (trainer.cpu_limit, trainer.memory_request) == (8.0, 32.0)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("champion", [None, CHAMPION])
 def test_request_round_trips(champion: Any, tmp_path: Path) -> None:  # noqa: ANN401  # either
     """What is written is what is read."""
-    request = make_request(tmp_path, champion=champion)
+    request = make_request(tmp_path, champion=champion, resources=("Trainer=cpu:8",))
 
     assert CompileRequest.parse(request.to_json()) == request
 
@@ -47,6 +47,7 @@ def test_evaluator_stops_nothing_that_the_gate_lets_through(tmp_path: Path) -> N
         ({"train_steps": True}, "train_steps is True; give a int"),
         ({"enable_cache": 1}, "enable_cache is 1; give a bool"),
         ({"beam_args": "--runner=X"}, "beam_args is '--runner=X'"),
+        ({"resources": ["Trainer", 1]}, "resources is"),
         ({"champion": {"name": "x"}}, "champion is"),
         ({"champion": {"name": "x", "uri": 1}}, "champion is"),
     ],

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taxi_ml.resources import Accelerator, Component, ComponentResources, parse
 from taxi_ml.settings import Settings, SettingsError, Window
 
 REQUIRED = {
@@ -73,6 +74,17 @@ def test_text_becomes_the_type_of_the_setting() -> None:
         ("beam_args", "runner=X", "begin each with --"),
         ("beam_args", 7, "give a list of texts"),
         ("machine_type", "big", "n1-standard-4"),
+        ("resources", "Trainr=cpu:8", "one of ExampleGen, StatisticsGen"),
+        ("resources", "Trainer=cpu:8 Trainer=memory:1G", "Trainer is named twice"),
+        ("resources", "Trainer", "write <component>=cpu:<vCPUs>"),
+        ("resources", "Trainer=gpu:1", "write <component>=cpu:<vCPUs>"),
+        ("resources", "Trainer=cpu:8,cpu:9", "each part at most once"),
+        ("resources", "Trainer=cpu:0", "one above 0, such as cpu:8"),
+        ("resources", "Trainer=cpu:8G", "no number of vCPUs"),
+        ("resources", "Trainer=memory:32", "one of the units M, G, T, Mi, Gi, Ti"),
+        ("resources", "Trainer=memory:0G", "a number above 0"),
+        ("resources", "Trainer=accelerator:nvidia-tesla-t4", "NVIDIA_TESLA_T4x1"),
+        ("resources", "Trainer=accelerator:NVIDIA_TESLA_T4x0", "how many, 1 or more"),
         ("colour", "blue", "is unknown"),
     ],
 )
@@ -85,6 +97,20 @@ def test_wrong_setting_names_setting_value_and_remedy(name: str, value: object, 
     assert f"TAXI_{name.upper()}" in problem
     assert repr(value) in problem
     assert remedy in problem
+
+
+def test_components_have_resources_of_their_own() -> None:
+    """CPUs, memory with a unit and accelerators are read for each component."""
+    text = "Trainer=cpu:8,memory:32G,accelerator:NVIDIA_TESLA_T4x2 Report=cpu:0.5 ExampleGen=memory:512Mi"
+    chosen = Settings.from_environment({**REQUIRED, "TAXI_RESOURCES": text})
+
+    assert parse(chosen.resources) == {
+        Component.TRAINER: ComponentResources(
+            cpus=8.0, memory=32 * 10**9, accelerator=Accelerator(type="NVIDIA_TESLA_T4", count=2)
+        ),
+        Component.REPORT: ComponentResources(cpus=0.5),
+        Component.EXAMPLE_GEN: ComponentResources(memory=512 * 1024**2),
+    }
 
 
 def test_all_problems_are_told_at_once() -> None:

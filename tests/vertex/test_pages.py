@@ -123,6 +123,16 @@ def test_a_task_shows_inputs_outputs_and_parameters(server: Server) -> None:
     assert "<dt>steps</dt>" in text
 
 
+def test_a_task_shows_what_it_does_not_get(server: Server) -> None:
+    """What a task asks for in vain on this machine stands on its page."""
+    name = submit(server)
+    trainer = server.engine.finish_task(name, "Trainer")
+    noted = replace(trainer, notes=("accelerator NVIDIA_TESLA_T4 x 1 is ignored",))
+    server.engine.listener.task_changed(name, noted)
+
+    assert "<li>accelerator NVIDIA_TESLA_T4 x 1 is ignored</li>" in read(server, f"{RUN}/tasks/1")[1]
+
+
 def test_an_input_leads_to_the_task_that_made_it(server: Server) -> None:
     """An input of a task that another task of the run has made is linked to that task."""
     name = submit(server)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +8,7 @@ from local_gcp.vertex.adapters.composition import build_custom_job_runner, build
 from local_gcp.vertex.domain.errors import Code, InvalidArgument
 from local_gcp.vertex.domain.states import RunState, TaskState
 from local_gcp.vertex.engine.ports import ContainerSpec, CustomRun
+from local_gcp.vertex.engine.resources import NOTE
 from tests.vertex_engine.specs import IMAGE, engine_settings, pipeline_run, pipeline_spec, python_task
 from tests.vertex_engine.test_custom_jobs import NAME, JobRecorder
 
@@ -119,15 +119,19 @@ def test_a_small_run_ends_before_a_large_one_that_came_first(
         ({"resourceMemoryRequest": "3G"}, False),
         ({"memoryRequest": 3.0}, False),
         ({"resourceMemoryLimit": "512Mi", "resourceMemoryRequest": "1Gi"}, True),
+        ({"cpuLimit": 8.0}, True),
+        ({"cpuRequest": 2.0}, False),
+        ({"resourceCpuRequest": "1500m"}, False),
+        ({"resourceCpuRequest": "500m"}, True),
     ],
 )
-def test_memory_bounds_what_runs_at_once(
+def test_requests_bound_what_runs_at_once(
     tmp_path: Path,
     recorder: Recorder,
     resources: dict[str, object],
     overlap: bool,  # noqa: FBT001
 ) -> None:
-    """Tasks that together request more than the machine's memory run one after the other."""
+    """Tasks that together request more than the machine has run one after the other."""
     engine = build_pipeline_engine(engine_settings(tmp_path, memory=4_000_000_000), recorder)
     span = tmp_path / "span"
     tasks = {
@@ -143,10 +147,70 @@ def test_memory_bounds_what_runs_at_once(
     assert (spans[1][0] < spans[0][1]) == overlap
 
 
-def test_a_wrong_quantity_is_refused(tmp_path: Path, recorder: Recorder) -> None:
-    """A memory request that is no quantity is refused at the door."""
-    engine = build_pipeline_engine(engine_settings(tmp_path), recorder)
-    spec = pipeline_spec({"t": python_task("pass", container={"resources": {"resourceMemoryLimit": "much"}})})
-    with pytest.raises(InvalidArgument, match="expected a quantity such as 4G"):
-        engine.validate(pipeline_run(json.loads(json.dumps(spec))))
+@pytest.mark.parametrize(
+    ("field", "text", "expected"),
+    [("resourceMemoryLimit", "much", "such as 4G"), ("resourceCpuLimit", "many", "such as 4 or 500m")],
+)
+def test_a_wrong_quantity_is_refused(
+    engine: LocalPipelineEngine, field: str, text: str, expected: str
+) -> None:
+    """CPUs or memory that are no quantity are refused at the door."""
+    spec = pipeline_spec({"t": python_task("pass", container={"resources": {field: text}})})
+
+    with pytest.raises(InvalidArgument, match=expected):
+        engine.validate(pipeline_run(spec))
+
+
+GREEDY = {
+    "cpuLimit": 8.0,
+    "cpuRequest": 8.0,
+    "memoryLimit": 32.0,
+    "memoryRequest": 32.0,
+    "accelerator": {"type": "NVIDIA_TESLA_T4", "count": "2"},
+}
+NOTES = (
+    "accelerator NVIDIA_TESLA_T4 x 2 is ignored: tasks have this machine's CPUs only",
+    "a request of 8 CPUs is more than the 2 that tasks share: it runs alone",
+    "a request of 32 GB of memory is more than the 4 GB that tasks share: it runs alone",
+    "a limit of 8 CPUs is not enforced: tasks share 2",
+    "a limit of 32 GB of memory is not enforced",
+)
+
+
+def test_a_task_says_what_it_does_not_get(tmp_path: Path, recorder: Recorder) -> None:
+    """Wishes that this machine does not fulfil stand in the task's record and at the head of its log."""
+    engine = build_pipeline_engine(engine_settings(tmp_path, memory=4_000_000_000), recorder)
+    task = python_task("print('spoken')", container={"resources": GREEDY})
+    run = pipeline_run(pipeline_spec({"greedy": task}))
+    engine.start(run)
+    recorder.wait(run)
     engine.close()
+    record = recorder.tasks[run.name]["greedy"]
+
+    assert record.notes == NOTES
+    assert record.log_path is not None
+    assert record.log_path.read_text().splitlines() == [*(NOTE + note for note in NOTES), "spoken"]
+
+
+def test_a_task_that_asks_for_nothing_has_no_notes(engine: LocalPipelineEngine, recorder: Recorder) -> None:
+    """Without wishes a log holds what the task wrote and nothing else."""
+    run = pipeline_run(pipeline_spec({"modest": python_task("print('spoken')")}))
+    engine.start(run)
+    recorder.wait(run)
+    record = recorder.tasks[run.name]["modest"]
+
+    assert record.notes == ()
+    assert record.log_path is not None
+    assert record.log_path.read_text() == "spoken\n"
+
+
+def test_notes_are_no_root_cause(engine: LocalPipelineEngine, recorder: Recorder) -> None:
+    """A task that fails without a word is not explained by our lines in its log."""
+    task = python_task("raise SystemExit(3)", container={"resources": GREEDY})
+    run = pipeline_run(pipeline_spec({"greedy": task}))
+    engine.start(run)
+    recorder.wait(run)
+    error = recorder.errors[run.name]
+
+    assert error is not None
+    assert "exit code 3: it wrote nothing" in error.message

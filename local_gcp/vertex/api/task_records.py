@@ -58,6 +58,7 @@ def from_text(text: str) -> TaskRecord:
     error = content["error"]
     content["error"] = error and Failure(code=Code(error["code"]), message=error["message"])
     content["log_path"] = Path(content["log_path"]) if content["log_path"] else None
+    content["notes"] = tuple(content.get("notes", ()))
     return TaskRecord(**content)
 
 

@@ -92,15 +92,25 @@ class Exec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What a container asks for: CPUs, memory in bytes, accelerators in words; None and empty: not said."""
+
+    cpu_request: float | None = None
+    cpu_limit: float | None = None
+    memory_request: int | None = None
+    memory_limit: int | None = None
+    accelerator: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerExecutor:
-    """Runs a command in an image; `driver` runs before it and may change its inputs. Memory in bytes."""
+    """Runs a command in an image; `driver` runs before it and may change its inputs."""
 
     image: str
     main: Exec
     driver: Exec | None = None
     env: Mapping[str, Template] = field(default_factory=dict)
-    memory_request: int | None = None
-    memory_limit: int | None = None
+    resources: Resources = Resources()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,7 +51,10 @@ class CachedExecution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRecord:
-    """One task of a run as it stands now; `parent` is the task id of the DAG that it belongs to (0: root)."""
+    """One task of a run as it stands now; `parent` is the task id of the DAG that it belongs to (0: root).
+
+    `notes` say what it asks for and does not get on this machine.
+    """
 
     task_id: int
     name: str
@@ -66,3 +69,4 @@ class TaskRecord:
     output_parameters: Mapping[str, Any] = field(default_factory=dict)
     error: Failure | None = None
     log_path: Path | None = None
+    notes: tuple[str, ...] = ()

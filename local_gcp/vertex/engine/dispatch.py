@@ -20,6 +20,7 @@ class Claim:
     owner: str
     memory: int
     number: int
+    cores: int = 1
 
 
 def next_claim(
@@ -28,16 +29,18 @@ def next_claim(
     """Return the claim to serve next, None when all must wait for something to end.
 
     The run with the least work under way comes first, then the claim that waits longest. What is next by
-    this rule is never overtaken by something smaller, so that nothing starves; what needs more memory
-    (bytes; None: unbounded) than there is runs alone.
+    this rule is never overtaken by something smaller, so that nothing starves; what needs more cores or
+    memory (bytes; None: unbounded) than there are runs alone.
     """
     if not waiting or len(running) >= cores:
         return None
     working = _work_of_owners(running)
     first = min(waiting, key=lambda claim: (working.get(claim.owner, 0), claim.number))
-    used = sum(claim.memory for claim in running)
-    fits = memory is None or not running or used + first.memory <= memory
-    return first if fits else None
+    together = [*running, first]
+    fits = sum(claim.cores for claim in together) <= cores and (
+        memory is None or sum(claim.memory for claim in together) <= memory
+    )
+    return first if fits or not running else None
 
 
 def _work_of_owners(running: Sequence[Claim]) -> Mapping[str, int]:
@@ -64,7 +67,7 @@ class Dispatcher:
         """Make the threads."""
         self._threads = ThreadPoolExecutor(max_workers=self.cores, thread_name_prefix="task")
 
-    def submit(self, owner: str, memory: int, work: Callable[[], T]) -> Future[T]:
+    def submit(self, owner: str, memory: int, work: Callable[[], T], *, cores: int = 1) -> Future[T]:
         """Have `work` of the run `owner` done when its turn comes; after the end it is cancelled."""
         future: Future[T] = Future()
 
@@ -74,7 +77,8 @@ class Dispatcher:
 
         with self._lock:
             self._count += 1
-            self._waiting[Claim(owner=owner, memory=memory, number=self._count)] = (future, perform)
+            claim = Claim(owner=owner, memory=memory, number=self._count, cores=cores)
+            self._waiting[claim] = (future, perform)
         if self._closed:
             self._drop()
         self._serve()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -21,6 +20,7 @@ from local_gcp.vertex.domain.plan import (
 )
 from local_gcp.vertex.engine import parameters
 from local_gcp.vertex.engine.artifact_query import query_template
+from local_gcp.vertex.engine.resources import resources
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
         ParameterSource,
     )
 
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
-    f"{unit}i": 1 << (10 * power) for power, unit in enumerate("KMGT", start=1)
-}
-_QUANTITY = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[KMGT]i?)?")
 _KFP_EXPRESSIONS = ('{"IfPresent"', '{"Concat"')
 
 
@@ -71,24 +67,8 @@ def _container(spec: Any, task: str) -> ContainerExecutor:  # noqa: ANN401  # pr
         main=Exec(command=_templates(spec.command), args=_templates(spec.args)),
         driver=_driver(spec),
         env={variable.name: parse_template(variable.value) for variable in spec.env},
-        memory_request=_memory(spec.resources, "request", task),
-        memory_limit=_memory(spec.resources, "limit", task),
+        resources=resources(spec.resources, task),
     )
-
-
-def _memory(resources: Any, which: str, task: str) -> int | None:  # noqa: ANN401  # proto
-    """Return bytes: as a quantity such as `3.75G`, or as a number of gigabytes in older specs."""
-    text = getattr(resources, f"resource_memory_{which}")
-    if not text:
-        return int(getattr(resources, f"memory_{which}") * _UNITS["G"]) or None
-    if "{{" in text:
-        return None
-    match = _QUANTITY.fullmatch(text)
-    if match is None:
-        raise InvalidArgument(
-            f"the memory of task '{task}' is '{text}'; expected a quantity such as 4G or 512Mi"
-        )
-    return int(float(match["number"]) * _UNITS[match["unit"] or ""])
 
 
 def _driver(spec: Any) -> Exec | None:  # noqa: ANN401  # proto

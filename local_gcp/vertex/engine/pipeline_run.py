@@ -15,6 +15,7 @@ from local_gcp.vertex.domain.plan import ContainerExecutor
 from local_gcp.vertex.domain.records import Failure, TaskRecord
 from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES, RunState, TaskState
 from local_gcp.vertex.engine.executor_input import numeric_id
+from local_gcp.vertex.engine.resources import asked_by, expected_cores, expected_memory
 from local_gcp.vertex.engine.schedule import next_step
 from local_gcp.vertex.engine.task_inputs import Upstream
 
@@ -146,8 +147,13 @@ class RunningPipeline:
         self._record(name, replace(self._records[name], state=state, end_time=now, error=failure))
 
     def _submit(self, name: str) -> Future[TaskRecord]:
-        memory = self.runner.memory_of(self.plan.tasks[name])
-        return self.dispatcher.submit(self.run.name, memory, partial(self._run_task, name))
+        asked, settings = asked_by(self.plan.tasks[name]), self.runner.settings
+        return self.dispatcher.submit(
+            self.run.name,
+            expected_memory(asked, settings),
+            partial(self._run_task, name),
+            cores=expected_cores(asked),
+        )
 
     def _run_task(self, name: str) -> TaskRecord:
         task: PlannedTask = self.plan.tasks[name]

@@ -36,8 +36,9 @@ class EngineSettings:
     `environment` is what every container gets besides PATH, HOME, LANG and TMPDIR of the server.
     `gcs_root` and `state_dir` are on one file system. `warm` keeps executors imported between tasks,
     `prestart` imports them as soon as the server starts. Tasks that run at once share `cores` and
-    `memory` (bytes; None: unbounded); one that requests no memory counts as `task_memory`. Tasks, pipeline
-    jobs and custom jobs that take longer than their time-out fail; Vertex AI's own is seven days.
+    `memory` (bytes; None: unbounded); one that requests no memory counts as `task_memory`, one that requests
+    no CPUs as one core. Tasks, pipeline jobs and custom jobs that take longer than their time-out fail;
+    Vertex AI's own is seven days.
     """
 
     state_dir: Path

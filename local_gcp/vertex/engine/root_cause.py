@@ -7,6 +7,8 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
+from local_gcp.vertex.engine.resources import NOTE
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -31,7 +33,7 @@ def root_cause(log: str) -> str:
         exception = _exception_after(lines, _first_of_chain(lines, starts))
         if exception:
             return exception[:_LIMIT]
-    spoken = [line.strip() for line in lines if line.strip()]
+    spoken = [line.strip() for line in lines if line.strip() and not line.startswith(NOTE)]
     return spoken[-1][:_LIMIT] if spoken else "it wrote nothing"
 
 

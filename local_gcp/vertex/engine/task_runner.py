@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from local_gcp.vertex.domain.errors import Code, VertexError
-from local_gcp.vertex.domain.plan import ContainerExecutor, ImporterExecutor, ResolverExecutor
+from local_gcp.vertex.domain.plan import ImporterExecutor, ResolverExecutor
 from local_gcp.vertex.domain.records import ArtifactRecord, Failure
 from local_gcp.vertex.domain.states import TaskState
 from local_gcp.vertex.engine.artifact_query import answer
@@ -23,6 +23,7 @@ from local_gcp.vertex.engine.executor_input import (
     typed_parameters,
 )
 from local_gcp.vertex.engine.rendering import Rendering
+from local_gcp.vertex.engine.resources import NOTE, asked_by, unmet
 from local_gcp.vertex.engine.root_cause import explain_exit
 from local_gcp.vertex.engine.task_inputs import text_of
 from local_gcp.vertex.engine.uris import TaskFolder
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from local_gcp.vertex.domain.plan import Exec, PlannedTask
+    from local_gcp.vertex.domain.plan import ContainerExecutor, Exec, PlannedTask
     from local_gcp.vertex.domain.records import CachedExecution, TaskRecord
     from local_gcp.vertex.engine.caching import TaskCache
     from local_gcp.vertex.engine.cancellation import CancelToken
@@ -76,7 +77,12 @@ class TaskRunner:
         try:
             self.token.check()
             inputs = upstream.inputs(task)
-            running = replace(running, inputs=inputs.artifacts, parameters=inputs.parameters)
+            running = replace(
+                running,
+                inputs=inputs.artifacts,
+                parameters=inputs.parameters,
+                notes=unmet(asked_by(task), self.settings),
+            )
             report(running)
             return self._ended(self._execute(task, running, inputs, upstream))
         except CancelledError:
@@ -85,17 +91,6 @@ class TaskRunner:
             return self._failed(running, str(error))
         except Exception as error:  # noqa: BLE001  # the boundary of a task
             return self._failed(running, f"internal error of the local Vertex AI: {error!r}")
-
-    def memory_of(self, task: PlannedTask) -> int:
-        """Return how many bytes `task` is expected to use: what it requests, or else our estimate.
-
-        A limit is no expectation: as a rule it is the size of a machine of the cloud.
-        """
-        executor = task.executor
-        if not isinstance(executor, ContainerExecutor):
-            return 0
-        estimate = min(self.settings.task_memory, executor.memory_limit or self.settings.task_memory)
-        return executor.memory_request or estimate
 
     def _ended(self, record: TaskRecord) -> TaskRecord:
         """Return the record of a task that did what it should, or had it done before."""
@@ -227,6 +222,7 @@ class _Attempt:
             outputs=cached.outputs,
             output_parameters=cached.output_parameters,
             log_path=self.log_path if self.log_path.exists() else None,
+            notes=(),
         )
 
     def _perform(self, inputs: TaskInputs, outputs: TaskOutputs) -> TaskRecord:
@@ -279,6 +275,7 @@ class _Attempt:
         return found
 
     def _launch(self, command: Exec, inputs: TaskInputs, outputs: TaskOutputs) -> None:
+        self._begin_log()
         try:
             code = self._run_with(self.runner.launcher, command, inputs, outputs)
         except ContainerLostError:
@@ -288,6 +285,12 @@ class _Attempt:
         self.runner.token.check()
         if code != 0:
             raise TaskFailedError(explain_exit(code, self.log_path))
+
+    def _begin_log(self) -> None:
+        """Put our notes at the head of a log that nothing has written to yet."""
+        if self.record.notes and not self.log_path.exists():
+            self.log_path.parent.mkdir(parents=True, exist_ok=True)
+            self.log_path.write_text("".join(f"{NOTE}{note}\n" for note in self.record.notes))
 
     def _run_with(self, launcher: Launcher, command: Exec, inputs: TaskInputs, outputs: TaskOutputs) -> int:
         self.runner.token.check()

@@ -1,0 +1,123 @@
+"""What single components of the pipeline ask for: CPUs, memory and accelerators."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Component(StrEnum):
+    """The components that run in a container; the ExampleGen by this name whatever format it reads."""
+
+    EXAMPLE_GEN = "ExampleGen"
+    STATISTICS_GEN = "StatisticsGen"
+    SCHEMA_GEN = "SchemaGen"
+    EXAMPLE_VALIDATOR = "ExampleValidator"
+    TRANSFORM = "Transform"
+    TUNER = "Tuner"
+    TRAINER = "Trainer"
+    EVALUATOR = "Evaluator"
+    PUSHER = "Pusher"
+    REPORT = "Report"
+
+
+class ResourcesError(ValueError):
+    """A text does not say what a component asks for; the message has the part and what is right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accelerator:
+    """A type as Vertex AI names it, such as NVIDIA_TESLA_T4, and how many."""
+
+    type: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentResources:
+    """What one component asks for; memory in bytes. None: what its machine type has."""
+
+    cpus: float | None = None
+    memory: int | None = None
+    accelerator: Accelerator | None = None
+
+
+_FORM: Final = "<component>=cpu:<vCPUs>,memory:<size>,accelerator:<type>x<count>"
+_UNITS: Final = {unit: 1000**power for power, unit in enumerate("MGT", start=2)} | {
+    f"{unit}i": 1024**power for power, unit in enumerate("MGT", start=2)
+}
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)([MGT]i?)")
+_CPUS: Final = re.compile(r"\d+(\.\d+)?")
+_ACCELERATOR: Final = re.compile(r"((?:NVIDIA|TPU)_[A-Z0-9_]+)x(\d+)")
+
+
+def parse(texts: Iterable[str]) -> Mapping[Component, ComponentResources]:
+    """Read texts such as `Trainer=cpu:8,memory:32G,accelerator:NVIDIA_TESLA_T4x1`, one for each component.
+
+    Sizes have a unit: M, G and T are powers of 1000, Mi, Gi and Ti of 1024.
+
+    Raises:
+        ResourcesError: for an unknown component, one that is named twice, and wrong parts.
+
+    """
+    found: dict[Component, ComponentResources] = {}
+    for text in texts:
+        name, _, wanted = text.partition("=")
+        component = _component(name, text)
+        if component in found:
+            raise ResourcesError(f"{component} is named twice; write all that it asks for in one text")
+        found[component] = _resources(wanted, text)
+    return found
+
+
+def _component(name: str, text: str) -> Component:
+    if name not in set(Component):
+        raise ResourcesError(
+            f"{text!r} begins with no component; write {_FORM}, where the component is one of "
+            f"{', '.join(Component)}"
+        )
+    return Component(name)
+
+
+def _resources(wanted: str, text: str) -> ComponentResources:
+    parts = [part.partition(":") for part in wanted.split(",")]
+    given = {kind: value for kind, _, value in parts}
+    if len(given) < len(parts) or not given.keys() <= {"cpu", "memory", "accelerator"}:
+        raise ResourcesError(f"{text!r} is not readable; write {_FORM}, each part at most once")
+    return ComponentResources(
+        cpus=_cpus(given["cpu"]) if "cpu" in given else None,
+        memory=_memory(given["memory"]) if "memory" in given else None,
+        accelerator=_accelerator(given["accelerator"]) if "accelerator" in given else None,
+    )
+
+
+def _cpus(text: str) -> float:
+    if not _CPUS.fullmatch(text) or not float(text):
+        raise ResourcesError(f"cpu:{text} is no number of vCPUs; give one above 0, such as cpu:8")
+    return float(text)
+
+
+def _memory(text: str) -> int:
+    found = _SIZE.fullmatch(text)
+    size = int(float(found[1]) * _UNITS[found[2]]) if found else 0
+    if not size:
+        raise ResourcesError(
+            f"memory:{text} is no size; give a number above 0 with one of the units {', '.join(_UNITS)}, "
+            "such as memory:32G"
+        )
+    return size
+
+
+def _accelerator(text: str) -> Accelerator:
+    found = _ACCELERATOR.fullmatch(text)
+    if found is None or not int(found[2]):
+        raise ResourcesError(
+            f"accelerator:{text} is none; give Vertex AI's name of the type and how many, 1 or more, "
+            "such as accelerator:NVIDIA_TESLA_T4x1"
+        )
+    return Accelerator(type=found[1], count=int(found[2]))
