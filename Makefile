@@ -66,6 +66,10 @@ lock: .venv/complete ## lock the requirements anew (LOCK=--upgrade for newer rel
 	@$(COMPILE) $(LOCK) --python-version 3.11 requirements/dev.in -o $(LOCKS)/requirements-dev.txt
 	@$(COMPILE) $(LOCK) --python-version 3.11 -c $(LOCKS)/requirements-dev.txt requirements/airflow.in \
 		-o $(LOCKS)/requirements.txt
+	@$(COMPILE) $(LOCK) --python-version 3.11 -c $(LOCKS)/requirements-dev.txt requirements/database.in \
+		-o $(LOCKS)/requirements-database.txt
+	@$(COMPILE) $(LOCK) --python-version 3.13 --python-platform x86_64-manylinux_2_40 \
+		-c $(LOCKS)/requirements-dev.txt requirements/cloud.in -o $(LOCKS)/requirements-cloud.txt
 	@$(COMPILE) $(LOCK) --python-version 3.13 --python-platform x86_64-manylinux_2_40 requirements/pipeline.in \
 		-o $(LOCKS)/requirements-pipeline.txt
 
