@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -28,13 +29,8 @@ _PROGRAM: Final = Path(sys.executable).with_name("airflow")
 _START_SECONDS: Final = 120
 _STOP_SECONDS: Final = 30
 
-# LocalExecutor forks its workers from the scheduler: what the scheduler has imported, no task imports again.
-_LOCAL_SETTINGS: Final = '''"""Import in the scheduler what every task of the DAG needs."""
-
-import airflow.providers.google.cloud.operators.bigquery
-import airflow.providers.google.cloud.hooks.gcs
-import google.cloud.aiplatform_v1
-'''
+_LOCAL_SETTINGS: Final = Path(__file__).with_name("airflow_local_settings.py")
+_VARIABLES: Final = Path(__file__).with_name("airflow.env")
 
 
 def environment(setting: Setting) -> dict[str, str]:
@@ -44,30 +40,26 @@ def environment(setting: Setting) -> dict[str, str]:
     return {
         **client_environment(setting),
         **tls_environment(setting),
+        **_variables(),
         "AIRFLOW_HOME": str(layout.airflow),
         "PYTHONPATH": str(layout.repository),
         "AIRFLOW__CORE__DAGS_FOLDER": str(layout.repository / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(layout.repository / "plugins"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__PARALLELISM": "4",
-        # How late the end of a task is noticed, with its slot taken until then.
-        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         # Everybody who reaches the loopback address is an administrator of a developer's own Airflow.
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__API__HOST": HOST,
         "AIRFLOW__API__PORT": str(setting.ports[_API]),
         "AIRFLOW__API__BASE_URL": url,
-        "AIRFLOW__API__WORKERS": "1",
-        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
-        "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
-        # What died is missed within half a minute, not within five minutes: it comes back on this machine.
-        "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
-        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15",
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
-        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "20",
         **_secrets(layout.airflow / "secrets.json"),
     }
+
+
+def _variables() -> dict[str, str]:
+    """Return what docker-compose.yaml sets from the same file."""
+    lines = (line.strip() for line in _VARIABLES.read_text().splitlines())
+    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
+    return {name: value for name, _, value in pairs}
 
 
 def _secrets(file: Path) -> dict[str, str]:
@@ -87,7 +79,7 @@ def _prepare(setting: Setting, progress: Callable[[str], None]) -> None:
     """Write what the scheduler imports and bring Airflow's database to this version's schema."""
     home = setting.layout.airflow
     (home / "config").mkdir(parents=True, exist_ok=True)
-    (home / "config" / "airflow_local_settings.py").write_text(_LOCAL_SETTINGS)
+    shutil.copyfile(_LOCAL_SETTINGS, home / "config" / _LOCAL_SETTINGS.name)
     if (home / "airflow.db").exists():
         return
     progress("airflow: making its database")
