@@ -35,6 +35,7 @@ from sqlglot.errors import OptimizeError
 from sqlglot.optimizer.qualify import qualify
 
 from local_gcp import gcs
+from local_gcp.ports import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -187,6 +188,7 @@ def serve(settings: Settings) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and serve."""
     parser = argparse.ArgumentParser(prog="python -m local_gcp.bigquery", description=__doc__)
+    parser.add_argument("--host", default=HOST, help="address to listen on (%(default)s)")
     parser.add_argument("--rest-port", type=int, required=True)
     parser.add_argument("--grpc-port", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True, help="the database, kept between runs")
@@ -197,7 +199,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _settings(options: argparse.Namespace) -> Settings:
     return Settings(
+        rest_host=options.host,
         rest_port=options.rest_port,
+        grpc_host=options.host,
         grpc_port=options.grpc_port,
         persistence_mode=PersistenceMode.PERSISTENT,
         data_dir=options.folder,

@@ -7,7 +7,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -25,14 +25,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """Where a service lives: its folders, everybody's ports, and what clients of the stack need."""
+    """Where a service lives: its folders, everybody's ports, and what clients of the stack need.
+
+    ``bind`` is the address that servers listen on. ``hosts`` names the machine behind a port, where that is
+    not this one, and ``console`` the URL of Vertex AI's pages for a browser, where that is another than for
+    programs.
+    """
 
     layout: Layout
     ports: Mapping[str, int]
+    bind: str = HOST
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    console: str = ""
+
+    def place(self, port_name: str) -> str:
+        """Return host and port for clients."""
+        return f"{self.hosts.get(port_name, HOST)}:{self.ports[port_name]}"
 
     def url(self, port_name: str) -> str:
-        """Return the URL of a port."""
-        return f"http://{HOST}:{self.ports[port_name]}"
+        """Return the URL of a port for clients."""
+        return f"http://{self.place(port_name)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +70,7 @@ def client_environment(setting: Setting) -> dict[str, str]:
             "is_anonymous": True,
             "project": PROJECT,
             "vertex_endpoint": setting.url("vertex.grpc"),
-            "vertex_console": f"{setting.url('vertex.rest')}/console",
+            "vertex_console": setting.console or f"{setting.url('vertex.rest')}/console",
         },
     }
     return {
@@ -86,8 +98,8 @@ def _build_gcs(setting: Setting) -> Service:
     url = setting.url("gcs")
     port = setting.ports["gcs"]
     command = [str(gcs.find_server()), "-backend", "filesystem", "-filesystem-root", str(root)]
-    command += ["-scheme", "http", "-host", HOST, "-port", str(port), "-location", REGION.upper()]
-    command += ["-external-url", url, "-public-host", f"{HOST}:{port}"]
+    command += ["-scheme", "http", "-host", setting.bind, "-port", str(port), "-location", REGION.upper()]
+    command += ["-external-url", url, "-public-host", setting.place("gcs")]
     return Service(
         name="gcs",
         command=tuple(command),
@@ -119,7 +131,7 @@ def _build_bigquery(setting: Setting) -> Service:
     names = ("bigquery.rest", "bigquery.grpc")
     command = [sys.executable, "-m", "local_gcp.bigquery", "--project", PROJECT]
     command += ["--rest-port", str(setting.ports[names[0]]), "--grpc-port", str(setting.ports[names[1]])]
-    command += ["--folder", str(layout.bigquery), "--gcs-root", str(layout.gcs_root)]
+    command += ["--folder", str(layout.bigquery), "--gcs-root", str(layout.gcs_root), "--host", setting.bind]
     url = setting.url(names[0])
     return Service(
         name="bigquery",
@@ -154,7 +166,7 @@ def _build_vertex(setting: Setting) -> Service:
     command = [sys.executable, "-m", "local_gcp.vertex", "--state", str(layout.vertex)]
     command += ["--rest-port", str(setting.ports[names[0]]), "--grpc-port", str(setting.ports[names[1]])]
     command += ["--gcs-root", str(layout.gcs_root), "--images", str(layout.images)]
-    command += ["--project", PROJECT, "--region", REGION, "--prestart"]
+    command += ["--project", PROJECT, "--region", REGION, "--host", setting.bind, "--prestart"]
     return Service(
         name="vertex",
         command=tuple(command),

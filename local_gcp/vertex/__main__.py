@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from local_gcp import limits
 from local_gcp.gcs import adopt
 from local_gcp.vertex.adapters.composition import build_engines
 from local_gcp.vertex.composition import HOST, Doors, Engines, LocalVertex, Options
@@ -52,6 +53,7 @@ def _serve(chosen: argparse.Namespace) -> None:
         state=chosen.state,
         project=chosen.project,
         region=chosen.region,
+        host=chosen.host,
         rest_port=chosen.rest_port,
         grpc_port=chosen.grpc_port,
         faults=chosen.faults,
@@ -66,7 +68,8 @@ def _serve(chosen: argparse.Namespace) -> None:
     try:
         doors = Doors(vertex, options)
         vertex.recover()
-        sys.stdout.write(f"vertex: REST http://{HOST}:{doors.rest_port} gRPC {HOST}:{doors.grpc_port}\n")
+        host = chosen.host
+        sys.stdout.write(f"vertex: REST http://{host}:{doors.rest_port} gRPC {host}:{doors.grpc_port}\n")
         sys.stdout.flush()
         _on_signals(_ignore)
         doors.serve()
@@ -110,9 +113,12 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(option, type=_absolute, required=True, help=meaning)
     parser.add_argument("--project", required=True, help="id of the one project")
     parser.add_argument("--region", required=True, help="the one region, such as us-central1")
+    parser.add_argument("--host", default=HOST, help="address to listen on (%(default)s)")
     parser.add_argument("--rest-port", type=int, default=0, help="0: any free port")
     parser.add_argument("--grpc-port", type=int, default=0, help="0: any free port")
-    parser.add_argument("--cores", type=int, default=_cores(), help="tasks that run at once (%(default)s)")
+    parser.add_argument(
+        "--cores", type=int, default=limits.cores(), help="tasks that run at once (%(default)s)"
+    )
     parser.add_argument("--memory", type=float, default=_memory(), help="GB that tasks share (%(default).1f)")
     parser.add_argument(
         "--warm", action=argparse.BooleanOptionalAction, default=True, help="fork tasks from a warm parent"
@@ -128,13 +134,9 @@ def _absolute(text: str) -> Path:
     return Path(text).resolve()
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
 def _memory() -> float:
-    """Return what is left of this machine's memory when everything else has a fifth of it, in GB."""
-    return 0.8 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIGABYTE
+    """Return what is left of the memory when everything else has a fifth of it, in GB."""
+    return 0.8 * limits.memory() / _GIGABYTE
 
 
 if __name__ == "__main__":

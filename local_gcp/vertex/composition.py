@@ -69,7 +69,7 @@ KEEP_ALIVE_SECONDS = 600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a server is told at its start; port 0 means any free one.
+    """What a server is told at its start; it listens on `host`, and port 0 means any free one.
 
     With `faults`, requests and callers of `/faults` may order faults on the wire.
     """
@@ -77,6 +77,7 @@ class Options:
     state: Path
     project: str
     region: str
+    host: str = HOST
     rest_port: int = 0
     grpc_port: int = 0
     faults: bool = False
@@ -154,13 +155,14 @@ class Doors:
 
     def __init__(self, vertex: LocalVertex, options: Options) -> None:
         """Bind both ports; raises PortInUseError."""
-        self._socket = _bind(options.rest_port)
+        self._socket = _bind(options.host, options.rest_port)
         self.rest_port: int = self._socket.getsockname()[1]
         self._faults = faults.Faults()
         dispatch = self._faults.dispatch if options.faults else faults.faultless
-        self._grpc = GrpcServer(vertex.methods, host=HOST, port=options.grpc_port, dispatch=dispatch)
+        self._grpc = GrpcServer(vertex.methods, host=options.host, port=options.grpc_port, dispatch=dispatch)
         self.grpc_port = self._grpc.port
-        health = {"project": options.project, "region": options.region, "grpc": f"{HOST}:{self.grpc_port}"}
+        grpc = f"{options.host}:{self.grpc_port}"
+        health = {"project": options.project, "region": options.region, "grpc": grpc}
         orders = [FaultOrders(self._faults).route()] if options.faults else []
         pages = [*vertex.pages.routes(), *orders]
         application = RestApi(vertex.methods, health, dispatch=dispatch, pages=pages).application()
@@ -189,14 +191,14 @@ class Doors:
         self._rest.should_exit = True
 
 
-def _bind(port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((HOST, port))
+        listener.bind((host, port))
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise PortInUseError(f"port {port} of {HOST} is in use; choose another --rest-port") from error
+        raise PortInUseError(f"port {port} of {host} is in use; choose another --rest-port") from error
     listener.set_inheritable(False)
     return listener
