@@ -48,14 +48,19 @@ class TaskInstance:
 
 @dataclass(frozen=True, slots=True)
 class AirflowClient:
-    """A client of one Airflow on this machine, whose simple auth manager gives everybody a token."""
+    """A client of one Airflow on this machine, which has the simple auth manager."""
 
     url: str
     _session: requests.Session = field(default_factory=requests.Session)
 
-    def authenticate(self) -> None:
-        """Fetch a token and send it from now on."""
-        response = self._session.get(f"{self.url}/auth/token", timeout=REQUEST_TIMEOUT_SECONDS)
+    def authenticate(self, user: str = "", password: str = "") -> None:
+        """Fetch a token and send it from now on; without a user, one that is given to everybody."""
+        response = self._session.request(
+            "POST" if user else "GET",
+            f"{self.url}/auth/token",
+            json={"username": user, "password": password} if user else None,
+            timeout=REQUEST_TIMEOUT_SECONDS,
+        )
         response.raise_for_status()
         self._session.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
