@@ -1,0 +1,1 @@
+"""The taxi pipeline, run and measured in several ways."""
