@@ -48,6 +48,9 @@ _MOST: Final = {
     Target.MODEL_SERVER: 2,
 }
 _MOST_FOR_ONE_TASK: Final = {Target.TASK_RUNNER: 2, Target.EXECUTOR: 1}
+# A task that runs without its scheduler or api-server, or whose job fails, has lost one of its four tries.
+_COSTS_A_TRY: Final = frozenset({Target.TASK_RUNNER, Target.EXECUTOR, Target.SCHEDULER, Target.API_SERVER})
+_MOST_TRIES_LOST: Final = 3
 # What is seldom there is preferred when it is.
 _WEIGHTS: Final = {Target.TASK_RUNNER: 4, Target.EXECUTOR: 2, Target.MODEL_SERVER: 2}
 
@@ -149,9 +152,11 @@ class Chaos:
         """Roll the dice for a part, then for a process that plays it."""
         of_all = Counter(kill.target for kill in run.kills)
         of_one = Counter((kill.target, kill.during) for kill in run.kills)
+        exhausted = _exhausted(run, tasks)
         found: defaultdict[Target, list[Victim]] = defaultdict(list)
         for each in victims(self._layout) if tasks else ():
             spared = of_one[each.target, _during(each, tasks)] >= _MOST_FOR_ONE_TASK.get(each.target, 99)
+            spared = spared or (each.target in _COSTS_A_TRY and exhausted)
             if each.target in targets and not spared and of_all[each.target] < _MOST[each.target]:
                 found[each.target].append(each)
         if not found:
@@ -239,6 +244,18 @@ class Chaos:
         if len(servers) != deployed:
             living.append(f"count of model servers is {len(servers)} for {deployed} deployed models, and one")
         return living
+
+
+def _exhausted(run: RunUnderFire, tasks: Mapping[str, str]) -> bool:
+    """Tell whether an active task has lost all tries but one."""
+    lost = Counter(
+        part.partition(" ")[0]
+        for kill in run.kills
+        if kill.target in _COSTS_A_TRY
+        for part in kill.during.split(", ")
+        if part.endswith(" running") or kill.target is Target.EXECUTOR
+    )
+    return any(lost[task.partition(" ")[0]] >= _MOST_TRIES_LOST for task in tasks.values())
 
 
 def _during(victim: Victim, tasks: Mapping[str, str]) -> str:
