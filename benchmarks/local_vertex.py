@@ -104,7 +104,8 @@ class Bench:
         cold = self._cold(job, folder)
         seconds = {BASELINE: local, WARM: warm.seconds, COLD: cold.seconds, DAG: dag}
         print("  ".join(f"{way} {spent:.1f} s" for way, spent in seconds.items()), flush=True)
-        return Round(seconds=seconds, tasks=warm.tasks)
+        tasks = {name: end - start for name, (start, end) in warm.tasks.items()}
+        return Round(seconds=seconds, tasks=tasks)
 
     def _dag(self, conf: Mapping[str, object]) -> float:
         """Run the DAG; return the seconds from its trigger to the gate's decision."""
@@ -144,8 +145,8 @@ class Bench:
         return time.monotonic() - began
 
     def _cold(self, job: Mapping[str, Any], folder: Path) -> TimedJob:
-        with serving_cold(self.layout, self.environment, folder / "vertex") as url:
-            return timed(url, job)
+        with serving_cold(self.layout, self.environment, folder / "vertex") as server:
+            return timed(server.url, job)
 
 
 def _print(rounds: Sequence[Round], again: Sequence[TimedJob]) -> None:

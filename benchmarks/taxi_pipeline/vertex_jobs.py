@@ -29,10 +29,10 @@ _ACTIVE = {"PIPELINE_STATE_QUEUED", "PIPELINE_STATE_PENDING", "PIPELINE_STATE_RU
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedJob:
-    """A job that succeeded: seconds that its client waited, and those of each task."""
+    """A job that succeeded: seconds that its client waited, and each task's start and end in Unix time."""
 
     seconds: float
-    tasks: Mapping[str, float]
+    tasks: Mapping[str, tuple[float, float]]
 
 
 def timed(url: str, job: Mapping[str, Any]) -> TimedJob:
@@ -51,30 +51,44 @@ def timed(url: str, job: Mapping[str, Any]) -> TimedJob:
         found = answer.json()
     if found["state"] != "PIPELINE_STATE_SUCCEEDED":
         sys.exit(f"job {name}: {found['state']} {found.get('error')}")
-    return TimedJob(seconds=time.monotonic() - began, tasks=_task_seconds(found))
+    return TimedJob(seconds=time.monotonic() - began, tasks=_spans(found))
 
 
-def _task_seconds(job: Mapping[str, Any]) -> dict[str, float]:
+def _spans(job: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     details = job["jobDetail"]["taskDetails"]
-    return {task["taskName"]: _seconds(task) for task in details if task.get("endTime")}
+    return {
+        task["taskName"]: (_moment(task["startTime"]), _moment(task["endTime"]))
+        for task in details
+        if task.get("endTime")
+    }
 
 
-def _seconds(task: Mapping[str, Any]) -> float:
-    start, end = (datetime.fromisoformat(task[key]) for key in ("startTime", "endTime"))
-    return (end - start).total_seconds()
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColdVertex:
+    """A local Vertex AI with a subprocess for each task."""
+
+    url: str
+    pid: int
 
 
 @contextmanager
-def serving_cold(layout: Layout, environment: Mapping[str, str], state: Path) -> Iterator[str]:
-    """Run another local Vertex AI over the same buckets, with a subprocess for each task; yield its URL."""
+def serving_cold(
+    layout: Layout, environment: Mapping[str, str], state: Path, *, cores: int | None = None
+) -> Iterator[ColdVertex]:
+    """Run another local Vertex AI over the same buckets, for as many tasks at once as there are `cores`."""
     command = [sys.executable, "-m", "local_gcp.vertex", "--no-warm", "--state", str(state)]
     command += ["--gcs-root", str(layout.gcs_root), "--images", str(layout.images)]
     command += ["--project", PROJECT, "--region", REGION]
+    command += ["--cores", str(cores)] if cores else []
     with subprocess.Popen(
         command, cwd=layout.repository, env=dict(environment), stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             (line,) = islice(process.stdout or (), 1)
-            yield line.split()[2]
+            yield ColdVertex(url=line.split()[2], pid=process.pid)
         finally:
             process.terminate()
