@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from local_gcp.vertex.domain.states import RunState, TaskState
 from tests.vertex_engine.specs import pipeline_run, pipeline_spec, python_task
-from tests.vertex_engine.test_runs import FAIL, produce_and_consume
+from tests.vertex_engine.test_failures import FAIL
+from tests.vertex_engine.test_runs import produce_and_consume
 
 if TYPE_CHECKING:
     from local_gcp.vertex.engine.pipelines import LocalPipelineEngine

@@ -4,14 +4,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from local_gcp.vertex.adapters.composition import build_pipeline_engine, image_table
-from local_gcp.vertex.adapters.guarded import GuardedLauncher
-from local_gcp.vertex.domain.states import RunState, TaskState
-from local_gcp.vertex.engine.caching import VolatileHistory
-from local_gcp.vertex.engine.containers import ContainerLostError
-from local_gcp.vertex.engine.pipelines import LocalPipelineEngine
+from local_gcp.vertex.adapters.composition import build_pipeline_engine
+from local_gcp.vertex.domain.states import RunState
 from tests.vertex_engine.specs import (
     BUCKET,
     engine_settings,
@@ -23,10 +17,8 @@ from tests.vertex_engine.specs import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from local_gcp.vertex.engine.containers import Container, Launch
-    from tests.vertex_engine.specs import (
-        Recorder,
-    )
+    from local_gcp.vertex.engine.pipelines import LocalPipelineEngine
+    from tests.vertex_engine.specs import Recorder
 
 DATASET = {"artifactType": {"schemaTitle": "system.Dataset"}}
 WRITE = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text('hello')"
@@ -37,7 +29,6 @@ PRINT = "import sys; print('said', *sys.argv[1:])"
 ANSWER = (
     "import sys, pathlib, json; pathlib.Path(json.loads(sys.argv[1])['outputs']['outputFile']).write_text("
 )
-FAIL = "raise ValueError('no column fare')"
 
 
 def from_task(task: str, key: str) -> dict[str, Any]:
@@ -258,52 +249,6 @@ def test_an_importer_brings_an_artifact_in(engine: LocalPipelineEngine, recorder
     assert f"/gcs/{BUCKET}/champion 3" in said(recorder, run.name, "reader")
 
 
-def test_a_failure_names_task_cause_and_log(engine: LocalPipelineEngine, recorder: Recorder) -> None:
-    """The run's error says which task failed, the line at the root of it, and where the log is."""
-    run = pipeline_run(pipeline_spec({"train": python_task(FAIL)}))
-    engine.start(run)
-    state = recorder.wait(run)
-    error = recorder.errors[run.name]
-    record = recorder.tasks[run.name]["train"]
-
-    assert state is RunState.FAILED
-    assert error is not None
-    assert error.message == (
-        "The DAG failed because some tasks failed. The failed tasks are: [train]. task 'train' failed: "
-        f"exit code 1: ValueError: no column fare; log: {record.log_path}"
-    )
-
-
-@pytest.mark.parametrize(
-    ("fail_fast", "other"), [(True, TaskState.NOT_TRIGGERED), (False, TaskState.SUCCEEDED)]
-)
-def test_the_failure_policy_is_followed(
-    tmp_path: Path, recorder: Recorder, *, fail_fast: bool, other: TaskState
-) -> None:
-    """After a failure, fail-fast starts nothing more; fail-slow what does not depend on it."""
-    slow = "import time; time.sleep(0.5)"
-    spec = pipeline_spec(
-        {
-            "fails": python_task(FAIL),
-            "after": python_task("pass", dependentTasks=["fails"]),
-            "slow": python_task(slow),
-            "other": python_task("pass", dependentTasks=["slow"]),
-        }
-    )
-    engine = build_pipeline_engine(engine_settings(tmp_path), recorder)
-    run = pipeline_run(spec, fail_fast=fail_fast)
-    engine.start(run)
-    recorder.wait(run)
-    engine.close()
-
-    assert recorder.task_states(run) == {
-        "fails": TaskState.FAILED,
-        "after": TaskState.NOT_TRIGGERED,
-        "slow": TaskState.SUCCEEDED,
-        "other": other,
-    }
-
-
 def test_python_in_a_shell_is_the_image_s(engine: LocalPipelineEngine, recorder: Recorder) -> None:
     """A command that is a shell script finds the image's interpreter under the name python."""
     script = {"command": ["sh", "-c", "python -c 'import sys; print(sys.prefix)'"], "args": []}
@@ -312,94 +257,6 @@ def test_python_in_a_shell_is_the_image_s(engine: LocalPipelineEngine, recorder:
     recorder.wait(run)
 
     assert said(recorder, run.name, "t") == f"{sys.prefix}\n"
-
-
-class LosingLauncher:
-    """Loses the first container after it has written something."""
-
-    def __init__(self) -> None:
-        self.guarded = GuardedLauncher()
-        self.launched = 0
-
-    def launch(self, launch: Launch) -> Container:
-        """Run the command; only its end is lost."""
-        self.launched += 1
-        container = self.guarded.launch(launch)
-        container.wait()
-        raise ContainerLostError
-
-    def close(self) -> None:
-        """Close the launcher."""
-        self.guarded.close()
-
-
-def test_a_lost_container_is_run_again_in_a_fresh_folder(tmp_path: Path, recorder: Recorder) -> None:
-    """When a warm executor goes away the task runs again as a plain subprocess, without leftovers."""
-    settings = engine_settings(tmp_path)
-    losing = LosingLauncher()
-    engine = LocalPipelineEngine(
-        history=VolatileHistory(),
-        settings=settings,
-        listener=recorder,
-        images=image_table(settings),
-        launcher=losing,
-        reference=GuardedLauncher(),
-    )
-    code = "import sys, os; os.mkdir(sys.argv[1])"
-    component = {"outputDefinitions": {"artifacts": {"out": DATASET}}}
-    task = python_task(code, "{{$.outputs.artifacts['out'].uri}}", component=component)
-    run = pipeline_run(pipeline_spec({"t": task}))
-    engine.start(run)
-    state = recorder.wait(run)
-    engine.close()
-
-    assert state is RunState.SUCCEEDED, recorder.errors
-    assert losing.launched == 1
-
-
-def test_a_failed_task_is_tried_again(
-    engine: LocalPipelineEngine, recorder: Recorder, tmp_path: Path
-) -> None:
-    """A retry policy runs the task again, in a fresh folder."""
-    marker = tmp_path / "tried"
-    code = (
-        f"import pathlib, sys; tried = pathlib.Path({str(marker)!r}); again = tried.exists(); tried.touch();"
-        "sys.exit(not again)"
-    )
-    retry = {"maxRetryCount": 1, "backoffDuration": "0s"}
-    run = pipeline_run(pipeline_spec({"flaky": python_task(code, retryPolicy=retry)}))
-    engine.start(run)
-
-    assert recorder.wait(run) is RunState.SUCCEEDED
-
-
-def test_an_exit_handler_hears_how_the_pipeline_ended(
-    engine: LocalPipelineEngine, recorder: Recorder
-) -> None:
-    """As TFX compiles it: the tasks are nested in `tfx-dag`, and the handler gets their final status."""
-    spec = pipeline_spec(
-        {
-            "handler": python_task(
-                PRINT,
-                "{{$.inputs.parameters['status']}}",
-                component={"inputDefinitions": {"parameters": {"status": {"parameterType": "STRING"}}}},
-                inputs={"parameters": {"status": {"taskFinalStatus": {"producerTask": "tfx-dag"}}}},
-                dependentTasks=["tfx-dag"],
-                triggerPolicy={"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"},
-            ),
-            "train": python_task(FAIL),
-        }
-    )
-    tasks = spec["root"]["dag"]["tasks"]
-    spec["components"]["tfx-dag"] = {"dag": {"tasks": {"train": tasks.pop("train")}}}
-    tasks["tfx-dag"] = {"componentRef": {"name": "tfx-dag"}, "taskInfo": {"name": "tfx-dag"}}
-    run = pipeline_run(spec)
-    engine.start(run)
-    state = recorder.wait(run)
-
-    assert state is RunState.FAILED
-    assert recorder.task_states(run)["handler"] is TaskState.SUCCEEDED
-    assert '"state": "FAILED"' in said(recorder, run.name, "handler")
 
 
 def test_independent_tasks_run_side_by_side(engine: LocalPipelineEngine, recorder: Recorder) -> None:
