@@ -206,6 +206,19 @@ def test_update_by_mask(endpoints: Client, endpoint: str) -> None:
     assert after.etag != before.etag
 
 
+@pytest.mark.parametrize(
+    ("paths", "problem"),
+    [([], "update_mask"), (["deployed_models"], "update_mask"), (["display_name"], "display_name")],
+)
+def test_wrong_updates_are_refused(endpoints: Client, endpoint: str, paths: list[str], problem: str) -> None:
+    """An update names what it changes, of what may change, to a value that is allowed."""
+    changed = {"name": endpoint, "display_name": "x" * 129}
+    with pytest.raises(exceptions.BadRequest, match=problem):
+        endpoints.update_endpoint(endpoint=changed, update_mask={"paths": paths})
+
+    assert endpoints.get_endpoint(name=endpoint).display_name == "fare"
+
+
 def test_update_with_an_old_etag(endpoints: Client, endpoint: str) -> None:
     """An update by someone who has not seen the newest state is refused."""
     changed = {"name": endpoint, "display_name": "new", "etag": "old"}

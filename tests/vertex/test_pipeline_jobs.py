@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.api_core import exceptions
-from google.cloud import aiplatform_v1
+from google.cloud import aiplatform_v1, aiplatform_v1beta1
 
 from local_gcp.vertex.domain.errors import Code
 from local_gcp.vertex.domain.records import Failure
 from local_gcp.vertex.domain.states import RunState, TaskState
-from tests.vertex.conftest import CANONICAL, PARENT
+from tests.vertex.conftest import CANONICAL, PARENT, connect
 
 if TYPE_CHECKING:
     from tests.vertex.conftest import Client, Server
@@ -175,6 +175,24 @@ def test_unsupported_fields_are_refused(pipelines: Client) -> None:
     """A job with a template from a registry is UNIMPLEMENTED and names the field."""
     with pytest.raises(exceptions.MethodNotImplemented, match="template_uri"):
         create(pipelines, template_uri="https://example.com/t")
+
+
+def test_unsupported_services_are_refused(server: Server, transport: str) -> None:
+    """A method of another service is UNIMPLEMENTED, and the message leads to the list of what is not."""
+    schedules = connect(aiplatform_v1.ScheduleServiceClient, server, transport)
+
+    with pytest.raises(
+        exceptions.MethodNotImplemented, match=r"ScheduleService\.ListSchedules.*fidelity\.md"
+    ):
+        schedules.list_schedules(parent=PARENT)
+
+
+def test_other_versions_are_refused(server: Server) -> None:
+    """A client of v1beta1 is told which version is served."""
+    client = connect(aiplatform_v1beta1.PipelineServiceClient, server, "grpc")
+
+    with pytest.raises(exceptions.MethodNotImplemented, match="serves v1 only"):
+        client.list_pipeline_jobs(parent=PARENT)
 
 
 def test_other_project_is_refused(pipelines: Client) -> None:

@@ -20,6 +20,7 @@ from local_gcp.vertex.domain.errors import Code
 from local_gcp.vertex.domain.records import Failure
 from local_gcp.vertex.domain.states import RunState
 from tests.vertex.conftest import CANONICAL, PROJECT, REGION, wait_for
+from tests.vertex.test_metadata import artifact, finished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,6 +186,21 @@ def test_list_get_cancel_delete(sdk: Client, job: Client) -> None:
 
     assert [each.resource_name for each in found] == [job.resource_name]
     assert sdk.PipelineJob.list() == []
+
+
+def test_lineage(sdk: Client, job: Client, server: Server) -> None:
+    """From a job the SDK leads to its executions, from those to their artifacts, and back."""
+    job.submit()
+    trainer = finished(2, "Trainer", {}, {"model": (artifact("model", "tfx.Model"),)})
+    server.engine.listener.task_changed(job.resource_name, trainer)
+    context = sdk.Context.get("taxi-1")
+    (execution,) = context.query_lineage_subgraph().executions
+    made = sdk.Execution.get(execution.name.rpartition("/")[2]).get_output_artifacts()
+    found = sdk.Artifact.list(filter='schema_title="tfx.Model"')
+
+    assert context.schema_title == "system.PipelineRun"
+    assert [(each.display_name, each.uri) for each in made] == [("model", "gs://b/model")]
+    assert [each.resource_name for each in found] == [made[0].resource_name]
 
 
 def upload(sdk: Client, **fields: object) -> Client:
