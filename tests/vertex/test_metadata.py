@@ -119,6 +119,10 @@ def test_the_contexts_of_a_job_can_be_read(metadata: Client, server: Server, job
         ('schema_title="tfx.Model"', ["model"]),
         (f'in_context("{STORE}/contexts/taxi-1") AND display_name="pushed"', ["pushed"]),
         (f'in_context("{STORE}/contexts/other")', []),
+        ("metadata.version.number_value=3", ["examples", "model", "pushed"]),
+        ('metadata."version".number_value>3', []),
+        ('metadata.version.string_value="3"', []),
+        ('metadata."a:b".bool_value!=true AND display_name="model"', ["model"]),
     ],
 )
 def test_list_artifacts(metadata: Client, condition: str, expected: list[str]) -> None:
@@ -126,6 +130,54 @@ def test_list_artifacts(metadata: Client, condition: str, expected: list[str]) -
     found = metadata.list_artifacts(request={"parent": STORE, "filter": condition})
 
     assert names(found) == expected
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ('metadata."input:steps".number_value>=300', ["1", "2", "3"]),
+        ('metadata."input:steps".number_value=300 AND display_name="trainer"', ["2"]),
+        ('metadata."input:steps".number_value<300', []),
+    ],
+)
+def test_executions_by_their_parameters(metadata: Client, condition: str, expected: list[str]) -> None:
+    """A parameter, whose key has a colon, is quoted."""
+    found = metadata.list_executions(request={"parent": STORE, "filter": condition})
+
+    assert names(found) == expected
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        (f'parent_contexts: "{STORE}/contexts/taxi"', ["taxi-1"]),
+        (f'child_contexts:"{KEPT}/contexts/taxi-1"', ["taxi"]),
+        (f'parent_contexts:"{STORE}/contexts/taxi-1"', []),
+        (f'parent_contexts:"{STORE}/contexts/taxi" AND display_name="taxi-2"', []),
+    ],
+)
+def test_contexts_by_their_relatives(metadata: Client, condition: str, expected: list[str]) -> None:
+    """The runs of a pipeline are found by their parent, and a pipeline by its run."""
+    found = metadata.list_contexts(request={"parent": STORE, "filter": condition})
+
+    assert names(found) == expected
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "metadata.version=3",
+        "metadata.version.number_value=many",
+        "metadata.version.number_value:3",
+        f'parent_contexts:"{STORE}/contexts/taxi"',
+    ],
+)
+def test_wrong_filters_are_refused(metadata: Client, condition: str) -> None:
+    """A value without its type, a text where a number belongs, and contexts of artifacts are refused."""
+    with pytest.raises(exceptions.BadRequest, match="filter"):
+        metadata.list_artifacts(request={"parent": STORE, "filter": condition})
 
 
 def test_executions_of_one_run(metadata: Client, server: Server, job: str) -> None:

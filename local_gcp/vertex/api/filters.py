@@ -26,9 +26,14 @@ _TOKEN = re.compile(
     r"""\s*(?:(?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
     r"""|(?P<operator><=|>=|!=|=|<|>|:)"""
     r"""|(?P<paren>[()])"""
-    r"""|(?P<word>[^\s"'()<>=!:]+))""",
+    r"""|(?P<word>[^\s"'()<>=!:]+(?:"[^"]*"[^\s"'()<>=!:]+)*))""",
     re.VERBOSE,
 )
+# A value in a Struct: metadata.KEY.number_value, or metadata."KEY".number_value for any other key.
+_STRUCT_PATH = re.compile(
+    r"""\w+\.(?:"(?P<quoted>[^"]*)"|(?P<key>[^."]+))\.(?P<kind>number|string|bool)_value"""
+)
+_STRUCT = "google.protobuf.Struct"
 _KEYWORDS = frozenset({"AND", "OR"})
 _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": lambda mine, theirs: bool(mine == theirs),
@@ -49,9 +54,10 @@ class _Token:
 def parse_filter(text: str, message_type: type[Message], virtual: Virtual | None = None) -> Predicate:
     """Return the predicate that `text` describes; an empty text keeps everything.
 
-    Supported: comparisons of fields (`=`, `!=`, `<`, `<=`, `>`, `>=`), `:` for presence (`labels.k:*`,
-    `labels:k`) and for strings with `*`, `AND`, `OR`, `NOT`, `-`, parentheses; like AIP-160, `OR`
-    binds tighter than `AND`. Raises InvalidArgument for anything else, and for unknown fields.
+    Supported: comparisons of fields (`=`, `!=`, `<`, `<=`, `>`, `>=`), also of values in a Struct
+    (`metadata.k.number_value`), `:` for presence (`labels.k:*`, `labels:k`) and for strings with `*`,
+    `AND`, `OR`, `NOT`, `-`, parentheses; like AIP-160, `OR` binds tighter than `AND`. Raises
+    InvalidArgument for anything else, and for unknown fields.
     """
     if not text.strip():
         return lambda _message: True
@@ -150,6 +156,8 @@ class _Parser:
         parents, field = self._resolve(name)
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             return self._map_predicate(name, field, operator, value)
+        if _is_struct(field):
+            return self._struct_predicate(name, field, operator, value)
         convert = self._converter(field, operator, value)
         return lambda message: convert(_reach(message, parents, field.name))
 
@@ -164,7 +172,7 @@ class _Parser:
             if field is None:
                 raise self._error(f"'{name}' is no field of {self._descriptor.name}")
             is_map = field.message_type is not None and field.message_type.GetOptions().map_entry
-            if len(parts) == 1 or is_map:
+            if len(parts) == 1 or is_map or _is_struct(field):
                 return parents, field
             if field.message_type is None or field.is_repeated:
                 raise self._error(f"'{name}' cannot be filtered by")
@@ -187,6 +195,36 @@ class _Parser:
             key in getattr(message, field.name)
             and _compare_text(getattr(message, field.name)[key], operator, value)
         )
+
+    def _struct_predicate(self, name: str, field: FieldDescriptor, operator: str, value: str) -> Predicate:
+        path = _STRUCT_PATH.fullmatch(name)
+        if path is None:
+            raise self._error(
+                f"expected {field.name}.KEY.number_value, string_value or bool_value, not '{name}'"
+            )
+        key, kind = path["quoted"] or path["key"], f"{path['kind']}_value"
+        compare = self._struct_comparison(kind, operator, value)
+
+        def keep(message: Message) -> bool:
+            found = getattr(message, field.name).fields.get(key)
+            if found is None or found.WhichOneof("kind") != kind:
+                return operator == "!="
+            return compare(getattr(found, kind))
+
+        return keep
+
+    def _struct_comparison(self, kind: str, operator: str, value: str) -> Predicate:
+        if kind == "string_value":
+            return lambda mine: _compare_text(mine, operator, value)
+        if operator == ":":
+            raise self._error(f"':' does not compare a {kind}")
+        if kind == "bool_value":
+            return lambda mine: _COMPARE[operator](_text(mine), value.lower())
+        try:
+            number = float(value)
+        except ValueError as error:
+            raise self._error(f"'{value}' is no number") from error
+        return lambda mine: _COMPARE[operator](mine, number)
 
     def _converter(self, field: FieldDescriptor, operator: str, value: str) -> Predicate:
         if field.message_type is not None and field.message_type.full_name == "google.protobuf.Timestamp":
@@ -216,6 +254,10 @@ class _Parser:
             raise self._error(f"'{value}' is no RFC 3339 time") from error
         bound = (wanted.seconds, wanted.nanos)
         return lambda mine: bool(mine.ByteSize()) and _COMPARE[operator]((mine.seconds, mine.nanos), bound)
+
+
+def _is_struct(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.full_name == _STRUCT
 
 
 def _full_time(value: str) -> str:

@@ -15,7 +15,7 @@ from local_gcp.vertex.domain.errors import InvalidArgument, NotFound
 from local_gcp.vertex.domain.names import MetadataStoreName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from local_gcp.vertex.api.filters import Predicate
     from local_gcp.vertex.api.messages import Message
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from local_gcp.vertex.api.resources import Collection
 
 _STORE = aiplatform_v1.MetadataStore.pb()
-_IN_CONTEXT = re.compile(r"""in_context\(\s*["']([^"']+)["']\s*\)""")
+_RELATION = re.compile(
+    r"""(?P<function>in_context)\(\s*["'](?P<member>[^"']+)["']\s*\)"""
+    r"""|\b(?P<field>parent_contexts|child_contexts)\s*:\s*["'](?P<relative>[^"']+)["']"""
+)
 
 
 class MetadataService:
@@ -59,17 +62,22 @@ class MetadataService:
 
     def list_artifacts(self, request: Message) -> Message:
         """Answer ListArtifacts, the newest first unless ordered otherwise; knows `in_context("…")`."""
-        items, token = self._page(request, self._metadata.artifacts, ARTIFACT, self._artifacts_in)
+        items, token = self._page(
+            request, self._metadata.artifacts, ARTIFACT, {"in_context": self._artifacts_in}
+        )
         return aiplatform_v1.ListArtifactsResponse.pb()(artifacts=items, next_page_token=token)
 
     def list_executions(self, request: Message) -> Message:
         """Answer ListExecutions, the newest first unless ordered otherwise; knows `in_context("…")`."""
-        items, token = self._page(request, self._metadata.executions, EXECUTION, self._executions_in)
+        items, token = self._page(
+            request, self._metadata.executions, EXECUTION, {"in_context": self._executions_in}
+        )
         return aiplatform_v1.ListExecutionsResponse.pb()(executions=items, next_page_token=token)
 
     def list_contexts(self, request: Message) -> Message:
-        """Answer ListContexts, the newest first unless ordered otherwise."""
-        items, token = self._page(request, self._metadata.contexts, CONTEXT, lambda _context: ())
+        """Answer ListContexts, the newest first unless ordered otherwise; knows parents and children."""
+        relations = {"parent_contexts": self._children_of, "child_contexts": self._parents_of}
+        items, token = self._page(request, self._metadata.contexts, CONTEXT, relations)
         return aiplatform_v1.ListContextsResponse.pb()(contexts=items, next_page_token=token)
 
     def query_artifact_lineage_subgraph(self, request: Message) -> Message:
@@ -108,19 +116,23 @@ class MetadataService:
         request: Message,
         collection: Collection,
         message_type: type[Message],
-        members: Callable[[str], Iterable[str]],
+        relations: Mapping[str, Callable[[str], Iterable[str]]],
     ) -> tuple[list[Message], str]:
+        """Return a page; `relations` say which resources stand in a relation to the context of a name."""
         store = self._store(request.parent)
         asked = type(request)()
         asked.CopyFrom(request)
         virtual: dict[str, Callable[[Message], str]] = {}
 
         def replaced(match: re.Match[str]) -> str:
-            names = set(members(self._region.canonical(match[1])))
-            virtual[key := f"in_context_{len(virtual)}"] = lambda message: str(message.name in names)
+            related = relations.get(match["function"] or match["field"])
+            if related is None:
+                return match[0]
+            names = set(related(self._region.canonical(match["member"] or match["relative"])))
+            virtual[key := f"relation_{len(virtual)}"] = lambda message: str(message.name in names)
             return f"{key}=True"
 
-        asked.filter = _IN_CONTEXT.sub(replaced, request.filter)
+        asked.filter = _RELATION.sub(replaced, request.filter)
         page = page_of(collection.all(store), asked, message_type, virtual=virtual)
         return page.items, page.next_page_token
 
@@ -129,6 +141,13 @@ class MetadataService:
 
     def _executions_in(self, context: str) -> Iterable[str]:
         return self._metadata.members(context)[1]
+
+    def _children_of(self, context: str) -> Iterable[str]:
+        return [each.name for each in self._metadata.contexts.all() if context in each.parent_contexts]
+
+    def _parents_of(self, context: str) -> Iterable[str]:
+        child = self._metadata.contexts.find(context)
+        return list(child.parent_contexts) if child else []
 
     def _subgraph(
         self, artifacts: Iterable[str], executions: Iterable[str], events: Iterable[Message]
