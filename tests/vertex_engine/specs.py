@@ -10,14 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES
+from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES, TaskState
+from local_gcp.vertex.engine.caching import VolatileHistory
 from local_gcp.vertex.engine.ports import EngineSettings, ImageRule, PipelineRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from local_gcp.vertex.domain.records import Failure, TaskRecord
-    from local_gcp.vertex.domain.states import RunState, TaskState
+    from local_gcp.vertex.domain.records import ArtifactRecord, Failure, TaskRecord
+    from local_gcp.vertex.domain.states import RunState
 
 T = TypeVar("T")
 
@@ -137,3 +138,24 @@ class Recorder:
     def task_states(self, run: PipelineRun) -> dict[str, TaskState]:
         """Return the state of each task of `run`."""
         return {name: task.state for name, task in self.tasks[run.name].items()}
+
+
+class RecordedHistory(VolatileHistory):
+    """What the runs that a recorder heard of left behind."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def artifacts(self, pipeline: str, schema_title: str) -> tuple[ArtifactRecord, ...]:
+        """Return the artifacts of a type, the newest first; runs are named after their pipelines."""
+        tasks = [
+            task
+            for run, tasks in self._recorder.tasks.items()
+            if run.rpartition("/")[2].startswith(f"{pipeline}-")
+            for task in tasks.values()
+            if task.state is TaskState.SUCCEEDED and task.end_time
+        ]
+        tasks.sort(key=lambda task: task.end_time or task.create_time)
+        made = {a.name: a for task in tasks for records in task.outputs.values() for a in records}
+        return tuple(a for a in reversed(made.values()) if a.schema_title == schema_title)

@@ -7,33 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local_gcp import gcs
-from local_gcp.vertex.adapters.composition import build_pipeline_engine
 from local_gcp.vertex.domain.states import RunState, TaskState
-from local_gcp.vertex.engine.ports import ImageRule
 from tests.pipeline.golden import GOLDENS, compile_text
-from tests.pipeline.requests import PIPELINE_PYTHON, REPOSITORY, make_request
+from tests.pipeline.requests import make_request
 from tests.pipeline.trips import write_trips
-from tests.vertex_engine.specs import BUCKET, engine_settings, pipeline_run
+from tests.vertex_engine.specs import pipeline_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from local_gcp.vertex.engine.pipelines import LocalPipelineEngine
     from tests.vertex_engine.specs import Recorder
-
-
-@pytest.fixture
-def taxi_engine(tmp_path: Path, recorder: Recorder) -> Iterator[LocalPipelineEngine]:
-    """An engine with warm executors of the pipeline image."""
-    rule = ImageRule(
-        image="taxi-vertex/*", interpreter=PIPELINE_PYTHON, environment={"PYTHONPATH": str(REPOSITORY)}
-    )
-    settings = engine_settings(tmp_path, warm=True, prestart=True, images=(rule,), adopt=gcs.adopt)
-    engine = build_pipeline_engine(settings, recorder)
-    yield engine
-    engine.close()
 
 
 def taxi_spec(root: Path, store: Path) -> dict[str, Any]:
@@ -54,22 +38,23 @@ def export_again(root: Path) -> None:
 
 @pytest.mark.pipeline
 def test_the_same_trips_are_not_trained_on_twice(
-    taxi_engine: LocalPipelineEngine, recorder: Recorder, tmp_path: Path
+    tfx_engine: LocalPipelineEngine, tfx_heard: Recorder, tfx_folder: Path
 ) -> None:
     """A second export of the same rows hits the cache in every component; without its files none does."""
-    store = tmp_path / "gcs"
-    root = store / BUCKET
+    store = tfx_folder / "gcs"
+    root = store / "fares"
+    root.mkdir()
     spec = taxi_spec(root, store)
-    first, second = pipeline_run(spec, "first"), pipeline_run(spec, "second")
-    taxi_engine.start(first)
-    trained = recorder.wait(first, 500)
+    first, second = pipeline_run(spec, "fares-first"), pipeline_run(spec, "fares-second")
+    tfx_engine.start(first)
+    trained = tfx_heard.wait(first, 500)
     export_again(root / "data")
-    taxi_engine.start(second)
-    repeated = recorder.wait(second, 300)
+    tfx_engine.start(second)
+    repeated = tfx_heard.wait(second, 300)
 
-    assert (trained, repeated) == (RunState.SUCCEEDED, RunState.SUCCEEDED), recorder.errors
-    assert set(recorder.task_states(first).values()) == {TaskState.SUCCEEDED}
-    assert set(recorder.task_states(second).values()) == {TaskState.SKIPPED}
+    assert (trained, repeated) == (RunState.SUCCEEDED, RunState.SUCCEEDED), tfx_heard.errors
+    assert set(tfx_heard.task_states(first).values()) == {TaskState.SUCCEEDED}
+    assert set(tfx_heard.task_states(second).values()) == {TaskState.SKIPPED}
 
 
 def test_forced_training_reads_no_cache() -> None:

@@ -3,79 +3,45 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from local_gcp import gcs
-from local_gcp.vertex.adapters.composition import build_pipeline_engine
 from local_gcp.vertex.domain.states import RunState, TaskState
-from local_gcp.vertex.engine.ports import ImageRule
-from tests.vertex_engine.specs import BUCKET, Recorder, engine_settings, pipeline_run
+from tests.vertex_engine.specs import BUCKET, pipeline_run
 from tests.vertex_engine.test_cancel import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from local_gcp.vertex.engine.pipelines import LocalPipelineEngine
+    from tests.vertex_engine.specs import Recorder
 
 pytestmark = pytest.mark.pipeline
 
-REPOSITORY = Path(__file__).parents[2]
-INTERPRETER = REPOSITORY / ".pipeline/bin/python"
 ROWS = 300
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def compiled(small_specs: Path) -> dict[str, dict[str, Any]]:
     """The small TFX pipeline in both schema versions, compiled by KubeflowV2DagRunner."""
-    folder = tmp_path_factory.mktemp("compiled")
-    subprocess.run(
-        [INTERPRETER, "-m", "tests.vertex_engine.tfx_definition", folder],
-        check=True,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        cwd=folder,
-    )
-    return {path.stem: json.loads(path.read_text())["pipelineSpec"] for path in folder.glob("*.json")}
+    return {path.stem: json.loads(path.read_text())["pipelineSpec"] for path in small_specs.glob("*.json")}
 
 
-@pytest.fixture(scope="module")
-def tfx_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an object store that holds a few trips."""
-    folder = tmp_path_factory.mktemp("tfx")
-    engine_settings(folder)
-    csv = folder / "gcs" / BUCKET / "trips" / "trips.csv"
+@pytest.fixture(scope="module", autouse=True)
+def trips(tfx_folder: Path) -> None:
+    """A few trips in the object store."""
+    csv = tfx_folder / "gcs" / BUCKET / "trips" / "trips.csv"
     csv.parent.mkdir()
     lines = ["hour,miles,fare", *(f"{row % 24},{row / 10},{3 + row / 4}" for row in range(ROWS))]
     csv.write_text("\n".join(lines) + "\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def heard() -> Recorder:
-    """What the engine reports."""
-    return Recorder()
-
-
-@pytest.fixture(scope="module")
-def tfx_engine(tfx_folder: Path, heard: Recorder) -> Iterator[LocalPipelineEngine]:
-    """An engine with warm executors of the pipeline environment."""
-    rule = ImageRule(
-        image="taxi-vertex/*", interpreter=INTERPRETER, environment={"PYTHONPATH": str(REPOSITORY)}
-    )
-    settings = engine_settings(tfx_folder, warm=True, prestart=True, images=(rule,), adopt=gcs.adopt)
-    engine = build_pipeline_engine(settings, heard)
-    yield engine
-    engine.close()
 
 
 @pytest.mark.parametrize("schema", ["2.1", "2.0"])
 def test_a_tfx_pipeline_runs_with_its_real_executors(
     compiled: dict[str, dict[str, Any]],
     tfx_engine: LocalPipelineEngine,
-    heard: Recorder,
+    tfx_heard: Recorder,
     tfx_folder: Path,
     schema: str,
 ) -> None:
@@ -86,14 +52,14 @@ def test_a_tfx_pipeline_runs_with_its_real_executors(
         parameter_values={"input-base": f"gs://{BUCKET}/trips"},
     )
     tfx_engine.start(run)
-    state = heard.wait(run, 300)
-    tasks = heard.tasks[run.name]
+    state = tfx_heard.wait(run, 300)
+    tasks = tfx_heard.tasks[run.name]
     (said,) = tasks["say"].outputs["said"]
     (examples,) = tasks["CsvExampleGen"].outputs["examples"]
     rows = tasks["count_rows"].output_parameters["rows"]
     written = [path for path in (tfx_folder / "gcs" / BUCKET / "root").rglob("*") if path.is_file()]
 
-    assert state is RunState.SUCCEEDED, heard.errors[run.name]
+    assert state is RunState.SUCCEEDED, tfx_heard.errors[run.name]
     assert {name for name, task in tasks.items() if task.state is not TaskState.SUCCEEDED} == {"unwanted"}
     assert tasks["unwanted"].state is TaskState.NOT_TRIGGERED
     assert ROWS / 2 < rows < ROWS
@@ -116,25 +82,28 @@ def children_of(folder: Path) -> list[int]:
 
 
 def test_a_running_tfx_task_is_cancelled(
-    compiled: dict[str, dict[str, Any]], tfx_engine: LocalPipelineEngine, heard: Recorder, tfx_folder: Path
+    compiled: dict[str, dict[str, Any]],
+    tfx_engine: LocalPipelineEngine,
+    tfx_heard: Recorder,
+    tfx_folder: Path,
 ) -> None:
     """Cancelling while Beam works ends all of the task's processes; the next run is not affected."""
     run = pipeline_run(
         compiled["2.1"], "tfx-cancelled", parameter_values={"input-base": f"gs://{BUCKET}/trips"}
     )
     tfx_engine.start(run)
-    heard.until(lambda: heard.tasks.get(run.name, {}).get("CsvExampleGen"), 200)
+    tfx_heard.until(lambda: tfx_heard.tasks.get(run.name, {}).get("CsvExampleGen"), 200)
     until(lambda: bool(children_of(tfx_folder)), 200)
     tfx_engine.cancel(run.name)
-    state = heard.wait(run, 60)
+    state = tfx_heard.wait(run, 60)
 
     assert state is RunState.CANCELLED
-    assert heard.tasks[run.name]["CsvExampleGen"].state is TaskState.CANCELLED
+    assert tfx_heard.tasks[run.name]["CsvExampleGen"].state is TaskState.CANCELLED
     assert children_of(tfx_folder) == []
 
 
 def test_a_failing_tfx_component_names_the_root_cause(
-    compiled: dict[str, dict[str, Any]], tfx_engine: LocalPipelineEngine, heard: Recorder
+    compiled: dict[str, dict[str, Any]], tfx_engine: LocalPipelineEngine, tfx_heard: Recorder
 ) -> None:
     """When the CSV folder does not exist the error names the component and the reason."""
     run = pipeline_run(
@@ -144,8 +113,8 @@ def test_a_failing_tfx_component_names_the_root_cause(
         fail_fast=True,
     )
     tfx_engine.start(run)
-    state = heard.wait(run, 300)
-    error = heard.errors[run.name]
+    state = tfx_heard.wait(run, 300)
+    error = tfx_heard.errors[run.name]
 
     assert state is RunState.FAILED
     assert error is not None

@@ -14,7 +14,7 @@ from google.cloud import aiplatform_v1
 
 from tests.vertex.conftest import CANONICAL, PARENT, PROJECT, REGION, wait_for
 from tests.vertex.test_process import RUNNING, Process, _port, alive, descendants
-from tests.vertex_engine.test_tfx import INTERPRETER, REPOSITORY
+from tests.vertex_engine.conftest import PIPELINE_PYTHON, REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,24 +24,11 @@ pytestmark = pytest.mark.pipeline
 NAME = f"{CANONICAL}/pipelineJobs/small"
 
 
-def compiled_spec(folder: Path) -> dict[str, Any]:
-    """Return the small TFX pipeline in schema 2.0, whose runtime parameters are typed."""
-    subprocess.run(
-        [INTERPRETER, "-m", "tests.vertex_engine.tfx_definition", folder],
-        check=True,
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        cwd=folder,
-    )
-    spec: dict[str, Any] = json.loads((folder / "2.0.json").read_text())["pipelineSpec"]
-    return spec
-
-
 def start(folder: Path) -> Process:
     """Start a server with warm executors of the pipeline environment."""
     rule = {
         "image": "taxi-vertex/*",
-        "interpreter": str(INTERPRETER),
+        "interpreter": str(PIPELINE_PYTHON),
         "environment": {"PYTHONPATH": str(REPOSITORY)},
     }
     (folder / "images.json").write_text(json.dumps([rule]))
@@ -80,14 +67,15 @@ def submit(process: Process, spec: dict[str, Any]) -> None:
     )
 
 
-def test_a_tfx_pipeline_survives_a_kill(tmp_path: Path) -> None:
+def test_a_tfx_pipeline_survives_a_kill(tmp_path: Path, small_specs: Path) -> None:
     """Finished components stay finished, the interrupted ones run again, and none runs in two servers."""
     csv = tmp_path / "gcs" / "bucket" / "trips" / "trips.csv"
     csv.parent.mkdir(parents=True)
     csv.write_text(
         "hour,miles,fare\n" + "".join(f"{row % 24},{row / 10},{3 + row / 4}\n" for row in range(300))
     )
-    spec = compiled_spec(tmp_path)
+    # Schema 2.0, whose runtime parameters are typed.
+    spec = json.loads((small_specs / "2.0.json").read_text())["pipelineSpec"]
     first = start(tmp_path)
     submit(first, spec)
     wait_for(lambda: is_running(first, "StatisticsGen"), 400)
