@@ -174,6 +174,22 @@ def test_pipeline(tmp_path: Path) -> None:
     assert tasks == {"first": "SUCCEEDED", "second": "SUCCEEDED"}
 
 
+def test_a_cancelled_pipeline_leaves_no_process(tmp_path: Path) -> None:
+    """A client's cancellation reaches the processes of the task that runs; what has ended stays as it is."""
+    with serving(tmp_path) as process:
+        name = run_pipeline(process, pipeline(tmp_path / "gate"))
+        wait_for(lambda: pipeline_states(process, name)[1].get("second") == "RUNNING", 30)
+        wait_for(lambda: len(descendants(process.popen.pid)) >= 2, 30)
+        children = descendants(process.popen.pid)
+        process.client(aiplatform_v1.PipelineServiceClient).cancel_pipeline_job(name=name)
+        wait_for(lambda: pipeline_states(process, name)[0] == "PIPELINE_STATE_CANCELLED", 30)
+        left = [pid for pid in children if alive(pid)]
+        tasks = pipeline_states(process, name)[1]
+
+    assert left == []
+    assert tasks == {"first": "SUCCEEDED", "second": "CANCELLED"}
+
+
 def test_a_pipeline_survives_a_kill(tmp_path: Path) -> None:
     """After a kill the finished task stays finished, and the other one runs to its end."""
     process = start(tmp_path)
