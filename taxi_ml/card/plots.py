@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ _LEFT: Final = 34.0
 _BOTTOM: Final = 156.0
 _TOP: Final = 8.0
 _RIGHT: Final = 12.0
+_NAMES: Final = 44.0
 _MARK_USD: Final = 5
 
 
@@ -33,13 +35,17 @@ class MetricRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntervalBar:
-    """A confidence interval as places from 0 to `WIDTH`; `zero` is where both models are equal."""
+    """A confidence interval as places from 0 to `WIDTH`; `zero` is where both models are equal.
+
+    `side` is the SVG anchor of a text at `zero` that stays inside.
+    """
 
     name: str
     low: float
     estimate: float
     high: float
     zero: float
+    side: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,16 +163,20 @@ def difference_bars(report: Report) -> tuple[IntervalBar, ...]:
     span = (most - least) or 1.0
 
     def place(number: float) -> float:
-        return round(12 + (WIDTH - 24) * (number - least) / span, 1)
+        return round(_NAMES + (WIDTH - _NAMES - _RIGHT) * (number - least) / span, 1)
 
+    zero = place(0.0)
+    side = "start" if zero < WIDTH / 3 else "end" if zero > 2 * WIDTH / 3 else "middle"
     return tuple(
-        IntervalBar(name=name, low=place(low), estimate=place(estimate), high=place(high), zero=place(0.0))
+        IntervalBar(
+            name=name, low=place(low), estimate=place(estimate), high=place(high), zero=zero, side=side
+        )
         for name, (low, estimate, high) in whole.items()
     )
 
 
 def slice_rows(report: Report, least_rows: int) -> tuple[SliceRow, ...]:
-    """Return all slices by feature, as the report has them."""
+    """Return all slices: features as the report has them, values and bands by where they begin."""
     errors = [error for part in report.slices if part.count >= least_rows for error in _errors(part)]
     widest = max(errors, default=0.0) or 1.0
     return tuple(
@@ -175,8 +185,18 @@ def slice_rows(report: Report, least_rows: int) -> tuple[SliceRow, ...]:
             decides=part.count >= least_rows,
             share=round(min((part.challenger.mae or 0.0) / widest, 1.0), 3),
         )
-        for part in report.slices
+        for part in _ordered(report.slices)
     )
+
+
+def _ordered(slices: tuple[Slice, ...]) -> list[Slice]:
+    features = list(dict.fromkeys(part.feature for part in slices))
+    return sorted(slices, key=lambda part: (features.index(part.feature), _begin(part.value), part.value))
+
+
+def _begin(value: str) -> float:
+    number = re.match(r"\d+", value)
+    return float(number[0]) if number else -1.0
 
 
 def _errors(part: Slice) -> list[float]:
