@@ -31,7 +31,7 @@ _RUNNER = ["--runner=FnApiRunner", "--direct_num_workers=1"]
 
 def train(known: dict[str, Rows], folder: Path, *, steps: int, options: dict[str, Any]) -> None:
     """Leave the SavedModel in `folder`/model; `known` are the train and eval rows."""
-    _transform(known, folder)
+    transform(known, folder)
     arguments = {
         "train_files": [f"{folder}/train-*"],
         "eval_files": [f"{folder}/eval-*"],
@@ -59,7 +59,8 @@ def _tuned(arguments: dict[str, Any]) -> dict[str, Any]:
     return configuration
 
 
-def _transform(known: dict[str, Rows], folder: Path) -> None:
+def transform(known: dict[str, Rows], folder: Path) -> None:
+    """Run the product's Transform over the train and eval rows, as TFX does; the result lies in `folder`."""
     metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(RAW_SPEC))
     metadata_io.write_metadata(metadata, str(folder / tft.TFTransformOutput.RAW_METADATA_DIR))
     with (
@@ -67,10 +68,10 @@ def _transform(known: dict[str, Rows], folder: Path) -> None:
         tft_beam.Context(temp_dir=str(folder / "temporary")),
     ):
         raw = {name: (pipeline | name >> beam.Create(rows), metadata) for name, rows in known.items()}
-        transform = raw["train"] | tft_beam.AnalyzeDataset(preprocessing.preprocessing_fn)
-        transform | tft_beam.WriteTransformFn(str(folder))
+        transform_fn = raw["train"] | tft_beam.AnalyzeDataset(preprocessing.preprocessing_fn)
+        transform_fn | tft_beam.WriteTransformFn(str(folder))
         for name, rows in raw.items():
-            _write(name, (rows, transform) | f"transform {name}" >> tft_beam.TransformDataset(), folder)
+            _write(name, (rows, transform_fn) | f"transform {name}" >> tft_beam.TransformDataset(), folder)
 
 
 def _write(name: str, transformed: Any, folder: Path) -> None:  # noqa: ANN401  # a pair of Beam's
