@@ -28,6 +28,13 @@ class Split(StrEnum):
     TEST = "test"
 
 
+class ExamplesFormat(StrEnum):
+    """What the trips are exported as and the ExampleGen reads; the ending of the files' names."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
 def job_id(dag_id: str, run_id: str, attempt: int = 0) -> str:
     """Return the PipelineJob id of one attempt of one DAG run.
 
@@ -78,8 +85,13 @@ def data_uri(settings: Settings, window: Window) -> str:
 
 
 def split_uri(settings: Settings, window: Window, split: Split) -> str:
-    """Return the pattern of one split's CSV files, gs://…/data/<window>/<split>/trips_*.csv."""
-    return f"{data_uri(settings, window)}/{split}/trips_*.csv"
+    """Return the pattern of one split's files, gs://…/data/<window>/<split>/trips_*.csv (or .parquet)."""
+    return f"{data_uri(settings, window)}/{split_pattern(split, settings.examples_format)}"
+
+
+def split_pattern(split: str, examples_format: str) -> str:
+    """Return the pattern of one split's files below the folder of the window's export."""
+    return f"{split}/trips_*.{examples_format}"
 
 
 def modules_uri(settings: Settings, digest: str) -> str:

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self, get_type_hints
 
 from taxi_ml import resources
+from taxi_ml.naming import ExamplesFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -121,6 +122,9 @@ class Settings:
     train_months: Annotated[int, _MONTHS] = 24
     test_months: Annotated[int, _MONTHS] = 1
     eval_percent: Annotated[int, _between(1, 50, "percent of the training window")] = 5
+    examples_format: Annotated[
+        str, _matches("|".join(ExamplesFormat), f"choose one of {', '.join(ExamplesFormat)}")
+    ] = ExamplesFormat.CSV.value
     min_train_rows: Annotated[int, _ROWS] = 1000
     min_test_rows: Annotated[int, _ROWS] = 150
 

@@ -32,7 +32,7 @@ class Run:
 
     @property
     def test_uri(self) -> str:
-        """Where the test trips are exported to, ``gs://…/trips_*.csv``."""
+        """Where the test trips are exported to, ``gs://…/trips_*.csv`` or ``.parquet``."""
         return naming.split_uri(self.settings, self.window, naming.Split.TEST)
 
 

@@ -10,17 +10,19 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from taxi_airflow.objects import ObjectStore
 from taxi_ml.modules.features import INPUTS, MISSING, NULLABLE_FLOATS
+from taxi_ml.naming import ExamplesFormat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TRIPS = 3
+_PARQUET = f".{ExamplesFormat.PARQUET}"
 
 
 def read_instances(
     pattern: str, *, gcp_conn_id: str, chain: str | Sequence[str] | None
 ) -> list[dict[str, float | None]]:
-    """Return the first trips of the first file that matches ``gs://…/trips_*.csv``.
+    """Return the first trips of the first file that matches ``gs://…/trips_*.csv`` or ``.parquet``.
 
     Raises:
         AirflowFailException: when there is none.
@@ -28,7 +30,8 @@ def read_instances(
     """
     store = ObjectStore(gcp_conn_id=gcp_conn_id, impersonation_chain=chain)
     for uri in store.matching(pattern):
-        if instances := to_instances(store.read(uri).decode()):
+        content = store.read(uri)
+        if instances := from_parquet(content) if uri.endswith(_PARQUET) else to_instances(content.decode()):
             return instances
     raise AirflowFailException(f"{pattern} holds no trips to ask the deployed model about")
 
@@ -41,8 +44,16 @@ def to_instances(text: str) -> list[dict[str, float | None]]:
     ]
 
 
-def _value(name: str, text: str) -> float | None:
+def from_parquet(content: bytes) -> list[dict[str, float | None]]:
+    """Return the first rows of a split's Parquet as `to_instances` does."""
+    from pyarrow import BufferReader, parquet  # noqa: PLC0415  # the DAG is parsed without it
+
+    rows = next(parquet.ParquetFile(BufferReader(content)).iter_batches(TRIPS), None)
+    return [{name: _value(name, row[name]) for name in INPUTS} for row in rows.to_pylist()] if rows else []
+
+
+def _value(name: str, written: str | float) -> float | None:
     if name not in NULLABLE_FLOATS:
-        return int(text)
-    number = float(text)
+        return int(written)
+    number = float(written)
     return None if number == MISSING else number

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tfx import v1 as tfx
+from tfx.components.example_gen.component import FileBasedExampleGen
+from tfx.dsl.components.base import executor_spec
 
+from taxi_ml import naming
 from taxi_ml.evaluation.findings import Run
 from taxi_ml.evaluation.report import Report
-from taxi_ml.pipeline import evaluator
+from taxi_ml.pipeline import evaluator, parquet_examples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,12 +71,7 @@ def _present(stage: Examples | Training) -> list[Any]:
 
 
 def _examples(request: CompileRequest) -> Examples:
-    splits = [
-        tfx.proto.Input.Split(name=split, pattern=f"{split}/trips_*.csv") for split in (TRAIN, EVAL, TEST)
-    ]
-    examples = tfx.components.CsvExampleGen(
-        input_base=request.data_uri, input_config=tfx.proto.Input(splits=splits)
-    )
+    examples = _example_gen(request)
     statistics = tfx.components.StatisticsGen(examples=examples.outputs["examples"])
     schema = tfx.components.SchemaGen(
         statistics=statistics.outputs["statistics"], infer_feature_shape=True, exclude_splits=[EVAL, TEST]
@@ -82,6 +80,19 @@ def _examples(request: CompileRequest) -> Examples:
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
     )
     return Examples(examples=examples, statistics=statistics, schema=schema, anomalies=anomalies)
+
+
+def _example_gen(request: CompileRequest) -> Any:  # noqa: ANN401  # tfx has no types
+    splits = [
+        tfx.proto.Input.Split(name=split, pattern=naming.split_pattern(split, request.examples_format))
+        for split in (TRAIN, EVAL, TEST)
+    ]
+    source = {"input_base": request.data_uri, "input_config": tfx.proto.Input(splits=splits)}
+    if request.examples_format == naming.ExamplesFormat.CSV:
+        return tfx.components.CsvExampleGen(**source)
+    return FileBasedExampleGen(
+        **source, custom_executor_spec=executor_spec.BeamExecutorSpec(parquet_examples.Executor)
+    ).with_id("ParquetExampleGen")
 
 
 def _training(request: CompileRequest, data: Examples, modules: Path) -> Training:

@@ -7,17 +7,23 @@ the cache and to all components behind it.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+from pyarrow import csv, parquet
 from tfx.components.example_gen import input_processor
 from tfx.dsl.io import fileio
 from tfx.orchestration.kubeflow.v2.file_based_example_gen import driver
 
+from taxi_ml import naming
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _MODULUS = 1 << 256
+_PARQUET = f".{naming.ExamplesFormat.PARQUET}"
 
 
 class ContentProcessor(input_processor.FileBasedInputProcessor):  # type: ignore[misc]  # tfx has no types
@@ -33,8 +39,21 @@ class ContentProcessor(input_processor.FileBasedInputProcessor):  # type: ignore
     def _lines(self, pattern: str, span: int, version: int | None) -> Iterable[bytes]:
         filled = self.get_pattern_for_span_version(pattern, span, version)
         for path in fileio.glob(os.path.join(self._input_base_uri, filled)):  # noqa: PTH118  # may be gs://
-            with fileio.open(path, "rb") as lines:
-                yield from lines
+            with fileio.open(path, "rb") as file:
+                yield from parquet_lines(file.read()) if path.endswith(_PARQUET) else file
+
+
+def parquet_lines(content: bytes) -> Iterator[bytes]:
+    """Return the rows of a Parquet file as lines of CSV, the first of which names the columns.
+
+    How a file is cut into groups of rows, compressed and dated is no part of what it says.
+    """
+    file = parquet.ParquetFile(pa.BufferReader(content))
+    yield ",".join(file.schema_arrow.names).encode()
+    for batch in file.iter_batches():
+        rows = io.BytesIO()
+        csv.write_csv(batch, rows, csv.WriteOptions(include_header=False))
+        yield from rows.getvalue().splitlines()
 
 
 def lines_fingerprint(lines: Iterable[bytes]) -> str:

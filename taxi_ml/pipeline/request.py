@@ -65,6 +65,7 @@ class CompileRequest:
     enable_cache: bool
     champion: Champion | None = None
     resources: tuple[str, ...] = ()
+    examples_format: str = naming.ExamplesFormat.CSV.value
     tuner_minutes: float = 30.0
     max_rmse_usd: float = 20.0
     max_rmse_growth: float = 1.0
@@ -99,6 +100,7 @@ class CompileRequest:
             enable_cache=enable_cache,
             champion=champion,
             resources=settings.resources,
+            examples_format=settings.examples_format,
         )
 
     @classmethod
@@ -118,6 +120,7 @@ class CompileRequest:
         beam_args = _texts("beam_args", fields.pop("beam_args"))
         resources = _texts("resources", fields.pop("resources", []))
         _check_types(cls, fields)
+        _check_format(fields.get("examples_format", naming.ExamplesFormat.CSV))
         return cls(champion=_champion(champion), beam_args=beam_args, resources=resources, **fields)
 
     def to_json(self) -> str:
@@ -162,6 +165,11 @@ def _check_types(cls: type, fields: dict[str, Any]) -> None:
         expected = _JSON_TYPES[types[name]]
         if not isinstance(value, expected) or (isinstance(value, bool) and types[name] != "bool"):
             raise RequestError(f"{name} is {value!r}; give a {types[name]}")
+
+
+def _check_format(value: str) -> None:
+    if value not in set(naming.ExamplesFormat):
+        raise RequestError(f"examples_format is {value!r}; give one of {', '.join(naming.ExamplesFormat)}")
 
 
 def _texts(name: str, value: object) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
-EXPORT DATA OPTIONS (uri = '${uri}', format = 'CSV', overwrite = true, header = true) AS
+EXPORT DATA OPTIONS (uri = '${uri}', overwrite = true, ${options}) AS
 -- No column is ever empty and no float looks like an integer, so that every file and split infers the same types:
--- 0 is an unknown integer, -1.0 an unknown float, all of which are 0 or more.
+-- 0 is an unknown integer, -1.0 an unknown float, all of which are 0 or more. Parquet gets the numbers of the texts
+-- that a CSV gets, so that both make the same examples.
 SELECT
   trip_id,
   CAST(IFNULL(TripStartYear, 0) AS INT64) AS TripStartYear,
@@ -10,12 +11,12 @@ SELECT
   CAST(IFNULL(TripStartMinute, 0) AS INT64) AS TripStartMinute,
   CAST(IFNULL(pickup_census_tract, 0) AS INT64) AS pickup_census_tract,
   CAST(IFNULL(dropoff_census_tract, 0) AS INT64) AS dropoff_census_tract,
-  FORMAT('%.6f', fare) AS fare,
-  FORMAT('%.6f', IFNULL(historical_tripDuration, -1.0)) AS historical_tripDuration,
-  FORMAT('%.6f', IFNULL(histOneWeek_tripDuration, -1.0)) AS histOneWeek_tripDuration,
-  FORMAT('%.6f', IFNULL(historical_tripDistance, -1.0)) AS historical_tripDistance,
-  FORMAT('%.6f', IFNULL(histOneWeek_tripDistance, -1.0)) AS histOneWeek_tripDistance,
-  FORMAT('%.6f', IFNULL(rawDistance, -1.0)) AS rawDistance,
+  CAST(FORMAT('%.6f', fare) AS ${float}) AS fare,
+  CAST(FORMAT('%.6f', IFNULL(historical_tripDuration, -1.0)) AS ${float}) AS historical_tripDuration,
+  CAST(FORMAT('%.6f', IFNULL(histOneWeek_tripDuration, -1.0)) AS ${float}) AS histOneWeek_tripDuration,
+  CAST(FORMAT('%.6f', IFNULL(historical_tripDistance, -1.0)) AS ${float}) AS historical_tripDistance,
+  CAST(FORMAT('%.6f', IFNULL(histOneWeek_tripDistance, -1.0)) AS ${float}) AS histOneWeek_tripDistance,
+  CAST(FORMAT('%.6f', IFNULL(rawDistance, -1.0)) AS ${float}) AS rawDistance,
   UNIX_SECONDS(trip_start_timestamp) AS trip_start_timestamp
 FROM `${table}`
 WHERE

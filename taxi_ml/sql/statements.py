@@ -11,7 +11,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any, Final
 
 from taxi_ml import naming
-from taxi_ml.naming import Split
+from taxi_ml.naming import ExamplesFormat, Split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,12 @@ _WEEK: Final = timedelta(weeks=1)
 _MAX_DISAGREEMENT: Final = timedelta(minutes=30)
 _METRES_OF_A_MILE: Final = 1609.344
 _LAST_BUCKET: Final = 99
+_EXPORTS: Final = {
+    ExamplesFormat.CSV: {"options": "format = 'CSV', header = true", "float": "STRING"},
+    ExamplesFormat.PARQUET: {"options": "format = 'PARQUET', compression = 'SNAPPY'", "float": "FLOAT64"},
+}
+"""How each format is asked for, and as what a float is written: a CSV needs its point."""
+
 _FOLDER: Final = Path(__file__).parent
 
 
@@ -132,7 +138,7 @@ def count_splits(settings: Settings, window: Window) -> Statement:
 
 
 def export_split(settings: Settings, window: Window, split: Split) -> Statement:
-    """Write one split as CSV files with a header, to `naming.split_uri`.
+    """Write one split to `naming.split_uri`: as CSV files with a header, or as Parquet.
 
     Files of the same names are replaced; others in the folder are left, so empty it before. Absent
     integers are 0, absent floats -1.0, and `trip_start_timestamp` is Unix seconds.
@@ -145,6 +151,7 @@ def export_split(settings: Settings, window: Window, split: Split) -> Statement:
         {
             "uri": naming.split_uri(settings, window, split),
             "table": naming.dataset_table(settings, window),
+            **_EXPORTS[ExamplesFormat(settings.examples_format)],
         },
         {
             "split_start": _midnight(first_day),

@@ -4,7 +4,9 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from tests.pipeline.requests import PIPELINE_PYTHON, REPOSITORY
 
@@ -14,30 +16,42 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.pipeline
 
 FOLDERS = {
-    "exported": {"a.csv": "fare\n1.0\n2.0\n"},
-    "again": {"a.csv": "fare\n2.0\n1.0\n"},
-    "changed": {"a.csv": "fare\n1.0\n2.5\n"},
-    "longer": {"a.csv": "fare\n1.0\n2.0\n2.0\n"},
+    "exported": [1.0, 2.0],
+    "again": [2.0, 1.0],
+    "changed": [1.0, 2.5],
+    "longer": [1.0, 2.0, 2.0],
 }
 
 
-def test_data_is_known_by_its_lines(tmp_path: Path) -> None:
+def write_csv(path: Path, fares: list[float]) -> None:
+    """Write a file as an export in CSV does."""
+    path.with_suffix(".csv").write_text("".join(f"{line}\n" for line in ("fare", *fares)))
+
+
+def write_parquet(path: Path, fares: list[float]) -> None:
+    """Write a file as an export in Parquet does, one row to a group."""
+    parquet.write_table(pa.table({"fare": fares}), path.with_suffix(".parquet"), row_group_size=1)
+
+
+def test_data_is_known_by_its_rows(tmp_path: Path) -> None:
     """The same rows, written again in another order, have the same fingerprint; other rows have others."""
-    for folder, files in FOLDERS.items():
-        for name, text in files.items():
-            path = tmp_path / folder / "train" / name
+    folders = []
+    for kind, write in {"csv": write_csv, "parquet": write_parquet}.items():
+        for name, fares in FOLDERS.items():
+            path = tmp_path / kind / name / "train" / "a"
             path.parent.mkdir(parents=True)
-            path.write_text(text)
-            os.utime(path, (len(folder), len(folder)))
+            write(path, fares)
+            folders.append(tmp_path / kind / name)
     ran = subprocess.run(
-        [PIPELINE_PYTHON, "-m", "tests.pipeline.fingerprint", *(tmp_path / folder for folder in FOLDERS)],
+        [PIPELINE_PYTHON, "-m", "tests.pipeline.fingerprint", *folders],
         cwd=REPOSITORY,
         env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         check=True,
         capture_output=True,
         text=True,
     )
-    exported, again, changed, longer = ran.stdout.splitlines()
+    prints = ran.stdout.splitlines()
 
-    assert exported == again
-    assert len({exported, changed, longer}) == 3
+    for exported, again, changed, longer in (prints[:4], prints[4:]):
+        assert exported == again
+        assert len({exported, changed, longer}) == 3

@@ -48,6 +48,7 @@ def test_evaluator_stops_nothing_that_the_gate_lets_through(tmp_path: Path) -> N
         ({"enable_cache": 1}, "enable_cache is 1; give a bool"),
         ({"beam_args": "--runner=X"}, "beam_args is '--runner=X'"),
         ({"resources": ["Trainer", 1]}, "resources is"),
+        ({"examples_format": "avro"}, "examples_format is 'avro'; give one of csv, parquet"),
         ({"champion": {"name": "x"}}, "champion is"),
         ({"champion": {"name": "x", "uri": 1}}, "champion is"),
     ],

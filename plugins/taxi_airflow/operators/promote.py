@@ -58,7 +58,7 @@ class SmokePredictOperator(TrafficOperator):
     the way to reach it. The share stays until the traffic is shifted or rolled back. A wrong answer fails
     the task for good. Returns ``{"endpoint", "deployed_model"}``.
 
-    :param instances_uri: ``gs://…/trips_*.csv`` with trips to ask fares for
+    :param instances_uri: ``gs://…/trips_*.csv`` or ``.parquet`` with trips to ask fares for
     :param largest: largest fare that is believable, in USD
     :param share: percent of the traffic; an endpoint without traffic gives all of it
     """

@@ -1,0 +1,112 @@
+"""Both formats of an export, on real trips: the same rows become the same examples."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import uuid
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.cloud import bigquery
+from taxi_airflow.smoke import from_parquet, to_instances
+
+from taxi_ml import naming, sql
+from taxi_ml.naming import ExamplesFormat
+from taxi_ml.settings import Settings, Window
+from tests.pipeline.requests import PIPELINE_PYTHON, REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import LocalStack
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.stack]
+
+WINDOW = Window(end=date(2015, 3, 1), train_months=3, test_months=1)
+Splits = dict[str, list[dict[str, list[Any]]]]
+
+
+def export(stack: LocalStack, settings: Settings, target: Path) -> None:
+    """Export all splits as the DAG does, and copy the files out of Cloud Storage."""
+    client = stack.bigquery_client()
+    for split in naming.Split:
+        statement = sql.export_split(settings, WINDOW, split)
+        configuration: Any = bigquery.QueryJobConfig.from_api_repr(statement.job_configuration(settings, {}))
+        client.query_and_wait(statement.sql, job_config=configuration)
+    bucket, _, prefix = naming.data_uri(settings, WINDOW).removeprefix("gs://").partition("/")
+    for blob in stack.storage_client().bucket(bucket).list_blobs(prefix=f"{prefix}/"):
+        path = target / blob.name.removeprefix(f"{prefix}/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        blob.download_to_filename(str(path))
+
+
+@pytest.fixture(scope="module")
+def exported(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the real trips of a window in both formats, each in a folder of its name."""
+    folder = tmp_path_factory.mktemp("formats")
+    settings = Settings.from_environment(
+        {name: text for name, text in stack.environment.items() if name.startswith("TAXI_")}
+    ).with_overrides(dataset=f"test_{uuid.uuid4().hex}", bucket=f"gs://taxi-local/{uuid.uuid4().hex}")
+    client = stack.bigquery_client()
+    for statement in (sql.create_schema(settings), sql.build_dataset(settings, WINDOW)):
+        configuration: Any = bigquery.QueryJobConfig.from_api_repr(statement.job_configuration(settings, {}))
+        client.query_and_wait(statement.sql, job_config=configuration)
+    for examples_format in ExamplesFormat:
+        export(
+            stack, settings.with_overrides(examples_format=examples_format.value), folder / examples_format
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def examples(exported: Path) -> dict[str, Splits]:
+    """What the ExampleGen of each format makes of them, by format and split."""
+    with (exported / "log").open("wb") as log:
+        subprocess.run(
+            [PIPELINE_PYTHON, "-m", "tests.pipeline.examples_of", exported],
+            cwd=REPOSITORY,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "CUDA_VISIBLE_DEVICES": "-1"},
+            check=True,
+            stdout=log,
+            stderr=log,
+            timeout=300,
+        )
+    found: dict[str, Splits] = json.loads((exported / "examples.json").read_text())
+    return found
+
+
+def by_trip(found: list[dict[str, list[Any]]]) -> dict[str, dict[str, list[Any]]]:
+    """Return examples by their trip's id."""
+    return {example["trip_id"][1][0]: example for example in found}
+
+
+def test_formats_give_the_same_examples(examples: dict[str, Splits]) -> None:
+    """Every trip has the same features, of the same type and value, whatever it was exported as."""
+    csv, parquet = examples["csv"], examples["parquet"]
+
+    assert {split: len(rows) for split, rows in csv.items()} == {
+        split: len(by_trip(rows)) for split, rows in parquet.items()
+    }
+    assert min(len(rows) for rows in csv.values()) > 10
+    assert {split: by_trip(rows) for split, rows in csv.items()} == {
+        split: by_trip(rows) for split, rows in parquet.items()
+    }
+
+
+def test_zeros_are_values(examples: dict[str, Splits]) -> None:
+    """A trip that starts at the full hour has the minute 0, which TFX's own executor takes for none."""
+    minutes = [example["TripStartMinute"] for example in examples["parquet"]["train"]]
+
+    assert ["int64_list", [0]] in minutes
+    assert {len(values) for _, values in minutes} == {1}
+
+
+def test_smoke_test_reads_either_format(exported: Path) -> None:
+    """The first trips of a split are the same prediction instances from CSV and from Parquet."""
+    (csv,) = (exported / "csv" / "test").glob("*.csv")
+    (parquet,) = (exported / "parquet" / "test").glob("*.parquet")
+
+    assert from_parquet(parquet.read_bytes()) == to_instances(csv.read_text())
