@@ -7,9 +7,9 @@ import re
 import shlex
 from dataclasses import MISSING, dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final, Self, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar, get_type_hints
 
-from taxi_ml import resources
+from taxi_ml import dataflow, resources
 from taxi_ml.naming import ExamplesFormat
 
 if TYPE_CHECKING:
@@ -63,6 +63,9 @@ _RESOURCES: Final = Rule(
 _MONTHS: Final = _between(1, 240, "months; training ends where testing begins, so they never overlap")
 _ROWS: Final = _between(1, 10**12, "rows")
 _STEPS: Final = _between(1, 10**9, "steps")
+
+
+_AnySettings = TypeVar("_AnySettings", bound="Settings")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +162,7 @@ class Settings:
         given = {
             key.removeprefix(PREFIX).lower(): text for key, text in environ.items() if key.startswith(PREFIX)
         }
-        return cls(**_checked(given, required=_REQUIRED))
+        return _consistent(cls(**_checked(given, required=_REQUIRED)))
 
     def with_overrides(self, **chosen: object) -> Self:
         """Return settings with `chosen` fields, each as its own type or as text.
@@ -168,11 +171,19 @@ class Settings:
             SettingsError: for unknown and wrong settings, all of them at once.
 
         """
-        return dataclasses.replace(self, **_checked(chosen, required=frozenset()))
+        return _consistent(dataclasses.replace(self, **_checked(chosen, required=frozenset())))
 
     def window(self, end: date) -> Window:
         """Return the window of these settings' lengths that ends before `end`."""
         return Window(end=end, train_months=self.train_months, test_months=self.test_months)
+
+
+def _consistent(settings: _AnySettings) -> _AnySettings:
+    try:
+        dataflow.beam_arguments(settings)
+    except dataflow.DataflowError as error:
+        raise SettingsError(*(f"setting {_shown('beam_args')}: {each}" for each in error.problems)) from error
+    return settings
 
 
 def schedule(environ: Mapping[str, str]) -> str | None:

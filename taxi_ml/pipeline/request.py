@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from taxi_ml import naming
+from taxi_ml import dataflow, naming
 
 if TYPE_CHECKING:
     from taxi_ml.settings import Settings, Window
@@ -91,7 +91,7 @@ class CompileRequest:
             window=window.id,
             image=settings.pipeline_image,
             machine_type=settings.machine_type,
-            beam_args=settings.beam_args,
+            beam_args=dataflow.beam_arguments(settings),
             train_steps=settings.train_steps,
             batch_size=settings.batch_size,
             tuner_trials=settings.tuner_trials,

@@ -11,7 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from taxi_ml.dataflow import beam_arguments
 from tests.pipeline.requests import CHAMPION, PIPELINE_PYTHON, REPOSITORY, make_request
+from tests.taxi_ml.test_dataflow import SETTINGS
 
 if TYPE_CHECKING:
     from taxi_ml.pipeline.request import CompileRequest
@@ -23,6 +25,8 @@ VARIANTS: dict[str, dict[str, object]] = {
         "champion": CHAMPION,
         "tuner_trials": 0,
         "enable_cache": False,
+        "examples_format": "parquet",
+        "beam_args": beam_arguments(SETTINGS.with_overrides(beam_args="--runner=DataflowRunner")),
         "resources": (
             "ExampleGen=cpu:8",
             "Transform=memory:32G",

@@ -125,6 +125,39 @@ def test_champion_is_imported_from_its_address() -> None:
     assert importer["artifactUri"]["constant"] == "gs://taxi-local/champion"
 
 
+def test_parquet_is_read_by_our_executor() -> None:
+    """With `examples_format` parquet, files of that ending go to our executor, behind our driver."""
+    spec = golden("against_champion_untuned.json")
+    container = spec["deploymentSpec"]["executors"]["ParquetExampleGen_executor"]["container"]
+    task = spec["root"]["dag"]["tasks"]["ParquetExampleGen"]
+    config = json.loads(task["inputs"]["parameters"]["input_config"]["runtimeValue"]["constant"])
+
+    assert container["args"][:2] == [
+        "--executor_class_path",
+        "taxi_ml.pipeline.parquet_examples.Executor",
+    ]
+    assert container["lifecycle"]["preCacheCheck"]["command"][-1] == "taxi_ml.pipeline.example_gen_driver"
+    assert [split["pattern"] for split in config["splits"]] == [
+        f"{split}/trips_*.parquet" for split in ("train", "eval", "test")
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(VARIANTS))
+def test_beam_arguments_reach_every_component(name: str, tmp_path: Path) -> None:
+    """Executors and drivers end in the arguments, whichever runner they are for."""
+    given = list(make_request(tmp_path, **VARIANTS[name]).beam_args)
+    executors = golden(name)["deploymentSpec"]["executors"]
+    containers = {label: each["container"] for label, each in executors.items() if "container" in each}
+    hooks = [each["lifecycle"]["preCacheCheck"] for each in containers.values() if "lifecycle" in each]
+    beam = {"StatisticsGen", "Transform", "Evaluator"}
+
+    assert beam <= {label.removesuffix("_executor") for label in containers}
+    assert len(hooks) == 1
+    assert [each["args"][-len(given) :] for each in (*containers.values(), *hooks)] == [given] * (
+        len(containers) + 1
+    )
+
+
 def test_every_container_asks_for_its_machine() -> None:
     """Machine types are sizes in the spec, on every executor that is a container."""
     executors = golden("first_run.json")["deploymentSpec"]["executors"].values()
@@ -137,7 +170,7 @@ def test_every_container_asks_for_its_machine() -> None:
     ("component", "wanted"),
     [
         (
-            "CsvExampleGen",
+            "ParquetExampleGen",
             {"cpuLimit": 8.0, "cpuRequest": 8.0, "memoryLimit": 15.0},
         ),
         ("Transform", {"cpuLimit": 4.0, "memoryLimit": 32.0, "memoryRequest": 32.0}),

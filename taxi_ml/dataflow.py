@@ -1,0 +1,136 @@
+"""Beam's arguments for Dataflow, as far as they follow from the settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from taxi_ml.settings import Settings
+
+LABEL: Final = "app=taxi-vertex"
+"""On every Dataflow job. It names no window and no run: Beam's arguments are part of the cache's key."""
+
+RUNNER_V2: Final = "use_runner_v2"
+"""What runs custom containers.
+https://cloud.google.com/dataflow/docs/runner-v2"""
+
+_WITHOUT_RUNNER_V2: Final = "disable_runner_v2"
+_LOCAL: Final = "--direct_"
+_IMAGE_ALIAS: Final = "--worker_harness_container_image"
+_IMAGE: Final = "--sdk_container_image"
+
+
+class DataflowError(ValueError):
+    """Beam's arguments contradict the settings; `problems` has each with its remedy."""
+
+    def __init__(self, *problems: str) -> None:
+        """Keep every problem, so that a person mends them all at once."""
+        self.problems = problems
+        super().__init__("; ".join(problems))
+
+
+def runs_on_dataflow(beam_args: Sequence[str]) -> bool:
+    """Whether the last `--runner=` among the arguments is Dataflow's, by any of the names that Beam knows."""
+    runners = [value for name, value in map(_parts, beam_args) if name == "--runner"]
+    last = runners[-1].rpartition(".")[2].lower() if runners else ""
+    return last.removesuffix("runner") == "dataflow"
+
+
+def beam_arguments(settings: Settings) -> tuple[str, ...]:
+    """Return the settings' Beam arguments, for Dataflow with what it needs and they leave out.
+
+    That is where it runs, as whom, below which folders of the bucket it stages, and the pipeline image, which
+    has what the pipeline's own code imports.
+
+    Raises:
+        DataflowError: for arguments that contradict the settings.
+
+    """
+    if not runs_on_dataflow(settings.beam_args):
+        return settings.beam_args
+    given = _given(settings.beam_args)
+    wanted = _wanted(settings)
+    if problems := [*_repeated(given), *_contradictions(given, wanted, settings), *_misplaced(given)]:
+        raise DataflowError(*problems)
+    missing = [f"{name}={value}" for name, value in wanted.items() if name not in given and value]
+    return (*settings.beam_args, *missing, *_experiments(given), *_labels(given))
+
+
+def _parts(argument: str) -> tuple[str, str]:
+    name, _, value = argument.partition("=")
+    return name, value
+
+
+def _given(beam_args: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+    given: dict[str, tuple[str, ...]] = {}
+    for name, value in map(_parts, beam_args):
+        known = _IMAGE if name == _IMAGE_ALIAS else name
+        given[known] = (*given.get(known, ()), value)
+    return given
+
+
+def _wanted(settings: Settings) -> Mapping[str, str]:
+    return {
+        "--project": settings.project,
+        "--region": settings.region,
+        "--temp_location": f"{settings.bucket}/dataflow/temp",
+        "--staging_location": f"{settings.bucket}/dataflow/staging",
+        "--service_account_email": settings.service_account,
+        _IMAGE: settings.pipeline_image,
+    }
+
+
+_SETTINGS: Final = {
+    "--project": "project",
+    "--region": "region",
+    "--service_account_email": "service_account",
+    _IMAGE: "pipeline_image",
+}
+_FOLDERS: Final = ("--temp_location", "--staging_location")
+
+
+def _repeated(given: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    for name in (*_SETTINGS, *_FOLDERS):
+        if len(given.get(name, ())) > 1:
+            yield f"{name} is given {len(given[name])} times; give it once, or leave it out"
+
+
+def _contradictions(
+    given: Mapping[str, tuple[str, ...]], wanted: Mapping[str, str], settings: Settings
+) -> Iterator[str]:
+    for name, setting in _SETTINGS.items():
+        value = given.get(name, ("",))[-1]
+        if name in given and wanted[name] and value != wanted[name]:
+            yield (
+                f"{name}={value} contradicts {setting} (TAXI_{setting.upper()}) = {wanted[name]!r}; "
+                "remove the argument, or change the setting"
+            )
+    for name in _FOLDERS:
+        for folder in given.get(name, ()):
+            if not folder.startswith(f"{settings.bucket}/"):
+                yield f"{name}={folder} is outside of {settings.bucket}; remove it, or name a folder in there"
+
+
+def _misplaced(given: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    for name in given:
+        if name.startswith(_LOCAL):
+            yield f"{name} is for Beam's runners in one process; remove it for Dataflow"
+    if _WITHOUT_RUNNER_V2 in _chosen_experiments(given):
+        yield f"--experiments={_WITHOUT_RUNNER_V2} would run no custom container; remove it"
+
+
+def _chosen_experiments(given: Mapping[str, tuple[str, ...]]) -> set[str]:
+    texts = (*given.get("--experiments", ()), *given.get("--experiment", ()))
+    return {experiment for text in texts for experiment in text.split(",")}
+
+
+def _experiments(given: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    if RUNNER_V2 not in _chosen_experiments(given):
+        yield f"--experiments={RUNNER_V2}"
+
+
+def _labels(given: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    if "--labels" not in given and "--label" not in given:
+        yield f"--labels={LABEL}"

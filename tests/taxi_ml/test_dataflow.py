@@ -1,0 +1,117 @@
+"""Beam's arguments for Dataflow, filled in from settings or refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from taxi_ml.dataflow import beam_arguments, runs_on_dataflow
+from taxi_ml.settings import Settings, SettingsError
+
+SETTINGS = Settings.from_environment(
+    {
+        "TAXI_PROJECT": "taxi-prod",
+        "TAXI_BUCKET": "gs://taxi-bucket/prod",
+        "TAXI_PIPELINE_IMAGE": "registry.example/taxi/pipeline:1.0",
+        "TAXI_REGION": "europe-west1",
+        "TAXI_SERVICE_ACCOUNT": "taxi@taxi-prod.iam.gserviceaccount.com",
+    }
+)
+FILLED = (
+    "--project=taxi-prod",
+    "--region=europe-west1",
+    "--temp_location=gs://taxi-bucket/prod/dataflow/temp",
+    "--staging_location=gs://taxi-bucket/prod/dataflow/staging",
+    "--service_account_email=taxi@taxi-prod.iam.gserviceaccount.com",
+    "--sdk_container_image=registry.example/taxi/pipeline:1.0",
+    "--experiments=use_runner_v2",
+    "--labels=app=taxi-vertex",
+)
+
+
+def test_dataflow_gets_what_the_settings_say() -> None:
+    """The runner's name is enough: place, account, folders and image are the settings'."""
+    chosen = SETTINGS.with_overrides(beam_args="--runner=DataflowRunner --max_num_workers=8")
+
+    assert beam_arguments(chosen) == ("--runner=DataflowRunner", "--max_num_workers=8", *FILLED)
+
+
+def test_arguments_that_agree_are_kept() -> None:
+    """What is given is not given again, and other experiments, labels and folders of the bucket stand."""
+    given = (
+        "--runner=DataflowRunner",
+        "--project=taxi-prod",
+        "--worker_harness_container_image=registry.example/taxi/pipeline:1.0",
+        "--temp_location=gs://taxi-bucket/prod/elsewhere",
+        "--experiments=use_runner_v2,enable_data_sampling",
+        "--labels=team=fares",
+    )
+    added = set(beam_arguments(SETTINGS.with_overrides(beam_args=given))) - set(given)
+
+    assert added == {FILLED[1], FILLED[3], FILLED[4]}
+
+
+def test_no_account_leaves_it_to_dataflow() -> None:
+    """Without a service account, Dataflow uses its own."""
+    chosen = SETTINGS.with_overrides(service_account="", beam_args="--runner=DataflowRunner")
+
+    assert not [each for each in beam_arguments(chosen) if each.startswith("--service_account_email")]
+
+
+def test_other_runners_are_left_alone() -> None:
+    """Arguments of a runner on this machine are what they are."""
+    assert beam_arguments(SETTINGS) == ("--runner=FnApiRunner", "--direct_num_workers=1")
+
+
+@pytest.mark.parametrize(
+    ("runner", "expected"),
+    [
+        ("DataflowRunner", True),
+        ("dataflow", True),
+        ("apache_beam.runners.dataflow.dataflow_runner.DataflowRunner", True),
+        ("FnApiRunner", False),
+        ("DirectRunner", False),
+    ],
+)
+def test_dataflow_is_known_by_each_of_its_names(runner: str, expected: bool) -> None:  # noqa: FBT001
+    """Beam takes names without case, without the ending, and whole paths."""
+    assert runs_on_dataflow(["--streaming", f"--runner={runner}"]) is expected
+
+
+@pytest.mark.parametrize(
+    ("argument", "problem"),
+    [
+        ("--project=other-project", "contradicts project (TAXI_PROJECT) = 'taxi-prod'"),
+        ("--region=us-east1", "contradicts region (TAXI_REGION) = 'europe-west1'"),
+        ("--service_account_email=a@b.example", "contradicts service_account (TAXI_SERVICE_ACCOUNT)"),
+        ("--sdk_container_image=other:1", "contradicts pipeline_image (TAXI_PIPELINE_IMAGE)"),
+        ("--worker_harness_container_image=other:1", "contradicts pipeline_image (TAXI_PIPELINE_IMAGE)"),
+        ("--temp_location=gs://other/temp", "is outside of gs://taxi-bucket/prod"),
+        ("--staging_location=gs://taxi-bucket/production", "is outside of gs://taxi-bucket/prod"),
+        ("--experiments=disable_runner_v2", "would run no custom container"),
+        ("--direct_num_workers=2", "is for Beam's runners in one process"),
+        ("--project=taxi-prod --project=taxi-prod", "--project is given 2 times"),
+    ],
+)
+def test_contradictions_are_refused_at_the_door(argument: str, problem: str) -> None:
+    """An argument that contradicts a setting is refused with both values and the remedy."""
+    with pytest.raises(SettingsError) as refused:
+        SETTINGS.with_overrides(beam_args=f"--runner=DataflowRunner {argument}")
+
+    (found,) = refused.value.problems
+    assert found.startswith("setting beam_args (TAXI_BEAM_ARGS): --")
+    assert problem in found
+
+
+def test_all_contradictions_are_told_at_once() -> None:
+    """The environment's settings are checked together, and each contradiction is named."""
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment(
+            {
+                "TAXI_PROJECT": "taxi-prod",
+                "TAXI_BUCKET": "gs://taxi-bucket",
+                "TAXI_PIPELINE_IMAGE": "image:1",
+                "TAXI_BEAM_ARGS": "--runner=DataflowRunner --project=other --temp_location=gs://other/temp",
+            }
+        )
+
+    assert len(refused.value.problems) == 2
