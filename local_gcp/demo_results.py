@@ -8,9 +8,11 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import pyarrow as pa
 import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Blob, Client
+from pyarrow import parquet
 
 from local_gcp.layout import PROJECT, REGION
 
@@ -104,8 +106,8 @@ class Reader:
         """Return the first trip of the window's test split that covers a distance."""
         bucket = self.environment["TAXI_BUCKET"].removeprefix("gs://")
         for blob in self._storage().list_blobs(bucket, prefix=f"data/{window}/test/"):
-            for row in csv.DictReader(io.StringIO(blob.download_as_text())):
-                trip = {name: _number(text) for name, text in row.items() if name != "trip_id"}
+            for row in _rows(str(blob.name), blob.download_as_bytes()):
+                trip = {name: _number(str(value)) for name, value in row.items() if name != "trip_id"}
                 if trip["rawDistance"] > 0:
                     return trip
         raise LookupError(f"no trip with a distance in gs://{bucket}/data/{window}/test/")
@@ -158,6 +160,14 @@ def read_results(reader: Reader, gate: Mapping[str, str], *, airflow_url: str) -
         quote=quote,
         airflow_url=airflow_url,
     )
+
+
+def _rows(name: str, content: bytes) -> list[dict[str, Any]]:
+    """Read an exported file, CSV or Parquet by its name."""
+    if name.endswith(".parquet"):
+        rows: list[dict[str, Any]] = parquet.read_table(pa.BufferReader(content)).to_pylist()
+        return rows
+    return list(csv.DictReader(io.StringIO(content.decode())))
 
 
 def _number(text: str) -> float:

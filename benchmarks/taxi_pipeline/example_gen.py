@@ -43,7 +43,9 @@ def generate(examples_format: naming.ExamplesFormat, source: Path, target: Path)
         "output_data_format": example_gen_pb2.FORMAT_TF_EXAMPLE,
         "output_file_format": example_gen_pb2.FORMAT_TFRECORDS_GZIP,
     }
-    context = BaseBeamExecutor.Context(beam_pipeline_args=list(BEAM), tmp_dir=str(target / "tmp"), unique_id="1")
+    context = BaseBeamExecutor.Context(
+        beam_pipeline_args=list(BEAM), tmp_dir=str(target / "tmp"), unique_id="1"
+    )
     EXECUTORS[examples_format](context).Do({}, {"examples": [artifact]}, properties)
 
 
