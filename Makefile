@@ -1,6 +1,6 @@
 # The one door to this project; CI uses the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test test-fast chaos lint format lock lock-check bench clean
+.PHONY: help setup demo up down status test test-fast test-compose chaos lint format lock lock-check bench clean
 
 # Airflow's lock is for one minor version of Python, that of Composer 3.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -49,6 +49,9 @@ test-fast: setup ## the tests that start neither TFX nor Airflow
 
 chaos: setup ## kill Airflow and the local Vertex AI 50 times while the DAG runs (ARGS="--kills 9 --seed 2")
 	@$(BIN)/python -m local_gcp.chaos $(ARGS)
+
+test-compose: .venv/complete ## docker compose from nothing to a promoted model (root; installs Docker if there is none)
+	@$(BIN)/python -m tests.compose
 
 lint: .venv/complete lock-check ## ruff, mypy, import-linter, and the locks against their sources
 	@$(BIN)/ruff check

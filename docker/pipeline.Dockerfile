@@ -1,0 +1,51 @@
+# Two images that share their layers:
+#   --target pipeline     what Vertex AI runs: executors, compiler, evaluation, model server
+#   --target local-cloud  the same with BigQuery, Cloud Storage and Vertex AI as servers, for a developer's machine
+
+FROM debian:trixie-slim AS build
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends binutils ca-certificates g++ python3-dev python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+# The certificates of the base image count, not those inside of pip and uv.
+ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-certificates.crt
+COPY requirements-dev.txt /locks/
+RUN python3 -m venv /uv \
+    && /uv/bin/pip install --no-cache-dir --disable-pip-version-check --quiet \
+        "$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' /locks/requirements-dev.txt)"
+ENV PATH=/uv/bin:$PATH UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1 UV_LINK_MODE=copy
+
+FROM build AS pipeline-packages
+COPY requirements-pipeline.txt docker/slim.sh /locks/
+RUN uv venv --quiet --python /usr/bin/python3 /opt/pipeline \
+    && uv pip sync --quiet --python /opt/pipeline/bin/python /locks/requirements-pipeline.txt \
+    && sh /locks/slim.sh /opt/pipeline
+
+FROM build AS cloud-packages
+COPY requirements-cloud.txt docker/slim.sh /locks/
+RUN uv venv --quiet --python /usr/bin/python3 /opt/cloud \
+    && uv pip sync --quiet --python /opt/cloud/bin/python /locks/requirements-cloud.txt \
+    && sh /locks/slim.sh /opt/cloud
+
+FROM debian:trixie-slim AS pipeline
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates python3 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
+    && useradd --uid 10001 --create-home taxi
+COPY --from=pipeline-packages /opt/pipeline /opt/pipeline
+COPY taxi_ml /opt/taxi/taxi_ml
+ENV PATH=/opt/pipeline/bin:$PATH PYTHONPATH=/opt/taxi PYTHONUNBUFFERED=1
+USER taxi
+WORKDIR /home/taxi
+CMD ["python", "-m", "taxi_ml.serving"]
+
+FROM pipeline AS local-cloud
+USER root
+COPY --from=cloud-packages /opt/cloud /opt/cloud
+COPY local_gcp /opt/taxi/local_gcp
+COPY docker/healthy.py /opt/taxi/docker/
+# local_gcp looks for the pipeline environment beside its own folder.
+RUN ln -s /opt/pipeline /opt/taxi/.pipeline \
+    && install --directory --owner taxi --group taxi /var/lib/local-gcp
+ENV PATH=/opt/cloud/bin:$PATH LOCAL_GCP_STATE_DIR=/var/lib/local-gcp
+USER taxi
+ENTRYPOINT ["python", "-m", "local_gcp.container"]

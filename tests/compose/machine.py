@@ -1,0 +1,65 @@
+"""What an engine could change about the machine that it runs on, looked at before and after."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.compose.engine import run
+from tests.compose.progress import ProofError
+
+_PROC = Path("/proc")
+_OF_ENGINES = frozenset({"dockerd", "containerd", "containerd-shim", "docker-proxy", "docker-init"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Its network, mounts and Docker processes."""
+
+    interfaces: frozenset[str]
+    rules: str
+    forwards: str
+    mounts: frozenset[str]
+    processes: frozenset[str]
+
+
+def look() -> Machine:
+    """Look at the machine now."""
+    return Machine(
+        interfaces=frozenset(path.name for path in Path("/sys/class/net").iterdir()),
+        rules=_rules(),
+        forwards=(_PROC / "sys/net/ipv4/ip_forward").read_text(),
+        mounts=frozenset(line.split()[1] for line in (_PROC / "mounts").read_text().splitlines()),
+        processes=frozenset(_processes()),
+    )
+
+
+def require_unchanged(before: Machine) -> None:
+    """Raise ProofError naming what is not as it was."""
+    after = look()
+    changed = [name for name in Machine.__slots__ if getattr(after, name) != getattr(before, name)]
+    if changed:
+        details = "; ".join(
+            f"{name}: {getattr(before, name)} became {getattr(after, name)}" for name in changed
+        )
+        raise ProofError(f"the machine is not as it was: {details}")
+
+
+def _rules() -> str:
+    """Return the packet filter's rules without counters and dates."""
+    saved = run(["iptables-save"], os.environ)
+    return "\n".join(line for line in saved.splitlines() if not line.startswith(("#", ":")))
+
+
+def _processes() -> list[str]:
+    found = []
+    for folder in _PROC.iterdir():
+        if folder.name.isdigit():
+            try:
+                name = (folder / "comm").read_text().strip()
+            except OSError:
+                continue
+            if name in _OF_ENGINES:
+                found.append(f"{name} {folder.name}")
+    return found
