@@ -281,6 +281,12 @@ def test_predict_without_models(prediction: Client, endpoint: str) -> None:
         prediction.predict(endpoint=endpoint, instances=instances(1))
 
 
+def test_streams_are_refused(prediction: Client, endpoint: str) -> None:
+    """A prediction as a stream is UNIMPLEMENTED, not an endless wait."""
+    with pytest.raises(exceptions.MethodNotImplemented, match="StreamGenerateContent is not supported"):
+        list(prediction.stream_generate_content(model=endpoint, contents=[]))
+
+
 def test_wait_for_a_deploy(endpoints: Client, models: Client, endpoint: str, server: Server) -> None:
     """WaitOperation returns when the operation is done, or after its time-out."""
     slow = upload(models, artifact_uri="gs://b/slow")

@@ -121,6 +121,21 @@ def test_list_shows_default_versions(models: Client) -> None:
     assert [(each.name, each.version_id) for each in found] == [(name, "1")]
 
 
+def test_pages_of_versions(models: Client) -> None:
+    """The pages of a model's versions join to all of them, the newest first unless ordered otherwise."""
+    name = upload(models, model_id="fare").name
+    for _ in range(2):
+        upload(models, parent_model=name)
+
+    def listed(**fields: object) -> list[str]:
+        found = models.list_model_versions({"name": name, "page_size": 1, **fields})
+        return [version.version_id for version in found]
+
+    assert listed() == ["3", "2", "1"]
+    assert listed(order_by="version_create_time") == ["1", "2", "3"]
+    assert listed(filter="version_id=2") == ["2"]
+
+
 def test_update_of_the_model(models: Client) -> None:
     """Display name and labels belong to the model: all versions show them."""
     name = upload(models, model_id="fare").name
