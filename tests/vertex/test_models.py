@@ -25,7 +25,7 @@ def model(**fields: object) -> dict[str, Any]:
 
 
 def upload(client: Client, *, parent_model: str = "", model_id: str = "", **fields: object) -> Client:
-    """Upload a model or version and return it as the registry has it."""
+    """Upload a model or version; return it as the registry has it, under the name of the model."""
     request = {
         "parent": PARENT,
         "model": model(**fields),
@@ -33,7 +33,9 @@ def upload(client: Client, *, parent_model: str = "", model_id: str = "", **fiel
         "model_id": model_id,
     }
     response = client.upload_model(request).result(timeout=5)
-    return client.get_model(name=f"{response.model}@{response.model_version_id}")
+    version = client.get_model(name=f"{response.model}@{response.model_version_id}")
+    version.name = response.model
+    return version
 
 
 def aliases(client: Client, name: str) -> dict[str, list[str]]:
@@ -76,6 +78,30 @@ def test_get_by_alias(models: Client) -> None:
     upload(models, parent_model=name, version_aliases=["challenger"])
 
     assert models.get_model(name=f"{name}@challenger").version_id == "2"
+
+
+def test_names_of_versions(models: Client) -> None:
+    """Whoever asks for a version gets it under its number, whoever asks for the model under its id."""
+    name = upload(models, model_id="fare").name
+    upload(models, parent_model=name, version_aliases=["challenger"])
+    asked = {part: models.get_model(name=name + part).name for part in ("", "@-", "@1", "@challenger")}
+    merged = models.merge_version_aliases(name=f"{name}@challenger", version_aliases=["champion"])
+
+    assert asked == {"": name, "@-": name, "@1": f"{name}@1", "@challenger": f"{name}@2"}
+    assert [each.name for each in models.list_model_versions(name=name)] == [f"{name}@2", f"{name}@1"]
+    assert [each.name for each in models.list_models(parent=PARENT)] == [name]
+    assert merged.name == f"{name}@2"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "field"), [("", "version_description"), ("@-", "version_description"), ("@1", "display_name")]
+)
+def test_fields_of_the_other_kind(models: Client, suffix: str, field: str) -> None:
+    """A version's description is not the model's, a display name not the version's."""
+    name = upload(models, model_id="fare").name
+
+    with pytest.raises(exceptions.BadRequest, match=f"'{field}' belongs to"):
+        models.update_model(model={"name": name + suffix, field: "x"}, update_mask={"paths": [field]})
 
 
 def test_an_alias_moves(models: Client) -> None:

@@ -224,11 +224,13 @@ def test_model_versions(sdk: Client) -> None:
     registry = sdk.Model(first.resource_name).versioning_registry
     registry.add_version_aliases(["champion"], version="2")
     by_alias = sdk.Model(first.resource_name, version="champion")
+    registry.update_version("2", version_description="june", labels={"month": "june"})
     versions = [each.version_id for each in registry.list_versions()]
 
     assert (first.version_id, second.version_id, by_alias.version_id) == ("1", "2", "2")
     assert sorted(versions) == ["1", "2"]
     assert sorted(registry.get_version_info("champion").version_aliases) == ["champion", "next"]
+    assert [each.version_description for each in registry.list_versions()] == ["june", ""]
 
 
 def test_endpoint(sdk: Client, server: Server) -> None:

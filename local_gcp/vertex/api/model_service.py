@@ -28,6 +28,8 @@ from local_gcp.vertex.domain.errors import (
 from local_gcp.vertex.domain.names import ModelName
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from local_gcp.vertex.api.messages import Message
     from local_gcp.vertex.api.models import Models
     from local_gcp.vertex.api.operations import Operations
@@ -121,8 +123,12 @@ class ModelService:
         self._models.insert(version)
 
     def get_model(self, request: Message) -> Message:
-        """Answer GetModel, by `…/models/ID`, `ID@VERSION` or `ID@ALIAS`."""
-        return self._models.get(self._name(request.name))
+        """Answer GetModel, by `…/models/ID`, `ID@VERSION` or `ID@ALIAS`; the latter two as `ID@VERSION`."""
+        return self._get(self._name(request.name))
+
+    def _get(self, name: ModelName) -> Message:
+        found = self._models.get(name)
+        return _named_by_version(found) if _is_version(name) else found
 
     def list_models(self, request: Message) -> Message:
         """Answer ListModels with each model's default version, the newest model first."""
@@ -131,8 +137,9 @@ class ModelService:
         return aiplatform_v1.ListModelsResponse.pb()(models=page.items, next_page_token=page.next_page_token)
 
     def list_model_versions(self, request: Message) -> Message:
-        """Answer ListModelVersions, the newest first unless ordered otherwise."""
-        page = page_of(self._models.versions(self._name(request.name)), request, MODEL)
+        """Answer ListModelVersions, the newest first unless ordered otherwise; named `ID@VERSION`."""
+        versions = [_named_by_version(each) for each in self._models.versions(self._name(request.name))]
+        page = page_of(versions, request, MODEL)
         return aiplatform_v1.ListModelVersionsResponse.pb()(
             models=page.items, next_page_token=page.next_page_token
         )
@@ -144,7 +151,8 @@ class ModelService:
         check_labels(changed.labels)
         with self._region.store.transaction():
             check_etag(self._models.get(name), changed.etag)
-            if name.version and name.version != "-":
+            _check_fields(name, request.update_mask.paths)
+            if _is_version(name):
                 own = self._models.own(name)
                 update(own, changed, request.update_mask.paths, _OWN)
                 self._models.put_version(own)
@@ -153,7 +161,7 @@ class ModelService:
                 update(shared, changed, request.update_mask.paths, _SHARED)
                 check_display_name("model.display_name", shared.display_name)
                 self._models.put_shared(shared)
-            return self._models.get(name)
+            return self._get(name)
 
     def merge_version_aliases(self, request: Message) -> Message:
         """Answer MergeVersionAliases: `alias` is moved here, `-alias` removed."""
@@ -162,7 +170,7 @@ class ModelService:
             raise InvalidArgument.of("name", f"'{name}' names no version; expected …/models/ID@VERSION")
         check_aliases(alias.removeprefix("-") for alias in request.version_aliases)
         with self._region.store.transaction():
-            return self._models.merge_aliases(name, list(request.version_aliases))
+            return _named_by_version(self._models.merge_aliases(name, list(request.version_aliases)))
 
     def delete_model(self, request: Message) -> Message:
         """Answer DeleteModel: all versions, none of which may be deployed."""
@@ -184,6 +192,28 @@ class ModelService:
 
     def _name(self, text: str) -> ModelName:
         return ModelName.parse(self._region.canonical(text))
+
+
+def _is_version(name: ModelName) -> bool:
+    """Say whether a name means one version; `ID@-` means the model."""
+    return bool(name.version) and name.version != "-"
+
+
+def _named_by_version(model: Message) -> Message:
+    """Return a model under `ID@VERSION`, as versions are named whichever alias was asked for."""
+    model.name = f"{model.name}@{model.version_id}"
+    return model
+
+
+def _check_fields(name: ModelName, paths: Iterable[str]) -> None:
+    """Raise FailedPrecondition for fields of the model under a version's name, and the other way round."""
+    foreign = _SHARED - _OWN if _is_version(name) else _OWN - _SHARED
+    wrong = sorted(foreign.intersection(paths))
+    if wrong:
+        kind, form = ("model", "ID") if _is_version(name) else ("version", "ID@VERSION")
+        raise FailedPrecondition(
+            f"'{wrong[0]}' belongs to a {kind}, which '{name}' does not name; give …/models/{form}"
+        )
 
 
 def _last_part(model: Message) -> str:
