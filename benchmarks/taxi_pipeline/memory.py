@@ -26,9 +26,13 @@ class MemoryUse:
         return max((used for at, used in self._samples if start <= at <= end), default=0)
 
     def note(self, root: psutil.Process) -> None:
-        """Take a sample."""
+        """Take a sample; none once the root has ended."""
+        try:
+            tree = (root, *root.children(recursive=True))
+        except psutil.NoSuchProcess:
+            return
         used = 0
-        for process in (root, *root.children(recursive=True)):
+        for process in tree:
             try:
                 used += process.memory_info().rss
             except psutil.NoSuchProcess:

@@ -31,7 +31,8 @@ DIFFERENCES: Final[Mapping[str, str]] = {
     "JobService.CreateCustomJob": "One worker pool with one replica of a container; refused with "
     "UNIMPLEMENTED: more of them, `python_package_spec`, `persistent_resource_id`, "
     "`psc_interface_config`, `tensorboard`, `enable_web_access`, `enable_dashboard_access`, `experiment`, "
-    f"`experiment_run`, `models`. {_JOB_LIMITS}",
+    "`experiment_run`, `models`. The machine, accelerators included, is kept and changes nothing. "
+    f"{_JOB_LIMITS}",
     "ModelService.UploadModel": "Refused with UNIMPLEMENTED: `explanation_spec`, `encryption_spec`, "
     "`base_model_source`. The artifact is not copied.",
     "EndpointService.CreateEndpoint": "Refused with UNIMPLEMENTED: encryption, private service connect, "
