@@ -1,4 +1,4 @@
-"""Beam's arguments for Dataflow, as far as they follow from the settings."""
+"""Beam's arguments, those for Dataflow above all, as far as they follow from the settings."""
 
 from __future__ import annotations
 
@@ -39,19 +39,21 @@ def runs_on_dataflow(beam_args: Sequence[str]) -> bool:
 
 
 def beam_arguments(settings: Settings) -> tuple[str, ...]:
-    """Return the settings' Beam arguments, for Dataflow with what it needs and they leave out.
+    """Return the settings' Beam arguments with what they leave out.
 
-    That is where it runs, as whom, below which folders of the bucket it stages, and the pipeline image, which
-    has what the pipeline's own code imports.
+    That is the pipeline image for every runner: it has what the pipeline's own code imports, and without it
+    each Beam component would pack an archive of TFX for the workers, whether there are any or not. For
+    Dataflow it is also where it runs, as whom, and below which folders of the bucket it stages.
 
     Raises:
         DataflowError: for arguments that contradict the settings.
 
     """
-    if not runs_on_dataflow(settings.beam_args):
-        return settings.beam_args
     given = _given(settings.beam_args)
     wanted = _wanted(settings)
+    if not runs_on_dataflow(settings.beam_args):
+        image = () if _IMAGE in given else (f"{_IMAGE}={wanted[_IMAGE]}",)
+        return (*settings.beam_args, *image)
     if problems := [*_repeated(given), *_contradictions(given, wanted, settings), *_misplaced(given)]:
         raise DataflowError(*problems)
     missing = [f"{name}={value}" for name, value in wanted.items() if name not in given and value]

@@ -12,6 +12,7 @@ from taxi_ml.pipeline.request import Champion, CompileRequest
 REPOSITORY = Path(__file__).parents[2]
 MODULES = REPOSITORY / "taxi_ml" / "modules"
 PIPELINE_PYTHON = REPOSITORY / ".pipeline" / "bin" / "python"
+IMAGE = "taxi-vertex/pipeline:local"
 CHAMPION = Champion(name="projects/1/locations/us-central1/models/7@2", uri="gs://taxi-local/champion")
 
 
@@ -30,9 +31,9 @@ def make_request(root: Path, **changes: Any) -> CompileRequest:  # noqa: ANN401 
         modules_digest=modules.digest,
         serving_uri=f"{root}/serving",
         window="2015-07_train24_test1",
-        image="taxi-vertex/pipeline:local",
+        image=IMAGE,
         machine_type="n1-standard-4",
-        beam_args=("--runner=FnApiRunner", "--direct_num_workers=1"),
+        beam_args=("--runner=FnApiRunner", "--direct_num_workers=1", f"--sdk_container_image={IMAGE}"),
         train_steps=200,
         batch_size=64,
         tuner_trials=2,

@@ -57,9 +57,12 @@ def test_no_account_leaves_it_to_dataflow() -> None:
     assert not [each for each in beam_arguments(chosen) if each.startswith("--service_account_email")]
 
 
-def test_other_runners_are_left_alone() -> None:
-    """Arguments of a runner on this machine are what they are."""
-    assert beam_arguments(SETTINGS) == ("--runner=FnApiRunner", "--direct_num_workers=1")
+def test_other_runners_get_the_image_alone() -> None:
+    """Arguments of a runner on this machine are what they are; an image that is given stands."""
+    own = ("--runner=FnApiRunner", "--sdk_container_image=registry.example/other:1.0")
+
+    assert beam_arguments(SETTINGS) == ("--runner=FnApiRunner", "--direct_num_workers=1", FILLED[5])
+    assert beam_arguments(SETTINGS.with_overrides(beam_args=own)) == own
 
 
 @pytest.mark.parametrize(
