@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, Final
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from benchmarks.resampled_trips import resample  # noqa: E402  # after the path
 from benchmarks.taxi_pipeline.memory import sampled  # noqa: E402  # as above
 from benchmarks.taxi_pipeline.queries import Queries  # noqa: E402  # as above
+from benchmarks.taxi_pipeline.resampled_trips import resample  # noqa: E402  # after the path
 from benchmarks.taxi_pipeline.vertex_jobs import serving_cold, timed  # noqa: E402  # as above
 from local_gcp import state, trips  # noqa: E402  # as above
 from local_gcp.layout import Layout  # noqa: E402  # as above

@@ -3,7 +3,7 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING
 
-from benchmarks.resampled_trips import MARK, resample
+from benchmarks.taxi_pipeline.resampled_trips import MARK, resample
 from local_gcp.trips import public_rows
 
 if TYPE_CHECKING:
