@@ -45,6 +45,8 @@ DIFFERENCES: Final[Mapping[str, str]] = {
     "PredictionService.RawPredict": "Custom containers only; the answer is always `application/json`.",
     "MetadataService.GetMetadataStore": "There is one store, `default`.",
     "MetadataService.ListMetadataStores": "There is one store, `default`.",
+    "MetadataService.ListExecutions": "Those of tasks; there is no `system.Run` for a run as a whole, so "
+    "that the SDK's `get_pipeline_df` is empty.",
     "MetadataService.QueryArtifactLineageSubgraph": "`max_hops` 0 is taken as absent: the whole graph.",
     "Locations.ListLocations": "The one region that is served.",
     "Locations.GetLocation": "The one region that is served.",
