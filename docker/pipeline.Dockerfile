@@ -32,6 +32,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
     && useradd --uid 10001 --create-home taxi
 COPY --from=pipeline-packages /opt/pipeline /opt/pipeline
+# The lock says what is installed, to the code beside it.
+COPY requirements-pipeline.txt /opt/taxi/
 COPY taxi_ml /opt/taxi/taxi_ml
 ENV PATH=/opt/pipeline/bin:$PATH PYTHONPATH=/opt/taxi PYTHONUNBUFFERED=1
 USER taxi

@@ -85,7 +85,9 @@ def test_code_is_mounted_for_reading() -> None:
     """An edit in the repository shows at once, and no container changes the repository."""
     mounts = {mount for name in AIRFLOW for mount in SERVICES[name]["volumes"] if mount.startswith("./")}
 
-    assert mounts == {f"./{folder}:/opt/taxi/{folder}:ro" for folder in ("dags", "plugins", "taxi_ml")}
+    names = ("dags", "plugins", "taxi_ml", "requirements-pipeline.txt")
+
+    assert mounts == {f"./{name}:/opt/taxi/{name}:ro" for name in names}
 
 
 @pytest.mark.parametrize("name", AIRFLOW)
