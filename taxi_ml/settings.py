@@ -133,7 +133,7 @@ class Settings:
 
     train_steps: Annotated[int, _STEPS] = 3000
     batch_size: Annotated[int, _between(1, 65_536, "rows")] = 256
-    tuner_trials: Annotated[int, _between(0, 1000, "trials; 0 turns the Tuner off")] = 6
+    tuner_trials: Annotated[int, _between(0, 1000, "trials; 0 turns the Tuner off")] = 4
     tuner_steps: Annotated[int, _STEPS] = 300
     seed: Annotated[int, _between(0, 2**31 - 1, "as a seed")] = 20
     beam_args: Annotated[

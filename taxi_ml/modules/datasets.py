@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import features  # type: ignore[import-not-found]  # a sibling is a top-level module in the wheel
+import numpy as np
 import tensorflow as tf
 from network import FareScale, InputSizes  # type: ignore[import-not-found]  # as above
 
@@ -13,15 +15,61 @@ if TYPE_CHECKING:
 
     import tensorflow_transform as tft
 
-_SHUFFLE_ROWS = 100_000
+SAMPLE_ROWS = 100_000
+"""How many rows are shuffled among each other, and how many are looked at before training."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """The first training rows: inputs by name, arrays of [rows, n], and fares in USD, [rows, 1]."""
+
+    inputs: dict[str, Any]
+    fares: Any
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are; below `SAMPLE_ROWS`, these are all."""
+        return len(self.fares)
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether these are all training rows."""
+        return self.rows < SAMPLE_ROWS
+
+    @property
+    def scale(self) -> FareScale:
+        """The mean and the deviation of the fares."""
+        deviation = float(self.fares.std())
+        return FareScale(mean=float(self.fares.mean()), deviation=deviation or 1.0)
+
+
+def sample(files: Sequence[str], transform: tft.TFTransformOutput) -> Sample:
+    """Read the first training rows, `SAMPLE_ROWS` at most.
+
+    Raises:
+        ValueError: where there are none.
+
+    """
+    batches = list(_parsed(_records(files).take(SAMPLE_ROWS).batch(4096), transform).as_numpy_iterator())
+    if not batches:
+        raise ValueError(f"no training examples in {list(files)}; does the window hold any trips?")
+    names = batches[0][0]
+    return Sample(
+        inputs={name: np.concatenate([inputs[name] for inputs, _ in batches]) for name in names},
+        fares=np.concatenate([fares for _, fares in batches]),
+    )
 
 
 def training_batches(
-    files: Sequence[str], transform: tft.TFTransformOutput, *, batch_size: int, seed: int
+    files: Sequence[str], transform: tft.TFTransformOutput, *, batch_size: int, seed: int, in_memory: bool
 ) -> tf.data.Dataset:
-    """Yield (inputs, fares) without end, shuffled by `seed`, batches always full."""
-    records = _records(files).cache().shuffle(_SHUFFLE_ROWS, seed=seed).repeat()
-    return _parsed(records.batch(batch_size, drop_remainder=True), transform)
+    """Yield (inputs, fares) without end, shuffled by `seed`, batches always full.
+
+    With `in_memory` the files are read once, which only some of them allow.
+    """
+    records = _records(files).cache() if in_memory else _records(files)
+    shuffled = records.shuffle(SAMPLE_ROWS, seed=seed).repeat()
+    return _parsed(shuffled.batch(batch_size, drop_remainder=True), transform)
 
 
 def evaluation_batches(
@@ -29,22 +77,6 @@ def evaluation_batches(
 ) -> tf.data.Dataset:
     """Yield (inputs, fares) once, in the files' order."""
     return _parsed(_records(files).batch(batch_size), transform).cache()
-
-
-def fare_scale(files: Sequence[str], transform: tft.TFTransformOutput) -> FareScale:
-    """Measure the fares of the first training rows, as many as the shuffle holds."""
-    batches = _parsed(_records(files).take(_SHUFFLE_ROWS).batch(4096), transform)
-    fares = tf.concat([tf.reshape(fare, [-1]) for _, fare in batches], axis=0)
-    if tf.size(fares) == 0:
-        raise ValueError(f"no training examples in {list(files)}; does the window hold any trips?")
-    deviation = float(tf.math.reduce_std(fares))
-    return FareScale(mean=float(tf.reduce_mean(fares)), deviation=deviation or 1.0)
-
-
-def transformed_columns(files: Sequence[str], transform: tft.TFTransformOutput) -> dict[str, Any]:
-    """Return the inputs of the first training rows, as many as the shuffle holds; arrays of [rows, n]."""
-    batches = [inputs for inputs, _ in _parsed(_records(files).take(_SHUFFLE_ROWS).batch(4096), transform)]
-    return {name: tf.concat([batch[name] for batch in batches], axis=0).numpy() for name in batches[0]}
 
 
 def input_sizes(transform: tft.TFTransformOutput) -> InputSizes:

@@ -13,8 +13,8 @@ from network import RMSE, Hyperparameters  # type: ignore[import-not-found]  # a
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LEARNING_RATES = (1e-2, 1e-3)
-DEPTHS = (1, 2, 3)
+LEARNING_RATES = (5e-3, 2e-3)
+DEPTHS = (1, 2)
 GRID_SIZE = len(LEARNING_RATES) * len(DEPTHS)
 
 

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
     from tfx.components.trainer.fn_args_utils import FnArgs
 
-_STEPS_AN_EPOCH = 100
-_PATIENCE_EPOCHS = 8
+_EPOCHS = 20
+"""How often a training looks at the eval split."""
+_PATIENCE_EPOCHS = 6
+_MOST_PASSES = 14
+"""Over rows that are few, more passes make the network remember them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +43,15 @@ def run_fn(fn_args: FnArgs) -> None:
     options = TrainingOptions(**fn_args.custom_config)
     keras.utils.set_random_seed(options.seed)
     transform = tft.TFTransformOutput(fn_args.transform_output)
+    sample = datasets.sample(fn_args.train_files, transform)
+    steps = _steps(sample, fn_args.train_steps, options.batch_size)
     network = build_network(
-        datasets.input_sizes(transform),
-        datasets.fare_scale(fn_args.train_files, transform),
-        _chosen(fn_args.hyperparameters),
+        datasets.input_sizes(transform), sample.scale, _chosen(fn_args.hyperparameters), steps=steps
     )
-    network.fit(**_fit_arguments(fn_args, transform, options, steps=fn_args.train_steps), verbose=2)
+    fit_arguments = _fit_arguments(fn_args, transform, options, steps=steps, in_memory=sample.is_everything)
+    network.fit(**fit_arguments, verbose=2)
     signatures.export(network, transform, fn_args.serving_model_dir)
-    columns = datasets.transformed_columns(fn_args.train_files, transform)
-    signatures.write_profile(columns, transform, fn_args.serving_model_dir)
+    signatures.write_profile(sample.inputs, transform, fn_args.serving_model_dir)
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
@@ -57,17 +60,21 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     keras.utils.set_random_seed(options.seed)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     sizes = datasets.input_sizes(transform)
-    scale = datasets.fare_scale(fn_args.train_files, transform)
+    sample = datasets.sample(fn_args.train_files, transform)
+    steps = _steps(sample, options.tuner_steps, options.batch_size)
     tuner = hyperparameter_search(
-        lambda hyperparameters: build_network(sizes, scale, hyperparameters),
+        lambda hyperparameters: build_network(sizes, sample.scale, hyperparameters, steps=steps),
         bounds=SearchBounds(trials=options.tuner_trials, minutes=options.tuner_minutes),
         seed=options.seed,
         folder=tempfile.mkdtemp(prefix="tuner-"),
     )
-    return TunerFnResult(
-        tuner=tuner,
-        fit_kwargs=_fit_arguments(fn_args, transform, options, steps=options.tuner_steps) | {"verbose": 0},
-    )
+    fit_arguments = _fit_arguments(fn_args, transform, options, steps=steps, in_memory=sample.is_everything)
+    return TunerFnResult(tuner=tuner, fit_kwargs=fit_arguments | {"verbose": 0})
+
+
+def _steps(sample: datasets.Sample, most: int, batch_size: int) -> int:
+    """Return how many batches to learn from: `most`, or what `_MOST_PASSES` over all rows are."""
+    return min(most, math.ceil(_MOST_PASSES * sample.rows / batch_size)) if sample.is_everything else most
 
 
 def _chosen(configuration: Mapping[str, Any] | None) -> Hyperparameters:
@@ -76,16 +83,20 @@ def _chosen(configuration: Mapping[str, Any] | None) -> Hyperparameters:
 
 
 def _fit_arguments(
-    fn_args: FnArgs, transform: tft.TFTransformOutput, options: TrainingOptions, *, steps: int
+    fn_args: FnArgs,
+    transform: tft.TFTransformOutput,
+    options: TrainingOptions,
+    *,
+    steps: int,
+    in_memory: bool,
 ) -> dict[str, Any]:
-    per_epoch = min(steps, _STEPS_AN_EPOCH)
+    batch_size, seed = options.batch_size, options.seed
+    per_epoch = math.ceil(steps / _EPOCHS)
     return {
         "x": datasets.training_batches(
-            fn_args.train_files, transform, batch_size=options.batch_size, seed=options.seed
+            fn_args.train_files, transform, batch_size=batch_size, seed=seed, in_memory=in_memory
         ),
-        "validation_data": datasets.evaluation_batches(
-            fn_args.eval_files, transform, batch_size=options.batch_size
-        ),
+        "validation_data": datasets.evaluation_batches(fn_args.eval_files, transform, batch_size=batch_size),
         "steps_per_epoch": per_epoch,
         "epochs": math.ceil(steps / per_epoch),
         "callbacks": [

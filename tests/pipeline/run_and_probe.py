@@ -15,8 +15,10 @@ import tensorflow as tf
 import tensorflow_model_analysis as tfma
 import tensorflow_transform as tft
 from tfx import v1 as tfx
+from tfx.components.trainer.fn_args_utils import FnArgs
 
 from taxi_ml.evaluation.drift import distances
+from taxi_ml.modules.features import NULLABLE_FLOATS
 from taxi_ml.pipeline.definition import build_pipeline
 from taxi_ml.pipeline.request import CompileRequest
 
@@ -33,7 +35,8 @@ def main(request_path: str, folder: str) -> None:
         f"{folder}/metadata.db"
     )
     tfx.orchestration.LocalDagRunner().run(pipeline)
-    Path(folder, "facts.json").write_text(json.dumps(probe(root)))
+    retrained = _retrained(request, root)
+    Path(folder, "facts.json").write_text(json.dumps(probe(root) | {"retrained": retrained}))
 
 
 def probe(root: str) -> dict[str, Any]:
@@ -41,6 +44,7 @@ def probe(root: str) -> dict[str, Any]:
     model_folder = f"{_only(f'{root}/Trainer/model/*')}/Format-Serving"
     model = tf.saved_model.load(model_folder)
     transformed = _transformed(root)
+    tests = _records(_only(f"{root}/CsvExampleGen/examples/*") + "/Split-test")
     return {
         "model": model_folder,
         "transformed_features": sorted(transformed),
@@ -48,8 +52,35 @@ def probe(root: str) -> dict[str, Any]:
         "drift": [dataclasses.asdict(found) for found in _drift(root)],
         "report": json.loads(Path(_only(f"{root}/Report/report/*/report.json")).read_text()),
         "evaluator": _evaluator_metrics(_only(f"{root}/Evaluator/evaluation/*")),
-        **_predictions(model, _records(_only(f"{root}/CsvExampleGen/examples/*") + "/Split-test")),
+        "absences": _absences(model, tests),
+        **_predictions(model, tests),
     }
+
+
+def _retrained(request: CompileRequest, root: str) -> dict[str, list[float]]:
+    """Train briefly on the transformed rows, twice by one seed and once by another; predict the test rows."""
+    # The modules import each other as TFX's wheel has them: top-level.
+    sys.path.insert(0, request.modules_uri)
+    import trainer  # type: ignore[import-not-found]  # noqa: PLC0415  # found from here on
+
+    examples = _only(f"{root}/Transform/transformed_examples/*")
+    rows = _records(_only(f"{root}/CsvExampleGen/examples/*") + "/Split-test")
+    options = {"batch_size": 64, "tuner_trials": 0, "tuner_steps": 1, "tuner_minutes": 1.0}
+    found = {}
+    for name, seed in (("once", 1), ("again", 1), ("otherwise", 2)):
+        arguments = FnArgs(
+            train_files=[f"{examples}/Split-train/*"],
+            eval_files=[f"{examples}/Split-eval/*"],
+            transform_output=_only(f"{root}/Transform/transform_graph/*"),
+            train_steps=20,
+            serving_model_dir=f"{root}/retrained/{name}",
+            custom_config={**options, "seed": seed},
+        )
+        trainer.run_fn(arguments)
+        model = tf.saved_model.load(arguments.serving_model_dir)
+        fares = model.signatures["serving_default"](examples=tf.constant(rows))["fare"]
+        found[name] = fares.numpy()[:, 0].tolist()
+    return found
 
 
 def _drift(root: str) -> tuple[Drift, ...]:
@@ -77,6 +108,27 @@ def _predictions(model: Any, records: list[bytes]) -> dict[str, Any]:  # noqa: A
         "as_is": list(map(float, fares)),
         "moved_by_the_label": sorted(
             name for name in as_is if not bool(tf.reduce_all(as_is[name] == changed[name]))
+        ),
+    }
+
+
+def _absences(model: Any, records: list[bytes]) -> dict[str, Any]:  # noqa: ANN401  # as above
+    """Look at what the network reads of the nullable floats: is an absent one flagged, and the mean?"""
+    names = NULLABLE_FLOATS
+    raw = tf.io.parse_example(records, {name: tf.io.FixedLenFeature([], tf.float32) for name in names})
+    absent = tf.stack([raw[name] < 0 for name in names], axis=1).numpy()
+    read = model.signatures["transform_features"](examples=tf.constant(records))
+    plain, logarithms = (read["numbers"].numpy()[:, start : start + len(names)] for start in (0, len(names)))
+    return {
+        "absent": int(absent.sum()),
+        "flagged": bool((read["absent"].numpy() == absent).all()),
+        "largest_imputed": float(max(abs(plain[absent]).max(), abs(logarithms[absent]).max())),
+        "smallest_spread_of_present": float(
+            min(
+                part[~absent[:, column], column].std()
+                for part in (plain, logarithms)
+                for column in range(len(names))
+            )
         ),
     }
 

@@ -59,6 +59,16 @@ def test_label_moves_nothing_but_itself(facts: dict[str, Any]) -> None:
     assert facts["moved_by_the_label"] == ["fare"]
 
 
+def test_absent_value_is_the_mean_and_flagged(facts: dict[str, Any]) -> None:
+    """An optional feature that is missing reads as the mean, which is 0, never as a small value."""
+    found = facts["absences"]
+
+    assert found["absent"] > 0
+    assert found["flagged"]
+    assert found["largest_imputed"] < 1e-6
+    assert found["smallest_spread_of_present"] > 0.1
+
+
 def test_prediction_needs_no_label(facts: dict[str, Any]) -> None:
     """A trip without a fare gets the same prediction."""
     assert facts["unlabelled"] == facts["as_is"]
@@ -125,6 +135,14 @@ def test_model_is_at_no_distance_from_its_own_training_rows(facts: dict[str, Any
 def test_model_has_learned(facts: dict[str, Any]) -> None:
     """The fares of a taximeter are found to a dollar or two, where their mean misses by five."""
     assert facts["report"]["challenger"]["metrics"]["mae"] < 2.5
+
+
+def test_training_is_reproducible_from_its_seed(facts: dict[str, Any]) -> None:
+    """The same rows and seed give the same model to the last bit, another seed another one."""
+    trained = facts["retrained"]
+
+    assert trained["again"] == trained["once"]
+    assert trained["otherwise"] != trained["once"]
 
 
 def test_served_predictions_are_the_evaluated_ones(facts: dict[str, Any], root: Path) -> None:
