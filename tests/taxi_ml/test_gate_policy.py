@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -42,6 +44,32 @@ def test_bad_policy_is_an_error_that_names_the_rule(old: str, new: str, problem:
     """A policy with a rule missing, misspelt or impossible is refused."""
     with pytest.raises(PolicyError, match=problem):
         policy.parse(TEXT.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "max_usd.rmse",
+        "max_usd.mae",
+        "slices.max_mae",
+        "regression.rmse.significant",
+        "regression.rmse.estimate",
+        "regression.mae.significant",
+        "regression.mae.estimate",
+        "slices.regression_mae",
+    ],
+)
+def test_bar_that_nothing_reaches_is_an_error(rule: str) -> None:
+    """A policy made in code is checked as one that is read: no bar is infinite."""
+    with pytest.raises(PolicyError, match=rf"^policy\.{rule} is inf"):
+        _changed(policy.load(), rule.split("."), math.inf)
+
+
+def _changed(part: Any, place: list[str], value: float) -> Any:  # noqa: ANN401  # any part of a policy
+    """Return the part with the field at `place` changed."""
+    name, *deeper = place
+    new = _changed(getattr(part, name), deeper, value) if deeper else value
+    return replace(part, **{name: new})
 
 
 def test_missing_policy_file_is_an_error(tmp_path: Path) -> None:

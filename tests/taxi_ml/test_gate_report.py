@@ -52,6 +52,22 @@ def test_slice_without_interval_and_anomaly_without_kind_are_read() -> None:
     assert (back.slices[0].difference, back.anomalies[0].kind) == (None, "")
 
 
+def test_report_without_drift_and_fit_is_read() -> None:
+    """A pipeline that knows neither leaves both out."""
+    document = json.loads(a_report().to_json())
+    del document["drift"], document["fit"]
+    back = report.parse(json.dumps(document))
+
+    assert (back.drift, back.fit) == ((), None)
+
+
+def test_report_is_the_same_text_each_time() -> None:
+    """Keys are sorted and lines are short, so that two reports can be compared as texts."""
+    text = a_report().to_json()
+
+    assert text == json.dumps(json.loads(text), indent=2, sort_keys=True)
+
+
 def _edited(edit: Callable[[dict[str, Any]], object]) -> str:
     document = copy.deepcopy(json.loads(a_report().to_json()))
     edit(document)
@@ -65,6 +81,24 @@ BAD = {
     "no champion": (lambda d: d.pop("champion"), "report has no champion"),
     "NaN": (lambda d: d["challenger"]["metrics"].update(rmse=float("nan")), "holds NaN"),
     "infinity": (lambda d: d["difference"]["mae"].update(high=float("inf")), "holds Infinity"),
+    "fraction for count": (
+        lambda d: d["rows"].update(test=1.5),
+        r"report.rows.test is 1.5; it must be a whole number$",
+    ),
+    "negative number of rows": (
+        lambda d: d["rows"].update(eval=-1),
+        r"report.rows.eval is -1; it must be a whole number, 0 or more$",
+    ),
+    "number for flag": (lambda d: d.update(blessed=1), r"blessed is 1; it must be true, false or null$"),
+    "object for text": (
+        lambda d: d["challenger"].update(uri={}),
+        r"report.challenger.uri is an object; it must be a text$",
+    ),
+    "object for list": (
+        lambda d: d.update(slices={}),
+        r"report.slices is an object; it must be a list of objects$",
+    ),
+    "text for numbers": (lambda d: d["fit"].update(edges="0"), r"is '0'; it must be a list of numbers$"),
     "no metric": (lambda d: d["challenger"]["metrics"].pop("mae"), "report.challenger.metrics has no mae"),
     "unknown metric": (
         lambda d: d["champion"]["metrics"].update(r2=0.5),
