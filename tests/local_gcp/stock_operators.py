@@ -81,9 +81,7 @@ def pipelines(template: str) -> dict[str, Any]:
     deferred = run(RunPipelineJobOperator, job_id="deferred", deferrable=True, poll_interval=1, **common)
     hook = PipelineJobHook()
     hook.submit_pipeline_job(job_id="endless", **WHERE, **common)
-    hook.get_pipeline_service_client("us-central1").cancel_pipeline_job(
-        name="projects/taxi-local/locations/us-central1/pipelineJobs/endless"
-    )
+    hook.cancel_pipeline_job()
     listed = run(ListPipelineJobOperator)
     found = run(GetPipelineJobOperator, pipeline_job_id="endless")
     run(DeletePipelineJobOperator, pipeline_job_id="endless")

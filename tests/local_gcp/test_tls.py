@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.stack
 SCRIPT = Path(__file__).with_name("stock_operators.py")
+SDK_SCRIPT = Path(__file__).with_name("sdk_over_grpc.py")
 SUCCEEDED = "PIPELINE_STATE_SUCCEEDED"
 GOOGLE = "us-central1-aiplatform.googleapis.com:443"
 
@@ -68,42 +69,69 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 
 def end_runs(vertex: Server, ended: threading.Event) -> None:
-    """Let runs succeed half a second after they have begun, but for `endless`."""
+    """Let pipeline jobs and custom jobs succeed half a second after they have begun, but for `endless`."""
     done: set[str] = set()
     while not ended.wait(0.5):
         for run in list(vertex.engine.runs):
             if run.job_id not in {"endless", *done}:
                 vertex.engine.end(run.name, RunState.SUCCEEDED)
                 done.add(run.job_id)
+        for job in list(vertex.jobs.runs):
+            if job.name not in done:
+                vertex.jobs.report(job.name, RunState.SUCCEEDED)
+                done.add(job.name)
 
 
-def test_stock_operators(cloud: Cloud, tmp_path: Path) -> None:
-    """The provider's operators run, wait, defer, cancel, list, upload, deploy, undeploy and delete."""
-    template = tmp_path / "pipeline.json"
+def printed(script: Path, cloud: Cloud, folder: Path) -> object:
+    """Run a script with a compiled pipeline as its argument; return the JSON that it prints last."""
+    template = folder / "pipeline.json"
     template.write_text(json.dumps(SPEC))
     environment = {
         **os.environ,
         **cloud.environment,
-        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW_HOME": str(folder),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     }
     ran = subprocess.run(
-        [sys.executable, str(SCRIPT), str(template)],
+        [sys.executable, str(script), str(template)],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
         timeout=400,
     )
+    if ran.returncode:
+        pytest.fail(ran.stdout[-2000:] + ran.stderr[-4000:])
+    return json.loads(ran.stdout.splitlines()[-1])
 
-    assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-4000:]
-    assert json.loads(ran.stdout.splitlines()[-1]) == {
+
+def test_stock_operators(cloud: Cloud, tmp_path: Path) -> None:
+    """The provider's operators run, wait, defer, cancel, list, upload, deploy, undeploy and delete."""
+    assert printed(SCRIPT, cloud, tmp_path) == {
         "pipelines": {
             "states": [SUCCEEDED, SUCCEEDED, "PIPELINE_STATE_CANCELLED"],
             "listed": ["deferred", "endless", "waited"],
             "left": 2,
         },
         "models": {"split": [100], "left": [0, 0]},
+    }
+
+
+def test_the_sdk_over_grpc(cloud: Cloud, tmp_path: Path) -> None:
+    """The SDK's jobs, models and endpoints work over its default transport, at Google's address."""
+    assert printed(SDK_SCRIPT, cloud, tmp_path) == {
+        "pipelines": {
+            "states": [SUCCEEDED, "PIPELINE_STATE_CANCELLED"],
+            "experiments": [None, None],
+        },
+        "custom_job": "JOB_STATE_SUCCEEDED",
+        "models": {
+            "aliases": ["next"],
+            "split": [20, 80],
+            "predictions": ["gs://taxi-local/model"],
+            "asynchronous": ["gs://taxi-local/model"],
+            "deployed": [],
+        },
     }
 
 
