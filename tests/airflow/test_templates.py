@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+from airflow.sdk import BaseOperator
+from taxi_airflow import operators
+
+# Objects of Python, bounds of the waiting, and what the DAG file decides for all runs.
+NOT_TEMPLATED = {
+    "deferrable",
+    "longest_poll",
+    "max_attempts",
+    "outage",
+    "patience",
+    "policy",
+    "settle",
+    "shortest_poll",
+    "split",
+    "statement",
+}
+
+
+def operator_classes() -> list[type[BaseOperator]]:
+    """Return every operator of the plugin."""
+    modules = [
+        importlib.import_module(found.name)
+        for found in pkgutil.iter_modules(operators.__path__, f"{operators.__name__}.")
+    ]
+    found = {
+        each
+        for module in modules
+        for _, each in inspect.getmembers(module, inspect.isclass)
+        if issubclass(each, BaseOperator) and each.__module__.startswith("taxi_airflow")
+    }
+    return sorted(found, key=lambda each: each.__name__)
+
+
+@pytest.mark.parametrize("operator", operator_classes(), ids=lambda each: each.__name__)
+def test_every_field_of_a_user_is_a_template(operator: type[BaseOperator]) -> None:
+    """Each argument that an operator adds to Airflow's own may hold a template."""
+    arguments = {
+        name
+        for each in operator.__mro__
+        if each.__module__.startswith("taxi_airflow") and "__init__" in vars(each)
+        for name, parameter in inspect.signature(vars(each)["__init__"]).parameters.items()
+        if name != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
+
+    assert arguments - NOT_TEMPLATED <= set(operator.template_fields)
