@@ -53,6 +53,14 @@ chaos: setup ## kill Airflow and the local Vertex AI 50 times while the DAG runs
 test-compose: .venv/complete ## docker compose from nothing to a promoted model (root; installs Docker if there is none)
 	@$(BIN)/python -m tests.compose
 
+MUTMUT := $(CURDIR)/$(BIN)/uv run --quiet --no-project --python $(CURDIR)/$(BIN)/python \
+	--with mutmut==3.8.1 mutmut
+mutation: .venv/complete ## change the gate in 1,500 ways and see which of them its tests overlook (ARGS=<mutant>)
+	@folder=$$(mktemp -d); trap 'rm -r "$$folder"' EXIT; mkdir -p $$folder/tests/taxi_ml; \
+	cp -r taxi_ml $$folder; cp tests/taxi_ml/reports.py tests/taxi_ml/test_gate_*.py $$folder/tests/taxi_ml; \
+	cp tests/taxi_ml/mutation.toml $$folder/pyproject.toml; \
+	cd $$folder && $(MUTMUT) run $(ARGS) && { $(MUTMUT) results | grep -v 'not checked' || true; }
+
 lint: .venv/complete lock-check ## ruff, mypy, import-linter, and the locks against their sources
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
