@@ -111,7 +111,15 @@ class Engine:
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait()
+        self._unmount()
         shutil.rmtree(self.folder)
+
+    def _unmount(self) -> None:
+        """Let go of what an engine leaves mounted, such as the network namespace of host networking."""
+        places = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for place in sorted(places, reverse=True):
+            if Path(place).is_relative_to(self.folder):
+                run(["umount", place], os.environ)
 
     def make_base_images(self) -> None:
         """Make debian:<suite>-slim as Debian's own packages make it, since none is pulled."""
