@@ -14,6 +14,7 @@ from taxi_airflow.operators.deploy import DeployModelOperator, UndeployOthersOpe
 from taxi_airflow.operators.gate import GateOperator
 from taxi_airflow.operators.modules import UploadModulesOperator, WriteRequestOperator
 from taxi_airflow.operators.pipeline_job import VertexPipelineJobOperator
+from taxi_airflow.operators.preflight import PreflightOperator
 from taxi_airflow.operators.promote import RollBackOperator, ShiftTrafficOperator, SmokePredictOperator
 from taxi_airflow.operators.register import RegisterModelVersionOperator
 from taxi_airflow.operators.rows import CheckRowsOperator
@@ -126,6 +127,7 @@ with DAG(
     tags=["taxi", "vertex-ai", "tfx"],
 ) as dag:
     validate = ValidateOperator(task_id="validate")
+    preflight = PreflightOperator(task_id="preflight")
 
     create_schema = StatementOperator(
         task_id="create_schema", statement=lambda settings, _window: sql.create_schema(settings)
@@ -209,6 +211,6 @@ with DAG(
         register >> deploy >> smoke_predict >> shift_traffic >> undeploy_others
         [deploy, smoke_predict, shift_traffic] >> roll_back
 
-    validate >> create_schema >> build_dataset >> check_rows >> export >> run_pipeline
-    validate >> [upload_modules, find_champion] >> write_request >> compile_pipeline >> run_pipeline
+    validate >> preflight >> create_schema >> build_dataset >> check_rows >> export >> run_pipeline
+    preflight >> [upload_modules, find_champion] >> write_request >> compile_pipeline >> run_pipeline
     run_pipeline >> gate >> decide >> [promote, reject, evaluate_only]

@@ -8,7 +8,8 @@ Run as ``python -m local_gcp.bigquery``. Beyond bqemulator 1.4:
 - the id of a job can be used once: again is 409, Already Exists;
 - a job keeps its whole configuration, labels included;
 - a job on which the emulator itself fails is refused at once, where a 500 would be retried for minutes;
-- columns keep the case of their names in results, tables and exported files.
+- columns keep the case of their names in results, tables and exported files;
+- a dry run says how many bytes the query would read.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from sqlglot.optimizer.qualify import qualify
 
 from local_gcp import gcs
 from local_gcp.ports import HOST
+from local_gcp.query_bytes import bytes_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -117,6 +119,8 @@ class JobDoor:
         finally:
             self._running.discard(key)
         _keep_configuration(ctx, project_id, job, body["configuration"])
+        if body["configuration"].get("dryRun"):
+            _state_bytes(ctx, project_id, job)
         return job
 
 
@@ -141,6 +145,14 @@ def _keep_configuration(
         ctx.catalog.delete_job(project_id, job_id)
     elif stored := ctx.catalog.get_job(project_id, job_id):
         ctx.catalog.upsert_job(stored.model_copy(update={"configuration": configuration}))
+
+
+def _state_bytes(ctx: AppContext, project_id: str, job: dict[str, Any]) -> None:
+    """Write into the answer to a dry run what the query would read."""
+    statement = job["configuration"].get("query", {}).get("query", "")
+    read = str(bytes_read(ctx.engine, statement, project_id))
+    job["statistics"]["totalBytesProcessed"] = read
+    job["statistics"].setdefault("query", {})["totalBytesProcessed"] = read
 
 
 def require_bucket(root: Path, bucket: str) -> None:

@@ -71,6 +71,7 @@ def client_environment(setting: Setting) -> dict[str, str]:
             "project": PROJECT,
             "vertex_endpoint": setting.url("vertex.grpc"),
             "vertex_console": setting.console or f"{setting.url('vertex.rest')}/console",
+            "registry_endpoint": setting.url("vertex.rest"),
         },
     }
     return {
@@ -190,6 +191,7 @@ def _write_images(layout: Layout) -> None:
             "CLOUD_STORAGE_MOUNT": str(layout.gcs_root),
             "SERVING_HOST": HOST,
         },
+        "labels": ["-m", "taxi_ml.image"],
     }
     fresh = layout.images.with_suffix(f".{os.getpid()}")
     fresh.write_text(json.dumps([image], indent=2))

@@ -7,6 +7,7 @@ import re
 import shlex
 from dataclasses import MISSING, dataclass
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar, get_type_hints
 
 from taxi_ml import dataflow, resources
@@ -21,6 +22,18 @@ PREFIX: Final = "TAXI_"
 MONTHLY: Final = "0 0 1 * *"
 BY_HAND: Final = "none"
 """The schedule of an installation where runs are only triggered by hand."""
+
+
+class Check(StrEnum):
+    """What is looked at before anything is spent."""
+
+    IDENTITY = "identity"
+    MACHINES = "machines"
+    IMAGE = "image"
+    BUCKET = "bucket"
+    DATASET = "dataset"
+    TRIPS = "trips"
+    QUERIES = "queries"
 
 
 class SettingsError(ValueError):
@@ -62,6 +75,10 @@ _RESOURCES: Final = Rule(
 )
 _MONTHS: Final = _between(1, 240, "months; training ends where testing begins, so they never overlap")
 _ROWS: Final = _between(1, 10**12, "rows")
+_CHECKS: Final = Rule(
+    lambda checks: set(checks) <= set(Check),
+    f"name checks to leave out, separated by spaces: {', '.join(Check)}",
+)
 _STEPS: Final = _between(1, 10**9, "steps")
 
 
@@ -109,6 +126,11 @@ class Settings:
     maximum_bytes_billed: Annotated[int, _between(10 * 1024**2, 10**15, "bytes for each query")] = (
         100 * 1024**3
     )
+
+    usd_per_tib: Annotated[float, _between(0, 1000, "USD for each TiB that a query reads")] = 6.25
+    """BigQuery's on-demand price in US and EU: https://cloud.google.com/bigquery/pricing."""
+    query_budget_usd: Annotated[float, _between(0, 10**6, "USD for the queries of one run")] = 5.0
+    preflight_skip: Annotated[tuple[str, ...], _CHECKS] = ()
 
     schedule: Annotated[
         str,

@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(chosen: argparse.Namespace) -> None:
+    settings = _engine_settings(chosen)
     options = Options(
         state=chosen.state,
         project=chosen.project,
@@ -56,9 +57,9 @@ def _serve(chosen: argparse.Namespace) -> None:
         host=chosen.host,
         rest_port=chosen.rest_port,
         grpc_port=chosen.grpc_port,
+        images=settings.images,
         faults=chosen.faults,
     )
-    settings = _engine_settings(chosen)
 
     def build(runs: RunListener, jobs: JobListener, history: RunHistory) -> Engines:
         local = build_engines(settings, runs, jobs, history)

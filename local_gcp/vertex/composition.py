@@ -29,6 +29,7 @@ from local_gcp.vertex.domain.names import Project
 from local_gcp.vertex.server import faults, methods
 from local_gcp.vertex.server.fault_orders import FaultOrders
 from local_gcp.vertex.server.grpc_server import GrpcServer, PortInUseError
+from local_gcp.vertex.server.registry import ImageRegistry
 from local_gcp.vertex.server.rest import RestApi
 from local_gcp.vertex.store import Store
 from local_gcp.vertex.ui.pages import Pages
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from local_gcp.vertex.engine.ports import (
         CustomJobRunner,
+        ImageRule,
         JobListener,
         ModelServers,
         PipelineEngine,
@@ -71,7 +73,8 @@ KEEP_ALIVE_SECONDS = 600
 class Options:
     """What a server is told at its start; it listens on `host`, and port 0 means any free one.
 
-    With `faults`, requests and callers of `/faults` may order faults on the wire.
+    `images` are shown as a container registry shows them. With `faults`, requests and callers of `/faults`
+    may order faults on the wire.
     """
 
     state: Path
@@ -80,6 +83,7 @@ class Options:
     host: str = HOST
     rest_port: int = 0
     grpc_port: int = 0
+    images: tuple[ImageRule, ...] = ()
     faults: bool = False
 
 
@@ -164,7 +168,7 @@ class Doors:
         grpc = f"{options.host}:{self.grpc_port}"
         health = {"project": options.project, "region": options.region, "grpc": grpc}
         orders = [FaultOrders(self._faults).route()] if options.faults else []
-        pages = [*vertex.pages.routes(), *orders]
+        pages = [*vertex.pages.routes(), *orders, *ImageRegistry(options.images).routes()]
         application = RestApi(vertex.methods, health, dispatch=dispatch, pages=pages).application()
         self._rest = uvicorn.Server(
             uvicorn.Config(

@@ -13,7 +13,7 @@ class ImageTableError(ValueError):
 
 
 def read_images(path: Path) -> tuple[ImageRule, ...]:
-    """Read `[{"image": pattern, "interpreter": path, "environment": {name: value}}, …]`.
+    """Read `[{"image": pattern, "interpreter": path, "environment": {…}, "labels": [argument]}, …]`.
 
     Raises ImageTableError.
     """
@@ -29,7 +29,11 @@ def read_images(path: Path) -> tuple[ImageRule, ...]:
 def _rule(row: object, path: Path) -> ImageRule:
     match row:
         case {"image": str(image), "interpreter": str(interpreter), **rest}:
-            environment = rest.get("environment", {})
-            if isinstance(environment, dict):
-                return ImageRule(image=image, interpreter=Path(interpreter), environment=environment)
-    raise ImageTableError(f"{path}: {row!r} needs 'image', 'interpreter' and at most an object 'environment'")
+            environment, labels = rest.get("environment", {}), rest.get("labels", [])
+            if isinstance(environment, dict) and isinstance(labels, list):
+                return ImageRule(
+                    image=image, interpreter=Path(interpreter), environment=environment, labels=tuple(labels)
+                )
+    raise ImageTableError(
+        f"{path}: {row!r} needs 'image', 'interpreter' and at most an 'environment' and a list 'labels'"
+    )

@@ -17,8 +17,21 @@ _GB_A_CPU: Final = {"standard": 4.0, "highmem": 8.0, "highcpu": 1.0}
 _GB_A_CPU_N1: Final = {"standard": 3.75, "highmem": 6.5, "highcpu": 0.9}
 
 
+# vCPUs by family: https://cloud.google.com/vertex-ai/docs/training/configure-compute and, for serving,
+# https://cloud.google.com/vertex-ai/docs/predictions/configure-compute.
+_VCPUS: Final = {
+    "e2": frozenset({2, 4, 8, 16, 32}),
+    "n1": frozenset({2, 4, 8, 16, 32, 64, 96}),
+    "n2": frozenset({2, 4, 8, 16, 32, 48, 64, 80, 96, 128}),
+    "n2d": frozenset({2, 4, 8, 16, 32, 48, 64, 80, 96, 128, 224}),
+    "c2": frozenset({4, 8, 16, 30, 60}),
+    "c2d": frozenset({2, 4, 8, 16, 32, 56, 112}),
+    "c3": frozenset({4, 8, 22, 44, 88, 176}),
+}
+
+
 class UnknownMachineTypeError(ValueError):
-    """A machine type is none that has its size in its name."""
+    """A machine type is none that has its size in its name, or none that Vertex AI offers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,3 +91,21 @@ def _resource_spec(machine: MachineSize, wish: ComponentResources) -> dict[str, 
         return limits
     accelerator = {"type": wish.accelerator.type, "count": str(wish.accelerator.count)}
     return {**limits, "accelerator": accelerator}
+
+
+def offered_vcpus(machine_type: str) -> int:
+    """Return the vCPUs of a machine type without accelerators that Vertex AI offers.
+
+    Raises:
+        UnknownMachineTypeError: for any other name.
+
+    """
+    cpus = int(MachineSize.of(machine_type).cpus)
+    family = machine_type.partition("-")[0]
+    if cpus not in _VCPUS.get(family, ()):
+        near = f"{family}-standard-4" if family in _VCPUS else "n1-standard-4"
+        raise UnknownMachineTypeError(
+            f"machine type {machine_type!r} is none of Vertex AI's; use one such as {near} "
+            f"(families {', '.join(_VCPUS)})"
+        )
+    return cpus

@@ -9,6 +9,7 @@ from taxi_ml.sql.statements import (
     count_splits,
     create_schema,
     export_split,
+    scans,
 )
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "create_schema",
     "export_split",
     "require_rows",
+    "scans",
 ]

@@ -128,6 +128,21 @@ def count_dropped(settings: Settings, window: Window) -> Statement:
     return _statement("count_dropped", {"trips": trips}, _limits(settings) | months)
 
 
+def scans(settings: Settings, window: Window) -> dict[str, Statement]:
+    """Return the statements that read the trips table, by name, in a form that writes nothing.
+
+    A dry run of them needs no dataset, and reads the same bytes. The other statements read what
+    `build_dataset` wrote, which is small beside it.
+    """
+    built = build_dataset(settings, window)
+    table = naming.dataset_table(settings, window)
+    query = built.sql.partition(f"CREATE OR REPLACE TABLE `{table}` AS\n")[2]
+    return {
+        "build_dataset": Statement(sql=query, parameters=built.parameters),
+        "count_dropped": count_dropped(settings, window),
+    }
+
+
 def count_splits(settings: Settings, window: Window) -> Statement:
     """Count the trips of each split; one row, see `SplitCounts`."""
     return _statement(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -82,11 +82,10 @@ class Vertex:
 
 
 class Running:
-    """Starts local Vertex AIs one after the other over the same state, and ends the last one."""
+    """Starts local Vertex AIs one after the other with the same options, and ends the last one."""
 
-    def __init__(self, state: Path) -> None:
-        self._state = state
-        self._grpc_port = 0
+    def __init__(self, options: Options) -> None:
+        self._options = options
         self._open: tuple[Doors, LocalVertex, threading.Thread] | None = None
 
     def start(self) -> Vertex:
@@ -98,17 +97,15 @@ class Running:
             fakes["jobs"] = FakeCustomJobRunner(jobs)
             return Engines(pipelines=fakes["engine"], custom_jobs=fakes["jobs"], servers=fakes["servers"])
 
-        options = Options(
-            state=self._state, project=PROJECT, region=REGION, grpc_port=self._grpc_port, faults=True
-        )
+        options = self._options
         vertex = LocalVertex(options, build)
         doors = Doors(vertex, options)
         thread = threading.Thread(target=doors.serve)
         thread.start()
         vertex.recover()
-        self._grpc_port = doors.grpc_port
+        self._options = replace(options, grpc_port=doors.grpc_port)
         self._open = (doors, vertex, thread)
-        return Vertex(state=self._state, grpc_port=doors.grpc_port, doors=doors, **fakes)
+        return Vertex(state=options.state, grpc_port=doors.grpc_port, doors=doors, **fakes)
 
     def stop(self) -> None:
         """End the one that runs."""
@@ -123,7 +120,7 @@ class Running:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     """Return what starts and stops local Vertex AIs."""
-    servers = Running(tmp_path)
+    servers = Running(Options(state=tmp_path, project=PROJECT, region=REGION, faults=True))
     yield servers
     servers.stop()
 

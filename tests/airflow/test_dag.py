@@ -76,10 +76,11 @@ def test_every_parameter_explains_itself(name: str) -> None:
 
 
 def test_nothing_is_submitted_before_the_door() -> None:
-    """Every task comes after the validation."""
-    before = DAG.get_task("validate").get_flat_relative_ids(upstream=False)
+    """Every task comes after the validation and what is looked at before anything is spent."""
+    before = DAG.get_task("preflight").get_flat_relative_ids(upstream=False)
 
-    assert set(DAG.task_ids) - {"validate"} == before
+    assert set(DAG.task_ids) - {"validate", "preflight"} == before
+    assert DAG.get_task("preflight").upstream_task_ids == {"validate"}
 
 
 def test_counts_come_before_the_pipeline() -> None:

@@ -270,3 +270,35 @@ def test_export_keeps_the_case_of_column_names(stack: LocalStack, client: bigque
 def test_query_may_spell_a_column_in_two_ways(client: bigquery.Client) -> None:
     """Column names are the same in any case, as in GoogleSQL."""
     assert rows(client, f"SELECT COUNT(FORMAT('%.2f', FARE)) - COUNT(fare) FROM {TRIPS}") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        (f"SELECT trip_seconds FROM {TRIPS}", "SELECT 8 * COUNT(trip_seconds) FROM {0}"),
+        (
+            f"CREATE TABLE taxi.copy AS WITH t AS (SELECT unique_key AS k FROM {TRIPS}) SELECT t.* FROM t",
+            "SELECT SUM(2 + BYTE_LENGTH(unique_key)) FROM {0}",
+        ),
+        ("SELECT 1", "SELECT 0"),
+    ],
+)
+def test_a_dry_run_says_what_would_be_read(client: bigquery.Client, sql: str, expected: str) -> None:
+    """The named columns of a table count, each with its size, and nothing is written."""
+    config = bigquery.QueryJobConfig(dry_run=True)
+
+    job = client.query(sql, job_config=config, job_retry=None)
+
+    assert job.total_bytes_processed == rows(client, expected.format(TRIPS))[0][0]
+
+
+def test_a_star_reads_the_whole_table(client: bigquery.Client) -> None:
+    """A star directly over a table reads all of its columns."""
+    config = bigquery.QueryJobConfig(dry_run=True)
+
+    read = [
+        client.query(f"SELECT {what} FROM {TRIPS}", job_config=config, job_retry=None).total_bytes_processed
+        for what in ("*", ", ".join(column.name for column in COLUMNS))
+    ]
+
+    assert read[0] == read[1] > 0

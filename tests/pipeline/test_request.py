@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from taxi_ml.gate import policy
-from taxi_ml.pipeline.machines import MachineSize, UnknownMachineTypeError
+from taxi_ml.pipeline.machines import MachineSize, UnknownMachineTypeError, offered_vcpus
 from taxi_ml.pipeline.request import CompileRequest, RequestError
 from tests.pipeline.requests import CHAMPION, make_request
 
@@ -95,3 +95,17 @@ def test_machine_type_without_a_size_is_refused() -> None:
     """A type that says no size is an error with the remedy."""
     with pytest.raises(UnknownMachineTypeError, match="such as n1-standard-4"):
         MachineSize.of("e2-micro")
+
+
+@pytest.mark.parametrize(
+    "machine_type", ["n1-standard-5", "t2a-standard-4", "e2-standard-64", "e2-micro", "standard"]
+)
+def test_a_machine_type_that_vertex_does_not_offer_is_refused(machine_type: str) -> None:
+    """A size or family that Vertex AI does not have is an error with one that it has."""
+    with pytest.raises(UnknownMachineTypeError, match="such as"):
+        offered_vcpus(machine_type)
+
+
+def test_a_machine_type_of_vertex_has_its_vcpus() -> None:
+    """What Vertex AI offers is known by its vCPUs."""
+    assert offered_vcpus("c2-standard-60") == 60

@@ -10,6 +10,7 @@ import pytest
 from taxi_ml import sql
 from taxi_ml.naming import Split
 from taxi_ml.settings import Settings, Window
+from taxi_ml.sql import columns
 
 WINDOW = Window(end=date(2015, 7, 1), train_months=24, test_months=1)
 SETTINGS = Settings(project="taxi-local", bucket="gs://taxi-local", pipeline_image="taxi:1")
@@ -20,6 +21,7 @@ STATEMENTS = [
     sql.count_dropped(SETTINGS, WINDOW),
     sql.count_splits(SETTINGS, WINDOW),
     *(sql.export_split(SETTINGS, WINDOW, split) for split in Split),
+    *sql.scans(SETTINGS, WINDOW).values(),
 ]
 
 
@@ -104,3 +106,25 @@ def test_dropped_trips_are_told_in_one_line() -> None:
     counts = sql.DroppedTrips.from_row({**row, "scanned": 12, "kept": 9, "missing_fare": 3})
 
     assert counts.describe() == "12 trips, 9 kept; left out: missing_fare 3"
+
+
+@pytest.mark.parametrize("table", ["", "taxi-local.mine.trips"])
+def test_scans_write_nothing(table: str) -> None:
+    """What is run to learn its price is a query, and the one that the run will pay for."""
+    settings = SETTINGS.with_overrides(source_table=table)
+
+    built = sql.scans(settings, WINDOW)["build_dataset"].sql
+
+    assert "CREATE" not in built
+    assert sql.build_dataset(settings, WINDOW).sql.endswith(built)
+    assert "SELECT" in built
+
+
+@pytest.mark.parametrize("table", ["", "taxi-local.mine.trips"])
+def test_the_columns_are_those_that_are_read(table: str) -> None:
+    """Every column that a table of somebody's own must have stands in the statement."""
+    settings = SETTINGS.with_overrides(source_table=table)
+
+    _, wanted = columns.source(settings)
+
+    assert wanted <= set(re.findall(r"\w+", sql.build_dataset(settings, WINDOW).sql))

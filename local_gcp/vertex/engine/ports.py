@@ -22,11 +22,15 @@ Adopt = Callable[[Path, Path], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRule:
-    """One row of the image table: images that match `image` (fnmatch) run with this interpreter."""
+    """One row of the image table: images that match `image` (fnmatch) run with this interpreter.
+
+    `labels` are the interpreter's arguments with which it prints the image's labels, `key=value` lines.
+    """
 
     image: str
     interpreter: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,6 +75,7 @@ class VertexHook(GoogleBaseHook):
     - ``vertex_endpoint``: URL of the gRPC server; ``http`` makes the channel plaintext. Without it,
       ``https://{region}-aiplatform.googleapis.com``.
     - ``vertex_console``: URL of the pages that the links open. Without it, Google Cloud's console.
+    - ``registry_endpoint``: URL of a registry that has all images. Without it, the one that an image names.
     """
 
     def __init__(
@@ -93,6 +94,11 @@ class VertexHook(GoogleBaseHook):
         """The server that the connection names."""
         url = self._get_field("vertex_endpoint") or f"https://{self.region}-aiplatform.googleapis.com"
         return ApiEndpoint.parse(url)
+
+    @property
+    def registry_endpoint(self) -> str:
+        """The registry that the connection names, without a slash at the end; empty for none."""
+        return str(self._get_field("registry_endpoint") or "").rstrip("/")
 
     @property
     def location(self) -> str:

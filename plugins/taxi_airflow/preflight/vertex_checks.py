@@ -1,0 +1,93 @@
+"""The checks of what Vertex AI is to do: by whom, on which machines, from which image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from taxi_airflow.images import ImageError, RegistryError, image_labels
+from taxi_airflow.polling import Verdict, judge
+from taxi_airflow.preflight.clients import CALL_TIMEOUT
+from taxi_airflow.preflight.findings import ok, problem
+from taxi_ml import image
+from taxi_ml.pipeline.machines import UnknownMachineTypeError, offered_vcpus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from taxi_airflow.preflight.clients import Subject
+    from taxi_airflow.preflight.findings import Finding
+
+# Families that share the quota without a family in its name:
+# https://cloud.google.com/vertex-ai/docs/quotas#custom-trained-models
+_PLAIN_QUOTA = frozenset({"n1", "e2"})
+
+
+def identity(subject: Subject) -> Iterator[Finding]:
+    """Ask Vertex AI for a pipeline job: connection, account, API and region in one."""
+    hook = subject.vertex
+    if hook.project_id and hook.project_id != subject.settings.project:
+        yield problem(
+            "identity",
+            f"its project is {hook.project_id}, TAXI_PROJECT is {subject.settings.project}",
+            "name one project in both",
+        )
+        return
+    parent = f"projects/{subject.settings.project}/locations/{subject.settings.region}"
+    list(hook.pipelines.list_pipeline_jobs(parent=parent, timeout=CALL_TIMEOUT, retry=None).pages)[:1]
+    account = getattr(hook.get_credentials(), "service_account_email", "") or "the connection's account"
+    yield ok("identity", f"{account} reaches Vertex AI at {hook.endpoint.target}")
+
+
+def machines(subject: Subject) -> Iterator[Finding]:
+    """Look up the machine types, and name the quotas that they count against."""
+    settings = subject.settings
+    for name, kind in (
+        ("machine_type", "training"),
+        ("compile_machine_type", "training"),
+        ("serving_machine_type", "serving"),
+    ):
+        machine: str = getattr(settings, name)
+        try:
+            vcpus = offered_vcpus(machine)
+        except UnknownMachineTypeError as error:
+            yield problem(name, str(error), f"mend TAXI_{name.upper()}, or skip this check: it knows a list")
+            continue
+        yield ok(name, f"{machine}: {vcpus} vCPUs of the quota {_quota(machine, kind)} in {settings.region}")
+
+
+def _quota(machine: str, kind: str) -> str:
+    family = machine.partition("-")[0]
+    middle = "" if family in _PLAIN_QUOTA else f"{family}_"
+    return f"custom_model_{kind}_{middle}cpus"
+
+
+def pipeline_image(subject: Subject) -> Iterator[Finding]:
+    """Compare the labels of the image for executors, compiler and server with the code that is here."""
+    name = subject.settings.pipeline_image
+    rebuild = "build and push it from this code, and set TAXI_PIPELINE_IMAGE: make deploy does both"
+    try:
+        carried = image_labels(subject.vertex, name)
+        expected = image.labels()
+    except ImageError as error:
+        yield problem("image", str(error), "write <registry>/<project>/<repository>/<name>:<tag>")
+        return
+    except RegistryError as error:
+        if judge(error) is not Verdict.MISSING:
+            raise
+        yield problem("image", str(error), rebuild)
+        return
+    except FileNotFoundError:
+        yield problem("image", f"{image.LOCK.name} does not lie beside taxi_ml/", "copy it there")
+        return
+    yield from _compared(name, carried, expected, rebuild)
+
+
+def _compared(
+    name: str, carried: Mapping[str, str], expected: Mapping[image.Label, str], rebuild: str
+) -> Iterator[Finding]:
+    differing = [label for label in image.Label if carried.get(label) != expected[label]]
+    for label in differing:
+        has = carried.get(label, "")[:12] or "no such label"
+        yield problem("image", f"{name}: {label} is {has}, here it is {expected[label][:12]}", rebuild)
+    if not differing:
+        yield ok("image", f"{name} has this code and this lock")
