@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 import threading
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +19,18 @@ from airflow.sdk.exceptions import TaskDeferred
 from taxi_airflow.hooks.vertex import VertexHook
 
 from local_gcp.vertex.composition import Doors, Engines, LocalVertex, Options
+from local_gcp.vertex.engine.ports import ImageRule
 from tests.vertex.fakes import FakeCustomJobRunner, FakeModelServers, FakePipelineEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from airflow.sdk import BaseOperator
 
     from local_gcp.vertex.engine.ports import JobListener, RunHistory, RunListener
+    from tests.conftest import LocalStack
 
+REPOSITORY = Path(__file__).parents[2]
 PROJECT = "taxi-local"
 REGION = "us-central1"
 LOCATION = f"projects/123456789012/locations/{REGION}"
@@ -123,6 +128,45 @@ def running(tmp_path: Path) -> Iterator[Running]:
     servers = Running(Options(state=tmp_path, project=PROJECT, region=REGION, faults=True))
     yield servers
     servers.stop()
+
+
+@pytest.fixture
+def running_with_images(tmp_path: Path) -> Iterator[Running]:
+    """The same with the pipeline image, made of the code that is here, and a stale one."""
+    fresh = ImageRule(
+        image="taxi-vertex/pipeline:local",
+        interpreter=Path(sys.executable),
+        environment={"PYTHONPATH": str(REPOSITORY)},
+        labels=("-m", "taxi_ml.image"),
+    )
+    stale = ImageRule(
+        image="taxi-vertex/pipeline:stale",
+        interpreter=Path(sys.executable),
+        labels=("-c", "print('taxi-vertex.code=0', 'taxi-vertex.lock=1', sep='\\n')"),
+    )
+    servers = Running(Options(state=tmp_path, project=PROJECT, region=REGION, images=(fresh, stale)))
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture
+def whole_cloud(
+    stack: LocalStack, running_with_images: Running, monkeypatch: pytest.MonkeyPatch
+) -> LocalStack:
+    """Lead connection and settings to a local cloud in which a run can start."""
+    for name, value in stack.environment.items():
+        monkeypatch.setenv(name, value)
+    vertex = running_with_images.start()
+    monkeypatch.setenv("VERTEX_GRPC", str(vertex.grpc_port))
+    monkeypatch.setenv("REGISTRY", f"http://127.0.0.1:{vertex.doors.rest_port}")
+    connect_to_all(monkeypatch)
+    return stack
+
+
+def connect_to_all(monkeypatch: pytest.MonkeyPatch, **extra: str) -> None:
+    """Make the connection lead to the Vertex AI of `whole_cloud` and its registry, but for what is given."""
+    fields = {"registry_endpoint": os.environ["REGISTRY"], **extra}
+    connect_to(int(os.environ["VERTEX_GRPC"]), monkeypatch, **fields)
 
 
 @pytest.fixture

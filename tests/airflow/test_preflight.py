@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import uuid
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,59 +14,22 @@ from airflow.sdk.exceptions import AirflowFailException
 from google.cloud import bigquery
 from taxi_airflow.operators.preflight import PreflightOperator
 from taxi_airflow.preflight.__main__ import look, main
+from taxi_airflow.preflight.clients import Subject
 from taxi_airflow.preflight.findings import Outcome, failure
+from taxi_airflow.preflight.storage_checks import queries
 
-from local_gcp.vertex.composition import Options
-from local_gcp.vertex.engine.ports import ImageRule
-from tests.airflow.conftest import PROJECT, REGION, Running, connect_to, context, run_task
+from taxi_ml.settings import Settings, Window
+from tests.airflow.conftest import PROJECT, REPOSITORY, connect_to_all, context, run_task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
+    from tests.airflow.conftest import Running
     from tests.conftest import LocalStack
 
-pytestmark = pytest.mark.stack
-REPOSITORY = Path(__file__).parents[2]
+pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("whole_cloud")]
 WINDOW_END = "2015-02-01"
 PARAMS = {"window_end": WINDOW_END, "train_months": 12}
-
-
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
-    """Return what starts local Vertex AIs that have the pipeline image, made of the code that is here."""
-    rule = ImageRule(
-        image="taxi-vertex/pipeline:local",
-        interpreter=Path(sys.executable),
-        environment={"PYTHONPATH": str(REPOSITORY)},
-        labels=("-m", "taxi_ml.image"),
-    )
-    stale = ImageRule(
-        image="taxi-vertex/pipeline:stale",
-        interpreter=Path(sys.executable),
-        labels=("-c", "print('taxi-vertex.code=0', 'taxi-vertex.lock=1', sep='\\n')"),
-    )
-    options = Options(state=tmp_path, project=PROJECT, region=REGION, images=(rule, stale))
-    servers = Running(options)
-    yield servers
-    servers.stop()
-
-
-@pytest.fixture
-def cloud(stack: LocalStack, running: Running, monkeypatch: pytest.MonkeyPatch) -> LocalStack:
-    """Lead connection and settings to a local cloud in which a run can start."""
-    for name, value in stack.environment.items():
-        monkeypatch.setenv(name, value)
-    vertex = running.start()
-    monkeypatch.setenv("VERTEX_GRPC", str(vertex.grpc_port))
-    monkeypatch.setenv("REGISTRY", f"http://127.0.0.1:{vertex.doors.rest_port}")
-    connect(monkeypatch)
-    return stack
-
-
-def connect(monkeypatch: pytest.MonkeyPatch, **extra: str) -> None:
-    """Make the connection lead to the running Vertex AI and its registry, but for what is given."""
-    fields = {"registry_endpoint": os.environ["REGISTRY"], **extra}
-    connect_to(int(os.environ["VERTEX_GRPC"]), monkeypatch, **fields)
 
 
 def failures() -> list[str]:
@@ -75,7 +38,7 @@ def failures() -> list[str]:
     return [f"{each.subject}: {each.text} → {each.remedy}" for each in found if each.failed]
 
 
-def test_a_run_can_start_on_the_local_cloud(cloud: LocalStack, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ARG001
+def test_a_run_can_start_on_the_local_cloud(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is wrong there; the table says so and the exit code is 0."""
     code = main(["--window-end", WINDOW_END])
 
@@ -83,14 +46,25 @@ def test_a_run_can_start_on_the_local_cloud(cloud: LocalStack, capsys: pytest.Ca
     assert (code, "A run can start" in printed) == (0, True), printed
 
 
-def test_the_price_is_that_of_what_is_read(cloud: LocalStack) -> None:  # noqa: ARG001
+def test_the_price_is_that_of_what_is_read() -> None:
     """The dry run says how much is read, and a budget below its price is a problem."""
     environ = {**os.environ, "TAXI_USD_PER_TIB": "1000", "TAXI_QUERY_BUDGET_USD": "0"}
 
     found = [each.text for each in look(environ, window_end=WINDOW_END) if each.failed]
 
-    assert [text for text in found if "0.00 GiB" in text and "the budget is 0 USD" in text] == found
+    assert [text for text in found if " MiB, 0.0" in text and "the budget is 0 USD" in text] == found
     assert len(found) == 1
+
+
+def test_a_query_over_its_limit_is_found() -> None:
+    """A statement that BigQuery would refuse for its bytes is named with the limit that it needs."""
+    settings = replace(Settings.from_environment(os.environ), maximum_bytes_billed=1000)
+    window = Window.ending(WINDOW_END, train_months=12, test_months=1)
+
+    found = list(queries(Subject(settings=settings, window=window)))
+
+    assert [each.subject for each in found if each.failed] == ["build_dataset", "count_dropped"]
+    assert "set TAXI_MAXIMUM_BYTES_BILLED to" in found[0].remedy
 
 
 @pytest.mark.parametrize(
@@ -110,7 +84,6 @@ def test_the_price_is_that_of_what_is_read(cloud: LocalStack) -> None:  # noqa: 
     ],
 )
 def test_each_wrong_setting_is_found(
-    cloud: LocalStack,  # noqa: ARG001
     monkeypatch: pytest.MonkeyPatch,
     setting: str,
     text: str,
@@ -125,7 +98,7 @@ def test_each_wrong_setting_is_found(
     assert expected in "\n".join(found)
 
 
-def test_everything_is_named_at_once(cloud: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+def test_everything_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """One problem does not hide another."""
     monkeypatch.setenv("TAXI_BUCKET", "gs://nobody")
     monkeypatch.setenv("TAXI_MACHINE_TYPE", "n1-standard-5")
@@ -135,7 +108,7 @@ def test_everything_is_named_at_once(cloud: LocalStack, monkeypatch: pytest.Monk
     assert {"bucket", "machine_type"} <= subjects
 
 
-def test_a_skipped_check_says_so(cloud: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+def test_a_skipped_check_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """A person who knows better leaves a check out, and the table shows it."""
     monkeypatch.setenv("TAXI_MACHINE_TYPE", "n1-standard-5")
     monkeypatch.setenv("TAXI_PREFLIGHT_SKIP", "machines")
@@ -146,10 +119,10 @@ def test_a_skipped_check_says_so(cloud: LocalStack, monkeypatch: pytest.MonkeyPa
     assert not any(each.failed for each in found)
 
 
-def test_a_missing_column_is_named(cloud: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_column_is_named(whole_cloud: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table of somebody's own is held against the columns that the statements read."""
     table = f"{PROJECT}.own_{uuid.uuid4().hex[:8]}.trips"
-    client = cloud.bigquery_client()
+    client = whole_cloud.bigquery_client()
     client.create_dataset(table.rpartition(".")[0])
     client.create_table(bigquery.Table(table, schema=[bigquery.SchemaField("fare", "FLOAT")]))
     monkeypatch.setenv("TAXI_TRIPS_TABLE", table)
@@ -159,25 +132,25 @@ def test_a_missing_column_is_named(cloud: LocalStack, monkeypatch: pytest.Monkey
     assert "has no column dropoff_census_tract, dropoff_community_area" in found
 
 
-def test_a_dataset_elsewhere_is_named(cloud: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dataset_elsewhere_is_named(whole_cloud: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """Statements would not find a dataset of another location."""
     name = f"abroad_{uuid.uuid4().hex[:8]}"
     dataset = bigquery.Dataset(f"{PROJECT}.{name}")
     dataset.location = "EU"
-    cloud.bigquery_client().create_dataset(dataset)
+    whole_cloud.bigquery_client().create_dataset(dataset)
     monkeypatch.setenv("TAXI_DATASET", name)
 
     assert f"dataset: {PROJECT}.{name} is in EU, statements run in US" in "\n".join(failures())
 
 
-def test_an_image_without_a_registry_is_refused(cloud: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+def test_an_image_without_a_registry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the connection names no registry, the image has to."""
-    connect(monkeypatch, registry_endpoint="")
+    connect_to_all(monkeypatch, registry_endpoint="")
 
     assert "image: 'taxi-vertex/pipeline:local' names no registry" in "\n".join(failures())
 
 
-def test_no_connection_is_a_problem(cloud: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+def test_no_connection_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the connection every check that needs it says so."""
     monkeypatch.delenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT")
 
@@ -185,7 +158,6 @@ def test_no_connection_is_a_problem(cloud: LocalStack, monkeypatch: pytest.Monke
 
 
 def test_the_task_names_problems_and_is_not_retried(
-    cloud: LocalStack,  # noqa: ARG001
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As a task, preflight ends the run for good and says what to do."""
@@ -195,14 +167,14 @@ def test_the_task_names_problems_and_is_not_retried(
         run_task(PreflightOperator(task_id="preflight"), context(params=PARAMS))
 
 
-def test_the_task_lets_a_run_start(cloud: LocalStack) -> None:  # noqa: ARG001
+def test_the_task_lets_a_run_start() -> None:
     """As a task, preflight succeeds where everything is in order."""
     assert run_task(PreflightOperator(task_id="preflight"), context(params=PARAMS)) is None
 
 
-def test_an_outage_is_retried(cloud: LocalStack, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+def test_an_outage_is_retried(running_with_images: Running) -> None:
     """What could only not be asked is not a problem of the installation."""
-    running.stop()
+    running_with_images.stop()
 
     outcomes = {each.outcome for each in look(os.environ, window_end=WINDOW_END) if each.failed}
 
@@ -217,7 +189,7 @@ def test_an_error_is_a_finding(error: Exception, outcome: str) -> None:
     assert (found.outcome, bool(found.remedy)) == (outcome, True)
 
 
-def test_the_command_needs_no_running_airflow(cloud: LocalStack, tmp_path: Path) -> None:  # noqa: ARG001
+def test_the_command_needs_no_running_airflow(tmp_path: Path) -> None:
     """The module runs by itself, with the connection from the environment."""
     environment = {
         **os.environ,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _TIB = 2**40
 _GIB = 2**30
+_MIB = 2**20
 
 
 def bucket(subject: Subject) -> Iterator[Finding]:
@@ -63,7 +64,8 @@ def trips(subject: Subject) -> Iterator[Finding]:
     name, wanted = columns.source(subject.settings)
     setting = "TAXI_SOURCE_TABLE" if subject.settings.source_table else "TAXI_TRIPS_TABLE"
     found = subject.bigquery.get_table(name, timeout=CALL_TIMEOUT, retry=None)
-    if missing := wanted - {field.name for field in found.schema}:
+    missing = wanted - {field.name for field in found.schema}
+    if missing:
         yield problem(
             "trips",
             f"{name} has no column {', '.join(sorted(missing))}",
@@ -71,6 +73,8 @@ def trips(subject: Subject) -> Iterator[Finding]:
         )
     if found.location:
         yield _located("trips", name, found.location, subject.settings.bigquery_location)
+    elif not missing:
+        yield ok("trips", f"{name} has the columns that are read")
 
 
 def _located(subject: str, name: str, location: str, expected: str) -> Finding:
@@ -93,12 +97,11 @@ def queries(subject: Subject) -> Iterator[Finding]:
         if read > settings.maximum_bytes_billed:
             yield problem(
                 name,
-                f"reads {read / _GIB:.1f} GiB, each query may read "
-                f"{settings.maximum_bytes_billed / _GIB:.1f} GiB",
+                f"reads {_size(read)}, each query may read {_size(settings.maximum_bytes_billed)}",
                 f"set TAXI_MAXIMUM_BYTES_BILLED to {read} or more, or shorten the window",
             )
     price = total / _TIB * settings.usd_per_tib
-    text = f"read {total / _GIB:.2f} GiB, {price:.2f} USD at {settings.usd_per_tib:g} USD a TiB"
+    text = f"read {_size(total)}, {price:.2f} USD at {settings.usd_per_tib:g} USD a TiB"
     if price > settings.query_budget_usd:
         yield problem(
             "queries",
@@ -107,6 +110,10 @@ def queries(subject: Subject) -> Iterator[Finding]:
         )
     else:
         yield ok("queries", f"{text}; the budget is {settings.query_budget_usd:g} USD")
+
+
+def _size(number: int) -> str:
+    return f"{number / _GIB:.1f} GiB" if number >= _GIB else f"{number / _MIB:.1f} MiB"
 
 
 def _bytes_read(subject: Subject, statement: Statement) -> int:
