@@ -1,6 +1,6 @@
 # The one door to this project; CI uses the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test test-fast test-compose chaos lint format lock lock-check bench clean
+.PHONY: help setup demo up down status test test-fast test-compose chaos lint format lock lock-check deploy bench clean
 
 # Airflow's lock is for one minor version of Python, that of Composer 3.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -45,7 +45,7 @@ test: setup ## all tests
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-fast: setup ## the tests that start neither TFX nor Airflow
-	@$(BIN)/python -m pytest -m "not e2e and not pipeline" $(ARGS)
+	@$(BIN)/python -m pytest -m "not e2e and not pipeline and not composer" $(ARGS)
 
 chaos: setup ## kill Airflow and the local Vertex AI 50 times while the DAG runs (ARGS="--kills 9 --seed 2")
 	@$(BIN)/python -m local_gcp.chaos $(ARGS)
@@ -83,6 +83,7 @@ lock: .venv/complete ## lock the requirements anew (LOCK=--upgrade for newer rel
 		-c $(LOCKS)/requirements-dev.txt requirements/cloud.in -o $(LOCKS)/requirements-cloud.txt
 	@$(COMPILE) $(LOCK) --python-version 3.13 --python-platform x86_64-manylinux_2_40 requirements/pipeline.in \
 		-o $(LOCKS)/requirements-pipeline.txt
+	@$(COMPILE) $(LOCK) --python-version 3.11 requirements/composer.in -o $(LOCKS)/requirements-composer.txt
 
 # A lock is current when locking again, with its own versions preferred, changes nothing.
 lock-check: .venv/complete
@@ -90,6 +91,10 @@ lock-check: .venv/complete
 	$(MAKE) --no-print-directory lock LOCKS=$$new || exit 1; \
 	for lock in requirements*.txt; do cmp -s $$lock $$new/$$lock || \
 		{ echo "$$lock is not what requirements/*.in give: run make lock" >&2; exit 1; }; done
+
+deploy: setup ## bring this commit to Composer: ENV=dev|staging|prod (DRY_RUN=1 only prints, TESTED=1 tests no more)
+	@$(BIN)/python -m deploy $(or $(ENV),$(error say where: make deploy ENV=dev|staging|prod)) \
+		$(if $(DRY_RUN),--dry-run) $(if $(TESTED),--tested)
 
 bench: setup ## benchmarks, as ratios against a named baseline
 	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
