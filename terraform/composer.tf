@@ -1,0 +1,95 @@
+resource "google_compute_network" "this" {
+  count = var.private_network ? 1 : 0
+
+  name                    = local.name
+  auto_create_subnetworks = false
+  depends_on              = [google_project_service.this]
+}
+
+resource "google_compute_subnetwork" "this" {
+  count = var.private_network ? 1 : 0
+
+  name                     = local.name
+  network                  = google_compute_network.this[0].id
+  region                   = var.region
+  ip_cidr_range            = "10.20.0.0/24"
+  private_ip_google_access = true # Google's APIs without a public address
+}
+
+resource "google_composer_environment" "this" {
+  name   = local.name
+  region = var.region
+  labels = local.labels
+
+  config {
+    environment_size           = var.environment_size
+    resilience_mode            = var.resilience_mode
+    enable_private_environment = var.private_network
+
+    node_config {
+      service_account = google_service_account.composer.email
+      network         = one(google_compute_network.this[*].id)
+      subnetwork      = one(google_compute_subnetwork.this[*].id)
+    }
+
+    software_config {
+      image_version = var.airflow_image
+      airflow_config_overrides = {
+        "core-dags_are_paused_at_creation" = "True"
+      }
+    }
+
+    workloads_config {
+      scheduler {
+        count      = 1
+        cpu        = 0.5
+        memory_gb  = 2
+        storage_gb = 1
+      }
+      dag_processor {
+        count      = 1
+        cpu        = 1
+        memory_gb  = 4
+        storage_gb = 1
+      }
+      triggerer {
+        count     = 1
+        cpu       = 0.5
+        memory_gb = 1
+      }
+      web_server {
+        cpu        = 1
+        memory_gb  = 2
+        storage_gb = 1
+      }
+      worker {
+        min_count  = 1
+        max_count  = 3
+        cpu        = 1
+        memory_gb  = 4
+        storage_gb = 2
+      }
+    }
+
+    dynamic "encryption_config" {
+      for_each = var.kms_key[*]
+      content {
+        kms_key_name = encryption_config.value
+      }
+    }
+  }
+
+  lifecycle {
+    # `make deploy` sets both; Composer upgrades are made on purpose, see docs/composer.md.
+    ignore_changes = [
+      config[0].software_config[0].env_variables,
+      config[0].software_config[0].pypi_packages,
+    ]
+  }
+
+  depends_on = [
+    google_project_iam_member.this,
+    google_service_account_iam_member.this,
+    google_kms_crypto_key_iam_member.agents,
+  ]
+}
