@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from deploy import packages
-from deploy.shell import CommandError
+from deploy.airflow_api import AirflowApi, Patience
 from taxi_ml import image
 
 if TYPE_CHECKING:
@@ -32,21 +32,13 @@ IMAGE_SETTING: Final = "TAXI_PIPELINE_IMAGE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long Airflow may take to read the new files: it looks at the bucket only now and then."""
-
-    attempts: int = 20
-    seconds: float = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
     """Brings the working tree to a target."""
 
     shell: Shell
     target: Target
     tested: bool = False
-    patience: Patience = Patience()
+    patience: Patience = field(default_factory=Patience)
 
     def steps(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Yield what to do, in order: nothing runs that an earlier step has not made possible."""
@@ -80,6 +72,8 @@ class Deployment:
         if lacking:
             flags = [part for each in lacking for part in ("--update-pypi-package", each)]
             self.shell.run(*self._composer("update", *flags))
+        else:
+            self.shell.say("it lacks none")
 
     def set_variables(self) -> None:
         """Set the settings, the image's name among them."""
@@ -104,22 +98,13 @@ class Deployment:
             )
 
     def check_dag(self) -> None:
-        """Wait until Airflow knows the DAG, and fail when a file cannot be imported; raises CommandError."""
-        for attempt in range(self.patience.attempts):
-            if attempt:
-                time.sleep(self.patience.seconds)
-            if self.shell.dry_run or self.shell.succeeds(
-                *self._composer("run", "dags", "details", "--", DAG_ID)
-            ):
-                break
-        else:
-            self.shell.say(f"Airflow does not know {DAG_ID}; these files cannot be imported:")
-        try:
-            self.shell.run(*self._composer("run", "dags", "list-import-errors"))
-        except CommandError as error:
-            raise CommandError(
-                f"{error}; see above what cannot be imported, or deploy the last good commit"
-            ) from error
+        """Wait until Airflow has parsed the copied DAG; raises CommandError with what cannot be imported."""
+        uri = self._describe("value(config.airflowUri)", pretended="<Airflow>")
+        token = self.shell.ask("gcloud", "auth", "print-access-token", pretended="")
+        self.shell.say(f"+ GET {uri}/api/v2/dags/{DAG_ID} until it is parsed, else /api/v2/importErrors")
+        if not self.shell.dry_run:
+            api = AirflowApi(uri=uri, token=token)
+            api.wait_parsed(DAG_ID, datetime.now(UTC), patience=self.patience, say=self.shell.say)
 
     def _image(self) -> str:
         registry = self.shell.ask(

@@ -7,20 +7,28 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from deploy import packages
-from deploy.deployment import NOT_COPIED, Deployment, Patience, image_tag
+from deploy.airflow_api import Patience
+from deploy.deployment import NOT_COPIED, Deployment, image_tag
 from deploy.shell import CommandError, Shell
 from deploy.target import Target, TargetError
 from taxi_ml import image
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENTS = ("dev", "staging", "prod")
+DAG_ID = "taxi_training"
+TOKEN = "the-token-of-a-test"  # noqa: S105  # nobody's
 IMAGE = f"registry.example/taxi-dev/pipeline:{image_tag()}"
 INSTALLED = "\n".join(f"{name} {version}" for name, version in packages.locked().items())
 FAKE = f"""#!{sys.executable} -S
@@ -41,6 +49,7 @@ class Programs:
 
     calls: Path
     answers: Path
+    api: dict[str, object]
 
     def answer(self, words: str, text: str, code: int = 0) -> None:
         """Let the next calls that contain `words` answer so, before earlier answers."""
@@ -52,14 +61,45 @@ class Programs:
         lines = self.calls.read_text().splitlines() if self.calls.exists() else []
         return [" ".join(json.loads(line)) for line in lines]
 
+    def airflow(self, path: str, answer: object) -> None:
+        """Let Airflow answer so, at a path of its API."""
+        self.api[path] = answer
+
     def changes(self) -> list[str]:
         """Return the calls that change something."""
-        looks = ("describe", "list-packages", "environments run")
+        looks = ("describe", "list-packages", "print-access-token")
         return [call for call in self.called() if not any(look in call for look in looks)]
 
 
 @pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+def airflow() -> Iterator[tuple[str, dict[str, object]]]:
+    """Serve Airflow's API, which has parsed the DAG later than any deployment, and return its address."""
+    answers: dict[str, object] = {f"dags/{DAG_ID}": {"last_parsed_time": "2999-01-01T00:00:00Z"}}
+
+    class Api(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = answers.get(self.path.removeprefix("/api/v2/"))
+            allowed = self.headers["Authorization"] == f"Bearer {TOKEN}"
+            self.send_response(200 if found and allowed else 404 if allowed else 403)
+            self.end_headers()
+            self.wfile.write(json.dumps(found).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", answers
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, airflow: tuple[str, dict[str, object]]
+) -> Programs:
     """Put programs on the PATH for a fresh environment, without image and settings."""
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -67,7 +107,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
         (folder / name).write_text(FAKE)
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    fakes = Programs(calls=tmp_path / "calls", answers=tmp_path / "answers.json")
+    fakes = Programs(calls=tmp_path / "calls", answers=tmp_path / "answers.json", api=airflow[1])
     fakes.answers.write_text("[]")
     monkeypatch.setenv("FAKE_CALLS", str(fakes.calls))
     monkeypatch.setenv("FAKE_ANSWERS", str(fakes.answers))
@@ -75,6 +115,8 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
     fakes.answer("images describe", "", 1)
     fakes.answer("list-packages", INSTALLED)
     fakes.answer("dagGcsPrefix", "gs://environment/dags")
+    fakes.answer("airflowUri", airflow[0])
+    fakes.answer("print-access-token", TOKEN)
     monkeypatch.chdir(REPOSITORY)
     return fakes
 
@@ -109,7 +151,7 @@ def test_the_order_lets_nothing_run_too_early(programs: Programs) -> None:
         "rsync taxi_ml gs://environment/plugins/taxi_ml",
         "rsync plugins/taxi_airflow gs://environment/plugins/taxi_airflow",
         "rsync dags gs://environment/dags/taxi_vertex",
-        "dags list-import-errors",
+        "print-access-token",
     )
     assert [place(calls, words) for words in order] == sorted(place(calls, words) for words in order)
 
@@ -148,13 +190,41 @@ def test_a_failing_step_stops(programs: Programs, words: str) -> None:
     assert words in programs.called()[-1]
 
 
-def test_a_dag_that_does_not_parse_fails_the_deployment(programs: Programs) -> None:
+def test_a_dag_that_does_not_parse_fails_the_deployment(
+    programs: Programs, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What Airflow cannot import is shown, and the deployment says what to do."""
-    programs.answer("dags details", "", 1)
-    programs.answer("list-import-errors", "taxi_training.py | ModuleNotFoundError", 1)
+    programs.airflow(f"dags/{DAG_ID}", {"last_parsed_time": "2020-01-01T00:00:00Z"})
+    programs.airflow("importErrors", {"import_errors": [{"filename": "dags/x.py", "stack_trace": "Oh"}]})
 
-    with pytest.raises(CommandError, match="deploy the last good commit"):
+    with pytest.raises(CommandError, match="1 files cannot be imported; mend"):
         deploy(tested=True)
+
+    assert "dags/x.py:\nOh" in capsys.readouterr().out
+
+
+def test_a_dag_that_nobody_knows_fails_the_deployment(programs: Programs) -> None:
+    """A DAG that Airflow never read is not deployed."""
+    programs.api.clear()
+
+    with pytest.raises(CommandError, match="has not parsed taxi_training"):
+        deploy(tested=True)
+
+
+def test_a_token_that_airflow_refuses_fails_the_deployment(programs: Programs) -> None:
+    """An account that may not ask Airflow is named by what Airflow answered."""
+    programs.answer("print-access-token", "another")
+
+    with pytest.raises(CommandError, match="answered 403"):
+        deploy(tested=True)
+
+
+def test_the_token_is_not_printed(programs: Programs, capsys: pytest.CaptureFixture[str]) -> None:
+    """The access token of a person or CI stands in no log."""
+    deploy(tested=True)
+
+    assert "print-access-token" in " ".join(programs.called())
+    assert TOKEN not in capsys.readouterr().out
 
 
 def test_the_image_carries_its_labels(programs: Programs) -> None:
