@@ -27,7 +27,7 @@ FOLDERS: Final = {
     "dags": "dags/taxi_vertex",
 }
 LOCK: Final = ("requirements-pipeline.txt", "plugins/requirements-pipeline.txt")
-NOT_COPIED: Final = r"(^|.*/)(__pycache__|\.[^/]*)(/.*|$)"
+NOT_COPIED: Final = r"(^|.*/)(__pycache__|\.(?!airflowignore$)[^/]*)(/.*|$)"
 IMAGE_SETTING: Final = "TAXI_PIPELINE_IMAGE"
 
 

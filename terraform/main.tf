@@ -10,6 +10,7 @@ locals {
 
 data "google_project" "this" {
   project_id = var.project
+  depends_on = [google_project_service.this]
 }
 
 resource "google_project_service" "this" {
@@ -17,6 +18,7 @@ resource "google_project_service" "this" {
     "aiplatform",
     "artifactregistry",
     "bigquery",
+    "cloudresourcemanager",
     "composer",
     "compute",
     "iam",

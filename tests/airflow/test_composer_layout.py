@@ -29,9 +29,9 @@ from airflow.dag_processing.dagbag import DagBag
 bag = DagBag()
 heavy = [name for name in {HEAVY!r} if name in sys.modules]
 import taxi_ml, taxi_airflow
-from airflow.plugins_manager import import_errors
+from airflow import plugins_manager
 found = {{
-    "errors": bag.import_errors, "plugins": dict(import_errors) if not callable(import_errors) else {{}},
+    "errors": bag.import_errors, "plugins": plugins_manager.get_import_errors(),
     "dags": {{dag.dag_id: len(dag.tasks) for dag in bag.dags.values()}}, "heavy": heavy,
     "taxi_ml": taxi_ml.__file__, "taxi_airflow": taxi_airflow.__file__,
 }}

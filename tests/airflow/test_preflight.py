@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from google.cloud import bigquery
+from taxi_airflow.checks.clients import Subject
+from taxi_airflow.checks.findings import Outcome, failure
+from taxi_airflow.checks.storage_checks import queries
 from taxi_airflow.operators.preflight import PreflightOperator
-from taxi_airflow.preflight.__main__ import look, main
-from taxi_airflow.preflight.clients import Subject
-from taxi_airflow.preflight.findings import Outcome, failure
-from taxi_airflow.preflight.storage_checks import queries
+from taxi_airflow.preflight import look, main
 
 from taxi_ml.settings import Settings, Window
 from tests.airflow.conftest import PROJECT, REPOSITORY, connect_to_all, context, run_task

@@ -256,6 +256,7 @@ def test_only_our_own_folders_are_emptied(programs: Programs) -> None:
         ("gate/__pycache__/a.pyc", False),
         (".hidden", False),
         ("a/.hidden/b", False),
+        (".airflowignore", True),
     ],
 )
 def test_bytecode_and_hidden_files_stay_here(path: str, *, copied: bool) -> None:

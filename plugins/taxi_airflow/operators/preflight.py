@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from taxi_airflow.preflight.checks import inspect
-from taxi_airflow.preflight.clients import Subject
-from taxi_airflow.preflight.findings import Outcome, table
+from taxi_airflow.checks.clients import Subject
+from taxi_airflow.checks.findings import Outcome, table
+from taxi_airflow.checks.inspection import inspect
 from taxi_airflow.runs import run_of
 
 if TYPE_CHECKING:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taxi_airflow.preflight import storage_checks, vertex_checks
-from taxi_airflow.preflight.findings import Finding, Outcome, failure
+from taxi_airflow.checks import storage_checks, vertex_checks
+from taxi_airflow.checks.findings import Finding, Outcome, failure
 from taxi_ml.settings import Check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from taxi_airflow.preflight.clients import Subject
+    from taxi_airflow.checks.clients import Subject
 
 CHECKS: Mapping[Check, Callable[[Subject], Iterator[Finding]]] = {
     Check.IDENTITY: vertex_checks.identity,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taxi_airflow.preflight.clients import CALL_TIMEOUT
-from taxi_airflow.preflight.findings import ok, problem
+from taxi_airflow.checks.clients import CALL_TIMEOUT
+from taxi_airflow.checks.findings import ok, problem
 from taxi_ml.locations import can_export, is_near
 from taxi_ml.sql import columns, scans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from taxi_airflow.preflight.clients import Subject
-    from taxi_airflow.preflight.findings import Finding
+    from taxi_airflow.checks.clients import Subject
+    from taxi_airflow.checks.findings import Finding
     from taxi_ml.sql import Statement
 
 _TIB = 2**40

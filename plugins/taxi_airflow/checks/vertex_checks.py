@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from taxi_airflow.checks.clients import CALL_TIMEOUT
+from taxi_airflow.checks.findings import ok, problem
 from taxi_airflow.images import ImageError, RegistryError, image_labels
 from taxi_airflow.polling import Verdict, judge
-from taxi_airflow.preflight.clients import CALL_TIMEOUT
-from taxi_airflow.preflight.findings import ok, problem
 from taxi_ml import image
 from taxi_ml.pipeline.machines import UnknownMachineTypeError, offered_vcpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from taxi_airflow.preflight.clients import Subject
-    from taxi_airflow.preflight.findings import Finding
+    from taxi_airflow.checks.clients import Subject
+    from taxi_airflow.checks.findings import Finding
 
 # Families that share the quota without a family in its name:
 # https://cloud.google.com/vertex-ai/docs/quotas#custom-trained-models

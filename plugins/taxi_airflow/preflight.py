@@ -9,16 +9,16 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from taxi_airflow.preflight.checks import inspect
-from taxi_airflow.preflight.clients import Subject
-from taxi_airflow.preflight.findings import ok, problem, table
+from taxi_airflow.checks.clients import Subject
+from taxi_airflow.checks.findings import ok, problem, table
+from taxi_airflow.checks.inspection import inspect
 from taxi_ml.settings import Settings, SettingsError, Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
-    from taxi_airflow.preflight.findings import Finding
+    from taxi_airflow.checks.findings import Finding
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
