@@ -54,7 +54,7 @@ def interpreter() -> Path:
         if not (home / "complete").exists():
             uv = Path(sys.executable).with_name("uv")
             environ = {**os.environ, "UV_COMPILE_BYTECODE": "1"}
-            subprocess.run([uv, "venv", "-q", "--clear", "--python", "3.11", home], check=True)
+            subprocess.run([uv, "venv", "-q", "--clear", "--python", sys.executable, home], check=True)
             subprocess.run([uv, "pip", "sync", "-q", "--python", python, PACKAGES], check=True, env=environ)
             (home / "complete").touch()
     return python
