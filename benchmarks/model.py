@@ -34,11 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-model-") as folder:
         ends = months(options.first, options.windows)
         with exported(ends, Path(folder)) as exports:
-            results = {
-                window: _scored(exports.settings, data, Path(folder, window))
-                for window, data in exports.folders.items()
-            }
-    _print(results)
+            folders = {window: Path(folder, window) for window in exports.folders}
+            for window, data in exports.folders.items():
+                _ask(exports.settings, data, folders[window])
+        in_pipeline_environment("benchmarks.fare_models.score", *folders.values())
+        _print({window: _errors(asked) for window, asked in folders.items()})
     return 0
 
 
@@ -51,8 +51,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _scored(settings: Settings, data: Path, folder: Path) -> dict[str, Errors]:
-    """Train all models on a window in the pipeline environment; return their errors on its test rows."""
+def _ask(settings: Settings, data: Path, folder: Path) -> None:
+    """Write down what is to be learned from which trips, as a run of these settings does."""
     folder.mkdir()
     request: dict[str, Any] = {
         "data": str(data),
@@ -66,11 +66,11 @@ def _scored(settings: Settings, data: Path, folder: Path) -> dict[str, Errors]:
         },
     }
     (folder / "request.json").write_text(json.dumps(request))
-    in_pipeline_environment("benchmarks.fare_models.score", folder)
+
+
+def _errors(folder: Path) -> dict[str, Errors]:
     found = json.loads((folder / "errors.json").read_text())
-    result = {name: Errors(errors) for name, errors in found.items()}
-    print(_line(data.name, result), flush=True)
-    return result
+    return {name: Errors(errors) for name, errors in found.items()}
 
 
 def _line(name: str, result: dict[str, Errors]) -> str:

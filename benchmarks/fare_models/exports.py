@@ -73,11 +73,12 @@ def _export(client: bigquery.Client, settings: Settings, window: Window) -> None
         client.query_and_wait(statement.sql, job_config=configuration)
 
 
-def in_pipeline_environment(module: str, folder: Path) -> None:
-    """Run `python -m module folder` there, its output in `folder`/log; exit with its end where it fails."""
-    with (folder / "log").open("wb") as log:
+def in_pipeline_environment(module: str, *folders: Path) -> None:
+    """Run `python -m module folder …` there, its output in a log beside the first; exit where it fails."""
+    path = folders[0].with_suffix(".log")
+    with path.open("wb") as log:
         outcome = subprocess.run(
-            [REPOSITORY / ".pipeline/bin/python", "-m", module, folder],
+            [REPOSITORY / ".pipeline/bin/python", "-m", module, *folders],
             cwd=REPOSITORY,
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), "CUDA_VISIBLE_DEVICES": "-1"},
             check=False,
@@ -85,4 +86,4 @@ def in_pipeline_environment(module: str, folder: Path) -> None:
             stderr=log,
         )
     if outcome.returncode:
-        sys.exit(f"{module} failed in {folder.name}\n{(folder / 'log').read_text()[-4000:]}")
+        sys.exit(f"{module} failed\n{path.read_text()[-4000:]}")

@@ -1,6 +1,6 @@
-"""Train every model on one window: `python -m benchmarks.fare_models.score <folder>`.
+"""Train every model on some windows: `python -m benchmarks.fare_models.score <folder> …`.
 
-Runs in the pipeline environment; reads request.json of the folder and writes errors.json there.
+Runs in the pipeline environment; reads request.json of each folder and writes errors.json there.
 """
 
 from __future__ import annotations
@@ -34,4 +34,5 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    for name in sys.argv[1:]:
+        main(Path(name))

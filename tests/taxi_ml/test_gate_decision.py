@@ -15,10 +15,10 @@ from taxi_ml.gate.decision import (
     Verdict,
     decide,
 )
-from taxi_ml.gate.report import Anomaly
+from taxi_ml.gate.report import Anomaly, Rows
 from taxi_ml.naming import Split
 from tests.taxi_ml import reports
-from tests.taxi_ml.reports import POLICY, a_report, metrics, with_metrics
+from tests.taxi_ml.reports import POLICY, a_report, metrics, slice_of, with_metrics
 
 if TYPE_CHECKING:
     from taxi_ml.gate.policy import Policy
@@ -259,6 +259,48 @@ def test_decision_json_holds_what_was_decided_on() -> None:
     assert (document["challenger"], document["champion"]) == (reports.CHALLENGER, reports.CHAMPION_NAME)
     assert (document["window"], document["hashes"]["data"]) == ("2015-07_train24_test1", "c3")
     assert document["policy"]["max_usd"] == {"rmse": 10.0, "mae": 4.0}
+    assert document["rows"] == {"train": 9118, "eval": 449, "test": 400}
+    assert (document["rmse"], document["mae"]) == (4.4, 2.4)
+    assert (document["champion_rmse"], document["champion_mae"]) == (4.5, 2.5)
+
+
+def test_too_few_rows_are_counted() -> None:
+    """Each split is named, with its rows and those that it needs."""
+    few = replace(a_report(), rows=Rows(train=1, eval=2, test=400))
+    told = [str(reason) for reason in decide(POLICY, few).reasons]
+
+    assert told == [
+        "too_few_rows: train rows is 1; required is at least 1000",
+        "too_few_rows: eval rows is 2; required is at least 20",
+    ]
+
+
+def test_slice_of_just_enough_rows_decides() -> None:
+    """A slice with the policy's rows is not among the undecided ones, one with a row less is."""
+    enough = POLICY.slices.min_rows
+    parts = tuple(
+        slice_of("TripStartHour", str(count), metrics(4.0, 2.2, count), metrics(4.0, 2.2, count))
+        for count in (enough - 1, enough)
+    )
+    decision = decide(POLICY, replace(a_report(), slices=(*a_report().slices, *parts)))
+
+    assert decision.undecided_slices == (f"TripStartHour={enough - 1}",)
+
+
+def test_worse_metrics_are_told_apart() -> None:
+    """Every rule names the metric that breaks it."""
+    ours = metrics(20.0, 9.0)
+    worse = with_metrics(a_report(), ours)
+    told = [(reason.code, reason.metric) for reason in decide(POLICY, worse).reasons]
+
+    assert told == [
+        (ReasonCode.ABOVE_CEILING, "rmse"),
+        (ReasonCode.ABOVE_CEILING, "mae"),
+        (ReasonCode.SIGNIFICANTLY_WORSE, "difference in rmse (low end)"),
+        (ReasonCode.WORSE_THAN_ALLOWED, "difference in rmse"),
+        (ReasonCode.SIGNIFICANTLY_WORSE, "difference in mae (low end)"),
+        (ReasonCode.WORSE_THAN_ALLOWED, "difference in mae"),
+    ]
 
 
 def test_missing_number_is_named_with_its_place() -> None:
