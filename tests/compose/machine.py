@@ -18,8 +18,8 @@ class Machine:
     """Its network, mounts and Docker processes."""
 
     interfaces: frozenset[str]
-    rules: str
-    forwards: str
+    rules: frozenset[str]
+    forwards: frozenset[str]
     mounts: frozenset[str]
     processes: frozenset[str]
 
@@ -29,27 +29,28 @@ def look() -> Machine:
     return Machine(
         interfaces=frozenset(path.name for path in Path("/sys/class/net").iterdir()),
         rules=_rules(),
-        forwards=(_PROC / "sys/net/ipv4/ip_forward").read_text(),
+        forwards=frozenset((_PROC / "sys/net/ipv4/ip_forward").read_text().split()),
         mounts=frozenset(line.split()[1] for line in (_PROC / "mounts").read_text().splitlines()),
         processes=frozenset(_processes()),
     )
 
 
 def require_unchanged(before: Machine) -> None:
-    """Raise ProofError naming what is not as it was."""
+    """Raise ProofError naming what came and what went; nobody else may run an engine meanwhile."""
     after = look()
-    changed = [name for name in Machine.__slots__ if getattr(after, name) != getattr(before, name)]
-    if changed:
-        details = "; ".join(
-            f"{name}: {getattr(before, name)} became {getattr(after, name)}" for name in changed
-        )
-        raise ProofError(f"the machine is not as it was: {details}")
+    changes = [
+        f"{name}: {sorted(new - old)} came, {sorted(old - new)} went"
+        for name in Machine.__slots__
+        if (new := getattr(after, name)) != (old := getattr(before, name))
+    ]
+    if changes:
+        raise ProofError(f"the machine is not as it was: {'; '.join(changes)}")
 
 
-def _rules() -> str:
+def _rules() -> frozenset[str]:
     """Return the packet filter's rules without counters and dates."""
     saved = run(["iptables-save"], os.environ)
-    return "\n".join(line for line in saved.splitlines() if not line.startswith(("#", ":")))
+    return frozenset(line for line in saved.splitlines() if not line.startswith(("#", ":")))
 
 
 def _processes() -> list[str]:
