@@ -132,6 +132,8 @@ def test_clearing_a_succeeded_task_does_not_resubmit(watched: Watched) -> None:
     wait_for(lambda: watched.state("compile") == "success", SECONDS)
 
     assert [job.name for job in watched.custom_jobs()] == before
+    # Airflow forgets a task that is cleared in the moment in which it ends the run.
+    wait_for(lambda: watched.airflow.run_state(DAG_ID, watched.run_id) in set(RunState), SECONDS)
 
 
 def test_clearing_a_deferred_task_cancels_its_job(watched: Watched) -> None:
