@@ -1,8 +1,8 @@
 """Time and peak memory of every stage with 10 and 50 times the real trips, against the real ones.
 
 The trips beyond the real ones are resampled with noise and marked as such. Stages run one at a time, each
-component in a process of its own, imports included, on a fresh local cloud for each size. A stage whose time grows with the
-rows at most has a ratio of 10 and 50 or less.
+component in a process of its own, imports included, on a fresh local cloud for each size. A stage whose time
+grows with the rows at most has a ratio of 10 and 50 or less.
 """
 
 from __future__ import annotations
