@@ -119,6 +119,12 @@ class AirflowClient:
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
         return self.call("GET", f"{path}?deserialize=false")["value"]
 
+    def links(self, dag_id: str, run_id: str, task_id: str) -> dict[str, str | None]:
+        """Return the URLs of a task's links by the links' names."""
+        path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/links"
+        links: dict[str, str | None] = self.call("GET", path)["extra_links"]
+        return links
+
     def log(self, dag_id: str, run_id: str, task: TaskInstance) -> str:
         """Return the log of the task's last try, one line an event."""
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task.task_id}/logs/{task.try_number}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
-from taxi_airflow.links import ModelCardLink, VertexLink
+from taxi_airflow.links import BigQueryJobLink, ModelCardLink, VertexLink
 
 
 class TaxiPlugin(AirflowPlugin):
     """Make the links of deserialized DAGs known to the web server."""
 
     name = "taxi_airflow"
-    operator_extra_links = [VertexLink(), ModelCardLink()]  # noqa: RUF012  # AirflowPlugin declares an instance variable
+    operator_extra_links = [VertexLink(), ModelCardLink(), BigQueryJobLink()]  # noqa: RUF012  # AirflowPlugin declares an instance variable

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from taxi_airflow import traffic
-from taxi_airflow.hooks.vertex import CALL_TIMEOUT
+from taxi_airflow.hooks.calls import CALL_TIMEOUT
 from taxi_airflow.polling import Verdict, judge
 from taxi_ml.naming import ModelName
 

@@ -22,6 +22,7 @@ HEAVY = (
     "google.cloud.bigquery",
     "google.cloud.storage",
     "airflow.providers.google.cloud.operators",
+    "airflow.providers.google.common.hooks.base_google",
 )
 DAG = taxi_training.dag
 

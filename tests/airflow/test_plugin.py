@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from airflow.sdk._shared.module_loading import find_path_from_directory
 from taxi_airflow.hooks.vertex import ApiEndpoint, EndpointError, console_page
-from taxi_airflow.links import ModelCardLink, VertexLink
+from taxi_airflow.links import BigQueryJobLink, ModelCardLink, VertexLink
 from taxi_airflow.plugin import TaxiPlugin
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
@@ -20,7 +20,9 @@ def test_airflow_loads_one_file() -> None:
 
 def test_the_links_are_registered() -> None:
     """The web server knows our links."""
-    assert [VertexLink, ModelCardLink] == [type(link) for link in TaxiPlugin.operator_extra_links]
+    assert [VertexLink, ModelCardLink, BigQueryJobLink] == [
+        type(link) for link in TaxiPlugin.operator_extra_links
+    ]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,23 @@ def test_first_month_promotes(runs: Runs, first_month: tuple[str, dict[str, str 
     assert (decision["verdict"], states["promote.shift_traffic"]) == ("promote", "success")
 
 
+@pytest.mark.parametrize(
+    ("task", "link", "target"),
+    [
+        ("build_dataset", "BigQuery job", "/bigquery?project=taxi-local&ws=!1m5!1m4!1m3!1staxi-local!2s"),
+        ("run_pipeline", "Vertex AI", "/console/projects/"),
+        ("gate", "Model card", "/card.html"),
+    ],
+)
+def test_tasks_link_to_what_they_worked_on(
+    runs: Runs, first_month: tuple[str, dict[str, str | None]], task: str, link: str, target: str
+) -> None:
+    """The web server has a link to the job, the pipeline and the card."""
+    run_id, _ = first_month
+
+    assert target in (runs.airflow.links(DAG_ID, run_id, task)[link] or "")
+
+
 def test_promoted_version_is_the_champion_and_serves_all_traffic(
     runs: Runs, first_month: tuple[str, dict[str, str | None]]
 ) -> None:

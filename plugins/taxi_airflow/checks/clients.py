@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from taxi_airflow.hooks.vertex import VertexHook
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from taxi_airflow.hooks.vertex import VertexHook
     from taxi_ml.settings import Settings, Window
 
 CALL_TIMEOUT = 20.0
@@ -28,6 +27,8 @@ class Subject:
     @cached_property
     def vertex(self) -> VertexHook:
         """The connection as the operators for Vertex AI use it."""
+        from taxi_airflow.hooks.vertex import VertexHook  # noqa: PLC0415  # 0.5 s, not at parse time
+
         return VertexHook(region=self.settings.region, **self._access)
 
     @cached_property

@@ -9,14 +9,14 @@ from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 
-from taxi_airflow.hooks.vertex import CALL_TIMEOUT, CHANNEL_OPTIONS, SCOPES, VertexHook
+from taxi_airflow.hooks.calls import CALL_TIMEOUT, CHANNEL_OPTIONS, SCOPES
 from taxi_airflow.jobs import view_custom, view_operation, view_pipeline
 from taxi_airflow.states import JobKind
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import JobServiceAsyncClient, PipelineServiceAsyncClient
 
-    from taxi_airflow.hooks.vertex import ApiEndpoint
+    from taxi_airflow.hooks.vertex import ApiEndpoint, VertexHook
     from taxi_airflow.jobs import JobView
 
 
@@ -30,6 +30,8 @@ class Access:
 
     def hook(self) -> VertexHook:
         """Return the synchronous hook of the same connection."""
+        from taxi_airflow.hooks.vertex import VertexHook  # noqa: PLC0415  # 0.5 s, not at parse time
+
         return VertexHook(
             region=self.region,
             gcp_conn_id=self.gcp_conn_id,

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
 
+from taxi_airflow.hooks.calls import CALL_TIMEOUT, CHANNEL_OPTIONS, SCOPES
 from taxi_airflow.jobs import view_custom, view_operation, view_pipeline
 from taxi_airflow.polling import Verdict, judge
 from taxi_airflow.states import JobKind
@@ -28,14 +29,6 @@ if TYPE_CHECKING:
     )
 
     from taxi_airflow.jobs import JobView
-
-CALL_TIMEOUT = 30.0
-CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.keepalive_time_ms", 60_000),
-)
-SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
 
 class EndpointError(ValueError):

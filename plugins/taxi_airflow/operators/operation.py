@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from taxi_airflow.explain import root_cause
-from taxi_airflow.hooks.vertex import CALL_TIMEOUT
+from taxi_airflow.hooks.calls import CALL_TIMEOUT
 from taxi_airflow.operators.waiting import KILL_BOUND, VertexError, WaitingOperator
 from taxi_airflow.polling import Verdict, judge
 from taxi_airflow.states import JobKind, JobState

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from taxi_airflow.hooks.vertex import CALL_TIMEOUT
+from taxi_airflow.hooks.calls import CALL_TIMEOUT
 from taxi_airflow.jobs import view_pipeline
 from taxi_airflow.labels import with_attempt
 from taxi_airflow.operators.vertex_job import VertexJobOperator

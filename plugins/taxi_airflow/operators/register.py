@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from taxi_airflow import registry
-from taxi_airflow.hooks.vertex import CALL_TIMEOUT
+from taxi_airflow.hooks.calls import CALL_TIMEOUT
 from taxi_airflow.labels import run_key
 from taxi_airflow.operators.operation import VertexOperationOperator, check_templates
 from taxi_ml.naming import ModelName

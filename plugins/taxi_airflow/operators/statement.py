@@ -6,9 +6,9 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.google.cloud.links.bigquery import BigQueryJobDetailLink
 from airflow.sdk import BaseOperator
 
+from taxi_airflow.links import BigQueryJobLink
 from taxi_airflow.objects import ObjectStore
 from taxi_airflow.runs import run_of
 from taxi_ml import naming, sql
@@ -34,7 +34,7 @@ class StatementOperator(BaseOperator):
     :param statement: makes the statement from settings and window
     """
 
-    operator_extra_links = (BigQueryJobDetailLink(),)
+    operator_extra_links = (BigQueryJobLink(),)
     template_fields: Sequence[str] = ("gcp_conn_id", "impersonation_chain")
     ui_color = "#aecbfa"
 
