@@ -9,15 +9,18 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from google.cloud import aiplatform_v1
 
 from local_gcp import state
-from local_gcp.layout import Layout
+from local_gcp.layout import PROJECT, Layout
 from local_gcp.services import CLOUD
 from local_gcp.stack import Stack
 from local_gcp.tls import TLS
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.stack
 SCRIPT = Path(__file__).with_name("stock_operators.py")
+REFRESHING = Path(__file__).with_name("refreshing_trigger.py")
 SDK_SCRIPT = Path(__file__).with_name("sdk_over_grpc.py")
 SUCCEEDED = "PIPELINE_STATE_SUCCEEDED"
 GOOGLE = "us-central1-aiplatform.googleapis.com:443"
@@ -82,7 +86,7 @@ def end_runs(vertex: Server, ended: threading.Event) -> None:
                 done.add(job.name)
 
 
-def printed(script: Path, cloud: Cloud, folder: Path) -> object:
+def printed(script: Path, cloud: Cloud, folder: Path, **variables: str) -> object:
     """Run a script with a compiled pipeline as its argument; return the JSON that it prints last."""
     template = folder / "pipeline.json"
     template.write_text(json.dumps(SPEC))
@@ -91,6 +95,7 @@ def printed(script: Path, cloud: Cloud, folder: Path) -> object:
         **cloud.environment,
         "AIRFLOW_HOME": str(folder),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        **variables,
     }
     ran = subprocess.run(
         [sys.executable, str(script), str(template)],
@@ -133,6 +138,78 @@ def test_the_sdk_over_grpc(cloud: Cloud, tmp_path: Path) -> None:
             "deployed": [],
         },
     }
+
+
+class TokenHandler(BaseHTTPRequestHandler):
+    """Answers every request with another token, which lives for a second."""
+
+    def do_POST(self) -> None:
+        """Issue a token."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.tokens += 1  # type: ignore[attr-defined]  # TokenServer's
+        token = {"access_token": "token", "expires_in": 1, "token_type": "Bearer"}
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(token).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing of requests."""
+
+
+class TokenServer(ThreadingHTTPServer):
+    """Counts the tokens that it gives."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), TokenHandler)
+        self.tokens = 0
+
+
+@pytest.fixture
+def token_server() -> Iterator[TokenServer]:
+    """Stand for Google's server of access tokens."""
+    server = TokenServer()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def service_account_key(token_uri: str) -> dict[str, str]:
+    """Return the key of an account whose tokens come from `token_uri`."""
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    return {
+        "type": "service_account",
+        "project_id": PROJECT,
+        "client_email": f"retraining@{PROJECT}.iam.gserviceaccount.com",
+        "private_key": private.decode(),
+        "token_uri": token_uri,
+    }
+
+
+def test_a_wait_outlives_its_token(cloud: Cloud, token_server: TokenServer, tmp_path: Path) -> None:
+    """Task and trigger fetch another token whenever theirs runs out, for as long as they wait."""
+    key = service_account_key(f"http://127.0.0.1:{token_server.server_port}/token")
+    connection = {
+        "conn_type": "google_cloud_platform",
+        "extra": {"keyfile_dict": json.dumps(key), "project": PROJECT},
+    }
+
+    repository = cloud.layout.repository
+    ending = printed(
+        REFRESHING,
+        cloud,
+        tmp_path,
+        AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT=json.dumps(connection),
+        PYTHONPATH=os.pathsep.join(map(str, (repository, repository / "plugins"))),
+    )
+
+    assert isinstance(ending, dict)
+    assert (ending["ending"], ending["state"]) == ("final", "SUCCEEDED")
+    # One for the task's channel, one for the trigger's, the rest after a token had run out.
+    assert token_server.tokens > 2
 
 
 def channel(cloud: Cloud, target: str, authority: bytes) -> grpc.Channel:
