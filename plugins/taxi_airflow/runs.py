@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.definitions.timetables.interval import CronDataIntervalTimetable
 from airflow.sdk.exceptions import AirflowFailException
 
+from taxi_airflow.rendered import is_true
 from taxi_ml import naming
 from taxi_ml.gate.decision import Override, Verdict
 from taxi_ml.settings import Settings, SettingsError, Window, schedule
@@ -120,4 +121,4 @@ def next_step(verdict: str, wanted: str) -> str:
     """Return the task or group that follows the gate; ``wanted`` is the form's answer, True or False."""
     if verdict != Verdict.PROMOTE:
         return "reject"
-    return "promote.register" if wanted == "True" else "evaluate_only"
+    return "promote.register" if is_true(wanted) else "evaluate_only"

@@ -8,27 +8,23 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_airflow.objects import ObjectStore
 from taxi_ml.modules.features import INPUTS, MISSING, NULLABLE_FLOATS
 from taxi_ml.naming import ExamplesFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from taxi_airflow.objects import ObjectStore
 
 TRIPS = 3
 _PARQUET = f".{ExamplesFormat.PARQUET}"
 
 
-def read_instances(
-    pattern: str, *, gcp_conn_id: str, chain: str | Sequence[str] | None
-) -> list[dict[str, float | None]]:
+def read_instances(store: ObjectStore, pattern: str) -> list[dict[str, float | None]]:
     """Return the first trips of the first file that matches ``gs://…/trips_*.csv`` or ``.parquet``.
 
     Raises:
         AirflowFailException: when there is none.
 
     """
-    store = ObjectStore(gcp_conn_id=gcp_conn_id, impersonation_chain=chain)
     for uri in store.matching(pattern):
         content = store.read(uri)
         if instances := from_parquet(content) if uri.endswith(_PARQUET) else to_instances(content.decode()):

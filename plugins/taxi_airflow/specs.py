@@ -7,23 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_airflow.objects import ObjectStore
+from taxi_airflow.rendered import is_true
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from google.cloud.aiplatform_v1 import PipelineJob
 
+    from taxi_airflow.objects import ObjectStore
 
-def load_document(uri: str, *, gcp_conn_id: str, chain: str | Sequence[str] | None) -> dict[str, Any]:
-    """Return the JSON object at a ``gs://`` address, read with the provider's hook.
+
+def load_document(store: ObjectStore, uri: str) -> dict[str, Any]:
+    """Return the JSON object at a ``gs://`` address.
 
     Raises:
         AirflowFailException: when it is no object of JSON.
         FileNotFoundError: when it is missing.
 
     """
-    content = ObjectStore(gcp_conn_id=gcp_conn_id, impersonation_chain=chain).read(uri)
+    content = store.read(uri)
     try:
         document = json.loads(content)
     except ValueError as error:
@@ -68,7 +70,7 @@ def job_message(  # noqa: PLR0913  # one for each field of the message
 def _with_caching(spec: dict[str, Any], enabled: bool | str | None) -> dict[str, Any]:  # noqa: FBT001
     if enabled is None or enabled == "":
         return spec
-    wanted = enabled if isinstance(enabled, bool) else enabled.strip().lower() in {"true", "1", "yes"}
+    wanted = is_true(enabled)
     copy: dict[str, Any] = json.loads(json.dumps(spec))
     for task in _tasks(copy):
         task["cachingOptions"] = {"enableCache": True} if wanted else {}

@@ -180,15 +180,11 @@ def test_a_window_without_enough_trips_stops() -> None:
         run_task(CheckRowsOperator(task_id="check"), ctx)
 
 
-def test_instances_of_the_smoke_test_are_real_trips() -> None:
+def test_instances_of_the_smoke_test_are_real_trips(store: ObjectStore) -> None:
     """The trips to ask about hold every input, and neither the label nor the identifier."""
     export()
 
-    instances = read_instances(
-        "gs://taxi-local/data/2015-02_train12_test1/test/trips_*.csv",
-        gcp_conn_id="google_cloud_default",
-        chain=None,
-    )
+    instances = read_instances(store, "gs://taxi-local/data/2015-02_train12_test1/test/trips_*.csv")
 
     assert len(instances) == 3
     assert {"fare", "trip_id"}.isdisjoint(instances[0])

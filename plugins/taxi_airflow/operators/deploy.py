@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from taxi_airflow import registry, traffic
 from taxi_airflow.hooks.calls import CALL_TIMEOUT
 from taxi_airflow.labels import deployment_id
-from taxi_airflow.operators.operation import VertexOperationOperator, check_templates
+from taxi_airflow.operators.operation import VertexOperationOperator
+from taxi_airflow.rendered import check_given
 from taxi_ml.naming import ModelName
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class EndpointOperator(VertexOperationOperator):
     @property
     def version(self) -> ModelName:
         """The version that this run promotes."""
-        check_templates(model=self.model)
+        check_given(model=self.model)
         return ModelName.parse(self.model)
 
     def scope(self, hook: VertexHook) -> str | None:

@@ -6,11 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from taxi_airflow.links import ModelCardLink
-from taxi_airflow.objects import ObjectStore
+from taxi_airflow.operators.connected import ConnectedOperator
 from taxi_airflow.runs import override_of, run_of
 from taxi_ml import naming
 from taxi_ml.gate.decision import OverrideError, Verdict, decide
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from taxi_airflow.objects import ObjectStore
     from taxi_ml.gate.decision import Decision, Override
 
 
@@ -36,7 +36,7 @@ class Judged:
     card: str
 
 
-class GateOperator(BaseOperator):
+class GateOperator(ConnectedOperator):
     """Judge the report of a pipeline job by the policy, and write decision.json and a model card beside it.
 
     The decision is written once: another try, or a cleared task, reads the one that is there. A rejection
@@ -49,7 +49,7 @@ class GateOperator(BaseOperator):
     :param policy: the policy file
     """
 
-    template_fields: Sequence[str] = ("job", "report_uri", "gcp_conn_id", "impersonation_chain")
+    template_fields: Sequence[str] = (*ConnectedOperator.template_fields, "job", "report_uri")
     operator_extra_links = (ModelCardLink(),)
     ui_color = "#fde293"
 
@@ -59,22 +59,18 @@ class GateOperator(BaseOperator):
         job: str,
         report_uri: str,
         policy: Path = DEFAULT_PATH,
-        gcp_conn_id: str = "google_cloud_default",
-        impersonation_chain: str | Sequence[str] | None = None,
-        **kwargs: Any,  # noqa: ANN401  # BaseOperator's
+        **kwargs: Any,  # noqa: ANN401  # ConnectedOperator's
     ) -> None:
         super().__init__(**kwargs)
         self.job = job
         self.report_uri = report_uri
         self.policy = policy
-        self.gcp_conn_id = gcp_conn_id
-        self.impersonation_chain = impersonation_chain
 
     def execute(self, context: Context) -> dict[str, str]:
         """Decide, unless this job's decision exists."""
         run = run_of(context)
         job_id = naming.PipelineJobName.parse(self.job).id
-        store = ObjectStore(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
+        store = self.store()
         uri = naming.decision_uri(run.settings, job_id)
         card = naming.card_uri(run.settings, job_id)
         decision = _existing(store, uri)

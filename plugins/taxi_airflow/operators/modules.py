@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_airflow.objects import ObjectStore
+from taxi_airflow.operators.connected import ConnectedOperator
+from taxi_airflow.rendered import is_empty, is_true
 from taxi_airflow.runs import run_of
 from taxi_ml import naming
 from taxi_ml.pipeline.modules_check import ModuleError, read_modules
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class UploadModulesOperator(BaseOperator):
+class UploadModulesOperator(ConnectedOperator):
     """Check the modules and upload those that are not there yet; returns their digest.
 
     A syntax error or a missing function fails the task for good, with file and line.
@@ -28,21 +28,17 @@ class UploadModulesOperator(BaseOperator):
     :param folder: local folder of the modules
     """
 
-    template_fields: Sequence[str] = ("folder", "gcp_conn_id", "impersonation_chain")
+    template_fields: Sequence[str] = (*ConnectedOperator.template_fields, "folder")
     ui_color = "#ceead6"
 
     def __init__(
         self,
         *,
         folder: str,
-        gcp_conn_id: str = "google_cloud_default",
-        impersonation_chain: str | Sequence[str] | None = None,
-        **kwargs: Any,  # noqa: ANN401  # BaseOperator's
+        **kwargs: Any,  # noqa: ANN401  # ConnectedOperator's
     ) -> None:
         super().__init__(**kwargs)
         self.folder = folder
-        self.gcp_conn_id = gcp_conn_id
-        self.impersonation_chain = impersonation_chain
 
     def execute(self, context: Context) -> str:
         """Check and upload."""
@@ -50,7 +46,7 @@ class UploadModulesOperator(BaseOperator):
             modules = read_modules(Path(self.folder))
         except ModuleError as error:
             raise AirflowFailException(str(error)) from error
-        store = ObjectStore(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
+        store = self.store()
         target = naming.modules_uri(run_of(context).settings, modules.digest)
         for name, content in modules.files.items():
             written = store.write_once(f"{target}/{name}", content)
@@ -58,7 +54,7 @@ class UploadModulesOperator(BaseOperator):
         return modules.digest
 
 
-class WriteRequestOperator(BaseOperator):
+class WriteRequestOperator(ConnectedOperator):
     """Write what the compiler is asked for; returns the ``gs://`` folder of request.json and pipeline.json.
 
     :param modules_digest: what `UploadModulesOperator` returned
@@ -68,47 +64,41 @@ class WriteRequestOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = (
+        *ConnectedOperator.template_fields,
         "modules_digest",
         "champion_name",
         "champion_uri",
         "enable_cache",
-        "gcp_conn_id",
-        "impersonation_chain",
     )
     ui_color = "#ceead6"
 
-    def __init__(  # noqa: PLR0913  # an operator's arguments are its documentation
+    def __init__(
         self,
         *,
         modules_digest: str,
         champion_name: str = "",
         champion_uri: str = "",
         enable_cache: bool | str = True,
-        gcp_conn_id: str = "google_cloud_default",
-        impersonation_chain: str | Sequence[str] | None = None,
-        **kwargs: Any,  # noqa: ANN401  # BaseOperator's
+        **kwargs: Any,  # noqa: ANN401  # ConnectedOperator's
     ) -> None:
         super().__init__(**kwargs)
         self.modules_digest = modules_digest
         self.champion_name = champion_name
         self.champion_uri = champion_uri
         self.enable_cache = enable_cache
-        self.gcp_conn_id = gcp_conn_id
-        self.impersonation_chain = impersonation_chain
 
     def execute(self, context: Context) -> str:
         """Write request.json beside where pipeline.json will be."""
         run = run_of(context)
-        serving = self.champion_name not in {"", "None"}
-        champion = Champion(name=self.champion_name, uri=self.champion_uri.rstrip("/")) if serving else None
+        nothing = is_empty(self.champion_name)
+        champion = None if nothing else Champion(name=self.champion_name, uri=self.champion_uri.rstrip("/"))
         request = CompileRequest.of(
             run.settings,
             run.window,
             modules_digest=self.modules_digest,
             champion=champion,
-            enable_cache=str(self.enable_cache).lower() == "true",
+            enable_cache=is_true(self.enable_cache),
         )
         folder = naming.compile_uri(run.settings, self.modules_digest, request.digest)
-        store = ObjectStore(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
-        store.write(f"{folder}/request.json", request.to_json().encode())
+        self.store().write(f"{folder}/request.json", request.to_json().encode())
         return folder

@@ -10,14 +10,12 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from taxi_airflow.explain import root_cause
 from taxi_airflow.hooks.calls import CALL_TIMEOUT
-from taxi_airflow.operators.waiting import KILL_BOUND, VertexError, WaitingOperator
+from taxi_airflow.operators.waiting import KILL_BOUND, VertexError, WaitingOperator, failure_of
 from taxi_airflow.polling import Verdict, judge
 from taxi_airflow.states import JobKind, JobState
 from taxi_airflow.waiting import Ending, Outcome, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow.sdk import Context
 
     from taxi_airflow.hooks.vertex import VertexHook
@@ -137,22 +135,11 @@ class VertexOperationOperator(WaitingOperator):
         if outcome.ending is Ending.MISSING:
             return
         if outcome.ending is not Ending.FINAL:
-            failure = VertexError if outcome.ending is Ending.OUTAGE else AirflowFailException
-            raise failure(f"{operation} cannot be waited for: {outcome.ending}: {outcome.detail}")
+            raise failure_of(outcome.ending)(
+                f"{operation} cannot be waited for: {outcome.ending}: {outcome.detail}"
+            )
         if outcome.state is not JobState.SUCCEEDED:
             error = self.look_at(hook, JobKind.OPERATION, operation).error
             raise VertexError(
                 f"{self.task_id}: {operation} {outcome.state}\n  cause: {root_cause(error)}\n  error: {error}"
             )
-
-
-def check_templates(**fields: Sequence[str] | str) -> None:
-    """Raise when a required field came out of its template empty.
-
-    Raises:
-        AirflowFailException: naming the field.
-
-    """
-    for name, value in fields.items():
-        if not value or value == "None":
-            raise AirflowFailException(f"{name} is empty; the task that gives it has no result")

@@ -87,7 +87,7 @@ class VertexPipelineJobOperator(VertexJobOperator):
     def create(self, hook: VertexHook, context: Context, *, attempt: int) -> JobView:
         """Create the attempt's job from the spec."""
         message = job_message(
-            load_document(self.spec_uri, gcp_conn_id=self.gcp_conn_id, chain=self.impersonation_chain),
+            load_document(self.store(), self.spec_uri),
             display_name=self.display_name,
             pipeline_root=self.pipeline_root,
             parameter_values=self.parameter_values,

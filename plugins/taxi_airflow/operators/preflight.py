@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from taxi_airflow.checks.clients import Subject
 from taxi_airflow.checks.findings import Outcome, table
 from taxi_airflow.checks.inspection import inspect
+from taxi_airflow.operators.connected import ConnectedOperator
 from taxi_airflow.runs import run_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow.sdk import Context
 
 
-class PreflightOperator(BaseOperator):
+class PreflightOperator(ConnectedOperator):
     """Look at connection, machines, image, bucket, dataset, trips and the queries' price; log what is found.
 
     A problem ends the run; what could only not be asked is asked again by a retry.
     """
 
-    template_fields: Sequence[str] = ("gcp_conn_id", "impersonation_chain")
     ui_color = "#f1f3f4"
-
-    def __init__(
-        self,
-        *,
-        gcp_conn_id: str = "google_cloud_default",
-        impersonation_chain: str | Sequence[str] | None = None,
-        **kwargs: Any,  # noqa: ANN401  # BaseOperator's
-    ) -> None:
-        super().__init__(**kwargs)
-        self.gcp_conn_id = gcp_conn_id
-        self.impersonation_chain = impersonation_chain
 
     def execute(self, context: Context) -> None:
         """Check everything, and name all problems at once."""

@@ -85,9 +85,7 @@ class SmokePredictOperator(TrafficOperator):
             registry.set_traffic(
                 hook, endpoint, traffic.with_share(endpoint.split, deployed, int(self.share))
             )
-        instances = read_instances(
-            self.instances_uri, gcp_conn_id=self.gcp_conn_id, chain=self.impersonation_chain
-        )
+        instances = read_instances(self.store(), self.instances_uri)
         answers = 0
         for _ in range(_MOST_QUESTIONS):
             self.stop_if_killed()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from taxi_airflow import registry
 from taxi_airflow.hooks.calls import CALL_TIMEOUT
 from taxi_airflow.labels import run_key
-from taxi_airflow.operators.operation import VertexOperationOperator, check_templates
+from taxi_airflow.operators.operation import VertexOperationOperator
+from taxi_airflow.rendered import check_given
 from taxi_ml.naming import ModelName
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class RegisterModelVersionOperator(VertexOperationOperator):
 
     def find(self, hook: VertexHook, context: Context) -> dict[str, Any] | None:
         """Return this run's version, and make sure that it is the challenger."""
-        check_templates(artifact_uri=self.artifact_uri, image=self.image)
+        check_given(artifact_uri=self.artifact_uri, image=self.image)
         model = registry.find_version(hook, self._model(hook), self._alias(context))
         if model is None:
             return None

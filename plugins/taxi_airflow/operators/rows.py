@@ -4,39 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from taxi_airflow.operators.connected import ConnectedOperator
 from taxi_airflow.runs import run_of
 from taxi_ml import naming, sql
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from airflow.sdk import Context
 
     from taxi_airflow.runs import Run
 
 
-class CheckRowsOperator(BaseOperator):
+class CheckRowsOperator(ConnectedOperator):
     """Stop a run whose window has too few trips; log the rows of each split, and those dropped by reason.
 
     Returns the name of the window's table.
     """
 
-    template_fields: Sequence[str] = ("gcp_conn_id", "impersonation_chain")
     ui_color = "#aecbfa"
-
-    def __init__(
-        self,
-        *,
-        gcp_conn_id: str = "google_cloud_default",
-        impersonation_chain: str | Sequence[str] | None = None,
-        **kwargs: Any,  # noqa: ANN401  # BaseOperator's
-    ) -> None:
-        super().__init__(**kwargs)
-        self.gcp_conn_id = gcp_conn_id
-        self.impersonation_chain = impersonation_chain
 
     def execute(self, context: Context) -> str:
         """Count, log, and fail for good when there are too few."""

@@ -6,15 +6,13 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from taxi_airflow.links import BigQueryJobLink
-from taxi_airflow.objects import ObjectStore
+from taxi_airflow.operators.connected import ConnectedOperator
 from taxi_airflow.runs import run_of
 from taxi_ml import naming, sql
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from airflow.providers.google.cloud.operators.bigquery import BigQueryInsertJobOperator
     from airflow.sdk import Context
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from taxi_ml.sql import Statement
 
 
-class StatementOperator(BaseOperator):
+class StatementOperator(ConnectedOperator):
     """Run a statement for this DAG run's window by `BigQueryInsertJobOperator`, deferred where it waits.
 
     The provider's module costs as much again as importing Airflow and brings pandas, so that it is imported
@@ -35,22 +33,17 @@ class StatementOperator(BaseOperator):
     """
 
     operator_extra_links = (BigQueryJobLink(),)
-    template_fields: Sequence[str] = ("gcp_conn_id", "impersonation_chain")
     ui_color = "#aecbfa"
 
     def __init__(
         self,
         *,
         statement: Callable[[Settings, Window], Statement],
-        gcp_conn_id: str = "google_cloud_default",
-        impersonation_chain: str | Sequence[str] | None = None,
         deferrable: bool = True,
-        **kwargs: Any,  # noqa: ANN401  # BaseOperator's
+        **kwargs: Any,  # noqa: ANN401  # ConnectedOperator's
     ) -> None:
         super().__init__(**kwargs)
         self.statement = statement
-        self.gcp_conn_id = gcp_conn_id
-        self.impersonation_chain = impersonation_chain
         self.deferrable = deferrable
         self._insert_job: BigQueryInsertJobOperator | None = None
 
@@ -102,7 +95,7 @@ class ExportSplitOperator(StatementOperator):
     def execute(self, context: Context) -> str:
         """Delete the files of an earlier export, of which there may be more, then export."""
         run = run_of(context)
-        store = ObjectStore(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
+        store = self.store()
         for uri in store.matching(naming.split_uri(run.settings, run.window, self.split)):
             store.delete(uri)
         return super().execute(context)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.sdk.exceptions import AirflowFailException
 
 from taxi_airflow.explain import explain
-from taxi_airflow.operators.waiting import KILL_BOUND, VertexError, WaitingOperator
+from taxi_airflow.operators.waiting import KILL_BOUND, VertexError, WaitingOperator, failure_of
+from taxi_airflow.rendered import is_true
 from taxi_airflow.states import REPLACEABLE_STATES, JobState
 from taxi_airflow.waiting import Ending, Outcome, Wait
 
@@ -192,8 +193,7 @@ class VertexJobOperator(WaitingOperator):
                 f" {self.timeout_seconds} s after its submission; it {'is' if over else 'is being'} cancelled"
             )
         text += f"\n  cause: {outcome.detail}" if outcome.detail else ""
-        failure = VertexError if outcome.ending is Ending.OUTAGE else AirflowFailException
-        raise failure(f"{text}\n  job: {page}")
+        raise failure_of(outcome.ending)(f"{text}\n  job: {page}")
 
     _ENDINGS: ClassVar[dict[Ending, str]] = {
         Ending.OVERDUE: "was not over",
@@ -202,8 +202,3 @@ class VertexJobOperator(WaitingOperator):
         Ending.DENIED: "may not be read with this connection",
         Ending.INVALID: "cannot be asked for",
     }
-
-
-def is_true(value: bool | str) -> bool:  # noqa: FBT001  # a template gives either
-    """Return what a template field means by true: a truth value, or its text."""
-    return value if isinstance(value, bool) else value.strip().lower() in {"true", "1", "yes"}

@@ -6,11 +6,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from taxi_airflow.hooks.async_vertex import Access
 from taxi_airflow.links import VertexLink
+from taxi_airflow.operators.connected import ConnectedOperator
 from taxi_airflow.polling import Polling
 from taxi_airflow.triggers.vertex_job import VertexJobTrigger
 from taxi_airflow.waiting import Ending, Wait
@@ -33,12 +33,15 @@ class VertexError(AirflowException):
     """Something on Vertex AI did not succeed; the text says what, why and where to look. A retry may help."""
 
 
-class WaitingOperator(BaseOperator):
+def failure_of(ending: Ending) -> type[AirflowException]:
+    """Return what to raise where a wait ended so: after an outage a retry may help, otherwise none does."""
+    return VertexError if ending is Ending.OUTAGE else AirflowFailException
+
+
+class WaitingOperator(ConnectedOperator):
     """Base of the operators that start something on Vertex AI and wait for it.
 
     :param region: region of Vertex AI
-    :param gcp_conn_id: Airflow connection; see `taxi_airflow.hooks.vertex.VertexHook` for its extra fields
-    :param impersonation_chain: service accounts to impersonate
     :param deferrable: wait in the triggerer rather than in a worker slot
     :param shortest_poll: shortest time between two questions, in seconds
     :param longest_poll: longest time between two questions, in seconds
@@ -49,27 +52,23 @@ class WaitingOperator(BaseOperator):
 
     vertex_link: ClassVar[VertexLink] = VertexLink()
     operator_extra_links = (vertex_link,)
-    template_fields: Sequence[str] = ("region", "gcp_conn_id", "impersonation_chain")
+    template_fields: Sequence[str] = ("region", *ConnectedOperator.template_fields)
     ui_color = "#d2e3fc"
 
     def __init__(  # noqa: PLR0913  # an operator's arguments are its documentation
         self,
         *,
         region: str,
-        gcp_conn_id: str = "google_cloud_default",
-        impersonation_chain: str | Sequence[str] | None = None,
         deferrable: bool = True,
         shortest_poll: float = 2.0,
         longest_poll: float = 60.0,
         outage: float = 1800.0,
         patience: float = 0.0,
         settle: float = 5.0,
-        **kwargs: Any,  # noqa: ANN401  # BaseOperator's
+        **kwargs: Any,  # noqa: ANN401  # ConnectedOperator's
     ) -> None:
         super().__init__(**kwargs)
         self.region = region
-        self.gcp_conn_id = gcp_conn_id
-        self.impersonation_chain = impersonation_chain
         self.deferrable = deferrable
         self.shortest_poll = shortest_poll
         self.longest_poll = longest_poll
@@ -163,8 +162,7 @@ class WaitingOperator(BaseOperator):
         """Sleep after a transient error; raise for any other, and after an outage that is too long."""
         outcome = wait.failed(error, now=time.time())
         if outcome is not None:
-            failure = VertexError if outcome.ending is Ending.OUTAGE else AirflowFailException
-            raise failure(f"{doing} failed: {outcome.ending}: {outcome.detail}") from error
+            raise failure_of(outcome.ending)(f"{doing} failed: {outcome.ending}: {outcome.detail}") from error
         pause = wait.pause(None, now=time.time())
         self.log.warning("%s failed; looking again in %.0f s: %s", doing, pause, error)
         self._sleep(pause)
