@@ -1,4 +1,4 @@
-"""Where a deployment goes: the file `deploy/env/<environment>.env`."""
+"""Where a deployment goes: `deploy/env/<environment>.env`, which Terraform writes, and `.settings`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from taxi_ml.settings import PREFIX, Settings, SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _WRITE_IT = "`terraform -chdir=terraform output -raw deploy_env` prints what it must hold"
@@ -31,7 +32,7 @@ class Target:
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """Read NAME=value lines; settings are those that begin with TAXI_.
+        """Read NAME=value lines, then those of the file of settings of one's own; settings begin with TAXI_.
 
         Raises:
             TargetError: for a missing file or name, a line that is none, and settings that nothing accepts.
@@ -39,8 +40,8 @@ class Target:
         """
         if not file.is_file():
             raise TargetError(f"{file} does not exist; {_WRITE_IT}")
-        lines = [line.strip() for line in file.read_text().splitlines()]
-        values = dict(_parsed(line, file) for line in lines if line and not line.startswith("#"))
+        files = (file, file.with_suffix(".settings"))
+        values = dict(pair for each in files if each.is_file() for pair in _pairs(each))
         if absent := [name for name in _NAMES if not values.get(name)]:
             raise TargetError(f"{file} lacks {', '.join(absent)}; {_WRITE_IT}")
         settings = {name: text for name, text in values.items() if name.startswith(PREFIX)}
@@ -51,8 +52,10 @@ class Target:
         return cls(**{name.lower(): values[name] for name in _NAMES}, settings=settings)
 
 
-def _parsed(line: str, file: Path) -> tuple[str, str]:
-    found = re.fullmatch(r"([A-Z][A-Z0-9_]*)=(.*)", line)
-    if found is None:
-        raise TargetError(f"{file}: {line!r} is no NAME=value")
-    return found[1], found[2]
+def _pairs(file: Path) -> Iterator[tuple[str, str]]:
+    for line in file.read_text().splitlines():
+        found = re.fullmatch(r"([A-Z][A-Z0-9_]*)=(.*)", line.strip())
+        if found:
+            yield found[1], found[2]
+        elif line.strip() and not line.startswith("#"):
+            raise TargetError(f"{file}: {line!r} is no NAME=value")
