@@ -1,6 +1,6 @@
 # The one door to this project; CI uses the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test test-fast test-compose chaos lint format lock lock-check deploy bench clean
+.PHONY: help setup demo up down status test test-fast test-compose chaos lint format lock lock-check plan deploy bench clean
 
 # Airflow's lock is for one minor version of Python, that of Composer 3.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -84,6 +84,7 @@ lock: .venv/complete ## lock the requirements anew (LOCK=--upgrade for newer rel
 	@$(COMPILE) $(LOCK) --python-version 3.13 --python-platform x86_64-manylinux_2_40 requirements/pipeline.in \
 		-o $(LOCKS)/requirements-pipeline.txt
 	@$(COMPILE) $(LOCK) --python-version 3.11 requirements/composer.in -o $(LOCKS)/requirements-composer.txt
+	@$(COMPILE) $(LOCK) --python-version 3.11 requirements/terraform.in -o $(LOCKS)/requirements-terraform.txt
 
 # A lock is current when locking again, with its own versions preferred, changes nothing.
 lock-check: .venv/complete
@@ -91,6 +92,9 @@ lock-check: .venv/complete
 	$(MAKE) --no-print-directory lock LOCKS=$$new || exit 1; \
 	for lock in requirements*.txt; do cmp -s $$lock $$new/$$lock || \
 		{ echo "$$lock is not what requirements/*.in give: run make lock" >&2; exit 1; }; done
+
+plan: .venv/complete ## what Terraform would make, planned without any cloud: ENV=dev|staging|prod
+	@$(BIN)/python -m tests.deploy.google_provider $(or $(ENV),$(error say of what: make plan ENV=dev|staging|prod))
 
 deploy: setup ## bring this commit to Composer: ENV=dev|staging|prod (DRY_RUN=1 only prints, TESTED=1 tests no more)
 	@$(BIN)/python -m deploy $(or $(ENV),$(error say where: make deploy ENV=dev|staging|prod)) \

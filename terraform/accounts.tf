@@ -3,16 +3,19 @@
 resource "google_service_account" "composer" {
   account_id   = "${local.name}-composer"
   display_name = "Airflow of ${local.name}"
+  depends_on   = [google_project_service.this]
 }
 
 resource "google_service_account" "pipeline" {
   account_id   = "${local.name}-pipeline"
   display_name = "Vertex AI jobs and models of ${local.name}"
+  depends_on   = [google_project_service.this]
 }
 
 resource "google_service_account" "deployer" {
   account_id   = "${local.name}-deployer"
   display_name = "Deployment of ${local.name}"
+  depends_on   = [google_project_service.this]
 }
 
 locals {

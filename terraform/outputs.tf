@@ -1,4 +1,4 @@
-# `make deploy` reads these from deploy/env/<environment>.env: `terraform output -raw deploy_env` prints the file.
+# `make deploy` reads these from deploy/env/<environment>.env, which `terraform output -raw deploy_env` prints.
 output "deploy_env" {
   description = "What deploy/env/<environment>.env must hold."
   value       = <<-EOT
@@ -8,7 +8,7 @@ output "deploy_env" {
     ARTIFACT_REPOSITORY=${google_artifact_registry_repository.this.repository_id}
     TAXI_PROJECT=${var.project}
     TAXI_REGION=${var.region}
-    TAXI_BUCKET=${google_storage_bucket.this.url}
+    TAXI_BUCKET=gs://${google_storage_bucket.this.name}
     TAXI_BIGQUERY_LOCATION=${var.bigquery_location}
     TAXI_DATASET=${google_bigquery_dataset.this.dataset_id}
     TAXI_SERVICE_ACCOUNT=${google_service_account.pipeline.email}

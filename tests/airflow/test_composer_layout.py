@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import re
@@ -19,6 +17,7 @@ from deploy.deployment import FOLDERS, LOCK, NOT_COPIED
 from deploy.packages import listed, locked, missing, wanted
 from taxi_ml.image import labels
 from tests.airflow.conftest import REPOSITORY
+from tests.environments import interpreter_of
 
 pytestmark = pytest.mark.composer
 PACKAGES = REPOSITORY / "requirements-composer.txt"
@@ -41,23 +40,8 @@ print("FOUND" + json.dumps(found))
 
 @pytest.fixture(scope="session")
 def interpreter() -> Path:
-    """An environment of its own, kept in the cache by the content of its lock."""
-    cache = Path(
-        os.environ.get("LOCAL_GCP_CACHE_DIR")
-        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "taxi-vertex"
-    )
-    home = cache / f"composer-{hashlib.sha256(PACKAGES.read_bytes()).hexdigest()[:16]}"
-    python = home / "bin" / "python"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "composer.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (home / "complete").exists():
-            uv = Path(sys.executable).with_name("uv")
-            environ = {**os.environ, "UV_COMPILE_BYTECODE": "1"}
-            subprocess.run([uv, "venv", "-q", "--clear", "--python", sys.executable, home], check=True)
-            subprocess.run([uv, "pip", "sync", "-q", "--python", python, PACKAGES], check=True, env=environ)
-            (home / "complete").touch()
-    return python
+    """An environment of its own."""
+    return interpreter_of(PACKAGES, compiled=True)
 
 
 @pytest.fixture(scope="module")

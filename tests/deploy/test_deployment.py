@@ -328,6 +328,7 @@ def test_the_command_names_the_step_that_failed(programs: Programs) -> None:
     ("command", "flags"),
     [
         ("composer environments update", ("--update-env-variables", "--update-pypi-package")),
+        ("storage buckets create", ("--location", "--uniform-bucket-level-access")),
         ("storage rsync", ("--checksums-only", "--delete-unmatched-destination-objects", "--exclude")),
         ("composer environments list-packages", ("--location",)),
         ("artifacts repositories describe", ("--location",)),

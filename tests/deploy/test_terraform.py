@@ -2,50 +2,179 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-import subprocess
+from dataclasses import replace
 from inspect import getsource
-from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 from airflow.models.dagrun import DagRun
 
-REPOSITORY = Path(__file__).parents[2]
+from deploy.target import Target
+from tests.deploy.google_provider.stand_in import REPOSITORY, Checkout, install
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import LocalStack
+
 MODULE = REPOSITORY / "terraform"
 DOCUMENT = REPOSITORY / "docs" / "composer.md"
+
+ENVIRONMENTS = ("dev", "staging", "prod")
+# Arguments with which every resource of the module is made.
+EVERYTHING = (
+    "-var=private_network=true",
+    "-var=kms_key=projects/p/locations/us-central1/keyRings/r/cryptoKeys/k",
+    "-var=deployer_repository=owner/name",
+)
+ENV_FILE = "deploy/env/dev.env"
 
 needs_terraform = pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not installed")
 
 
-def terraform(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run terraform in a folder."""
-    command = ["terraform", f"-chdir={folder}", *arguments, "-no-color"]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The variables with which terraform takes the stand-in for the Google provider."""
+    return {**os.environ, **install(tmp_path_factory.mktemp("mirror"))}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, stand_in: dict[str, str]) -> Checkout:
+    """A copy in which terraform is initialized, with its state in a file."""
+    copy = Checkout.make(tmp_path / "copy", stand_in)
+    copy.keep_state_here()
+    ended = copy.terraform("init", "-input=false")
+    assert ended.returncode == 0, ended.stderr
+    return copy
 
 
 @needs_terraform
-def test_the_files_are_formatted() -> None:
+def test_the_files_are_formatted(tmp_path: Path) -> None:
     """Whatever terraform reads, it would write the same."""
-    ended = terraform(MODULE, "fmt", "-check", "-recursive")
+    ended = Checkout.make(tmp_path / "copy", os.environ).terraform("fmt", "-check", "-recursive")
 
     assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
 
 
 @needs_terraform
-def test_the_module_is_valid(tmp_path: Path) -> None:
-    """Types, names and references hold against the provider's schema, where the provider can be had."""
-    shutil.copytree(MODULE, tmp_path / "module")
-    ready = terraform(tmp_path / "module", "init", "-backend=false", "-input=false")
+def test_the_provider_accepts_the_module(tmp_path: Path) -> None:
+    """The Google provider itself validates the module, where terraform can install it."""
+    copy = Checkout.make(tmp_path / "copy", os.environ)
+    ready = copy.terraform("init", "-backend=false", "-input=false")
     if ready.returncode:
-        pytest.skip(f"the provider cannot be installed: {' '.join(ready.stderr.split())[:200]}")
+        why = " ".join(ready.stderr.replace("│", " ").partition("Error: ")[2].split())
+        pytest.skip(f"it cannot be installed, and its stand-in does alone: {why[:160]}")
 
-    ended = terraform(tmp_path / "module", "validate")
+    ended = copy.terraform("validate")
 
     assert ended.returncode == 0, ended.stderr
 
 
-@pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
+@needs_terraform
+def test_the_module_is_valid(checkout: Checkout) -> None:
+    """Types, names and references hold against the provider's published schema."""
+    ended = checkout.terraform("validate")
+
+    assert "The configuration is valid." in ended.stdout, ended.stderr
+
+
+@needs_terraform
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "said"),
+    [
+        ("main.tf", "format        =", "formatt       =", 'An argument named "formatt" is not expected here'),
+        ("main.tf", 'format        = "DOCKER"', "", 'The argument "format" is required'),
+        ("main.tf", "soft_delete_policy {", "soft_deletion {", 'type "soft_deletion" are not expected here'),
+        (
+            "main.tf",
+            "age = 1",
+            'age = "a day"',
+            'Inappropriate value for attribute "age": a number is required',
+        ),
+        ("main.tf", 'resource "google_bigquery_dataset"', 'resource "google_dataset"', "resource type"),
+        ("main.tf", '    action {\n      type = "Delete"\n    }\n', "", "Insufficient action blocks"),
+        ("composer.tf", "dag_processor {", "scheduler {", "Too many scheduler blocks"),
+        ("composer.tf", "auto_create_subnetworks", "self_link", "Value for unconfigurable attribute"),
+        ("outputs.tf", "this.repository_id", "this.repository", "no argument, nested block, or exported"),
+    ],
+)
+def test_a_mistake_is_found(checkout: Checkout, file: str, right: str, wrong: str, said: str) -> None:
+    """What the provider would refuse for its name, its type, its number or its absence is refused."""
+    broken = checkout.folder / "terraform" / file
+    assert right in broken.read_text()
+    broken.write_text(broken.read_text().replace(right, wrong, 1))
+
+    ended = checkout.terraform("validate")
+
+    assert said in " ".join(ended.stderr.replace("│", " ").split())
+
+
+@needs_terraform
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_an_environment_can_be_planned(checkout: Checkout, environment: str) -> None:
+    """Terraform computes everything that it would make."""
+    ended = checkout.terraform("plan", "-input=false", f"-var-file=env/{environment}.tfvars")
+
+    assert re.search(r"Plan: \d\d to add, 0 to change, 0 to destroy", ended.stdout), ended.stderr
+    assert f'"taxi-{environment}-pipeline"' in ended.stdout
+
+
+@needs_terraform
+def test_every_resource_can_be_planned(checkout: Checkout) -> None:
+    """With every option on, no resource of the module is left out."""
+    ended = checkout.terraform("plan", "-input=false", "-var-file=env/prod.tfvars", *EVERYTHING)
+
+    written = {
+        found
+        for file in (checkout.folder / "terraform").glob("*.tf")
+        for found in re.findall(r'(?m)^resource "(\w+)" "\w+"', file.read_text())
+    }
+    assert set(re.findall(r'(?m)^  \+ resource "(\w+)"', ended.stdout)) == written, ended.stderr
+
+
+@needs_terraform
+def test_services_are_enabled_first(checkout: Checkout) -> None:
+    """In a new project nothing is made before the API that makes it is enabled."""
+    ended = checkout.terraform("graph")
+
+    resources = set(re.findall(r'(?m)^  "(.+)" \[', ended.stdout))
+    dependent = set(re.findall(r'(?m)^  "(.+)" -> ', ended.stdout))
+    assert resources - dependent == {"google_project_service.this"}, ended.stderr
+
+
+@needs_terraform
+@pytest.mark.stack
+@pytest.mark.parametrize(
+    ("document", "heading"),
+    [("README.md", "## Deploy to Composer"), ("docs/composer.md", "## From nothing to the first model")],
+)
+def test_the_documents_lead_to_a_deployment(
+    tmp_path: Path, stand_in: dict[str, str], stack: LocalStack, document: str, heading: str
+) -> None:
+    """Terraform's lines, word for word, write what a deployment reads; their state is a local object."""
+    bucket = f"state-{uuid4().hex}"
+    stack.storage_client().create_bucket(bucket)
+    storage = f"{stack.environment['STORAGE_EMULATOR_HOST']}/storage/v1/"
+    cloud = {"GOOGLE_BACKEND_STORAGE_CUSTOM_ENDPOINT": storage, "GOOGLE_OAUTH_ACCESS_TOKEN": "nobody's"}
+    confirmed = {"TF_CLI_ARGS_apply": "-auto-approve"}
+    copy = Checkout.make(tmp_path / "copy", {**stand_in, **cloud, **confirmed})
+    section = (REPOSITORY / document).read_text().partition(heading)[2].partition("\n## ")[0]
+    lines = re.findall(r"(?m)^ *(terraform .*)$", section)
+
+    ended = [copy.run(re.sub("<.*bucket.*>", bucket, line)) for line in lines]
+
+    written, given = (Target.read(folder / ENV_FILE) for folder in (copy.folder, REPOSITORY))
+    account = {"TAXI_SERVICE_ACCOUNT": written.settings["TAXI_SERVICE_ACCOUNT"]}
+    assert [each.stderr for each in ended if each.returncode] == []
+    assert written == replace(given, settings={**given.settings, **account})
+    assert [blob.name for blob in stack.storage_client().list_blobs(bucket)] == ["dev/default.tfstate"]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_an_environment_sets_variables_that_exist(environment: str) -> None:
     """Each file gives what has no default, and nothing that nobody reads."""
     text = (MODULE / "variables.tf").read_text()
@@ -77,7 +206,8 @@ def test_every_role_has_a_reason() -> None:
 
 def test_every_alert_says_what_to_do() -> None:
     """Each alert has its paragraph."""
-    alerts = re.findall(r'(?m)^    "(.+)" = \{$', (MODULE / "alerts.tf").read_text())
+    text = (MODULE / "alerts.tf").read_text()
+    alerts = re.findall(r'(?m)^    (?:display_name = )?"(.+)"(?: = \{)?$', text)
     document = DOCUMENT.read_text()
 
     assert len(alerts) == 4
