@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 _EPOCHS = 20
 """How often a training looks at the eval split."""
-_PATIENCE_EPOCHS = 6
+_TRIAL_EPOCHS = 5
+"""How often a trial of the Tuner does, which saves its weights each time."""
+_PATIENCE = 0.3
+"""Share of the epochs without a gain that ends a training."""
 _MOST_PASSES = 14
 """Over rows that are few, more passes make the network remember them."""
 
@@ -48,7 +51,9 @@ def run_fn(fn_args: FnArgs) -> None:
     network = build_network(
         datasets.input_sizes(transform), sample.scale, _chosen(fn_args.hyperparameters), steps=steps
     )
-    fit_arguments = _fit_arguments(fn_args, transform, options, steps=steps, in_memory=sample.is_everything)
+    fit_arguments = _fit_arguments(
+        fn_args, transform, options, steps=steps, epochs=_EPOCHS, in_memory=sample.is_everything
+    )
     network.fit(**fit_arguments, verbose=2)
     signatures.export(network, transform, fn_args.serving_model_dir)
     signatures.write_profile(sample.inputs, transform, fn_args.serving_model_dir)
@@ -68,7 +73,9 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
         seed=options.seed,
         folder=tempfile.mkdtemp(prefix="tuner-"),
     )
-    fit_arguments = _fit_arguments(fn_args, transform, options, steps=steps, in_memory=sample.is_everything)
+    fit_arguments = _fit_arguments(
+        fn_args, transform, options, steps=steps, epochs=_TRIAL_EPOCHS, in_memory=sample.is_everything
+    )
     return TunerFnResult(tuner=tuner, fit_kwargs=fit_arguments | {"verbose": 0})
 
 
@@ -82,16 +89,17 @@ def _chosen(configuration: Mapping[str, Any] | None) -> Hyperparameters:
     return Hyperparameters(**configuration["values"]) if configuration else Hyperparameters()
 
 
-def _fit_arguments(
+def _fit_arguments(  # noqa: PLR0913  # two trainings that differ in little
     fn_args: FnArgs,
     transform: tft.TFTransformOutput,
     options: TrainingOptions,
     *,
     steps: int,
+    epochs: int,
     in_memory: bool,
 ) -> dict[str, Any]:
     batch_size, seed = options.batch_size, options.seed
-    per_epoch = math.ceil(steps / _EPOCHS)
+    per_epoch = math.ceil(steps / epochs)
     return {
         "x": datasets.training_batches(
             fn_args.train_files, transform, batch_size=batch_size, seed=seed, in_memory=in_memory
@@ -103,7 +111,10 @@ def _fit_arguments(
             # Before the early stopping, so that the averaged weights are those that it keeps.
             keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
             keras.callbacks.EarlyStopping(
-                monitor=f"val_{RMSE}", mode="min", patience=_PATIENCE_EPOCHS, restore_best_weights=True
+                monitor=f"val_{RMSE}",
+                mode="min",
+                patience=math.ceil(_PATIENCE * epochs),
+                restore_best_weights=True,
             ),
         ],
     }
