@@ -1,0 +1,46 @@
+"""What the check of connection, account, API and region asks of Vertex AI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from taxi_airflow.checks.clients import Subject
+from taxi_airflow.checks.vertex_checks import identity
+from taxi_airflow.specs import job_message
+
+from taxi_ml.settings import Settings, Window
+from tests.airflow.conftest import PROJECT, REGION
+
+if TYPE_CHECKING:
+    from tests.airflow.conftest import Vertex
+
+MORE_THAN_A_PAGE = 101
+DOCUMENT = {
+    "pipelineSpec": {"pipelineInfo": {"name": "taxi"}, "schemaVersion": "2.1.0", "root": {"dag": {}}},
+    "runtimeConfig": {"gcsOutputDirectory": "gs://taxi-local/root"},
+}
+
+
+def test_one_call_is_enough_however_many_jobs_there_are(vertex: Vertex) -> None:
+    """A project with years of pipeline jobs is asked for one of them."""
+    message = job_message(
+        DOCUMENT,
+        display_name="",
+        pipeline_root="",
+        parameter_values={},
+        labels={},
+        service_account="",
+        enable_caching=None,
+    )
+    hook = vertex.hook
+    for _ in range(MORE_THAN_A_PAGE):
+        hook.pipelines.create_pipeline_job(parent=hook.location, pipeline_job=message)
+    vertex.order("ListPipelineJobs", "delay=0")
+    vertex.order("ListPipelineJobs", "fail=UNAVAILABLE")
+    settings = Settings(project=PROJECT, bucket="gs://b", pipeline_image="i", region=REGION)
+    window = Window.parse("2015-07_train24_test1")
+
+    found = list(identity(Subject(settings=settings, window=window)))
+
+    assert [each.failed for each in found] == [False]
+    assert [each["fault"] for each in vertex.orders()] == ["fail=UNAVAILABLE"]
