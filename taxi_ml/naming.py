@@ -52,7 +52,7 @@ def job_id(dag_id: str, run_id: str, attempt: int = 0) -> str:
 def job_labels(dag_id: str, run_id: str, window: Window) -> dict[str, str]:
     """Return the labels of every job of a DAG run, within Google Cloud's rules for labels.
 
-    `run` holds a digest where the run id itself breaks those rules, and is the key to attach by.
+    `run` ends with a digest of DAG and run id, so that no two runs share it, whatever the rules took away.
     """
     return {
         "app": "taxi-vertex",
@@ -184,20 +184,6 @@ class PipelineJobName(ResourceName):
     """A run of a pipeline."""
 
     collection: ClassVar[str] = "pipelineJobs"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CustomJobName(ResourceName):
-    """A run of one container."""
-
-    collection: ClassVar[str] = "customJobs"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointName(ResourceName):
-    """A place that answers predictions."""
-
-    collection: ClassVar[str] = "endpoints"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -195,9 +195,9 @@ class Settings:
         """
         return _consistent(dataclasses.replace(self, **_checked(chosen, required=frozenset())))
 
-    def window(self, end: date) -> Window:
-        """Return the window of these settings' lengths that ends before `end`."""
-        return Window(end=end, train_months=self.train_months, test_months=self.test_months)
+    def window(self, moment: str | date) -> Window:
+        """Return the window of these settings' lengths that ends at `moment`; raises as `Window.ending`."""
+        return Window.ending(moment, train_months=self.train_months, test_months=self.test_months)
 
 
 def _consistent(settings: _AnySettings) -> _AnySettings:
@@ -339,23 +339,6 @@ class Window:
         return f"{self.end:%Y-%m}_train{self.train_months}_test{self.test_months}"
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Return the window whose `id` is `text`.
-
-        Raises:
-            SettingsError: if `text` is no window's id.
-
-        """
-        found = _WINDOW_ID.fullmatch(text)
-        if found is None:
-            raise SettingsError(
-                f"window {text!r} is not readable; write it <year>-<month>_train<months>_test<months>, "
-                "such as 2015-07_train24_test1"
-            )
-        year, month, train, test = (int(part) for part in found.groups())
-        return cls(end=date(year, month, 1), train_months=train, test_months=test)
-
-    @classmethod
     def ending(cls, moment: str | date, *, train_months: int, test_months: int) -> Self:
         """Return the window that ends at `moment`: a date, or text such as 2015-07-01 or an ISO timestamp.
 
@@ -368,9 +351,6 @@ class Window:
         if isinstance(moment, str):
             moment = _parsed_date(moment)
         return cls(end=moment, train_months=train_months, test_months=test_months)
-
-
-_WINDOW_ID: Final = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])_train([0-9]{1,4})_test([0-9]{1,4})")
 
 
 def _parsed_date(text: str) -> date:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from taxi_airflow.checks.clients import Subject
 from taxi_airflow.checks.findings import ok, problem, table
 from taxi_airflow.checks.inspection import inspect
-from taxi_ml.settings import Settings, SettingsError, Window
+from taxi_ml.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,11 +38,7 @@ def look(
     """Return the findings for the settings of `environ`; wrong settings leave the other checks undone."""
     try:
         settings = Settings.from_environment(environ)
-        window = Window.ending(
-            window_end or _first_of_month(),
-            train_months=settings.train_months,
-            test_months=settings.test_months,
-        )
+        window = settings.window(window_end or _first_of_month())
     except SettingsError as error:
         return [problem("settings", each, "then run this again") for each in error.problems]
     found = ok("settings", f"project {settings.project}, region {settings.region}, window {window.id}")

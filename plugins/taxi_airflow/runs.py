@@ -13,11 +13,13 @@ from airflow.sdk.exceptions import AirflowFailException
 from taxi_airflow.rendered import is_true
 from taxi_ml import naming
 from taxi_ml.gate.decision import Override, Verdict
-from taxi_ml.settings import Settings, SettingsError, Window, schedule
+from taxi_ml.settings import Settings, SettingsError, schedule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+
+    from taxi_ml.settings import Window
 
 # Parameters of the form that are settings by the same name.
 _OVERRIDES = ("train_months", "test_months", "train_steps", "tuner_trials")
@@ -56,11 +58,7 @@ def run_for(
     settings = Settings.from_environment(os.environ if environ is None else environ).with_overrides(
         **{name: params[name] for name in _OVERRIDES if params.get(name) is not None}
     )
-    window = Window.ending(
-        params.get("window_end") or _interval_end(dag_run),
-        train_months=settings.train_months,
-        test_months=settings.test_months,
-    )
+    window = settings.window(params.get("window_end") or _interval_end(dag_run))
     labels = naming.job_labels(str(dag_run.dag_id), str(dag_run.run_id), window)
     return Run(settings=settings, window=window, labels=labels)
 

@@ -35,11 +35,10 @@ class JobState(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
+# A paused job waits for a person. Nobody is told while a task waits for it, so it is none of these.
 ACTIVE_STATES = frozenset(
     {JobState.QUEUED, JobState.PENDING, JobState.RUNNING, JobState.CANCELLING, JobState.UPDATING}
 )
-# A paused job waits for a person. Nobody is told while a task waits for it, so it ends the wait.
-FINAL_STATES = frozenset(set(JobState) - ACTIVE_STATES)
 # A retry after one of these submits a new attempt; any other final state needs a person first.
 REPLACEABLE_STATES = frozenset(
     {JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED, JobState.PARTIALLY_SUCCEEDED}

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from taxi_ml.gate.report import Interval, Report, Slice, Tuning
 
 WIDTH: Final = 360.0
-HEIGHT: Final = 180.0
 _LEFT: Final = 34.0
 _BOTTOM: Final = 156.0
 _TOP: Final = 8.0

@@ -101,17 +101,15 @@ def build_dataset(settings: Settings, window: Window) -> Statement:
     microsecond and the older one is included. Durations are in seconds, distances in miles,
     `rawDistance` in metres. With `source_table` the columns come from there.
     """
-    names = {"table": naming.dataset_table(settings, window)}
+    names = {"table": naming.dataset_table(settings, window), "trips": _trips(settings)}
     values = _limits(settings) | {"scan_end": _midnight(window.end)}
     if settings.source_table:
-        trips = _text("source_trips", {"source_table": settings.source_table})
         values["scan_start"] = _midnight(window.train_start)
-        return _statement("select_dataset", {**names, "trips": trips}, values)
+        return _statement("select_dataset", names, values)
     history = timedelta(days=DAYS_OF_A_MONTH * settings.history_months)
     longest = timedelta(hours=settings.max_trip_hours) + _MAX_DISAGREEMENT
     values["scan_start"] = _midnight(window.train_start) - history - longest
     values["train_start"] = _midnight(window.train_start)
-    names["trips"] = _text("trips", {"trips_table": settings.trips_table})
     names["history_micros"] = str(history // timedelta(microseconds=1))
     names["week_micros"] = str(_WEEK // timedelta(microseconds=1))
     return _statement("build_dataset", names, values)
@@ -119,13 +117,8 @@ def build_dataset(settings: Settings, window: Window) -> Statement:
 
 def count_dropped(settings: Settings, window: Window) -> Statement:
     """Count the window's trips that `build_dataset` leaves out, by reason; one row, see `DroppedTrips`."""
-    trips = (
-        _text("source_trips", {"source_table": settings.source_table})
-        if settings.source_table
-        else _text("trips", {"trips_table": settings.trips_table})
-    )
     months = {"scan_start": _midnight(window.train_start), "scan_end": _midnight(window.end)}
-    return _statement("count_dropped", {"trips": trips}, _limits(settings) | months)
+    return _statement("count_dropped", {"trips": _trips(settings)}, _limits(settings) | months)
 
 
 def scans(settings: Settings, window: Window) -> dict[str, Statement]:
@@ -175,6 +168,13 @@ def export_split(settings: Settings, window: Window, split: Split) -> Statement:
             "last_bucket": settings.eval_percent - 1 if split is Split.EVAL else _LAST_BUCKET,
         },
     )
+
+
+def _trips(settings: Settings) -> str:
+    """Return the query of the trips that there are, each with the first reason to leave it out."""
+    if settings.source_table:
+        return _text("source_trips", {"source_table": settings.source_table})
+    return _text("trips", {"trips_table": settings.trips_table})
 
 
 def _limits(settings: Settings) -> dict[str, float | datetime]:

@@ -8,7 +8,7 @@ from taxi_airflow.checks.clients import Subject
 from taxi_airflow.checks.vertex_checks import identity
 from taxi_airflow.specs import job_message
 
-from taxi_ml.settings import Settings, Window
+from taxi_ml.settings import Settings
 from tests.airflow.conftest import PROJECT, REGION
 
 if TYPE_CHECKING:
@@ -38,9 +38,8 @@ def test_one_call_is_enough_however_many_jobs_there_are(vertex: Vertex) -> None:
     vertex.order("ListPipelineJobs", "delay=0")
     vertex.order("ListPipelineJobs", "fail=UNAVAILABLE")
     settings = Settings(project=PROJECT, bucket="gs://b", pipeline_image="i", region=REGION)
-    window = Window.parse("2015-07_train24_test1")
 
-    found = list(identity(Subject(settings=settings, window=window)))
+    found = list(identity(Subject(settings=settings, window=settings.window("2015-07-01"))))
 
     assert [each.failed for each in found] == [False]
     assert [each["fault"] for each in vertex.orders()] == ["fail=UNAVAILABLE"]

@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 
 from taxi_ml import naming
 from taxi_ml.naming import (
-    CustomJobName,
-    EndpointName,
     ModelName,
     PipelineJobName,
     ResourceNameError,
@@ -74,7 +72,7 @@ def test_paths_carry_their_content() -> None:
     assert naming.pipeline_root(SETTINGS) == "gs://taxi-local/demo/pipeline_root"
 
 
-@given(st.sampled_from([PipelineJobName, CustomJobName, EndpointName, ModelName]), PLAIN, PLAIN, PLAIN)
+@given(st.sampled_from([PipelineJobName, ModelName]), PLAIN, PLAIN, PLAIN)
 def test_resource_name_survives_its_text(
     kind: type[ResourceName], project: str, location: str, identity: str
 ) -> None:

@@ -48,14 +48,6 @@ def to_value(content: Any) -> struct_pb2.Value:  # noqa: ANN401  # JSON
     return json_format.ParseDict(content, struct_pb2.Value())
 
 
-def enum_name(message: Message, field: str) -> str:
-    """Return the name of an enum field's value."""
-    descriptor = message.DESCRIPTOR.fields_by_name[field].enum_type
-    number = getattr(message, field)
-    known = descriptor.values_by_number.get(number)
-    return known.name if known else str(number)
-
-
 def check_labels(labels: Mapping[str, str]) -> None:
     """Raise InvalidArgument for labels that Google Cloud refuses.
 

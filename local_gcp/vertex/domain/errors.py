@@ -69,12 +69,6 @@ class InvalidArgument(VertexError):  # noqa: N818  # named after its status code
         return cls(f"{field}: {description}", violations=(violation,))
 
 
-class DeadlineExceeded(VertexError):  # noqa: N818  # named after its status code
-    """A time-out passed before the work was done."""
-
-    code = Code.DEADLINE_EXCEEDED
-
-
 class NotFound(VertexError):  # noqa: N818  # named after its status code
     """The named resource does not exist."""
 
