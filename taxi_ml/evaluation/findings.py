@@ -15,6 +15,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 from taxi_ml.evaluation import drift, rows, scores
 from taxi_ml.evaluation.saved_models import saved_model_folder
 from taxi_ml.gate.report import Anomaly, Challenger, Champion, Hashes, Report, Rows, Trial, Tuning
+from taxi_ml.modules.features import LABEL
 from taxi_ml.naming import Split
 from taxi_ml.storage import object_uri
 
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LABEL: Final = "fare"
 SIGNATURE: Final = "serving_default"
+"""What serves, and is therefore judged; `taxi_ml/modules/signatures.py` exports it."""
+SLICES: Final = ("TripStartHour", "pickup_census_tract")
+"""Columns whose values are judged apart."""
 
 _BATCH_ROWS: Final = 4096
-_COLUMNS: Final = {LABEL: float, "TripStartHour": int, "pickup_census_tract": int, "rawDistance": float}
+_COLUMNS: Final = {LABEL: float, **dict.fromkeys(SLICES, int), "rawDistance": float}
 _BANDS_KM: Final = (2, 5, 10)
 _OBJECTIVE: Final = "val_rmse"
 _HYPERPARAMETERS: Final = ("learning_rate", "depth")
@@ -119,7 +122,7 @@ def _score(sources: Sources) -> Scored:
         challenger=_predict(sources.challenger, batches),
         champion=_predict(sources.champion, batches) if sources.champion else None,
     )
-    slicing = {name: columns[name] for name in ("TripStartHour", "pickup_census_tract")}
+    slicing = {name: columns[name] for name in SLICES}
     return Scored(
         predictions=predictions, slicing={**slicing, "distance_km": _distance_bands(columns["rawDistance"])}
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from tfx import v1 as tfx
 from tfx.components.example_gen.component import FileBasedExampleGen
@@ -12,16 +12,13 @@ from tfx.dsl.components.base import executor_spec
 from taxi_ml import naming
 from taxi_ml.evaluation.findings import Run
 from taxi_ml.evaluation.report import Report
+from taxi_ml.naming import Split
 from taxi_ml.pipeline import evaluator, parquet_examples
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from taxi_ml.pipeline.request import CompileRequest
-
-TRAIN: Final = "train"
-EVAL: Final = "eval"
-TEST: Final = "test"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +71,9 @@ def _examples(request: CompileRequest) -> Examples:
     examples = _example_gen(request)
     statistics = tfx.components.StatisticsGen(examples=examples.outputs["examples"])
     schema = tfx.components.SchemaGen(
-        statistics=statistics.outputs["statistics"], infer_feature_shape=True, exclude_splits=[EVAL, TEST]
+        statistics=statistics.outputs["statistics"],
+        infer_feature_shape=True,
+        exclude_splits=[Split.EVAL, Split.TEST],
     )
     anomalies = tfx.components.ExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
@@ -85,7 +84,7 @@ def _examples(request: CompileRequest) -> Examples:
 def _example_gen(request: CompileRequest) -> Any:  # noqa: ANN401  # tfx has no types
     splits = [
         tfx.proto.Input.Split(name=split, pattern=naming.split_pattern(split, request.examples_format))
-        for split in (TRAIN, EVAL, TEST)
+        for split in Split
     ]
     source = {"input_base": request.data_uri, "input_config": tfx.proto.Input(splits=splits)}
     if request.examples_format == naming.ExamplesFormat.CSV:
@@ -100,7 +99,7 @@ def _training(request: CompileRequest, data: Examples, modules: Path) -> Trainin
         examples=data.examples.outputs["examples"],
         schema=data.schema.outputs["schema"],
         module_file=str(modules / "preprocessing.py"),
-        splits_config=tfx.proto.SplitsConfig(analyze=[TRAIN], transform=[TRAIN, EVAL]),
+        splits_config=tfx.proto.SplitsConfig(analyze=[Split.TRAIN], transform=[Split.TRAIN, Split.EVAL]),
         disable_analyzer_cache=True,
         disable_statistics=True,
     )
@@ -108,8 +107,8 @@ def _training(request: CompileRequest, data: Examples, modules: Path) -> Trainin
         "module_file": str(modules / "trainer.py"),
         "examples": transform.outputs["transformed_examples"],
         "transform_graph": transform.outputs["transform_graph"],
-        "train_args": tfx.proto.TrainArgs(splits=[TRAIN], num_steps=request.train_steps),
-        "eval_args": tfx.proto.EvalArgs(splits=[EVAL]),
+        "train_args": tfx.proto.TrainArgs(splits=[Split.TRAIN], num_steps=request.train_steps),
+        "eval_args": tfx.proto.EvalArgs(splits=[Split.EVAL]),
         "custom_config": _training_options(request),
     }
     tuner = tfx.components.Tuner(**learning) if request.tuner_trials else None
@@ -134,7 +133,7 @@ def _verdict(request: CompileRequest, data: Examples, training: Training) -> lis
         schema=data.schema.outputs["schema"],
         model=training.trainer.outputs["model"],
         baseline_model=champion.outputs["result"] if champion else None,
-        example_splits=[TEST],
+        example_splits=[Split.TEST],
         eval_config=evaluator.evaluation_config(request),
         module_path="taxi_ml.evaluation.saved_models",
     )

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tensorflow_model_analysis.proto import config_pb2
 
+from taxi_ml.evaluation.findings import SIGNATURE, SLICES
+from taxi_ml.modules.features import LABEL
+
 if TYPE_CHECKING:
     from taxi_ml.pipeline.request import CompileRequest
 
-LABEL: Final = "fare"
-SLICES: Final = ("TripStartHour", "pickup_census_tract")
-SIGNATURE: Final = "serving_default"
 CANDIDATE: Final = "candidate"
 BASELINE: Final = "baseline"
 
