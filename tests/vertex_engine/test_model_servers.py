@@ -41,6 +41,18 @@ class Handler(BaseHTTPRequestHandler):
 
 HTTPServer(('127.0.0.1', int(os.environ['AIP_HTTP_PORT'])), Handler).serve_forever()
 """
+NOT_HTTP = """
+import os, socket
+
+print('pid', os.getpid(), flush=True)
+server = socket.create_server(('127.0.0.1', int(os.environ['AIP_HTTP_PORT'])))
+while True:
+    connection, _ = server.accept()
+    connection.recv(1000)
+    connection.sendall(b'SSH-2.0-none\\r\\n')
+    connection.close()
+"""
+SILENT = "import os, time; print('pid', os.getpid(), flush=True); time.sleep(100)"
 BODY = b'{"instances": [1]}'
 
 
@@ -82,9 +94,9 @@ def test_a_server_that_ends_says_why(servers: LocalModelServers) -> None:
     assert servers.running() == ()
 
 
-def test_a_server_that_is_never_healthy_is_ended(servers: LocalModelServers) -> None:
-    """A container that does not answer within the deadline fails and is stopped."""
-    code = "import os, time; print('pid', os.getpid(), flush=True); time.sleep(100)"
+@pytest.mark.parametrize("code", [SILENT, NOT_HTTP], ids=["silent", "not HTTP"])
+def test_a_server_that_is_never_healthy_is_ended(servers: LocalModelServers, code: str) -> None:
+    """A container that does not answer by HTTP within the deadline fails and is stopped."""
     with pytest.raises(FailedPrecondition, match=r"not healthy within 2 s: pid \d+") as caught:
         servers.start("7", container(code), "gs://bucket/model")
     pid = int(str(caught.value).split("pid ")[1].split(";")[0])

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _UNSAFE = re.compile(r"[^\w.-]")
 _HTTP_OK = 200
+_NO_ANSWER = (OSError, http.client.HTTPException)
 _POLL = 0.1
 _CALL_TIMEOUT = 60.0
 _FIRST_PAUSE = 0.5
@@ -103,7 +104,7 @@ class LocalModelServers:
         server = self._launch(deployment)
         try:
             self._wait_healthy(server)
-        except FailedPrecondition:
+        except Exception:
             server.process.stop(self._settings.stop_grace)
             raise
         with self._lock:
@@ -139,7 +140,7 @@ class LocalModelServers:
     def _healthy(self, server: _Server) -> bool:
         try:
             status, _ = _call(server.port, "GET", server.deployment.health_route, None, timeout=5.0)
-        except OSError:
+        except _NO_ANSWER:
             return False
         return status == _HTTP_OK
 
@@ -182,7 +183,7 @@ class LocalModelServers:
             raise NotFound(f"deployed model '{deployed_model_id}' has no server")
         try:
             return _call(server.port, "POST", server.deployment.predict_route, body, timeout=_CALL_TIMEOUT)
-        except (OSError, http.client.HTTPException) as error:
+        except _NO_ANSWER as error:
             raise Unavailable(
                 f"deployed model '{deployed_model_id}' does not answer ({error!r}); "
                 f"it is started again when it died; log: {server.deployment.log_path}"

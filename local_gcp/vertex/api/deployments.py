@@ -43,17 +43,20 @@ class Deployments:
         """
         self._start(deployed)
         try:
-            if cancelled.is_set():
-                raise Cancelled("cancelled while the model's server was starting")
-            with self._region.store.transaction():
-                self._models.get(_version_name(deployed))
-                endpoint = self._endpoints.get(endpoint_name)
-                add_deployed(endpoint, deployed, split)
-                set_time(endpoint.update_time, self._region.clock())
-                self._endpoints.put(endpoint)
-        except VertexError:
+            self._add(endpoint_name, deployed, split, cancelled)
+        except Exception:
             self.stop(deployed.id)
             raise
+
+    def _add(self, endpoint_name: str, deployed: Message, split: Mapping[str, int], cancelled: Event) -> None:
+        if cancelled.is_set():
+            raise Cancelled("cancelled while the model's server was starting")
+        with self._region.store.transaction():
+            self._models.get(_version_name(deployed))
+            endpoint = self._endpoints.get(endpoint_name)
+            add_deployed(endpoint, deployed, split)
+            set_time(endpoint.update_time, self._region.clock())
+            self._endpoints.put(endpoint)
 
     def stop(self, deployed_model_id: str) -> None:
         """End the server of a deployed model, if there is one."""
