@@ -6,30 +6,19 @@ from typing import TYPE_CHECKING
 
 from google.cloud import aiplatform_v1
 
-from local_gcp.vertex.api.messages import set_time, status_of
+from local_gcp.vertex.api.job_states import JobStates
 from local_gcp.vertex.api.resources import Collection
-from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES, RunState
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from local_gcp.vertex.api.messages import Message
     from local_gcp.vertex.api.region import Region
     from local_gcp.vertex.domain.records import Failure
+    from local_gcp.vertex.domain.states import RunState
 
 CUSTOM_JOB = aiplatform_v1.CustomJob.pb()
-_PREFIX = "JOB_STATE_"
-
-
-def wire_state(state: RunState) -> int:
-    """Return a state as the number of JobState."""
-    return int(getattr(aiplatform_v1.JobState, f"{_PREFIX}{state}"))
-
-
-def run_state(job: Message) -> RunState:
-    """Return the state of a job."""
-    return RunState(aiplatform_v1.JobState(job.state).name.removeprefix(_PREFIX))
+STATES = JobStates(enum=aiplatform_v1.JobState, prefix="JOB_STATE_")
 
 
 class CustomJobs(Collection):
@@ -54,16 +43,8 @@ class CustomJobs(Collection):
         """
         with self._region.store.transaction():
             job = self.find(name)
-            if job is None or run_state(job) in TERMINAL_RUN_STATES:
+            if job is None or not STATES.change(job, state, at=at, error=error):
                 return
-            job.state = wire_state(state)
-            set_time(job.update_time, at)
-            if not job.HasField("start_time") and state is RunState.RUNNING:
-                set_time(job.start_time, at)
-            if state in TERMINAL_RUN_STATES:
-                set_time(job.end_time, at)
-            if error is not None:
-                job.error.CopyFrom(status_of(error))
             if log_path is not None:
                 job.web_access_uris["log"] = log_path.as_uri()
             self.put(job)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from google.cloud import aiplatform_v1
 from google.protobuf import empty_pb2
 
-from local_gcp.vertex.api.custom_jobs import CUSTOM_JOB, run_state, wire_state
+from local_gcp.vertex.api.custom_jobs import CUSTOM_JOB, STATES
 from local_gcp.vertex.api.listing import page_of
 from local_gcp.vertex.api.messages import (
     check_display_name,
@@ -20,10 +20,8 @@ from local_gcp.vertex.domain.errors import (
     FailedPrecondition,
     InvalidArgument,
     Unimplemented,
-    VertexError,
 )
 from local_gcp.vertex.domain.names import CustomJobName
-from local_gcp.vertex.domain.records import Failure
 from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES, RunState
 from local_gcp.vertex.engine.ports import SEVEN_DAYS, ContainerSpec, CustomRun
 
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from local_gcp.vertex.api.messages import Message
     from local_gcp.vertex.api.operations import Operations
     from local_gcp.vertex.api.region import Region
+    from local_gcp.vertex.domain.records import Failure
     from local_gcp.vertex.engine.ports import CustomJobRunner
 
 _OUTPUT_FIELDS = ("create_time", "start_time", "end_time", "update_time", "state", "error", "web_access_uris")
@@ -83,7 +82,7 @@ class JobService:
             job.ClearField(name)
         _check(job)
         job.name = f"{parent}/customJobs/{self._region.new_id()}"
-        job.state = wire_state(RunState.PENDING)
+        job.state = STATES.to_wire(RunState.PENDING)
         now = self._region.clock()
         set_time(job.create_time, now)
         set_time(job.update_time, now)
@@ -120,9 +119,9 @@ class JobService:
     def cancel_custom_job(self, request: Message) -> Message:
         """Answer CancelCustomJob; a job that has ended cannot be cancelled."""
         job = self._jobs.get(self._name(request.name))
-        if run_state(job) in TERMINAL_RUN_STATES:
+        if STATES.of(job) in TERMINAL_RUN_STATES:
             raise FailedPrecondition(
-                f"custom job '{job.name}' has ended ({run_state(job)}); it cannot be cancelled"
+                f"custom job '{job.name}' has ended ({STATES.of(job)}); it cannot be cancelled"
             )
         self._runner.cancel(job.name)
         return empty_pb2.Empty()
@@ -130,28 +129,16 @@ class JobService:
     def delete_custom_job(self, request: Message) -> Message:
         """Answer DeleteCustomJob; a job must have ended."""
         job = self._jobs.get(self._name(request.name))
-        if run_state(job) not in TERMINAL_RUN_STATES:
+        if STATES.of(job) not in TERMINAL_RUN_STATES:
             raise FailedPrecondition(
-                f"custom job '{job.name}' is {run_state(job)}; cancel it and wait before deleting it"
+                f"custom job '{job.name}' is {STATES.of(job)}; cancel it and wait before deleting it"
             )
         self._jobs.delete(job.name)
         return self._operations.deleted(str(self._region.project.location))
 
     def recover(self) -> None:
         """Start the jobs again that the end of the last server cut off."""
-        for job in self._jobs.all():
-            state = run_state(job)
-            if state is RunState.CANCELLING:
-                self._end(job.name, RunState.CANCELLED, None)
-            elif state not in TERMINAL_RUN_STATES:
-                self._restart(job)
-
-    def _restart(self, job: Message) -> None:
-        try:
-            self._runner.start(self._run(job))
-        except VertexError as error:
-            message = f"the job cannot be started again after a restart of the server: {error.message}"
-            self._end(job.name, RunState.FAILED, Failure(code=error.code, message=message))
+        STATES.recover(self._jobs.all(), start=lambda job: self._runner.start(self._run(job)), end=self._end)
 
     def _end(self, name: str, state: RunState, error: Failure | None) -> None:
         self._jobs.job_changed(name, state, at=self._region.clock(), error=error, log_path=None)

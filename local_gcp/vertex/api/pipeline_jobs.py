@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from google.cloud import aiplatform_v1
 
 from local_gcp.vertex.api import task_records
-from local_gcp.vertex.api.messages import set_time, status_of
+from local_gcp.vertex.api.job_states import JobStates
 from local_gcp.vertex.api.metadata import contexts_of
 from local_gcp.vertex.api.resources import Collection
 from local_gcp.vertex.domain.names import PipelineJobName
-from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES, RunState
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,19 +19,10 @@ if TYPE_CHECKING:
     from local_gcp.vertex.api.metadata import Metadata
     from local_gcp.vertex.api.region import Region
     from local_gcp.vertex.domain.records import Failure, TaskRecord
+    from local_gcp.vertex.domain.states import RunState
 
 JOB = aiplatform_v1.PipelineJob.pb()
-_PREFIX = "PIPELINE_STATE_"
-
-
-def wire_state(state: RunState) -> int:
-    """Return a state as the number of PipelineState."""
-    return int(getattr(aiplatform_v1.PipelineState, f"{_PREFIX}{state}"))
-
-
-def run_state(job: Message) -> RunState:
-    """Return the state of a job."""
-    return RunState(aiplatform_v1.PipelineState(job.state).name.removeprefix(_PREFIX))
+STATES = JobStates(enum=aiplatform_v1.PipelineState, prefix="PIPELINE_STATE_")
 
 
 class PipelineJobs:
@@ -71,17 +61,8 @@ class PipelineJobs:
         """Take the new state of a job; a final state is never left again."""
         with self._region.store.transaction():
             job = self._jobs.find(name)
-            if job is None or run_state(job) in TERMINAL_RUN_STATES:
-                return
-            job.state = wire_state(state)
-            set_time(job.update_time, at)
-            if not job.HasField("start_time") and state is RunState.RUNNING:
-                set_time(job.start_time, at)
-            if state in TERMINAL_RUN_STATES:
-                set_time(job.end_time, at)
-            if error is not None:
-                job.error.CopyFrom(status_of(error))
-            self._jobs.put(job)
+            if job is not None and STATES.change(job, state, at=at, error=error):
+                self._jobs.put(job)
 
     def task_changed(self, name: str, task: TaskRecord) -> None:
         """Take the record of a task."""

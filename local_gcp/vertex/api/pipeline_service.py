@@ -17,15 +17,13 @@ from local_gcp.vertex.api.messages import (
     plain,
     set_time,
 )
-from local_gcp.vertex.api.pipeline_jobs import JOB, pipeline_name, run_state, wire_state
+from local_gcp.vertex.api.pipeline_jobs import JOB, STATES, pipeline_name
 from local_gcp.vertex.domain.errors import (
     FailedPrecondition,
     InvalidArgument,
     Unimplemented,
-    VertexError,
 )
 from local_gcp.vertex.domain.names import PipelineJobName
-from local_gcp.vertex.domain.records import Failure
 from local_gcp.vertex.domain.states import EXECUTED_TASK_STATES, TERMINAL_RUN_STATES, RunState
 from local_gcp.vertex.engine.ports import PipelineRun
 
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from local_gcp.vertex.api.operations import Operations
     from local_gcp.vertex.api.pipeline_jobs import PipelineJobs
     from local_gcp.vertex.api.region import Region
+    from local_gcp.vertex.domain.records import Failure
     from local_gcp.vertex.engine.ports import PipelineEngine
 
 _JOB_ID = re.compile(r"[a-z][-a-z0-9]{0,127}")
@@ -78,7 +77,7 @@ class PipelineService:
         _check(job)
         job.name = f"{parent}/pipelineJobs/{self._job_id(request)}"
         job.display_name = job.display_name or pipeline_name(job)
-        job.state = wire_state(RunState.PENDING)
+        job.state = STATES.to_wire(RunState.PENDING)
         now = self._region.clock()
         set_time(job.create_time, now)
         set_time(job.update_time, now)
@@ -164,19 +163,7 @@ class PipelineService:
 
     def recover(self) -> None:
         """Hand the jobs that the end of the last server cut off to the engine again."""
-        for job in self._jobs.all():
-            state = run_state(job)
-            if state is RunState.CANCELLING:
-                self._end(job.name, RunState.CANCELLED, None)
-            elif state not in TERMINAL_RUN_STATES:
-                self._resume(job)
-
-    def _resume(self, job: Message) -> None:
-        try:
-            self._engine.start(self._run(job))
-        except VertexError as error:
-            message = f"the job cannot be resumed after a restart of the server: {error.message}"
-            self._end(job.name, RunState.FAILED, Failure(code=error.code, message=message))
+        STATES.recover(self._jobs.all(), start=lambda job: self._engine.start(self._run(job)), end=self._end)
 
     def _end(self, name: str, state: RunState, error: Failure | None) -> None:
         self._jobs.run_changed(name, state, at=self._region.clock(), error=error)
@@ -194,7 +181,7 @@ class PipelineService:
         self._engine.cancel(name)
 
     def _delete(self, name: str) -> None:
-        state = run_state(self._jobs.get(name))
+        state = STATES.of(self._jobs.get(name))
         if state not in TERMINAL_RUN_STATES:
             raise FailedPrecondition(
                 f"pipeline job '{name}' is {state}; cancel it and wait before deleting it"
@@ -203,7 +190,7 @@ class PipelineService:
 
 
 def _check_running(job: Message) -> None:
-    state = run_state(job)
+    state = STATES.of(job)
     if state in TERMINAL_RUN_STATES:
         raise FailedPrecondition(f"pipeline job '{job.name}' has ended ({state}); it cannot be cancelled")
 

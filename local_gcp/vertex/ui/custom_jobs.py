@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from local_gcp.vertex.api.custom_jobs import run_state
+from local_gcp.vertex.api.custom_jobs import STATES
 from local_gcp.vertex.domain.names import CustomJobName
 from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES
 from local_gcp.vertex.ui.formats import seconds_between, time_of
@@ -49,7 +49,7 @@ def custom_job_view(job: Message, now: datetime) -> CustomJobView:
         name=job.name,
         job_id=CustomJobName.parse(job.name).id,
         title=job.display_name,
-        state=run_state(job),
+        state=STATES.of(job),
         created=created,
         ended=ended,
         seconds=seconds_between(created, ended or now),

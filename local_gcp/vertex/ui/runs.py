@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from local_gcp.vertex.api.messages import plain
-from local_gcp.vertex.api.pipeline_jobs import pipeline_name, run_state
+from local_gcp.vertex.api.pipeline_jobs import STATES, pipeline_name
 from local_gcp.vertex.domain.errors import VertexError
 from local_gcp.vertex.domain.names import PipelineJobName
 from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES, TERMINAL_TASK_STATES, TaskState
@@ -100,7 +100,7 @@ def run_view(job: Message, records: Sequence[TaskRecord], now: datetime) -> RunV
         job_id=PipelineJobName.parse(job.name).id,
         title=job.display_name or PipelineJobName.parse(job.name).id,
         pipeline=pipeline_name(job),
-        state=run_state(job),
+        state=STATES.of(job),
         created=created,
         ended=ended,
         seconds=seconds_between(created, ended or now),
