@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from local_gcp.vertex.engine.containers import Container
+    from local_gcp.vertex.engine.containers import Container, Launch, Launcher
 
 
 class CancelledError(Exception):
@@ -51,8 +51,22 @@ class CancelToken:
         for thread in threads:
             thread.join()
 
+    def run(self, launcher: Launcher, launch: Launch, *, seconds: float) -> int:
+        """Run a command and return its exit code.
+
+        Raises CancelledError when the run is to stop before it begins, TimeoutError when it was ended after
+        `seconds`, and ContainerLostError.
+        """
+        self.check()
+        container = launcher.launch(launch)
+        with self._watching(container), _limited(container, seconds, self._grace) as limit:
+            code = container.wait()
+        if limit.exceeded:
+            raise TimeoutError
+        return code
+
     @contextmanager
-    def watching(self, container: Container) -> Iterator[None]:
+    def _watching(self, container: Container) -> Iterator[None]:
         """End `container` when the run is cancelled while the block runs."""
         with self._lock:
             self._running.add(container)
@@ -66,7 +80,7 @@ class CancelToken:
                 self._running.discard(container)
 
 
-class TimeLimit:
+class _TimeLimit:
     """Says whether a container was ended because it took too long."""
 
     def __init__(self) -> None:
@@ -74,9 +88,9 @@ class TimeLimit:
 
 
 @contextmanager
-def limited(container: Container, seconds: float, grace: float) -> Iterator[TimeLimit]:
+def _limited(container: Container, seconds: float, grace: float) -> Iterator[_TimeLimit]:
     """End `container` if the block takes longer than `seconds`; `grace` is as for CancelToken."""
-    limit = TimeLimit()
+    limit = _TimeLimit()
 
     def end() -> None:
         limit.exceeded = True

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from local_gcp.vertex.domain.errors import AlreadyExists, Code, Unavailable, Unimplemented
 from local_gcp.vertex.domain.records import Failure
 from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES, RunState
-from local_gcp.vertex.engine.cancellation import CancelledError, CancelToken, limited
+from local_gcp.vertex.engine.cancellation import CancelledError, CancelToken
 from local_gcp.vertex.engine.clock import utc_now
 from local_gcp.vertex.engine.containers import ContainerLostError
 from local_gcp.vertex.engine.root_cause import explain_exit
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from local_gcp.vertex.engine.containers import ImageTable, Launch, Launcher
+    from local_gcp.vertex.engine.containers import ImageTable, Launcher
     from local_gcp.vertex.engine.ports import ContainerSpec, CustomRun, EngineSettings, JobListener
 
 _UNSAFE = re.compile(r"[^\w.-]")
@@ -111,9 +111,9 @@ class LocalCustomJobRunner:
         argv = container_argv(job.run.container)
         launch = self._images.launch(job.run.container.image, argv, environment, job.log_path)
         try:
-            code = self._wait(self._launcher, launch, job)
+            code = job.token.run(self._launcher, launch, seconds=job.run.timeout)
         except ContainerLostError:
-            code = self._wait(self._reference, launch, job)
+            code = job.token.run(self._reference, launch, seconds=job.run.timeout)
         except TimeoutError:
             message = f"The custom job did not end within its time limit of {job.run.timeout:g} s."
             return Failure(code=Code.DEADLINE_EXCEEDED, message=f"{message} Log: {job.log_path}")
@@ -125,18 +125,6 @@ class LocalCustomJobRunner:
             code=Code.FAILED_PRECONDITION,
             message=f"The replica workerpool0-0 failed: {cause}; log: {job.log_path}",
         )
-
-    def _wait(self, launcher: Launcher, launch: Launch, job: _Job) -> int:
-        job.token.check()
-        container = launcher.launch(launch)
-        with (
-            job.token.watching(container),
-            limited(container, job.run.timeout, self._settings.stop_grace) as limit,
-        ):
-            code = container.wait()
-        if limit.exceeded:
-            raise TimeoutError
-        return code
 
     def cancel(self, name: str) -> None:
         """Ask the job to stop and return at once; no-op when it has ended."""

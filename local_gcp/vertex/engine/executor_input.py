@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from local_gcp.vertex.domain.records import ArtifactLists
     from local_gcp.vertex.engine.ports import PipelineRun
 
-_OUTPUT_FILE = "executor_output.json"
+OUTPUT_FILE = "executor_output.json"
 
 
 class OutputError(Exception):
@@ -65,7 +65,7 @@ def planned_outputs(run: PipelineRun, task: PlannedTask, folder_uri: str) -> Tas
             for key, declared in task.output_artifacts.items()
         },
         parameter_files={key: f"{folder_uri}/{key}" for key in task.output_parameters},
-        output_file=f"{folder_uri}/{_OUTPUT_FILE}",
+        output_file=f"{folder_uri}/{OUTPUT_FILE}",
     )
 
 
@@ -142,7 +142,7 @@ class ExecutorOutput:
             artifacts = {key: listed["artifacts"] for key, listed in document.get("artifacts", {}).items()}
             legacy = {key: _from_legacy(value) for key, value in document.get("parameters", {}).items()}
         except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise OutputError(f"{_OUTPUT_FILE} is no ExecutorOutput: {error!r}") from error
+            raise OutputError(f"{OUTPUT_FILE} is no ExecutorOutput: {error!r}") from error
         return cls(artifacts=artifacts, parameters={**legacy, **document.get("parameterValues", {})})
 
 

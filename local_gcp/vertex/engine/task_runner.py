@@ -11,9 +11,10 @@ from local_gcp.vertex.domain.plan import ImporterExecutor, ResolverExecutor
 from local_gcp.vertex.domain.records import ArtifactRecord, Failure
 from local_gcp.vertex.domain.states import TaskState
 from local_gcp.vertex.engine.artifact_query import answer
-from local_gcp.vertex.engine.cancellation import CancelledError, limited
+from local_gcp.vertex.engine.cancellation import CancelledError
 from local_gcp.vertex.engine.containers import ContainerLostError
 from local_gcp.vertex.engine.executor_input import (
+    OUTPUT_FILE,
     ExecutorOutput,
     OutputError,
     imported_artifact_name,
@@ -259,7 +260,7 @@ class _Attempt:
 
     @property
     def _output_path(self) -> Path:
-        return self.folder.staged / "executor_output.json"
+        return self.folder.staged / OUTPUT_FILE
 
     def _written(self) -> ExecutorOutput:
         if not self._output_path.exists():
@@ -293,7 +294,6 @@ class _Attempt:
             self.log_path.write_text("".join(f"{NOTE}{note}\n" for note in self.record.notes))
 
     def _run_with(self, launcher: Launcher, command: Exec, inputs: TaskInputs, outputs: TaskOutputs) -> int:
-        self.runner.token.check()
         text = Rendering(
             upstream=self.upstream,
             task=self.record.name,
@@ -304,16 +304,11 @@ class _Attempt:
         argv = tuple(text.of(template) for template in (*command.command, *command.args))
         env = {key: text.of(template) for key, template in self.executor.env.items()}
         launch = self.runner.images.launch(self.executor.image, argv, env, self.log_path)
-        container = launcher.launch(launch)
-        settings = self.runner.settings
-        with (
-            self.runner.token.watching(container),
-            limited(container, settings.task_timeout, settings.stop_grace) as limit,
-        ):
-            code = container.wait()
-        if limit.exceeded:
-            raise TaskFailedError(f"it did not end within its time limit of {settings.task_timeout:g} s")
-        return code
+        seconds = self.runner.settings.task_timeout
+        try:
+            return self.runner.token.run(launcher, launch, seconds=seconds)
+        except TimeoutError as error:
+            raise TaskFailedError(f"it did not end within its time limit of {seconds:g} s") from error
 
     def _publish(self, started: float) -> None:
         """Make objects of all that was written, by a failed attempt too: stray files break listings."""
