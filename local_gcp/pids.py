@@ -59,6 +59,12 @@ def is_alive(process: ProcessId) -> bool:
     return identify(process.pid) == process
 
 
+def parent_of(process: ProcessId) -> int | None:
+    """Return the pid of a living process's parent; None when this very process is gone."""
+    stat = _stat(process.pid)
+    return stat.parent if stat and stat.id == process else None
+
+
 def members(family: Family) -> set[ProcessId]:
     """List the living processes of a service, leader included."""
     table = _process_table()

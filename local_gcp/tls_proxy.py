@@ -17,10 +17,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from local_gcp.ports import HOST
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-HOST: Final = "127.0.0.1"
 HOSTS: Final = ("*.googleapis.com",)
 _CHUNK: Final = 1 << 16
 _HEAD_SECONDS: Final = 10

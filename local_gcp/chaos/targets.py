@@ -89,12 +89,8 @@ def _classified(
 
 
 def _look(process: ProcessId) -> _Process | None:
-    try:
-        stat = (_PROC / str(process.pid) / "stat").read_text()
-    except OSError:
-        return None
-    parent = int(stat[stat.rindex(")") + 2 :].split()[1])
-    return _Process(id=process, parent=parent, command=_command(process.pid))
+    parent = pids.parent_of(process)
+    return None if parent is None else _Process(id=process, parent=parent, command=_command(process.pid))
 
 
 def _command(pid: int) -> str:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from local_gcp import limits
 from local_gcp.gcs import adopt
+from local_gcp.ports import HOST
 from local_gcp.vertex.adapters.composition import build_engines
-from local_gcp.vertex.composition import HOST, Doors, Engines, LocalVertex, Options
+from local_gcp.vertex.composition import Doors, Engines, LocalVertex, Options
 from local_gcp.vertex.engine.ports import EngineSettings
 from local_gcp.vertex.images import ImageTableError, read_images
 from local_gcp.vertex.server.grpc_server import PortInUseError

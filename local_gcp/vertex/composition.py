@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from local_gcp.ports import HOST
 from local_gcp.vertex.api.custom_jobs import CustomJobs
 from local_gcp.vertex.api.deployments import Deployments
 from local_gcp.vertex.api.endpoint_service import EndpointService
@@ -62,7 +63,6 @@ SERVICES: Mapping[type, str] = {
 }
 """What answers which gRPC service."""
 
-HOST = "127.0.0.1"
 BACKLOG = 128
 STOP_SECONDS = 2
 # Longer than clients pause between two polls: a connection must not end just as one is sent.

@@ -18,7 +18,14 @@ from local_gcp.vertex.api.endpoints import (
     set_split,
 )
 from local_gcp.vertex.api.listing import page_of
-from local_gcp.vertex.api.messages import check_display_name, check_labels, first_set, set_time, update
+from local_gcp.vertex.api.messages import (
+    check_display_name,
+    check_labels,
+    first_set,
+    last_part,
+    set_time,
+    update,
+)
 from local_gcp.vertex.api.operations import Work
 from local_gcp.vertex.api.resources import Collection, check_etag
 from local_gcp.vertex.domain.errors import (
@@ -108,7 +115,7 @@ class EndpointService:
     def list_endpoints(self, request: Message) -> Message:
         """Answer ListEndpoints, the newest first unless ordered otherwise."""
         endpoints = self._endpoints.all(self._region.parent(request.parent))
-        page = page_of(endpoints, request, ENDPOINT, virtual={"endpoint": _last_part})
+        page = page_of(endpoints, request, ENDPOINT, virtual={"endpoint": last_part})
         return aiplatform_v1.ListEndpointsResponse.pb()(
             endpoints=page.items, next_page_token=page.next_page_token
         )
@@ -216,10 +223,6 @@ class EndpointService:
 
     def _name(self, text: str) -> str:
         return str(EndpointName.parse(self._region.canonical(text)))
-
-
-def _last_part(endpoint: Message) -> str:
-    return str(endpoint.name).rpartition("/")[2]
 
 
 def _check(endpoint: Message) -> None:

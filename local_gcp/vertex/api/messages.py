@@ -48,6 +48,11 @@ def to_value(content: Any) -> struct_pb2.Value:  # noqa: ANN401  # JSON
     return json_format.ParseDict(content, struct_pb2.Value())
 
 
+def last_part(message: Message) -> str:
+    """Return the id at the end of a resource's name."""
+    return str(message.name).rpartition("/")[2]
+
+
 def check_labels(labels: Mapping[str, str]) -> None:
     """Raise InvalidArgument for labels that Google Cloud refuses.
 

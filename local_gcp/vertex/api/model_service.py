@@ -13,6 +13,7 @@ from local_gcp.vertex.api.messages import (
     check_gcs_uri,
     check_labels,
     first_set,
+    last_part,
     set_time,
     update,
 )
@@ -133,7 +134,7 @@ class ModelService:
     def list_models(self, request: Message) -> Message:
         """Answer ListModels with each model's default version, the newest model first."""
         models = self._models.all(self._region.parent(request.parent))
-        page = page_of(models, request, MODEL, virtual={"model": _last_part})
+        page = page_of(models, request, MODEL, virtual={"model": last_part})
         return aiplatform_v1.ListModelsResponse.pb()(models=page.items, next_page_token=page.next_page_token)
 
     def list_model_versions(self, request: Message) -> Message:
@@ -214,10 +215,6 @@ def _check_fields(name: ModelName, paths: Iterable[str]) -> None:
         raise FailedPrecondition(
             f"'{wrong[0]}' belongs to a {kind}, which '{name}' does not name; give …/models/{form}"
         )
-
-
-def _last_part(model: Message) -> str:
-    return str(model.name).rpartition("/")[2]
 
 
 def _check(version: Message) -> None:

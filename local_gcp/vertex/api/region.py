@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from local_gcp.vertex.engine.clock import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from local_gcp.vertex.domain.names import Project
     from local_gcp.vertex.store import Store
 
 PROJECT_NUMBER = "123456789012"
-
-
-def utc_now() -> datetime:
-    """Return the time, aware and in UTC."""
-    return datetime.now(UTC)
 
 
 def random_id() -> str:
