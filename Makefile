@@ -1,6 +1,6 @@
 # The one door to this project; CI uses the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test test-fast test-compose chaos lint format lock lock-check plan deploy bench clean
+.PHONY: help setup demo up down status test test-fast test-compose chaos mutation lint format lock lock-check plan deploy bench clean
 
 # Airflow's lock is for one minor version of Python, that of Composer 3.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
