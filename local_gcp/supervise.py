@@ -124,11 +124,11 @@ def end_strays(mark: str, name: str, log: Path) -> None:
     pids.stop(family, signal.SIGTERM, seconds=0)
 
 
-def tail(log: Path, lines: int = _TAIL_LINES) -> str:
+def tail(log: Path) -> str:
     """Return the last lines of a log, each on a line of its own and indented."""
     if not log.exists():
         return ""
-    last = log.read_text(errors="replace").splitlines()[-lines:]
+    last = log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
     return "".join(f"\n    {line}" for line in last)
 
 

@@ -18,7 +18,7 @@ from local_gcp.chaos.targets import Target, victims
 from local_gcp.errors import LocalCloudError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
     from random import Random
 
     from local_gcp.chaos.targets import Victim
@@ -108,9 +108,7 @@ class Chaos:
         self._airflow = AirflowClient(services["airflow-api"].urls["rest"])
         self.cloud = Cloud(services["vertex"].urls["rest"], services["gcs"].urls["rest"], layout.gcs_root)
 
-    def run(
-        self, conf: Mapping[str, Any], *, kills: int, targets: Collection[Target] = tuple(Target)
-    ) -> RunUnderFire:
+    def run(self, conf: Mapping[str, Any], *, kills: int) -> RunUnderFire:
         """Run the DAG once, with up to so many kills, and look at what it left."""
         self._airflow.authenticate()
         self._airflow.await_dag(DAG_ID, deadline_seconds=120)
@@ -119,7 +117,7 @@ class Chaos:
         began = time.monotonic()
         while self._goes_on(run.run_id) and time.monotonic() - began < _RUN_SECONDS:
             time.sleep(self._dice.uniform(*_PAUSE_SECONDS))
-            while len(run.kills) < kills and self._strike(run, began, targets):
+            while len(run.kills) < kills and self._strike(run, began):
                 if self._dice.random() > _AGAIN:
                     break
             self._restore()
@@ -127,10 +125,10 @@ class Chaos:
         run.after = self._look(run.run_id, before)
         return run
 
-    def _strike(self, run: RunUnderFire, began: float, targets: Collection[Target]) -> bool:
+    def _strike(self, run: RunUnderFire, began: float) -> bool:
         """Kill one process, and tell whether there was one to kill."""
         tasks = self._active_tasks(run.run_id)
-        victim = self._choose(run, tasks, targets)
+        victim = self._choose(run, tasks)
         if victim is None:
             return False
         if victim.target is Target.VERTEX:
@@ -146,9 +144,7 @@ class Chaos:
         self._progress(str(kill))
         return True
 
-    def _choose(
-        self, run: RunUnderFire, tasks: Mapping[str, str], targets: Collection[Target]
-    ) -> Victim | None:
+    def _choose(self, run: RunUnderFire, tasks: Mapping[str, str]) -> Victim | None:
         """Roll the dice for a part, then for a process that plays it."""
         of_all = Counter(kill.target for kill in run.kills)
         of_one = Counter((kill.target, kill.during) for kill in run.kills)
@@ -157,7 +153,7 @@ class Chaos:
         for each in victims(self._layout) if tasks else ():
             spared = of_one[each.target, _during(each, tasks)] >= _MOST_FOR_ONE_TASK.get(each.target, 99)
             spared = spared or (each.target in _COSTS_A_TRY and exhausted)
-            if each.target in targets and not spared and of_all[each.target] < _MOST[each.target]:
+            if not spared and of_all[each.target] < _MOST[each.target]:
                 found[each.target].append(each)
         if not found:
             return None

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +21,11 @@ from taxi_airflow.hooks.vertex import VertexHook
 
 from local_gcp.vertex.composition import Doors, Engines, LocalVertex, Options
 from local_gcp.vertex.engine.ports import ImageRule
+from tests.vertex.conftest import wait_for
 from tests.vertex.fakes import FakeCustomJobRunner, FakeModelServers, FakePipelineEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from airflow.sdk import BaseOperator
 
@@ -244,6 +246,19 @@ async def first_event(trigger: Any) -> Any:  # noqa: ANN401  # Airflow's BaseTri
     async for event in again.run():
         return event.payload
     return None
+
+
+@contextmanager
+def killing(task: BaseOperator, when: Callable[[], bool]) -> Iterator[None]:
+    """Kill a task as soon as `when` holds, beside the block that runs it."""
+
+    def kill() -> None:
+        wait_for(when)
+        task.on_kill()
+
+    beside = in_background(kill)
+    yield
+    beside.join()
 
 
 def in_background(work: Any) -> threading.Thread:  # noqa: ANN401  # any callable

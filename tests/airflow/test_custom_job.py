@@ -10,7 +10,7 @@ from taxi_airflow.operators.waiting import VertexError
 from local_gcp.vertex.domain.errors import Code
 from local_gcp.vertex.domain.records import Failure
 from local_gcp.vertex.domain.states import RunState
-from tests.airflow.conftest import REGION, connect_to, context, in_background, run_task
+from tests.airflow.conftest import REGION, connect_to, context, in_background, killing, run_task
 from tests.vertex.conftest import wait_for
 
 if TYPE_CHECKING:
@@ -178,14 +178,8 @@ def test_a_kill_cancels_the_job_of_a_waiting_worker(vertex: Vertex) -> None:
     """on_kill() ends the job and the wait, in a task that does not defer."""
     task = operator(deferrable=False)
 
-    def kill() -> None:
-        wait_for(lambda: bool(vertex.jobs.runs))
-        task.on_kill()
-
-    killing = in_background(kill)
-    with pytest.raises(VertexError):
+    with killing(task, lambda: bool(vertex.jobs.runs)), pytest.raises(VertexError, match="killed"):
         task.execute(context())
-    killing.join()
     job = next(iter(vertex.hook.jobs.list_custom_jobs(parent=vertex.hook.location)))
 
     assert job.state.name == "JOB_STATE_CANCELLED"

@@ -21,7 +21,7 @@ from taxi_airflow.operators.waiting import VertexError
 from taxi_airflow.waiting import Ending, Outcome
 
 from local_gcp.vertex.domain.states import RunState
-from tests.airflow.conftest import REGION, context, first_event, in_background, run_task
+from tests.airflow.conftest import REGION, context, first_event, in_background, killing, run_task
 from tests.vertex.conftest import wait_for
 
 if TYPE_CHECKING:
@@ -292,17 +292,11 @@ def test_a_deferred_task_is_cancelled_whatever_the_wire_does(vertex: Vertex, fau
 @pytest.mark.parametrize("fault", AMBIGUOUS)
 def test_a_waiting_task_is_cancelled_whatever_the_wire_does(vertex: Vertex, fault: str) -> None:
     """on_kill() of the operator repeats a cancellation that failed, and knows one that was lost."""
+    vertex.order("CancelCustomJob", fault)
     task = compile_task(deferrable=False)
 
-    def kill() -> None:
-        wait_for(lambda: bool(vertex.jobs.runs))
-        vertex.order("CancelCustomJob", fault)
-        task.on_kill()
-
-    killing = in_background(kill)
-    with pytest.raises(VertexError, match="killed"):
+    with killing(task, lambda: bool(vertex.jobs.runs)), pytest.raises(VertexError, match="killed"):
         task.execute(context())
-    killing.join()
 
     assert state_of(vertex) == "JOB_STATE_CANCELLED"
 
@@ -313,14 +307,8 @@ def test_a_kill_during_the_create_call_leaves_no_job(vertex: Vertex, monkeypatch
     vertex.order("CreateCustomJob", "delay=1")
     task = compile_task()
 
-    def kill() -> None:
-        wait_for(lambda: not vertex.orders())
-        task.on_kill()
-
-    killing = in_background(kill)
-    with pytest.raises(VertexError, match="killed"):
+    with killing(task, lambda: not vertex.orders()), pytest.raises(VertexError, match="killed"):
         task.execute(context())
-    killing.join()
 
     assert state_of(vertex) == "JOB_STATE_CANCELLED"
 
@@ -328,15 +316,8 @@ def test_a_kill_during_the_create_call_leaves_no_job(vertex: Vertex, monkeypatch
 def test_a_worker_that_was_stopped_leaves_the_next_try_to_its_own_job(vertex: Vertex) -> None:
     """A kill is no failure for good: the retry of a stopped worker submits another attempt."""
     task = compile_task(deferrable=False)
-
-    def kill() -> None:
-        wait_for(lambda: bool(vertex.jobs.runs))
-        task.on_kill()
-
-    killing = in_background(kill)
-    with pytest.raises(VertexError):
+    with killing(task, lambda: bool(vertex.jobs.runs)), pytest.raises(VertexError, match="killed"):
         task.execute(context())
-    killing.join()
 
     submit(compile_task())
 
@@ -348,14 +329,11 @@ def test_a_kill_during_a_deployment_leaves_no_half_of_it(vertex: Vertex) -> None
     model = str(run_task(register_task("gs://b/slow"), context())["model"])
     task = deploy_task(model)
 
-    def kill() -> None:
-        wait_for(lambda: bool(unfinished(vertex)))
-        task.on_kill()
-
-    killing = in_background(kill)
-    with pytest.raises((VertexError, AirflowFailException)):
+    with (
+        killing(task, lambda: bool(unfinished(vertex))),
+        pytest.raises((VertexError, AirflowFailException)),
+    ):
         run_task(task, context())
-    killing.join()
 
     assert (deployments(vertex), unfinished(vertex)) == (0, [])
 
