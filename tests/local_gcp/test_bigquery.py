@@ -47,8 +47,8 @@ def fresh_folder() -> str:
     return f"exports/{uuid.uuid4().hex}"
 
 
-def test_public_table_has_the_real_schema(client: bigquery.Client) -> None:
-    """The table of trips has the names, order and types of Google's public table."""
+def test_public_table_keeps_its_declared_schema(client: bigquery.Client) -> None:
+    """The emulator answers the names, order and types that the loader declared."""
     fields = [(field.name, field.field_type) for field in client.get_table(TRIPS.strip("`")).schema]
 
     assert fields == [(column.name, column.type) for column in COLUMNS]
