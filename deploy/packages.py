@@ -36,7 +36,7 @@ def missing(
 
     """
     if not installed:
-        raise PackagesError("the environment named no packages; pipe `pip list` of its worker in")
+        raise PackagesError("gcloud listed no packages of the environment; are its name and region right?")
     lacking = []
     for requirement in map(Requirement, requirements):
         name = canonicalize_name(requirement.name)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,6 @@ from tests.vertex_engine.test_cancel import alive, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from local_gcp.vertex.adapters.model_servers import LocalModelServers
 
@@ -104,19 +104,39 @@ def test_a_server_that_is_never_healthy_is_ended(servers: LocalModelServers, cod
     assert not alive(pid)
 
 
+def answers_from_another(servers: LocalModelServers, pid: int) -> bool:
+    """Tell whether the deployed model answers from another process."""
+    try:
+        return bool(json.loads(servers.predict("7", BODY)[1])["pid"] != pid)
+    except Unavailable:
+        return False
+
+
 def test_a_dead_server_is_started_again(servers: LocalModelServers) -> None:
     """After a crash the deployed model answers again, from a new process."""
     servers.start("7", container(SERVER), "gs://bucket/model")
     pid = json.loads(servers.predict("7", BODY)[1])["pid"]
     os.kill(pid, signal.SIGKILL)
 
-    def answers() -> bool:
-        try:
-            return bool(json.loads(servers.predict("7", BODY)[1])["pid"] != pid)
-        except Unavailable:
-            return False
+    until(lambda: answers_from_another(servers, pid))
 
-    until(answers)
+    assert servers.running() == ("7",)
+
+
+def test_a_server_that_cannot_be_started_again_is_tried_later(
+    servers: LocalModelServers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A machine that is out of something for a while ends no deployment."""
+    log = Path(servers.start("7", container(SERVER), "gs://bucket/model").log_path)
+    pid = json.loads(servers.predict("7", BODY)[1])["pid"]
+    kept = log.parent.rename(tmp_path / "away")
+    log.parent.touch()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: "not started again yet" in capsys.readouterr().err)
+    log.parent.unlink()
+    kept.rename(log.parent)
+
+    until(lambda: answers_from_another(servers, pid))
 
     assert servers.running() == ("7",)
 

@@ -92,11 +92,12 @@ def test_a_running_tfx_task_is_cancelled(
         compiled["2.1"], "tfx-cancelled", parameter_values={"input-base": f"gs://{BUCKET}/trips"}
     )
     tfx_engine.start(run)
-    tfx_heard.until(lambda: tfx_heard.tasks.get(run.name, {}).get("CsvExampleGen"), 200)
-    until(lambda: bool(children_of(tfx_folder)), 200)
+    log = tfx_folder / "state/runs/tfx-cancelled/CsvExampleGen/log.txt"
+    until(lambda: log.exists() and "Processing input csv data" in log.read_text(), 200)
     tfx_engine.cancel(run.name)
     state = tfx_heard.wait(run, 60)
 
+    assert "Examples generated" not in log.read_text()
     assert state is RunState.CANCELLED
     assert tfx_heard.tasks[run.name]["CsvExampleGen"].state is TaskState.CANCELLED
     assert children_of(tfx_folder) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import socket
+import sys
 import time
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
@@ -155,7 +156,11 @@ class LocalModelServers:
             if deployment.stopped.wait(pause):
                 return
             pause = min(2 * pause, _LONGEST_PAUSE)
-            server = self._launch(deployment)
+            try:
+                server = self._launch(deployment)
+            except OSError as error:
+                sys.stderr.write(f"model server {deployment.id} is not started again yet: {error}\n")
+                continue
             with self._lock:
                 if not deployment.stopped.is_set():
                     self._servers[deployment.id] = server
