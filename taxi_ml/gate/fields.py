@@ -58,10 +58,7 @@ class Fields:
     def texts(self, name: str) -> tuple[str, ...]:
         """Return a list of texts."""
         values: list[object] = self._typed(name, list, "a list of texts")
-        texts = tuple(value for value in values if isinstance(value, str))
-        if len(texts) < len(values):
-            raise self._refusal(name, values, "a list of texts")
-        return texts
+        return tuple(self._as_text(f"{name}[{index}]", value) for index, value in enumerate(values))
 
     def numbers(self, name: str) -> tuple[float, ...]:
         """Return a list of finite numbers."""
@@ -127,6 +124,11 @@ class Fields:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise self._refusal(name, value, "a finite number")
         return value if whole else float(value)
+
+    def _as_text(self, name: str, value: object) -> str:
+        if not isinstance(value, str):
+            raise self._refusal(name, value, "a text")
+        return value
 
     def _typed(self, name: str, kind: type[Read], wanted: str) -> Read:
         value = self._take(name)

@@ -22,7 +22,7 @@ TEXT = policy.DEFAULT_PATH.read_text(encoding="utf-8")
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        (TEXT, "", "the policy is empty"),
+        (TEXT, "", "^the policy is empty; it would promote everything$"),
         (TEXT, "# nothing", "the policy is empty"),
         ("schema_version = 1", "schema_version = 2", "schema_version is 2"),
         ("mae = 4.0", "", "policy.max_usd has no mae"),
@@ -31,8 +31,27 @@ TEXT = policy.DEFAULT_PATH.read_text(encoding="utf-8")
         ("mae = 4.0", "mae = inf", "policy.max_usd.mae is inf"),
         ("mae = 4.0", "mae = 0", "policy.max_usd.mae is 0.0; give a ceiling above 0"),
         ("estimate = 0.75", "estimate = -1", "policy.regression.rmse.estimate is -1.0; give 0"),
-        ("test = 150", "test = 0", "policy.min_rows.test"),
-        ('["train", "eval", "test"]', '["holdout"]', "policy.anomalies.splits has"),
+        ("test = 150", "test = 0", r"^policy\.min_rows\.test and policy\.slices\.min_rows must be 1"),
+        (
+            '["train", "eval", "test"]',
+            '["holdout"]',
+            r"^policy\.anomalies\.splits has \['holdout'\]; the splits are \['train', 'eval', 'test'\]$",
+        ),
+        (
+            '["train", "eval", "test"]',
+            '"train"',
+            r"^policy\.anomalies\.splits is 'train'; it must be a list of texts$",
+        ),
+        (
+            '["train", "eval", "test"]',
+            '["train", 1]',
+            r"^policy\.anomalies\.splits\[1\] is 1; it must be a text$",
+        ),
+        (
+            "require_blessing = true",
+            "require_blessing = 1",
+            r"^policy\.require_blessing is 1; it must be true or false$",
+        ),
         ('["train", "test"]', '["holdout"]', "policy.drift.splits has"),
         ("max_distance = 0.15", "max_distance = 0", "policy.drift.max_distance is 0.0; give a share above 0"),
         ("max_new_share = 0.1", "max_new_share = 1.1", "policy.drift.max_new_share is 1.1"),

@@ -99,12 +99,17 @@ BAD = {
         r"report.slices is an object; it must be a list of objects$",
     ),
     "text for numbers": (lambda d: d["fit"].update(edges="0"), r"is '0'; it must be a list of numbers$"),
+    "no residuals of the champion": (
+        lambda d: d["fit"].pop("champion_residuals"),
+        "^report.fit has no champion_residuals$",
+    ),
     "no metric": (lambda d: d["challenger"]["metrics"].pop("mae"), "report.challenger.metrics has no mae"),
     "unknown metric": (
         lambda d: d["champion"]["metrics"].update(r2=0.5),
         "report.champion.metrics has unknown fields: r2",
     ),
     "unknown field": (lambda d: d.update(extra=1), "report has unknown fields: extra"),
+    "unknown fields": (lambda d: d.update(b=1, a=1), "report has unknown fields: a, b$"),
     "text for number": (
         lambda d: d["slices"][1]["challenger"].update(mae="2"),
         r"report.slices\[1\].challenger.mae is '2'; it must be a finite number",
@@ -133,7 +138,7 @@ BAD = {
     "unknown measure": (lambda d: d["drift"][0].update(measure="l2"), "one of linf, jensen_shannon"),
     "other rows": (
         lambda d: d["champion"]["metrics"].update(count=399),
-        "challenger was scored on 400 rows and the champion on 399",
+        "^report: the challenger was scored on 400 rows and the champion on 399",
     ),
     "other test rows": (
         lambda d: d["rows"].update(test=399),
@@ -142,9 +147,19 @@ BAD = {
     "itself": (lambda d: d["champion"].update(uri=reports.CHALLENGER + "/"), "are the same model"),
     "wrong difference": (
         lambda d: d["difference"]["rmse"].update(estimate=0.5),
-        "difference in rmse is given as 0.5 and 4.4 - 4.5 is -0.1",
+        "^report: the difference in rmse is given as 0.5 and 4.4 - 4.5 is -0.1",
     ),
-    "one-sided difference": (lambda d: d.update(champion=None), "report.champion is null"),
+    "wrong difference beside a missing one": (
+        lambda d: (
+            d["difference"]["rmse"].update(estimate=None),
+            d["difference"]["mae"].update(estimate=0.5),
+        ),
+        "^report: the difference in mae is given as 0.5 and 2.4 - 2.5 is -0.1",
+    ),
+    "one-sided difference": (
+        lambda d: d.update(champion=None),
+        "^report.difference is given and report.champion is null",
+    ),
 }
 
 

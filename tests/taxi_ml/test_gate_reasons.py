@@ -1,0 +1,171 @@
+"""Every reason of the gate, word for word: a person decides by them whether to override."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from taxi_ml.gate.decision import OVERRIDABLE, Override, OverrideError, decide
+from taxi_ml.gate.report import Anomaly
+from taxi_ml.naming import Split
+from tests.taxi_ml import reports
+from tests.taxi_ml.reports import POLICY, a_report, interval, metrics, slice_of
+
+if TYPE_CHECKING:
+    from taxi_ml.gate.report import Report
+
+STRICT = replace(
+    POLICY, require_tuner=True, min_rows=replace(POLICY.min_rows, test=300), require_blessing=True
+)
+
+
+def _tuned(**changes: Any) -> Report:  # noqa: ANN401  # fields of a Tuning
+    given = a_report()
+    if given.tuner is None:
+        pytest.fail("the report has a tuner")
+    return replace(given, tuner=replace(given.tuner, **changes))
+
+
+def _champion_without_numbers() -> Report:
+    given = a_report()
+    if given.champion is None:
+        pytest.fail("the report has a champion")
+    unknown = replace(given.champion, metrics=metrics(None, None))
+    return replace(given, champion=unknown)
+
+
+def _with_slice(mae: float, *, with_champion: bool) -> Report:
+    theirs = metrics(20, 10.9, 50) if with_champion else None
+    return replace(
+        a_report(),
+        slices=(*a_report().slices, slice_of("TripStartHour", "3", metrics(20, mae, 50), theirs)),
+    )
+
+
+def _of_few_rows() -> Report:
+    few = metrics(4.4, 2.4, 299)
+    return replace(
+        a_report(with_champion=False),
+        rows=replace(a_report().rows, test=299),
+        challenger=replace(a_report().challenger, metrics=few),
+    )
+
+
+def _compared(low: float | None, estimate: float | None, high: float | None) -> Report:
+    given = a_report()
+    if given.difference is None:
+        pytest.fail("the report compares")
+    found = replace(interval(0, 0), low=low, estimate=estimate, high=high)
+    return replace(given, difference=replace(given.difference, mae=found))
+
+
+def _anomalies() -> tuple[Anomaly, ...]:
+    strange = Anomaly(split=Split.TEST, feature="fare", description="too high", kind="")
+    tolerated = replace(strange, kind=next(iter(POLICY.anomalies.tolerated_kinds)))
+    return (tolerated, strange)
+
+
+WORDS = {
+    "few test rows": (_of_few_rows(), ["too_few_rows: test rows is 299; required is at least 300"]),
+    "no interval": (
+        replace(a_report(), difference=None),
+        [
+            "metric_missing: difference in rmse (high end) is nothing; required is a finite number",
+            "metric_missing: difference in rmse (low end) is nothing; required is a finite number",
+            "metric_missing: difference in rmse is nothing; required is a finite number",
+            "metric_missing: difference in mae (high end) is nothing; required is a finite number",
+            "metric_missing: difference in mae (low end) is nothing; required is a finite number",
+            "metric_missing: difference in mae is nothing; required is a finite number",
+        ],
+    ),
+    "half an interval": (
+        _compared(-0.2, -0.1, None),
+        ["metric_missing: difference in mae (high end) is nothing; required is a finite number"],
+    ),
+    "champion without numbers": (
+        _champion_without_numbers(),
+        [
+            "metric_missing: champion rmse is nothing; required is a finite number",
+            "metric_missing: champion mae is nothing; required is a finite number",
+        ],
+    ),
+    "one table of slices is missing": (
+        replace(a_report(), slices=a_report().slices[1:]),
+        [f"slices_missing: slices in {POLICY.slices.features[0]} is nothing; required is a table of slices"],
+    ),
+    "bad slice": (
+        _with_slice(11.0, with_champion=True),
+        [
+            (
+                f"slice_above_ceiling: mae in TripStartHour=3 is 11;"
+                f" required is at most {POLICY.slices.max_mae:g} USD"
+            )
+        ],
+    ),
+    "slice without the champion": (
+        _with_slice(2.0, with_champion=False),
+        ["metric_missing: difference in mae in TripStartHour=3 is nothing; required is a finite number"],
+    ),
+    "anomaly": (
+        replace(a_report(), anomalies=_anomalies()),
+        ["data_anomaly: test fare is too high; required is no anomaly"],
+    ),
+    "no drift": (
+        replace(a_report(), drift=()),
+        ["drift_missing: drift is nothing; required is the champion's training rows"],
+    ),
+    "drift without a number": (
+        replace(a_report(), drift=(reports.drift(None),)),
+        ["metric_missing: train pickup_census_tract linf is nothing; required is a finite number"],
+    ),
+    "no Tuner": (
+        replace(a_report(), tuner=None),
+        ["tuner_unhealthy: tuner trials is nothing; required is a Tuner that ran"],
+    ),
+    "no trial": (_tuned(trials=0), ["tuner_unhealthy: tuner trials is 0; required is a best trial"]),
+    "no choice": (_tuned(best={}), ["tuner_unhealthy: tuner trials is 2; required is a best trial"]),
+    "no score": (
+        _tuned(best_score=None),
+        ["tuner_unhealthy: tuner val_rmse is nothing; required is a finite score"],
+    ),
+    "no blessing": (
+        replace(a_report(), blessed=None),
+        ["not_blessed: blessing is nothing; required is blessed"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "told"), WORDS.values(), ids=WORDS.keys())
+def test_each_reason_says_what_and_where(given: Report, told: list[str]) -> None:
+    """Code, metric, slice, what was seen and what is required."""
+    assert [str(reason) for reason in decide(STRICT, given).reasons] == told
+
+
+@pytest.mark.parametrize(
+    ("reason", "names", "told"),
+    [
+        ("", ["not_blessed"], "an override needs a written reason"),
+        (
+            "because",
+            ["nonsense", "typo"],
+            f"nonsense, typo is no reason code; the codes are {', '.join(sorted(OVERRIDABLE))}",
+        ),
+    ],
+)
+def test_each_refusal_of_an_override_says_why(reason: str, names: list[str], told: str) -> None:
+    """An override that cannot count is refused in words that say what to write."""
+    with pytest.raises(OverrideError) as raised:
+        Override.of(reason, names)
+
+    assert str(raised.value) == told
+
+
+def test_all_overridden_codes_are_listed() -> None:
+    """The log names each code that did not count."""
+    override = Override.of("stale", ["not_blessed", "data_anomaly"])
+
+    line = decide(POLICY, a_report(), override).describe().splitlines()[-1]
+
+    assert line == "overridden data_anomaly, not_blessed: stale"
