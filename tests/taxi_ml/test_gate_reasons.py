@@ -125,6 +125,7 @@ WORDS = {
         ["tuner_unhealthy: tuner trials is nothing; required is a Tuner that ran"],
     ),
     "no trial": (_tuned(trials=0), ["tuner_unhealthy: tuner trials is 0; required is a best trial"]),
+    "one trial": (_tuned(trials=1), []),
     "no choice": (_tuned(best={}), ["tuner_unhealthy: tuner trials is 2; required is a best trial"]),
     "no score": (
         _tuned(best_score=None),

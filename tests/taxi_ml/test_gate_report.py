@@ -156,6 +156,14 @@ BAD = {
         ),
         "^report: the difference in mae is given as 0.5 and 2.4 - 2.5 is -0.1",
     ),
+    "other rows in a slice": (
+        lambda d: d["slices"][1]["champion"].update(count=79),
+        "^slice [^ ]+=8: the challenger was scored on 80 rows and the champion on 79",
+    ),
+    "wrong difference in a slice": (
+        lambda d: d["slices"][1].update(difference=d["difference"]),
+        "^slice [^ ]+=8: the difference in rmse is given as -0.1 and 4 - 4 is 0",
+    ),
     "one-sided difference": (
         lambda d: d.update(champion=None),
         "^report.difference is given and report.champion is null",
