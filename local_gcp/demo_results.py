@@ -56,6 +56,7 @@ class Results:
             f"tuner      {chosen}",
             f"challenger {_metrics(self.report['challenger'])}",
             f"champion   {_metrics(self.report['champion'])}",
+            f"difference {_difference(self.report['difference'])}",
             f"decision   {self.decision['verdict']}",
             *(f"           {reason}" for reason in map(_reason, self.decision["reasons"])),
             f"serves     {self.served}",
@@ -72,14 +73,32 @@ def _metrics(model: Mapping[str, Any] | None) -> str:
     if model is None:
         return "none served before"
     metrics = model["metrics"]
-    return f"RMSE {metrics['rmse']:.3f} USD, MAE {metrics['mae']:.3f} USD on {metrics['count']} test trips"
+    rmse, mae = (_usd(metrics[name], ".3f") for name in ("rmse", "mae"))
+    return f"RMSE {rmse} USD, MAE {mae} USD on {metrics['count']} test trips"
+
+
+def _difference(found: Mapping[str, Any] | None) -> str:
+    """Return challenger minus champion, each with its interval of 95 %."""
+    if found is None:
+        return "nothing to compare with"
+    return ", ".join(f"{name.upper()} {_interval(found[name])}" for name in ("rmse", "mae"))
+
+
+def _interval(found: Mapping[str, float | None]) -> str:
+    estimate, low, high = (_usd(found[name], "+.3f") for name in ("estimate", "low", "high"))
+    return f"{estimate} USD ({low} to {high})"
+
+
+def _usd(amount: float | None, form: str) -> str:
+    """Return an amount, or a word for one that could not be computed."""
+    return "unknown" if amount is None else format(amount, form)
 
 
 def _reason(reason: Mapping[str, Any]) -> str:
     where = f" in {reason['slice']}" if reason["slice"] else ""
-    return (
-        f"{reason['code']}: {reason['metric']}{where} is {reason['observed']}; required {reason['required']}"
-    )
+    observed = reason["observed"]
+    seen = f"{observed:.4g}" if isinstance(observed, float) else observed or "nothing"
+    return f"{reason['code']}: {reason['metric']}{where} is {seen}; required {reason['required']}"
 
 
 def _quote(quote: Quote | None) -> str:
