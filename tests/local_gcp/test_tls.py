@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -73,11 +74,11 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 
 def end_runs(vertex: Server, ended: threading.Event) -> None:
-    """Let pipeline jobs and custom jobs succeed half a second after they have begun, but for `endless`."""
+    """Let pipeline jobs and custom jobs succeed half a second after they have begun, but for two."""
     done: set[str] = set()
     while not ended.wait(0.5):
         for run in list(vertex.engine.runs):
-            if run.job_id not in {"endless", *done}:
+            if run.job_id not in {"endless", "outlasting", *done}:
                 vertex.engine.end(run.name, RunState.SUCCEEDED)
                 done.add(run.job_id)
         for job in list(vertex.jobs.runs):
@@ -189,6 +190,16 @@ def service_account_key(token_uri: str) -> dict[str, str]:
     }
 
 
+def end_with_token(vertex: Server, server: TokenServer, number: int) -> None:
+    """Let the job `outlasting` succeed once so many tokens were given, and fail after a minute without."""
+    until = time.monotonic() + 60
+    while server.tokens < number and time.monotonic() < until:
+        time.sleep(0.05)
+    state = RunState.SUCCEEDED if server.tokens >= number else RunState.FAILED
+    (name,) = (run.name for run in vertex.engine.runs if run.job_id == "outlasting")
+    vertex.engine.end(name, state)
+
+
 def test_a_wait_outlives_its_token(cloud: Cloud, token_server: TokenServer, tmp_path: Path) -> None:
     """Task and trigger fetch another token whenever theirs runs out, for as long as they wait."""
     key = service_account_key(f"http://127.0.0.1:{token_server.server_port}/token")
@@ -197,8 +208,11 @@ def test_a_wait_outlives_its_token(cloud: Cloud, token_server: TokenServer, tmp_
         "extra": {"keyfile_dict": json.dumps(key), "project": PROJECT},
     }
 
+    # One for the task's channel, one for the trigger's, and one after that had run out.
+    ending = threading.Thread(target=end_with_token, args=(cloud.vertex, token_server, 3))
+    ending.start()
     repository = cloud.layout.repository
-    ending = printed(
+    event = printed(
         REFRESHING,
         cloud,
         tmp_path,
@@ -206,10 +220,9 @@ def test_a_wait_outlives_its_token(cloud: Cloud, token_server: TokenServer, tmp_
         PYTHONPATH=os.pathsep.join(map(str, (repository, repository / "plugins"))),
     )
 
-    assert isinstance(ending, dict)
-    assert (ending["ending"], ending["state"]) == ("final", "SUCCEEDED")
-    # One for the task's channel, one for the trigger's, the rest after a token had run out.
-    assert token_server.tokens > 2
+    ending.join()
+
+    assert event == {"ending": "final", "state": "SUCCEEDED", "detail": ""}
 
 
 def channel(cloud: Cloud, target: str, authority: bytes) -> grpc.Channel:
