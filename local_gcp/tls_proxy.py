@@ -55,7 +55,8 @@ class TlsProxy:
         """Answer the CONNECT of one client, then pass its TLS on to where that is ended."""
         try:
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _HEAD_SECONDS)
-        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
+        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError) as error:
+            sys.stderr.write(f"a connection without a request: {error!r}\n")
             writer.close()
             return
         status = _status(head)
@@ -83,7 +84,8 @@ async def _join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port
     """Carry bytes both ways between a client and a port of this machine until both have ended."""
     try:
         there, back = await asyncio.open_connection(HOST, port)
-    except OSError:
+    except OSError as error:
+        sys.stderr.write(f"port {port} of this machine does not answer: {error}\n")
         await _finish(writer)
         return
     await asyncio.gather(_carry(reader, back), _carry(there, writer))
