@@ -53,9 +53,9 @@ class Target:
 
 
 def _pairs(file: Path) -> Iterator[tuple[str, str]]:
-    for line in file.read_text().splitlines():
-        found = re.fullmatch(r"([A-Z][A-Z0-9_]*)=(.*)", line.strip())
+    for line in map(str.strip, file.read_text().splitlines()):
+        found = re.fullmatch(r"([A-Z][A-Z0-9_]*)=(.*)", line)
         if found:
             yield found[1], found[2]
-        elif line.strip() and not line.startswith("#"):
+        elif line and not line.startswith("#"):
             raise TargetError(f"{file}: {line!r} is no NAME=value")

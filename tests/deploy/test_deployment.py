@@ -289,6 +289,7 @@ def test_every_environment_can_be_read(environment: str) -> None:
         (None, "does not exist"),
         ("PROJECT=p\n", "lacks REGION, COMPOSER_ENVIRONMENT"),
         ("export A\n", "is no NAME=value"),
+        ("  # a remark\nPROJECT=p\n", "lacks REGION, COMPOSER_ENVIRONMENT"),
         ("PROJECT=p\nREGION=r\nCOMPOSER_ENVIRONMENT=c\nARTIFACT_REPOSITORY=a\n", "TAXI_BUCKET"),
     ],
 )
