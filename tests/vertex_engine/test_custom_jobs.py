@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local_gcp.vertex.adapters.composition import build_custom_job_runner
-from local_gcp.vertex.domain.errors import InvalidArgument, Unimplemented
+from local_gcp.vertex.adapters.composition import build_custom_job_runner, image_table
+from local_gcp.vertex.adapters.guarded import GuardedLauncher
+from local_gcp.vertex.domain.errors import Code, InvalidArgument, Unimplemented
 from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES, RunState
+from local_gcp.vertex.engine.custom_jobs import LocalCustomJobRunner
 from local_gcp.vertex.engine.ports import ContainerSpec, CustomRun
 from tests.vertex_engine.specs import IMAGE, engine_settings
 from tests.vertex_engine.test_cancel import STUBBORN, alive, until
+from tests.vertex_engine.test_failures import LosingLauncher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from local_gcp.vertex.domain.records import Failure
-    from local_gcp.vertex.engine.custom_jobs import LocalCustomJobRunner
 
 NAME = "projects/1/locations/here/customJobs/7"
 
@@ -119,6 +121,30 @@ def test_a_cancelled_job_leaves_nothing(
     assert state is RunState.CANCELLED
     assert heard.states == [RunState.RUNNING, RunState.CANCELLING, RunState.CANCELLED]
     assert [pid for pid in map(int, pids_file.read_text().split()) if alive(pid)] == []
+
+
+def test_a_lost_container_that_runs_again_has_its_time_limit(tmp_path: Path, heard: JobRecorder) -> None:
+    """Run again as a plain subprocess, a job is ended at its limit and says so."""
+    settings = engine_settings(tmp_path)
+    marker = tmp_path / "lost"
+    code = (
+        f"import pathlib, time; lost = pathlib.Path({str(marker)!r}); again = lost.exists(); lost.touch();"
+        "time.sleep(100 * again)"
+    )
+    runner = LocalCustomJobRunner(
+        settings=settings,
+        listener=heard,
+        images=image_table(settings),
+        launcher=LosingLauncher(),
+        reference=GuardedLauncher(),
+    )
+    runner.start(replace(custom_run(code), timeout=5.0))
+    state = heard.wait()
+    runner.close()
+
+    assert state is RunState.FAILED
+    assert heard.error is not None
+    assert heard.error.code is Code.DEADLINE_EXCEEDED
 
 
 def test_an_unknown_image_is_refused(runner: LocalCustomJobRunner) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from local_gcp.vertex.engine.containers import ImageTable, Launcher
+    from local_gcp.vertex.engine.containers import ImageTable, Launch, Launcher
     from local_gcp.vertex.engine.ports import ContainerSpec, CustomRun, EngineSettings, JobListener
 
 _UNSAFE = re.compile(r"[^\w.-]")
@@ -111,9 +111,7 @@ class LocalCustomJobRunner:
         argv = container_argv(job.run.container)
         launch = self._images.launch(job.run.container.image, argv, environment, job.log_path)
         try:
-            code = job.token.run(self._launcher, launch, seconds=job.run.timeout)
-        except ContainerLostError:
-            code = job.token.run(self._reference, launch, seconds=job.run.timeout)
+            code = self._exit_code(job, launch)
         except TimeoutError:
             message = f"The custom job did not end within its time limit of {job.run.timeout:g} s."
             return Failure(code=Code.DEADLINE_EXCEEDED, message=f"{message} Log: {job.log_path}")
@@ -125,6 +123,13 @@ class LocalCustomJobRunner:
             code=Code.FAILED_PRECONDITION,
             message=f"The replica workerpool0-0 failed: {cause}; log: {job.log_path}",
         )
+
+    def _exit_code(self, job: _Job, launch: Launch) -> int:
+        """Run the container, by the reference where the launcher loses it; raises TimeoutError."""
+        try:
+            return job.token.run(self._launcher, launch, seconds=job.run.timeout)
+        except ContainerLostError:
+            return job.token.run(self._reference, launch, seconds=job.run.timeout)
 
     def cancel(self, name: str) -> None:
         """Ask the job to stop and return at once; no-op when it has ended."""
