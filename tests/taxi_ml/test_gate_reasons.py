@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from taxi_ml.gate.decision import OVERRIDABLE, Override, OverrideError, decide
-from taxi_ml.gate.report import Anomaly
+from taxi_ml.gate.report import Anomaly, Interval
 from taxi_ml.naming import Split
 from tests.taxi_ml import reports
-from tests.taxi_ml.reports import POLICY, a_report, interval, metrics, slice_of
+from tests.taxi_ml.reports import POLICY, a_report, metrics, slice_of
 
 if TYPE_CHECKING:
     from taxi_ml.gate.report import Report
 
-STRICT = replace(
-    POLICY, require_tuner=True, min_rows=replace(POLICY.min_rows, test=300), require_blessing=True
-)
+STRICT = replace(POLICY, require_tuner=True, min_rows=replace(POLICY.min_rows, test=300))
 
 
 def _tuned(**changes: Any) -> Report:  # noqa: ANN401  # fields of a Tuning
@@ -57,7 +55,7 @@ def _compared(low: float | None, estimate: float | None, high: float | None) -> 
     given = a_report()
     if given.difference is None:
         pytest.fail("the report compares")
-    found = replace(interval(0, 0), low=low, estimate=estimate, high=high)
+    found = Interval(low=low, estimate=estimate, high=high)
     return replace(given, difference=replace(given.difference, mae=found))
 
 

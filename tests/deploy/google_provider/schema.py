@@ -31,7 +31,7 @@ _ARGUMENT = re.compile(
 _NESTED = re.compile(r' = new (?:cdktf\.)?(\w+)\(this, "\w+"(?:, (true|false))?\)')
 _READ = re.compile(r"return (cdktf\.Fn\.tolist\()?this\.get(\w+)Attribute\(")
 _DECLARED = re.compile(r"  private _\w+\?: ([^;]+);")
-_READ_TYPES: dict[str, Kind] = {
+_TYPES: dict[str, Kind] = {
     "String": "string",
     "Number": "number",
     "Boolean": "bool",
@@ -39,12 +39,10 @@ _READ_TYPES: dict[str, Kind] = {
     "NumberList": ["list", "number"],
     "StringMap": ["map", "string"],
 }
-_DECLARED_TYPES: dict[str, Kind] = {
-    "string": "string",
-    "number": "number",
-    "boolean | cdktf.IResolvable": "bool",
-    "string[]": ["list", "string"],
-    "{ [key: string]: string }": ["map", "string"],
+# How arguments of the provider itself, which no getter of a type reads, are declared instead.
+_GETTERS = {"string": "String", "number": "Number", "string[]": "List"} | {
+    "boolean | cdktf.IResolvable": "Boolean",
+    "{ [key: string]: string }": "StringMap",
 }
 
 
@@ -120,10 +118,10 @@ class Bindings:
             members = {name: attribute["type"] for name, attribute in attributes.items()}
             return ["set" if nested[2] == "true" else "list", ["object", members]]
         if read := _READ.search(code):
-            found = _READ_TYPES[read[2]]
+            found = _TYPES[read[2]]
             return ["set", found[1]] if read[1] else found
         declared = _DECLARED.search(code)
-        return _DECLARED_TYPES.get(declared[1]) if declared else None
+        return _TYPES.get(_GETTERS.get(declared[1], "")) if declared else None
 
     def _nested(self, argument: re.Match[str], nested: re.Match[str]) -> dict[str, Any]:
         least = 1 if argument["required"] == "true" else 0
