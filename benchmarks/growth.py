@@ -131,7 +131,7 @@ def _compiled(settings: Settings) -> dict[str, Any]:
         settings.window(WINDOW_END),
         modules_digest=modules.digest,
         champion=None,
-        enable_cache=False,
+        cache_day=None,
     )
     storage = Storage()
     for name, content in modules.files.items():

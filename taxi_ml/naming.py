@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
@@ -92,6 +93,15 @@ def split_uri(settings: Settings, window: Window, split: Split) -> str:
 def split_pattern(split: str, examples_format: str) -> str:
     """Return the pattern of one split's files below the folder of the window's export."""
     return f"{split}/trips_*.{examples_format}"
+
+
+def cache_period(day: date, days: int) -> str:
+    """Return the first day, as in 2015-06-01, of the period of so many days that `day` is in.
+
+    Vertex AI's cache does not expire and does not look at the bucket, whose rules delete outputs by age. What
+    runs in one period never takes what another one left, so that nothing older than `days` is relied on.
+    """
+    return date.fromordinal(max(1, day.toordinal() // days * days)).isoformat()
 
 
 def modules_uri(settings: Settings, digest: str) -> str:

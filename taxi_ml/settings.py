@@ -150,6 +150,10 @@ class Settings:
     examples_format: Annotated[
         str, _matches("|".join(ExamplesFormat), f"choose one of {', '.join(ExamplesFormat)}")
     ] = ExamplesFormat.CSV.value
+    cache_days: Annotated[
+        int, _between(1, 3650, "days; fewer by three than the bucket keeps pipeline_root/")
+    ] = 30
+    """How long components may take their outputs from the cache; see `naming.cache_period`."""
     min_train_rows: Annotated[int, _ROWS] = 1000
     min_test_rows: Annotated[int, _ROWS] = 150
 

@@ -4,8 +4,12 @@ locals {
     app         = "taxi-vertex"
     environment = var.environment
   }
-  # Folders of the bucket that runs fill; models of serving/ stay as long as they may serve.
-  transient_folders = ["data/", "pipeline_root/", "modules/"]
+  # Folders of the bucket that runs fill. Models of serving/ stay as long as they may serve; modules/ is small,
+  # and what is there is not uploaded again, however old it is.
+  transient_folders = ["data/", "pipeline_root/"]
+  # Vertex AI's cache does not look whether outputs still exist: a run, which takes two days at most, must
+  # find all that it takes from there.
+  cache_days = var.retention_days - 3
 }
 
 data "google_project" "this" {

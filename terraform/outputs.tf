@@ -11,6 +11,7 @@ output "deploy_env" {
     TAXI_BUCKET=gs://${google_storage_bucket.this.name}
     TAXI_BIGQUERY_LOCATION=${var.bigquery_location}
     TAXI_DATASET=${google_bigquery_dataset.this.dataset_id}
+    TAXI_CACHE_DAYS=${local.cache_days}
     TAXI_SERVICE_ACCOUNT=${google_service_account.pipeline.email}
   EOT
 }

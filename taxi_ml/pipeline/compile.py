@@ -100,15 +100,25 @@ def _compiled(request: CompileRequest, modules: Path, root: Path) -> dict[str, A
     pipeline = build_pipeline(request, modules=modules, root=str(root))
     config = experimental.KubeflowV2DagRunnerConfig(default_image=request.image, use_pipeline_spec_2_1=True)
     job: dict[str, Any] = experimental.KubeflowV2DagRunner(config=config).run(pipeline, write_out=False)
-    return sized(_driven(job), MachineSize.of(request.machine_type), resources.parse(request.resources))
+    return sized(
+        _driven(job, request.cache_period),
+        MachineSize.of(request.machine_type),
+        resources.parse(request.resources),
+    )
 
 
-def _driven(job: dict[str, Any]) -> dict[str, Any]:
-    """Give the ExampleGen our driver: rows that are exported again are the same data to the cache."""
+def _driven(job: dict[str, Any], cache_period: str) -> dict[str, Any]:
+    """Give the ExampleGen our driver: rows that are exported again are the same data to the cache.
+
+    The environment is part of the cache's key, and every other component reads what comes of the ExampleGen:
+    its variable alone keeps a run from outputs of another period.
+    """
     for executor in job["pipelineSpec"]["deploymentSpec"]["executors"].values():
-        hook = executor.get("container", {}).get("lifecycle", {}).get("preCacheCheck")
+        container = executor.get("container", {})
+        hook = container.get("lifecycle", {}).get("preCacheCheck")
         if hook:
             hook["command"] = ["python", "-m", _DRIVER]
+            container["env"] = [{"name": "CACHE_PERIOD", "value": cache_period}]
     return job
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from taxi_ml import dataflow, naming
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from taxi_ml.settings import Settings, Window
 
 SCHEMA_VERSION: Final = 1
@@ -40,7 +42,8 @@ class CompileRequest:
     """Everything that the compiled pipeline depends on.
 
     Folders are gs:// addresses or local paths. `window` is the window's id. `resources` says for single
-    components, as `taxi_ml.resources` reads it, what others take from `machine_type`. `max_rmse_usd` is the
+    components, as `taxi_ml.resources` reads it, what others take from `machine_type`. `cache_period` is part
+    of the cache's key (`taxi_ml.naming.cache_period`). `max_rmse_usd` is the
     Evaluator's ceiling, `max_rmse_growth` how much higher than the champion's the RMSE may be, as a
     fraction. The gate judges, with confidence intervals; the Evaluator knows none, and RMSEs of a few
     hundred trips differ by a tenth by chance. Its bounds only stop what is broken, so they lie beyond every
@@ -65,6 +68,7 @@ class CompileRequest:
     enable_cache: bool
     champion: Champion | None = None
     resources: tuple[str, ...] = ()
+    cache_period: str = ""
     examples_format: str = naming.ExamplesFormat.CSV.value
     tuner_minutes: float = 30.0
     max_rmse_usd: float = 20.0
@@ -78,9 +82,12 @@ class CompileRequest:
         *,
         modules_digest: str,
         champion: Champion | None,
-        enable_cache: bool = True,
+        cache_day: date | None,
     ) -> Self:
-        """Return the request for a run of these settings over this window."""
+        """Return the request for a run of these settings over this window.
+
+        It may take from the cache what ran in the period of `cache_day`, the day of the run; None: nothing.
+        """
         return cls(
             pipeline_name=settings.model_name,
             pipeline_root=naming.pipeline_root(settings),
@@ -97,9 +104,10 @@ class CompileRequest:
             tuner_trials=settings.tuner_trials,
             tuner_steps=settings.tuner_steps,
             seed=settings.seed,
-            enable_cache=enable_cache,
+            enable_cache=cache_day is not None,
             champion=champion,
             resources=settings.resources,
+            cache_period=naming.cache_period(cache_day, settings.cache_days) if cache_day else "",
             examples_format=settings.examples_format,
         )
 

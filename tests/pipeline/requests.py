@@ -40,5 +40,6 @@ def make_request(root: Path, **changes: Any) -> CompileRequest:  # noqa: ANN401 
         tuner_steps=20,
         seed=20,
         enable_cache=True,
+        cache_period="2015-07-05",
     )
     return dataclasses.replace(request, **changes)

@@ -89,6 +89,16 @@ def test_spec_is_of_schema_2_1() -> None:
     assert golden("first_run.json")["schemaVersion"] == "2.1.0"
 
 
+def test_the_cache_period_is_part_of_one_key() -> None:
+    """The ExampleGen, from which everything else hangs, carries the period in its environment."""
+    executors = golden("first_run.json")["deploymentSpec"]["executors"]
+    environments = {name: each["container"].get("env") for name, each in executors.items()}
+
+    assert {name: env for name, env in environments.items() if env} == {
+        "CsvExampleGen_executor": [{"name": "CACHE_PERIOD", "value": "2015-07-05"}]
+    }
+
+
 def test_report_runs_last() -> None:
     """No task depends on the report, and it waits for the Pusher."""
     tasks = golden("first_run.json")["root"]["dag"]["tasks"]

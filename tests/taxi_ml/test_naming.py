@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -108,3 +108,13 @@ def test_other_names_are_refused(text: str) -> None:
     """Another kind of resource is an error that says what was expected."""
     with pytest.raises(ResourceNameError, match=r"models|version after the @"):
         ModelName.parse(text)
+
+
+@given(st.dates(), st.integers(1, 3650))
+def test_what_one_period_caches_is_younger_than_the_period(day: date, days: int) -> None:
+    """Two days of one period are fewer days apart than it has, and it never begins after them."""
+    first = date.fromisoformat(naming.cache_period(day, days))
+    last = first + timedelta(days=min(days - 1, (date.max - first).days))
+
+    assert first <= day <= last
+    assert naming.cache_period(last, days) == first.isoformat() or first == date.min

@@ -40,7 +40,7 @@ def export_again(root: Path) -> None:
 def test_the_same_trips_are_not_trained_on_twice(
     tfx_engine: LocalPipelineEngine, tfx_heard: Recorder, tfx_folder: Path
 ) -> None:
-    """A second export of the same rows hits the cache in every component; without its files none does."""
+    """A second export of the same rows hits the cache in every component."""
     store = tfx_folder / "gcs"
     root = store / "fares"
     root.mkdir()

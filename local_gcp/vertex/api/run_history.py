@@ -67,6 +67,4 @@ def _execution(body: bytes) -> CachedExecution:
         key: tuple(ArtifactRecord(**artifact) for artifact in artifacts)
         for key, artifacts in content["outputs"].items()
     }
-    return CachedExecution(
-        outputs=outputs, output_parameters=content["output_parameters"], contents=content["contents"]
-    )
+    return CachedExecution(outputs=outputs, output_parameters=content["output_parameters"])

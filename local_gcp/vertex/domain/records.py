@@ -42,11 +42,10 @@ ArtifactLists = Mapping[str, tuple[ArtifactRecord, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedExecution:
-    """What an execution produced; `contents` is a digest of the names and sizes of its objects."""
+    """What an execution produced."""
 
     outputs: ArtifactLists
     output_parameters: Mapping[str, Any]
-    contents: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Says when an execution would repeat an earlier one, and whether what that one produced is still there.
+"""Says when an execution would repeat an earlier one. Like Vertex AI, it does not look at the bucket.
 
 The key is made as Vertex AI makes it, from the pipeline's name, the component's specification (image,
 command, arguments and environment as they stand in the spec), its output definitions and its inputs:
@@ -16,15 +16,10 @@ from typing import TYPE_CHECKING, Any
 from local_gcp.vertex.domain.records import CachedExecution
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from local_gcp.vertex.domain.plan import ContainerExecutor, Exec, PlannedTask
-    from local_gcp.vertex.domain.records import ArtifactLists, ArtifactRecord, TaskRecord
+    from local_gcp.vertex.domain.records import ArtifactRecord, TaskRecord
     from local_gcp.vertex.engine.executor_input import TaskInputs
     from local_gcp.vertex.engine.ports import ExecutionCache
-
-_SCHEME = "gs://"
 
 
 class VolatileHistory:
@@ -48,22 +43,18 @@ class VolatileHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCache:
-    """The executions that tasks of the pipeline `pipeline` may repeat; objects are below `gcs_root`."""
+    """The executions that tasks of the pipeline `pipeline` may repeat."""
 
     executions: ExecutionCache
     pipeline: str
-    gcs_root: Path
 
     def find(
         self, task: PlannedTask, executor: ContainerExecutor, inputs: TaskInputs
     ) -> CachedExecution | None:
-        """Return what an execution of the same key produced, if all its objects are as they were."""
+        """Return what an execution of the same key produced, whether its objects are still there or not."""
         if not task.cacheable:
             return None
-        found = self.executions.find_execution(cache_key(self.pipeline, task, executor, inputs))
-        if found is None or contents(found.outputs, self.gcs_root) != found.contents:
-            return None
-        return found
+        return self.executions.find_execution(cache_key(self.pipeline, task, executor, inputs))
 
     def keep(
         self, task: PlannedTask, executor: ContainerExecutor, inputs: TaskInputs, record: TaskRecord
@@ -71,11 +62,7 @@ class TaskCache:
         """Keep what `record`, a success, produced; a task that must not be cached leaves nothing."""
         if not task.cacheable:
             return
-        produced = CachedExecution(
-            outputs=record.outputs,
-            output_parameters=record.output_parameters,
-            contents=contents(record.outputs, self.gcs_root),
-        )
+        produced = CachedExecution(outputs=record.outputs, output_parameters=record.output_parameters)
         self.executions.keep_execution(cache_key(self.pipeline, task, executor, inputs), produced)
 
 
@@ -109,19 +96,3 @@ def _command(command: Exec) -> list[str]:
 
 def _digest(content: Any) -> str:  # noqa: ANN401  # a JSON value
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def contents(outputs: ArtifactLists, gcs_root: Path) -> str:
-    """Return a digest of the names and sizes of all objects below the URIs of `outputs`."""
-    uris = sorted({record.uri for records in outputs.values() for record in records})
-    return _digest([[uri, list(_objects(uri, gcs_root))] for uri in uris])
-
-
-def _objects(uri: str, gcs_root: Path) -> Iterator[tuple[str, int]]:
-    if not uri.startswith(_SCHEME):
-        return
-    path = gcs_root / uri.removeprefix(_SCHEME)
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    for file in files:
-        if file.is_file():
-            yield str(file.relative_to(gcs_root)), file.stat().st_size

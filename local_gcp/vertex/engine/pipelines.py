@@ -82,9 +82,7 @@ class LocalPipelineEngine:
             images=self._images,
             launcher=self._launcher,
             reference=self._reference,
-            cache=TaskCache(
-                executions=self._history, pipeline=plan.pipeline, gcs_root=self._settings.gcs_root
-            ),
+            cache=TaskCache(executions=self._history, pipeline=plan.pipeline),
             catalog=self._history,
             token=CancelToken(self._settings.stop_grace),
             clock=self._clock,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,7 @@ class WriteRequestOperator(ConnectedOperator):
             run.window,
             modules_digest=self.modules_digest,
             champion=champion,
-            enable_cache=is_true(self.enable_cache),
+            cache_day=datetime.now(UTC).date() if is_true(self.enable_cache) else None,
         )
         folder = naming.compile_uri(run.settings, self.modules_digest, request.digest)
         self.store().write(f"{folder}/request.json", request.to_json().encode())
