@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -53,11 +53,12 @@ class Watched:
 
     def is_watched(self, task_id: str) -> bool:
         """Tell whether the task is deferred and its trigger has asked: its log shows the components."""
+        return self.state(task_id) == "deferred" and "Progress of" in self.log(task_id)
+
+    def log(self, task_id: str) -> str:
+        """Return the log of a task's last try; nothing before there is one."""
         tasks = {task.task_id: task for task in self.airflow.task_instances(DAG_ID, self.run_id)}
-        task = tasks.get(task_id)
-        if task is None or task.state != "deferred":
-            return False
-        return "Progress of" in self.airflow.log(DAG_ID, self.run_id, task)
+        return self.airflow.log(DAG_ID, self.run_id, tasks[task_id]) if task_id in tasks else ""
 
     def mark(self, task_id: str, state: str) -> None:
         """Set a task's state, as a person does by a button."""
@@ -66,12 +67,26 @@ class Watched:
 
     def overrun(self) -> None:
         """Make the run older than the DAG allows: its time-out is in days."""
+        self._execute(
+            "UPDATE dag_run SET start_date = strftime('%Y-%m-%d %H:%M:%f000', start_date, '-3 days')"
+            f" WHERE run_id = '{self.run_id}'"
+        )
+
+    @contextmanager
+    def another_triggerer(self) -> Iterator[None]:
+        """Let all triggers belong to another triggerer, as after a late heartbeat, and then to nobody."""
+        self._execute(
+            "INSERT INTO job (job_type, state, latest_heartbeat) VALUES"
+            " ('TriggererJob', 'running', strftime('%Y-%m-%d %H:%M:%f000', 'now', '+1 hour'))",
+            "UPDATE trigger SET triggerer_id = (SELECT max(id) FROM job)",
+        )
+        yield
+        self._execute("DELETE FROM job WHERE id = (SELECT max(id) FROM job)")
+
+    def _execute(self, *statements: str) -> None:
         with closing(sqlite3.connect(self._database, timeout=60)) as database, database:
-            database.execute(
-                "UPDATE dag_run SET start_date = strftime('%Y-%m-%d %H:%M:%f000', start_date, '-3 days')"
-                " WHERE run_id = ?",
-                (self.run_id,),
-            )
+            for statement in statements:
+                database.execute(statement)
 
     def clear(self, task_id: str) -> None:
         """Clear one task."""
@@ -147,3 +162,14 @@ def test_clearing_a_deferred_task_cancels_its_job(watched: Watched) -> None:
 
     states = [job.state for job in watched.pipeline_jobs()[:jobs]]
     assert states == ["CANCELLED"] * jobs
+
+
+def test_a_trigger_that_another_triggerer_has_leaves_its_job_alone(watched: Watched) -> None:
+    """A triggerer that lost its triggers to another one, and lives, does not cancel what they wait for."""
+    wait_for(lambda: watched.is_watched("run_pipeline"), SECONDS)
+    with watched.another_triggerer():
+        wait_for(lambda: "Another triggerer waits for" in watched.log("run_pipeline"), SECONDS)
+
+    wait_for(lambda: watched.is_watched("run_pipeline"), SECONDS)
+
+    assert watched.pipeline_jobs()[-1].state == "RUNNING"

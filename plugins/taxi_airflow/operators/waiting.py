@@ -12,6 +12,7 @@ from taxi_airflow.hooks.async_vertex import Access
 from taxi_airflow.links import VertexLink
 from taxi_airflow.operators.connected import ConnectedOperator
 from taxi_airflow.polling import Polling
+from taxi_airflow.triggers.handover import WAITING_TRY
 from taxi_airflow.triggers.vertex_job import VertexJobTrigger
 from taxi_airflow.waiting import Ending, Wait
 
@@ -117,8 +118,11 @@ class WaitingOperator(ConnectedOperator):
             hook.close()
 
     def trigger(self, kind: JobKind, name: str, *, deadline: float | None) -> VertexJobTrigger:
-        """Return the trigger that waits for a job or operation."""
+        """Return the trigger that waits for a job or operation, and note which try it waits for."""
         access = self.access
+        if self._context is not None:
+            task = self._context["ti"]
+            task.xcom_push(key=WAITING_TRY, value=task.try_number)
         return VertexJobTrigger(
             kind=kind.value,
             name=name,

@@ -7,11 +7,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
 
 from taxi_airflow.hooks.async_vertex import Access, shared_vertex
 from taxi_airflow.polling import Polling, Verdict, judge
 from taxi_airflow.states import JobKind
-from taxi_airflow.waiting import Wait
+from taxi_airflow.triggers.handover import waits_elsewhere
+from taxi_airflow.waiting import Ending, Wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     from taxi_airflow.jobs import JobView
     from taxi_airflow.waiting import Outcome
 
-# Airflow gives on_kill 30 seconds.
-_KILL_BOUND = 25.0
+# asyncio itself keeps no reference to a task that nobody awaits.
+_killing: set[asyncio.Task[None]] = set()
 
 
 class VertexJobTrigger(BaseTrigger):
@@ -99,35 +101,66 @@ class VertexJobTrigger(BaseTrigger):
             await asyncio.sleep(wait.pause(job, now=time.time()))
 
     async def on_kill(self) -> None:
-        """Cancel the job and wait until it is really over, at most 25 seconds."""
-        vertex = await shared_vertex(self.access)
-        try:
-            async with asyncio.timeout(_KILL_BOUND):
-                outcome = await self._cancel(vertex)
-        except TimeoutError:
-            self.log.warning("%s was told to cancel, and is not over after %d s", self.name, _KILL_BOUND)
-        else:
-            self.log.info("%s is over after the kill: %s", self.name, outcome.state or outcome.ending)
+        """Cancel the job and wait until it is really over, unless another triggerer waits for it now.
 
-    async def _cancel(self, vertex: AsyncVertex) -> Outcome:
+        Airflow interrupts this call about a second later, and once a second from then on. The cancellation
+        is a task of its own, which goes on regardless: it ends with the event loop at the latest.
+        """
+        killing = asyncio.create_task(self._kill(), name=f"cancel {self.name}")
+        _killing.add(killing)
+        killing.add_done_callback(_killing.discard)
+        await asyncio.shield(killing)
+
+    async def _kill(self) -> None:
+        if await self._is_handed_over():
+            self.log.info("Another triggerer waits for %s", self.name)
+            return
+        outcome = await self._cancel()
+        if outcome.ending is Ending.FINAL:
+            self.log.info("%s is over after the kill: %s", self.name, outcome.state)
+        else:
+            self.log.warning(
+                "%s may still run after the kill: %s %s", self.name, outcome.ending, outcome.detail
+            )
+
+    async def _is_handed_over(self) -> bool:
+        task = self.task_instance
+        if task is None:
+            return False
+        try:
+            return await sync_to_async(waits_elsewhere)(task)
+        except Exception:
+            self.log.exception("Airflow does not say who waits for %s; cancelling it", self.name)
+            return False
+
+    async def _cancel(self) -> Outcome:
         """Keep asking for the cancellation until the job has ended, whatever fails in between."""
-        wait = Wait(polling=Polling(shortest=0.5, longest=5.0))
+        polling = Polling(shortest=0.5, longest=5.0, outage=self.polling.outage)
+        wait = Wait(polling=polling, deadline=time.time() + self.polling.outage)
         asked = False
         job: JobView | None = None
         while True:
             try:
+                vertex = await shared_vertex(self.access)
                 if not asked:
-                    await vertex.cancel_job(self.kind, self.name)
+                    await self._ask_to_cancel(vertex)
                     asked = True
                 job = await vertex.get_job(self.kind, self.name)
-                outcome = wait.answered(job, now=time.time())
             except Exception as error:  # noqa: BLE001  # Wait.failed() decides about every one
-                # A job that is over refuses the cancellation; its state then ends the wait.
-                asked = asked or judge(error) is Verdict.INVALID
-                outcome = None if judge(error) is Verdict.INVALID else wait.failed(error, now=time.time())
+                outcome = wait.failed(error, now=time.time())
+            else:
+                outcome = wait.answered(job, now=time.time())
             if outcome is not None:
                 return outcome
             await asyncio.sleep(wait.pause(job, now=time.time()))
+
+    async def _ask_to_cancel(self, vertex: AsyncVertex) -> None:
+        try:
+            await vertex.cancel_job(self.kind, self.name)
+        except Exception as error:
+            # A job that is over refuses the cancellation; its state then ends the wait.
+            if judge(error) is not Verdict.INVALID:
+                raise
 
     def _tell(self, news: str) -> None:
         if news:
