@@ -51,9 +51,11 @@ class Watched:
         tasks = self.airflow.task_instances(DAG_ID, self.run_id)
         return next((task.state for task in tasks if task.task_id == task_id), None)
 
-    def is_watched(self, task_id: str) -> bool:
-        """Tell whether the task is deferred and its trigger has asked: its log shows the components."""
-        return self.state(task_id) == "deferred" and "Progress of" in self.log(task_id)
+    def is_watched(self) -> bool:
+        """Tell whether the pipeline's task is deferred, and its trigger has asked for the newest job."""
+        if self.state("run_pipeline") != "deferred":
+            return False
+        return any(f"Progress of {job.name}" in self.log("run_pipeline") for job in self.pipeline_jobs()[-1:])
 
     def log(self, task_id: str) -> str:
         """Return the log of a task's last try; nothing before there is one."""
@@ -111,7 +113,7 @@ class Watched:
 def watched(airflow_stack: LocalStack) -> Iterator[Watched]:
     """A run whose pipeline runs, and whose task is deferred."""
     run = Watched(airflow_stack)
-    wait_for(lambda: run.is_watched("run_pipeline"), SECONDS)
+    wait_for(run.is_watched, SECONDS)
     yield run
     if run.state("run_pipeline") in {"running", "deferred"}:
         run.mark("run_pipeline", "failed")
@@ -128,7 +130,7 @@ def test_what_ends_a_deferred_task_ends_its_job(watched: Watched) -> None:
     watched.mark("run_pipeline", "failed")
     after_failed = states_of_ended_jobs(watched)
     watched.clear("run_pipeline")
-    wait_for(lambda: watched.is_watched("run_pipeline"), SECONDS)
+    wait_for(watched.is_watched, SECONDS)
 
     watched.overrun()
 
@@ -154,7 +156,7 @@ def test_clearing_a_succeeded_task_does_not_resubmit(watched: Watched) -> None:
 def test_clearing_a_deferred_task_cancels_its_job(watched: Watched) -> None:
     """Clearing a task that waits ends its job, and the next try has one of its own."""
     watched.clear("run_pipeline")
-    wait_for(lambda: watched.is_watched("run_pipeline"), SECONDS)
+    wait_for(watched.is_watched, SECONDS)
     jobs = len(watched.pipeline_jobs())
 
     watched.clear("run_pipeline")
@@ -166,10 +168,12 @@ def test_clearing_a_deferred_task_cancels_its_job(watched: Watched) -> None:
 
 def test_a_trigger_that_another_triggerer_has_leaves_its_job_alone(watched: Watched) -> None:
     """A triggerer that lost its triggers to another one, and lives, does not cancel what they wait for."""
-    wait_for(lambda: watched.is_watched("run_pipeline"), SECONDS)
+    wait_for(watched.is_watched, SECONDS)
     with watched.another_triggerer():
         wait_for(lambda: "Another triggerer waits for" in watched.log("run_pipeline"), SECONDS)
 
-    wait_for(lambda: watched.is_watched("run_pipeline"), SECONDS)
+    # The log of the trigger begins anew where it is taken up again.
+    wait_for(lambda: "Another triggerer waits for" not in watched.log("run_pipeline"), SECONDS)
+    wait_for(watched.is_watched, SECONDS)
 
     assert watched.pipeline_jobs()[-1].state == "RUNNING"
