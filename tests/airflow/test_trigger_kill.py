@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from airflow.jobs.triggerer_job_runner import TriggerRunner
+from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import GetXCom, TaskStatesResult, XComResult
+from taxi_airflow.operators.custom_job import VertexCustomJobOperator
 
+from tests.airflow.conftest import REGION, Pushed, context
 from tests.airflow.test_trigger import start_custom_job, trigger
 from tests.vertex.conftest import wait_for
 
 if TYPE_CHECKING:
+    from airflow.sdk.execution_time.comms import GetTaskStates
     from taxi_airflow.triggers.vertex_job import VertexJobTrigger
 
     from tests.airflow.conftest import Vertex
@@ -53,3 +62,57 @@ def test_a_kill_survives_the_second_cancellation(vertex: Vertex) -> None:
     asyncio.run(killed())
 
     assert state_of(vertex, name) == "JOB_STATE_CANCELLED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supervisor:
+    """Answers what Airflow's supervisor of triggers would: a task's state, and what its tries pushed."""
+
+    state: str
+    waiting_try: int = 1
+    map_index: int = -1
+    xcom: dict[str, Any] = field(default_factory=dict)
+
+    def send(self, message: GetTaskStates | GetXCom) -> TaskStatesResult | XComResult:
+        """Answer about the only task there is."""
+        if isinstance(message, GetXCom):
+            return XComResult(key=message.key, value=self.xcom.get(message.key))
+        key = "compile" if self.map_index < 0 else f"compile_{self.map_index}"
+        return TaskStatesResult(task_states={"manual__1": {key: self.state}})
+
+
+@pytest.mark.parametrize(
+    ("supervisor", "expected"),
+    [
+        (Supervisor(state="failed"), "JOB_STATE_CANCELLED"),
+        (Supervisor(state="deferred", waiting_try=2), "JOB_STATE_CANCELLED"),
+        (Supervisor(state="deferred"), "JOB_STATE_RUNNING"),
+        (Supervisor(state="deferred", map_index=3), "JOB_STATE_RUNNING"),
+    ],
+    ids=["marked failed", "cleared, and the next try is deferred", "handed over", "handed over, mapped"],
+)
+def test_a_trigger_that_was_handed_over_leaves_its_job_alone(
+    vertex: Vertex, monkeypatch: pytest.MonkeyPatch, supervisor: Supervisor, expected: str
+) -> None:
+    """on_kill() cancels for a person, and not because another triggerer has the trigger now."""
+    given = context()
+    given["ti"] = Pushed(task_id="compile", map_index=supervisor.map_index, xcom=supervisor.xcom)
+    task = VertexCustomJobOperator(task_id="compile", display_name="compile", image="i", region=REGION)
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(given)
+    killed = deferred.value.trigger
+    killed.task_instance = SimpleNamespace(
+        dag_id="taxi_training",
+        run_id="manual__1",
+        task_id="compile",
+        map_index=supervisor.map_index,
+        try_number=1,
+    )
+    given["ti"].try_number = supervisor.waiting_try
+    with pytest.raises(TaskDeferred):
+        task.execute(given)
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+
+    asyncio.run(killed.on_kill())
+
+    assert state_of(vertex, vertex.jobs.runs[0].name) == expected
