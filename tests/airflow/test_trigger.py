@@ -144,15 +144,18 @@ def test_waiting_does_not_block_the_event_loop(vertex: Vertex, capsys: pytest.Ca
     assert f"Asking for {name} failed" in capsys.readouterr().out
 
 
-def test_a_restart_of_the_service_is_waited_out(vertex: Vertex, running: Running) -> None:
+def test_a_restart_of_the_service_is_waited_out(
+    vertex: Vertex, running: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Lost connections are transient, and the same channel finds the service again."""
     name = start_custom_job(vertex)
+    vertex.order("GetCustomJob", "delay=0")
 
     async def across() -> dict[str, str]:
         asking = asyncio.create_task(first_event(trigger(name)))
-        await asyncio.sleep(0.3)
+        await asyncio.to_thread(wait_for, lambda: not vertex.orders())
         await asyncio.to_thread(running.stop)
-        await asyncio.sleep(0.3)
+        await asyncio.to_thread(wait_for, lambda: f"Asking for {name} failed" in capsys.readouterr().out)
         again = await asyncio.to_thread(running.start)
         await asyncio.to_thread(wait_for, lambda: bool(again.jobs.runs))
         again.jobs.report(name, RunState.SUCCEEDED)

@@ -90,7 +90,7 @@ def pid_of(stack: Stack, name: str = "gcs") -> int:
     return found
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for a condition; TimeoutError when it does not come."""
     deadline = time.monotonic() + seconds
     while not condition():

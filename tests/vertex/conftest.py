@@ -127,7 +127,7 @@ def prediction(server: Server, transport: str) -> Client:
     return connect(aiplatform_v1.PredictionServiceClient, server, transport)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Return when the condition holds; fail after a deadline."""
     deadline = time.monotonic() + seconds
     while not condition():
