@@ -75,6 +75,7 @@ _RESOURCES: Final = Rule(
 )
 _MONTHS: Final = _between(1, 240, "months; training ends where testing begins, so they never overlap")
 _ROWS: Final = _between(1, 10**12, "rows")
+_DAYS: Final = _between(0, 7500, "days")
 _CHECKS: Final = Rule(
     lambda checks: set(checks) <= set(Check),
     f"name checks to leave out, separated by spaces: {', '.join(Check)}",
@@ -156,6 +157,11 @@ class Settings:
     """How long components may take their outputs from the cache; see `naming.cache_period`."""
     min_train_rows: Annotated[int, _ROWS] = 1000
     min_test_rows: Annotated[int, _ROWS] = 150
+    max_duplicate_percent: Annotated[float, _between(0, 100, "percent of the window's trips")] = 1.0
+    max_days_without_trips: Annotated[int, _DAYS] = 7
+    """Between the first and the last trip of the window."""
+    max_days_without_trips_at_end: Annotated[int, _DAYS] = 2
+    """From the last trip to the end of the test months."""
 
     train_steps: Annotated[int, _STEPS] = 3000
     batch_size: Annotated[int, _between(1, 65_536, "rows")] = 256

@@ -4,37 +4,62 @@ WITH
 trips AS (
 ${trips}
 ),
--- Each trip twice: where it starts it asks for the averages, where it ends it adds to them. Only what ended
--- before a start can be seen from it, whatever was on the road at the same time.
-events AS (
+kept AS (
   SELECT
-    trips.*,
-    is_start,
-    UNIX_MICROS(IF(is_start, trip_start_timestamp, trip_end_timestamp)) AS at_micros,
-    IF(is_start, NULL, trip_seconds) AS ended_seconds,
-    IF(is_start, NULL, trip_millimiles) AS ended_millimiles
+    *,
+    -- A NULL joins nothing, but an unknown area has averages too.
+    IFNULL(pickup_census_tract, -1) AS pickup_area,
+    IFNULL(dropoff_census_tract, -1) AS dropoff_area
   FROM trips
-  CROSS JOIN UNNEST([TRUE, FALSE]) AS is_start
   WHERE dropped IS NULL
+  -- Of trips with the same id the latest stays; the other columns make the choice the same in every run.
+  QUALIFY ROW_NUMBER() OVER (
+    PARTITION BY trip_id
+    ORDER BY
+      trip_start_timestamp DESC, trip_end_timestamp DESC, trip_seconds, trip_millimiles, fare,
+      pickup_census_tract, dropoff_census_tract, rawDistance
+  ) = 1
+),
+-- One row for each pair of areas and moment at which its trips start or end, with the sums of those that end.
+-- Windows over these narrow rows, which are quarters of an hour in the public table, stay small however many
+-- trips share a pair; windows over the trips would sort all of them, and a busy pair on one machine.
+moments AS (
+  SELECT
+    pickup_area,
+    dropoff_area,
+    UNIX_MICROS(IF(is_start, trip_start_timestamp, trip_end_timestamp)) AS at_micros,
+    COUNTIF(NOT is_start) AS ended,
+    SUM(IF(is_start, 0, trip_seconds)) AS ended_seconds,
+    COUNT(IF(is_start, NULL, trip_millimiles)) AS measured,
+    SUM(IF(is_start, NULL, trip_millimiles)) AS ended_millimiles
+  FROM kept
+  CROSS JOIN UNNEST([TRUE, FALSE]) AS is_start
+  -- A trip before the window asks for no averages.
+  WHERE NOT is_start OR trip_start_timestamp >= @train_start
+  GROUP BY pickup_area, dropoff_area, at_micros
 ),
 averages AS (
   SELECT
-    events.*,
-    AVG(ended_seconds) OVER history AS historical_tripDuration,
-    AVG(ended_seconds) OVER one_week AS histOneWeek_tripDuration,
-    AVG(ended_millimiles) OVER history / 1000 AS historical_tripDistance,
-    AVG(ended_millimiles) OVER one_week / 1000 AS histOneWeek_tripDistance
-  FROM events
+    pickup_area,
+    dropoff_area,
+    at_micros,
+    SAFE_DIVIDE(SUM(ended_seconds) OVER history, SUM(ended) OVER history) AS historical_tripDuration,
+    SAFE_DIVIDE(SUM(ended_seconds) OVER one_week, SUM(ended) OVER one_week) AS histOneWeek_tripDuration,
+    SAFE_DIVIDE(SUM(ended_millimiles) OVER history, SUM(measured) OVER history) / 1000
+      AS historical_tripDistance,
+    SAFE_DIVIDE(SUM(ended_millimiles) OVER one_week, SUM(measured) OVER one_week) / 1000
+      AS histOneWeek_tripDistance
+  FROM moments
   WINDOW
     -- Frames end a microsecond before the trip starts and have the same length for every trip, so that a trip
-    -- has the same averages in every window.
+    -- has the same averages in every window. What is still on the road then cannot be seen.
     history AS (
-      PARTITION BY pickup_census_tract, dropoff_census_tract
+      PARTITION BY pickup_area, dropoff_area
       ORDER BY at_micros
       RANGE BETWEEN ${history_micros} PRECEDING AND 1 PRECEDING
     ),
     one_week AS (
-      PARTITION BY pickup_census_tract, dropoff_census_tract
+      PARTITION BY pickup_area, dropoff_area
       ORDER BY at_micros
       RANGE BETWEEN ${week_micros} PRECEDING AND 1 PRECEDING
     )
@@ -54,15 +79,12 @@ SELECT
   histOneWeek_tripDuration,
   historical_tripDistance,
   histOneWeek_tripDistance,
-  -- Metres on a sphere; a latitude that does not exist would fail the whole statement.
-  IF(
-    ABS(pickup_latitude) <= 90 AND ABS(dropoff_latitude) <= 90,
-    ST_DISTANCE(
-      ST_GEOGPOINT(pickup_longitude, pickup_latitude),
-      ST_GEOGPOINT(dropoff_longitude, dropoff_latitude)
-    ),
-    NULL
-  ) AS rawDistance,
+  rawDistance,
   trip_start_timestamp
-FROM averages
-WHERE is_start AND trip_start_timestamp >= @train_start
+FROM kept
+-- Each trip meets the one row of its pair and start.
+JOIN averages
+  ON averages.pickup_area = kept.pickup_area
+  AND averages.dropoff_area = kept.dropoff_area
+  AND averages.at_micros = UNIX_MICROS(kept.trip_start_timestamp)
+WHERE trip_start_timestamp >= @train_start

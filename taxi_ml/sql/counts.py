@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,15 +30,20 @@ class SplitCounts:
         return cls(train=int(row["train"]), eval=int(row["eval"]), test=int(row["test"]))
 
 
+_NO_REASONS: Final = frozenset({"scanned", "kept", "impossible_coordinates"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DroppedTrips:
     """Where a window's trips went: the one row of `count_dropped`.
 
-    Each trip that was left out is counted once, under the first reason that applies, in this order.
+    Each trip that was left out is counted once, under the first reason that applies, in this order. Trips
+    with `impossible_coordinates` are kept, without their distance.
     """
 
     scanned: int
     kept: int
+    impossible_coordinates: int
     missing_id: int
     missing_time: int
     end_before_start: int
@@ -50,6 +55,7 @@ class DroppedTrips:
     fare_too_high: int
     negative_distance: int
     distance_too_long: int
+    duplicate_id: int
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
@@ -59,12 +65,15 @@ class DroppedTrips:
     def by_reason(self) -> dict[str, int]:
         """Return the reasons that dropped any trip, with their numbers."""
         counts = dataclasses.asdict(self)
-        return {name: count for name, count in counts.items() if count and name not in {"scanned", "kept"}}
+        return {name: count for name, count in counts.items() if count and name not in _NO_REASONS}
 
     def describe(self) -> str:
         """Return one line for a log."""
         reasons = ", ".join(f"{name} {count}" for name, count in self.by_reason().items()) or "none"
-        return f"{self.scanned} trips, {self.kept} kept; left out: {reasons}"
+        kept = f"{self.kept} kept"
+        if self.impossible_coordinates:
+            kept += f" ({self.impossible_coordinates} without a distance: impossible_coordinates)"
+        return f"{self.scanned} trips, {kept}; left out: {reasons}"
 
 
 def require_rows(counts: SplitCounts, settings: Settings) -> None:

@@ -16,8 +16,9 @@
     CAST(histOneWeek_tripDistance AS FLOAT64) AS histOneWeek_tripDistance,
     CAST(rawDistance AS FLOAT64) AS rawDistance,
     trip_start_timestamp,
+    FALSE AS impossible_coordinates,
     CASE
-      WHEN trip_id IS NULL THEN 'missing_id'
+      WHEN IFNULL(TRIM(CAST(trip_id AS STRING)), '') = '' THEN 'missing_id'
       WHEN historical_tripDuration < 0 OR histOneWeek_tripDuration < 0 THEN 'seconds_not_positive'
       WHEN historical_tripDuration > @max_seconds OR histOneWeek_tripDuration > @max_seconds
         THEN 'too_many_seconds'

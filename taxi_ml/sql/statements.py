@@ -99,7 +99,8 @@ def build_dataset(settings: Settings, window: Window) -> Statement:
     Averages are over trips between the same two areas that ended before the trip starts and not more
     than `history_months` of 30 days, or 7 days, before it; both bounds of the frame are exact to the
     microsecond and the older one is included. Durations are in seconds, distances in miles,
-    `rawDistance` in metres. With `source_table` the columns come from there.
+    `rawDistance` in metres. With `source_table` the columns come from there. Of trips with the same id one
+    is kept.
     """
     names = {"table": naming.dataset_table(settings, window), "trips": _trips(settings)}
     values = _limits(settings) | {"scan_end": _midnight(window.end)}
@@ -143,6 +144,11 @@ def count_splits(settings: Settings, window: Window) -> Statement:
         {"table": naming.dataset_table(settings, window)},
         {"test_start": _midnight(window.test_start), "eval_percent": settings.eval_percent},
     )
+
+
+def list_days(settings: Settings, window: Window) -> Statement:
+    """List the days of the window's table on which a trip starts; one row each, see `EmptyDays`."""
+    return _statement("list_days", {"table": naming.dataset_table(settings, window)}, {})
 
 
 def export_split(settings: Settings, window: Window, split: Split) -> Statement:

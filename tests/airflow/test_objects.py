@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,6 +178,40 @@ def test_a_window_without_enough_trips_stops() -> None:
     run_task(StatementOperator(task_id="build", statement=sql.build_dataset), ctx)
 
     with pytest.raises(AirflowFailException, match=r"too few trips: train has \d+ of 1000"):
+        run_task(CheckRowsOperator(task_id="check"), ctx)
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        (
+            "SELECT trips.* FROM {trips} AS trips CROSS JOIN UNNEST([1, 2, 3])",
+            r"\d+ of \d+ trips have the id of another trip, more than 1 %",
+        ),
+        (
+            "SELECT * FROM {trips} WHERE DATE_TRUNC(DATE(trip_start_timestamp), MONTH) != '2014-11-01'",
+            r"no trip starts on 2014-11-01 to 2014-11-30 \(30 days\), more than 7 days",
+        ),
+        (
+            "SELECT * FROM {trips} WHERE trip_start_timestamp < TIMESTAMP '2015-01-16'",
+            r"none starts on 2015-01-16 to 2015-01-31 \(16 days\), more than 2 days",
+        ),
+    ],
+)
+def test_damaged_trips_stop_a_run(
+    cloud: LocalStack, monkeypatch: pytest.MonkeyPatch, table: str, problem: str
+) -> None:
+    """Copies, lost days and a test month that stops early fail for good and are named."""
+    client, name = cloud.bigquery_client(), f"taxi-local.taxi.damaged_{uuid.uuid4().hex}"
+    ctx = context(params=PARAMS)
+    create = StatementOperator(task_id="create", statement=lambda settings, _: sql.create_schema(settings))
+    run_task(create, ctx)
+    trips = "`bigquery-public-data.chicago_taxi_trips.taxi_trips`"
+    client.query(f"CREATE TABLE `{name}` AS {table.format(trips=trips)}").result()
+    monkeypatch.setenv("TAXI_TRIPS_TABLE", name)
+    run_task(StatementOperator(task_id="build", statement=sql.build_dataset), ctx)
+
+    with pytest.raises(AirflowFailException, match=problem):
         run_task(CheckRowsOperator(task_id="check"), ctx)
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import math
+import re
 import uuid
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,6 +34,7 @@ from tests.taxi_ml.trips import (
     drop_reason,
     expected_dataset,
     rounded,
+    without_copies,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
     from tests.conftest import LocalStack
 
 pytestmark = pytest.mark.stack
+REFERENCE = Path(__file__).with_name("reference_dataset.sql")
 
 
 class BigQuery:
@@ -71,7 +77,11 @@ class BigQuery:
 
     def dataset(self, chosen: Settings, window: Window = WINDOW) -> dict[str, dict[str, Any]]:
         """Build a window's dataset and return its rows by trip id."""
-        self.run(sql.build_dataset(chosen, window), chosen)
+        return self.rows_of(sql.build_dataset(chosen, window), chosen, window)
+
+    def rows_of(self, statement: Statement, chosen: Settings, window: Window) -> dict[str, dict[str, Any]]:
+        """Run a statement that builds a window's dataset and return the rows by trip id."""
+        self.run(statement, chosen)
         rows = self.client.query(f"SELECT * FROM `{naming.dataset_table(chosen, window)}`").result()
         return {row["trip_id"]: dict(row) for row in rows}
 
@@ -95,16 +105,65 @@ def test_averages_are_those_of_the_reference(bq: BigQuery, trips: list[Trip]) ->
     assert found == expected_dataset(trips)
 
 
+def reference(chosen: Settings, window: Window) -> Statement:
+    """Return the statement that builds the same dataset by windows over single trips."""
+    table = naming.dataset_table(chosen, window)
+    product = sql.build_dataset(chosen, window)
+    opening = f"CREATE OR REPLACE TABLE `{table}` AS\nWITH\ntrips AS (\n"
+    trips = product.sql.partition(opening)[2].partition("\n),\n")[0]
+    history, week = re.findall(r"BETWEEN (\d+) PRECEDING", product.sql)
+    text = Template(REFERENCE.read_text()).substitute(
+        table=table, trips=trips, history_micros=history, week_micros=week
+    )
+    return dataclasses.replace(product, sql=text)
+
+
+def same_averages(one: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> bool:
+    """Compare datasets; averages may differ by a billionth, which is more than the order of a sum changes."""
+    pairs = [(row[name], other.get(key, {}).get(name, -1.0)) for key, row in one.items() for name in row]
+    return one.keys() == other.keys() and all(
+        mine == its
+        or (isinstance(mine, float) and isinstance(its, float) and math.isclose(mine, its, rel_tol=1e-9))
+        for mine, its in pairs
+    )
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(trips=any_trips())
+def test_sums_by_moment_change_no_average(bq: BigQuery, trips: list[Trip]) -> None:
+    """Averages over sums by pair and moment are those over single trips, on quarter hours or not."""
+    chosen = bq.with_trips(trips)
+
+    assert same_averages(bq.dataset(chosen), bq.rows_of(reference(chosen, WINDOW), chosen, WINDOW))
+
+
+@pytest.mark.parametrize("length", [47, 24])
+def test_real_trips_have_the_averages_of_the_reference(bq: BigQuery, length: int) -> None:
+    """Every real trip, and every trip of a default window, has the averages over single trips."""
+    end = {47: date(2017, 1, 1), 24: date(2015, 7, 1)}[length]
+    window = Window(end=end, train_months=length, test_months=1)
+    chosen = bq.settings.with_overrides(history_months=12)
+
+    built = bq.dataset(chosen, window)
+
+    assert len(built) > 9000
+    assert same_averages(built, bq.rows_of(reference(chosen, window), chosen, window))
+
+
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(trips=any_trips())
 def test_every_dropped_trip_is_counted_under_its_first_reason(bq: BigQuery, trips: list[Trip]) -> None:
     """The counts by reason and the kept trips add up to what is in the window."""
     (row,) = bq.run(sql.count_dropped(bq.with_trips(trips), WINDOW))
     counts = sql.DroppedTrips.from_row(row)
-    inside = [drop_reason(trip) for trip in trips if TRAIN_START <= trip.trip_start_timestamp < END]
-    expected = {reason: inside.count(reason) for reason in inside if reason is not None}
+    inside = [trip for trip in trips if TRAIN_START <= trip.trip_start_timestamp < END]
+    reasons = [drop_reason(trip) for trip in inside]
+    kept = len(without_copies(inside))
+    expected = {reason: reasons.count(reason) for reason in reasons if reason is not None}
+    if copies := reasons.count(None) - kept:
+        expected["duplicate_id"] = copies
 
-    assert (counts.scanned, counts.kept) == (len(inside), inside.count(None))
+    assert (counts.scanned, counts.kept) == (len(inside), kept)
     assert counts.by_reason() == expected
 
 
@@ -126,6 +185,88 @@ def test_week_reaches_back_to_the_same_moment(bq: BigQuery) -> None:
     row = bq.dataset(bq.with_trips([asking, at_bound, earlier]))["asking"]
 
     assert (row["histOneWeek_tripDistance"], row["historical_tripDistance"]) == (2.0, 5.0)
+
+
+@pytest.mark.parametrize("key", [None, "", " "])
+def test_an_empty_id_is_a_missing_one(bq: BigQuery, key: str | None) -> None:
+    """A trip whose id is NULL, empty or blank is left out and counted."""
+    trips = [a_trip("kept", TRAIN_START), dataclasses.replace(a_trip("", TRAIN_START), unique_key=key)]
+    chosen = bq.with_trips(trips)
+    (row,) = bq.run(sql.count_dropped(chosen, WINDOW))
+
+    assert sql.DroppedTrips.from_row(row).by_reason() == {"missing_id": 1}
+    assert bq.dataset(chosen).keys() == {"kept"}
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        {"pickup_latitude": 0.0, "pickup_longitude": 0.0},
+        {"dropoff_latitude": 0.0, "dropoff_longitude": 0.0},
+        {"pickup_latitude": 0.0, "pickup_longitude": 0.0, "dropoff_latitude": 0.0, "dropoff_longitude": 0.0},
+        {"pickup_latitude": 91.0},
+        {"dropoff_latitude": -90.5},
+        {"pickup_longitude": 500.0},
+        {"dropoff_longitude": -180.5},
+    ],
+)
+def test_impossible_coordinates_make_no_distance(bq: BigQuery, point: dict[str, float]) -> None:
+    """A trip from or to 0,0, or a place off the globe, is kept without its distance and counted."""
+    trips = [a_trip("located", TRAIN_START), dataclasses.replace(a_trip("lost", TRAIN_START), **point)]
+    chosen = bq.with_trips(trips)
+    (row,) = bq.run(sql.count_dropped(chosen, WINDOW))
+    counts = sql.DroppedTrips.from_row(row)
+
+    assert (counts.kept, counts.impossible_coordinates, counts.by_reason()) == (2, 1, {})
+    assert bq.dataset(chosen)["lost"]["rawDistance"] is None
+
+
+def test_points_further_apart_than_a_trip_may_be_drop_it(bq: BigQuery) -> None:
+    """The distance between the coordinates has the bound that the meter's miles have."""
+    near = dataclasses.replace(a_trip("near", TRAIN_START), dropoff_latitude=43.3)
+    far = dataclasses.replace(a_trip("far", TRAIN_START), dropoff_latitude=43.4)
+    later = a_trip("later", TRAIN_START + timedelta(days=1), miles=2.5)
+    chosen = bq.with_trips([near, far, later])
+    (row,) = bq.run(sql.count_dropped(chosen, WINDOW))
+    rows = bq.dataset(chosen)
+
+    assert sql.DroppedTrips.from_row(row).by_reason() == {"distance_too_long": 1}
+    assert (rows.keys(), rows["later"]["historical_tripDistance"]) == ({"near", "later"}, 1.5)
+
+
+def test_copies_change_nothing(bq: BigQuery) -> None:
+    """With every real trip three times the dataset is the same, and two of each three are counted."""
+    table = f"taxi-local.{bq.settings.dataset}.thrice"
+    bq.client.query(
+        f"CREATE TABLE `{table}` AS SELECT trips.* FROM `{bq.settings.trips_table}` AS trips "
+        "CROSS JOIN UNNEST([1, 2, 3])"
+    ).result()
+    thrice = bq.settings.with_overrides(trips_table=table)
+    (row,) = bq.run(sql.count_dropped(thrice, WINDOW))
+    counts = sql.DroppedTrips.from_row(row)
+    once = bq.dataset(bq.settings)
+
+    assert bq.dataset(thrice) == once
+    assert (counts.kept, counts.by_reason()["duplicate_id"]) == (len(once), 2 * len(once))
+
+
+def test_the_latest_of_two_trips_with_an_id_is_kept(bq: BigQuery) -> None:
+    """Of different trips with the same id, one is kept: the latest that nothing is wrong with."""
+    later = TRAIN_START + timedelta(days=1)
+    wrong = dataclasses.replace(a_trip("one", later + timedelta(days=1)), fare=None)
+    rows = bq.dataset(bq.with_trips([a_trip("one", TRAIN_START), wrong, a_trip("one", later)]))
+
+    assert [row["trip_start_timestamp"] for row in rows.values()] == [later]
+
+
+def test_days_on_which_trips_start_are_listed(bq: BigQuery) -> None:
+    """Each day of the window's table is listed once, by the trips' own wall clock."""
+    starts = [TRAIN_START, TRAIN_START + timedelta(hours=23, minutes=45), END - QUARTER]
+    chosen = bq.with_trips([a_trip(f"{start}", start) for start in starts])
+    bq.dataset(chosen)
+    rows = bq.run(sql.list_days(chosen, WINDOW))
+
+    assert [row["day"] for row in rows] == [date(2015, 1, 1), date(2015, 2, 28)]
 
 
 def test_unrecorded_miles_are_no_distance(bq: BigQuery) -> None:
@@ -245,6 +386,23 @@ def test_existing_table_loses_impossible_rows(bq: BigQuery, real_settings: Setti
 
     assert counts.by_reason() == {"fare_too_high": counts.scanned - counts.kept}
     assert counts.kept > 0
+
+
+def test_existing_table_loses_copies_and_empty_ids(bq: BigQuery, real_settings: Settings) -> None:
+    """Of rows with the same id in an existing table one is kept, and none without an id."""
+    built = bq.dataset(real_settings)
+    given_table = f"taxi-local.{bq.settings.dataset}.damaged"
+    table = naming.dataset_table(real_settings, WINDOW)
+    bq.client.query(
+        f"CREATE TABLE `{given_table}` AS SELECT * FROM `{table}` UNION ALL SELECT * FROM `{table}` "
+        f"UNION ALL SELECT * REPLACE ('' AS trip_id) FROM `{table}`"
+    ).result()
+    chosen = real_settings.with_overrides(source_table=given_table)
+    (row,) = bq.run(sql.count_dropped(chosen, WINDOW))
+    counts = sql.DroppedTrips.from_row(row)
+
+    assert bq.dataset(chosen) == built
+    assert counts.by_reason() == {"missing_id": len(built), "duplicate_id": len(built)}
 
 
 def test_rerun_replaces_the_dataset(bq: BigQuery, real_settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from datetime import date
 
@@ -20,6 +21,7 @@ STATEMENTS = [
     sql.build_dataset(SETTINGS.with_overrides(source_table="taxi-local.mine.trips"), WINDOW),
     sql.count_dropped(SETTINGS, WINDOW),
     sql.count_splits(SETTINGS, WINDOW),
+    sql.list_days(SETTINGS, WINDOW),
     *(sql.export_split(SETTINGS, WINDOW, split) for split in Split),
     *sql.scans(SETTINGS, WINDOW).values(),
 ]
@@ -85,27 +87,26 @@ def test_window_with_too_few_trips_stops(counts: sql.SplitCounts, problem: str) 
     assert "min_test_rows" in str(stopped.value)
 
 
+def dropped(**counts: int) -> sql.DroppedTrips:
+    """Make counts that are 0 where nothing is given."""
+    names = [field.name for field in dataclasses.fields(sql.DroppedTrips)]
+    return sql.DroppedTrips.from_row(dict.fromkeys(names, 0) | counts)
+
+
 def test_dropped_trips_are_told_in_one_line() -> None:
     """Reasons that dropped nothing are not listed."""
-    row = dict.fromkeys(
-        (
-            "missing_id",
-            "missing_time",
-            "end_before_start",
-            "seconds_not_positive",
-            "too_many_seconds",
-            "seconds_disagree",
-            "missing_fare",
-            "fare_not_positive",
-            "fare_too_high",
-            "negative_distance",
-            "distance_too_long",
-        ),
-        0,
-    )
-    counts = sql.DroppedTrips.from_row({**row, "scanned": 12, "kept": 9, "missing_fare": 3})
+    counts = dropped(scanned=12, kept=9, missing_fare=3)
 
     assert counts.describe() == "12 trips, 9 kept; left out: missing_fare 3"
+
+
+def test_trips_without_a_possible_place_are_told() -> None:
+    """Trips that are kept without their distance are named in the same line."""
+    counts = dropped(scanned=12, kept=12, impossible_coordinates=2)
+
+    assert counts.describe() == (
+        "12 trips, 12 kept (2 without a distance: impossible_coordinates); left out: none"
+    )
 
 
 @pytest.mark.parametrize("table", ["", "taxi-local.mine.trips"])

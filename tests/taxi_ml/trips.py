@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ END = datetime(2015, 3, 1, tzinfo=UTC)
 HISTORY = timedelta(days=30)
 WEEK = timedelta(days=7)
 QUARTER = timedelta(minutes=15)
-
+SCAN_START = TRAIN_START - HISTORY - timedelta(hours=6, minutes=30)
 
 COLUMN_TYPES = {
     "unique_key": "STRING",
@@ -90,7 +91,7 @@ def a_trip(key: str, start: datetime, *, miles: float = 1.5, tract: int | None =
 
 def drop_reason(trip: Trip) -> str | None:  # noqa: C901, PLR0911  # the list of reasons, in order
     """Say why a trip is left out, as the product's description has it."""
-    if trip.unique_key is None:
+    if not (trip.unique_key or "").strip():
         return "missing_id"
     if trip.trip_end_timestamp is None or trip.trip_seconds is None:
         return "missing_time"
@@ -111,19 +112,67 @@ def drop_reason(trip: Trip) -> str | None:  # noqa: C901, PLR0911  # the list of
         return "fare_too_high"
     if trip.trip_miles is not None and trip.trip_miles < 0:
         return "negative_distance"
-    return "distance_too_long" if trip.trip_miles is not None and trip.trip_miles > 100 else None
+    miles = [trip.trip_miles or 0, (distance(trip) or 0) / 1609.344]
+    return "distance_too_long" if max(miles) > 100 else None
+
+
+def is_located(trip: Trip) -> bool:
+    """Say whether a trip has all its coordinates, possible or not."""
+    return None not in (
+        trip.pickup_latitude,
+        trip.pickup_longitude,
+        trip.dropoff_latitude,
+        trip.dropoff_longitude,
+    )
+
+
+def distance(trip: Trip) -> float | None:
+    """Return the metres between two possible points by the haversine formula on a sphere of 6,371 km."""
+    points = (
+        (trip.pickup_latitude, trip.pickup_longitude),
+        (trip.dropoff_latitude, trip.dropoff_longitude),
+    )
+    ends = []
+    for latitude, longitude in points:
+        if latitude is None or longitude is None or latitude == longitude == 0:
+            return None
+        if abs(latitude) > 90 or abs(longitude) > 180:
+            return None
+        ends.append((math.radians(latitude), math.radians(longitude)))
+    (south, west), (north, east) = ends
+    half = math.sin((north - south) / 2) ** 2
+    half += math.cos(south) * math.cos(north) * math.sin((east - west) / 2) ** 2
+    return 2 * 6_371_000 * math.asin(math.sqrt(half))
+
+
+def without_copies(trips: Sequence[Trip]) -> list[Trip]:
+    """Return the trips that are kept, of those with the same id the one that sorts first."""
+    chosen: dict[str | None, Trip] = {}
+    for trip in sorted((trip for trip in trips if drop_reason(trip) is None), key=_preference):
+        chosen.setdefault(trip.unique_key, trip)
+    return list(chosen.values())
+
+
+def _preference(trip: Trip) -> tuple[Any, ...]:
+    """Sort the latest first, and absent numbers before others."""
+    end = trip.trip_end_timestamp or trip.trip_start_timestamp
+    rest = (trip.trip_seconds, trip.trip_miles or None, trip.fare, *trip.pair, distance(trip))
+    return (
+        -trip.trip_start_timestamp.timestamp(),
+        -end.timestamp(),
+        *((number is not None, number or 0) for number in rest),
+    )
 
 
 def averages(trip: Trip, trips: Sequence[Trip]) -> dict[str, float | None]:
-    """Average over what had ended before the trip starts, one trip after the other."""
+    """Average over those of the kept `trips` that ended before the trip starts, one after the other."""
     found: dict[str, float | None] = {}
     for name, back in (("historical", HISTORY), ("histOneWeek", WEEK)):
         start = trip.trip_start_timestamp
         before = [
             other
             for other in trips
-            if drop_reason(other) is None
-            and other.pair == trip.pair
+            if other.pair == trip.pair
             and other.trip_end_timestamp is not None
             and start - back <= other.trip_end_timestamp < start
         ]
@@ -144,37 +193,39 @@ def rounded(value: float | None) -> float | None:
 
 def expected_dataset(trips: Sequence[Trip]) -> dict[str, dict[str, float | None]]:
     """Return the averages of every trip that belongs to the window."""
+    scanned = [trip for trip in trips if SCAN_START <= trip.trip_start_timestamp < END]
+    kept = without_copies(scanned)
     return {
-        str(trip.unique_key): averages(trip, trips)
-        for trip in trips
-        if drop_reason(trip) is None and TRAIN_START <= trip.trip_start_timestamp < END
+        str(trip.unique_key): averages(trip, kept)
+        for trip in kept
+        if trip.trip_start_timestamp >= TRAIN_START
     }
 
 
 STARTS = st.builds(
-    lambda days, quarters, micros: (
-        TRAIN_START + timedelta(days=days, microseconds=micros) + quarters * QUARTER
+    lambda days, quarters, seconds, micros: (
+        TRAIN_START + timedelta(days=days, seconds=seconds, microseconds=micros) + quarters * QUARTER
     ),
     st.sampled_from([-31, -30, -7, -1, 0, 1, 7, 8, 23, 30, 37, 58]),
     st.integers(0, 3),
+    st.sampled_from([0, 0, 0, 1, 437]),
     st.sampled_from([0, 0, 0, 1]),
 )
 
 
 @st.composite
 def any_trips(draw: st.DrawFn) -> list[Trip]:
-    """Draw trips that overlap, tie, lack values, and end exactly where frames begin and end."""
-    return [
-        _drawn_trip(draw, f"{number:03}") for number in range(draw(st.integers(min_value=1, max_value=60)))
-    ]
+    """Draw trips that overlap, tie, repeat, lack values, and end exactly where frames begin and end."""
+    return [_drawn_trip(draw, number) for number in range(draw(st.integers(min_value=1, max_value=60)))]
 
 
-def _drawn_trip(draw: st.DrawFn, key: str) -> Trip:
+def _drawn_trip(draw: st.DrawFn, number: int) -> Trip:
     start = draw(STARTS)
     seconds = draw(st.sampled_from([900, 900, 1800, 2700, 60, 6 * 3600, 6 * 3600 + 1, 0, -60, None]))
     rounding = timedelta(seconds=draw(st.sampled_from([0, 0, 0, 900, -900, 1800, 1801, -7200])))
+    key = f"{number:03}"
     return Trip(
-        unique_key=draw(st.sampled_from([key] * 20 + [None])),
+        unique_key=draw(st.sampled_from([key] * 20 + [None, "", " ", "000", "000"])),
         trip_start_timestamp=start,
         trip_end_timestamp=None if seconds is None else start + timedelta(seconds=seconds) + rounding,
         trip_seconds=seconds,
@@ -183,5 +234,6 @@ def _drawn_trip(draw: st.DrawFn, key: str) -> Trip:
         pickup_community_area=draw(st.sampled_from([8, 8, None])),
         dropoff_community_area=draw(st.sampled_from([32, None])),
         fare=draw(st.sampled_from([7.25, 7.25, 0.01, 199.99, 200.0, 0.0, -3.0, None])),
-        pickup_latitude=draw(st.sampled_from([41.9, None])),
+        pickup_latitude=draw(st.sampled_from([41.9, 41.9, 41.9, None, 0.0, 45.0, 91.0])),
+        pickup_longitude=draw(st.sampled_from([-87.6, -87.6, -87.6, 0.0, 500.0])),
     )

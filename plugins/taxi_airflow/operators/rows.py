@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 class CheckRowsOperator(ConnectedOperator):
-    """Stop a run whose window has too few trips; log the rows of each split, and those dropped by reason.
+    """Stop a run whose window has too few trips, too many copies of them, or too many days without any.
 
-    Returns the name of the window's table.
+    It logs the rows of each split, those dropped by reason, and the days without trips. Returns the name of
+    the window's table.
     """
 
     ui_color = "#aecbfa"
@@ -29,17 +30,23 @@ class CheckRowsOperator(ConnectedOperator):
     def execute(self, context: Context) -> str:
         """Count, log, and fail for good when there are too few."""
         run = run_of(context)
-        dropped = sql.DroppedTrips.from_row(self._row(run, sql.count_dropped(run.settings, run.window)))
+        (dropped_row,) = self._rows(run, sql.count_dropped(run.settings, run.window))
+        dropped = sql.DroppedTrips.from_row(dropped_row)
         self.log.info("Window %s: %s", run.window.id, dropped.describe())
-        counts = sql.SplitCounts.from_row(self._row(run, sql.count_splits(run.settings, run.window)))
+        (counts_row,) = self._rows(run, sql.count_splits(run.settings, run.window))
+        counts = sql.SplitCounts.from_row(counts_row)
         self.log.info("Rows: train %d, eval %d, test %d", counts.train, counts.eval, counts.test)
+        days = self._rows(run, sql.list_days(run.settings, run.window))
+        empty = sql.EmptyDays.of((row["day"] for row in days), run.window)
+        self.log.info("%s", empty.describe())
         try:
             sql.require_rows(counts, run.settings)
-        except sql.TooFewTripsError as error:
+            sql.require_complete(dropped, empty, run.settings)
+        except (sql.TooFewTripsError, sql.DamagedTripsError) as error:
             raise AirflowFailException(f"window {run.window.id}: {error}\n  {dropped.describe()}") from error
         return naming.dataset_table(run.settings, run.window)
 
-    def _row(self, run: Run, statement: sql.Statement) -> Mapping[str, Any]:
+    def _rows(self, run: Run, statement: sql.Statement) -> list[Mapping[str, Any]]:
         from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook  # noqa: PLC0415  # brings pandas
 
         hook = BigQueryHook(
@@ -50,5 +57,4 @@ class CheckRowsOperator(ConnectedOperator):
             project_id=run.settings.project,
             location=run.settings.bigquery_location,
         )
-        row: Mapping[str, Any] = next(iter(job.result()))
-        return row
+        return list(job.result())

@@ -1,0 +1,93 @@
+"""Signs that trips were loaded twice, or that days of them were lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import date
+
+    from taxi_ml.settings import Settings, Window
+    from taxi_ml.sql.counts import DroppedTrips
+
+_DAY: Final = timedelta(days=1)
+
+
+class DamagedTripsError(ValueError):
+    """A window has more copies of trips, or more days without any, than the settings allow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmptyDays:
+    """The days of a window on which no trip starts, in order, by where in the window they are.
+
+    Days before the first trip are no sign of a loss: a table begins somewhere.
+    """
+
+    before: tuple[date, ...]
+    between: tuple[date, ...]
+    at_end: tuple[date, ...]
+
+    @classmethod
+    def of(cls, days: Iterable[date], window: Window) -> Self:
+        """Return the days of the window that are not among `days`, which are the rows of `list_days`."""
+        seen = set(days)
+        first, last = min(seen, default=window.end), max(seen, default=window.end)
+        length = (window.end - window.train_start).days
+        empty = [
+            day for day in (window.train_start + number * _DAY for number in range(length)) if day not in seen
+        ]
+        return cls(
+            before=tuple(day for day in empty if day < first),
+            between=tuple(day for day in empty if first < day < last),
+            at_end=tuple(day for day in empty if day > last),
+        )
+
+    def describe(self) -> str:
+        """Return one line for a log."""
+        places = {"before the first": self.before, "in between": self.between, "after the last": self.at_end}
+        found = "; ".join(f"{place}: {named(days)}" for place, days in places.items() if days)
+        return f"Days without trips: {found or 'none'}"
+
+
+def require_complete(dropped: DroppedTrips, empty: EmptyDays, settings: Settings) -> None:
+    """Check that copies and days without trips are as few as the settings allow.
+
+    Raises:
+        DamagedTripsError: with every limit that is exceeded.
+
+    """
+    problems = []
+    most = settings.max_duplicate_percent
+    if dropped.duplicate_id * 100 > dropped.scanned * most:
+        problems.append(
+            f"{dropped.duplicate_id} of {dropped.scanned} trips have the id of another trip, more than "
+            f"{most:g} %; load them once, or raise max_duplicate_percent (TAXI_MAX_DUPLICATE_PERCENT)"
+        )
+    if len(empty.between) > settings.max_days_without_trips:
+        problems.append(
+            f"no trip starts on {named(empty.between)}, more than {settings.max_days_without_trips} days; "
+            "load these days, or raise max_days_without_trips (TAXI_MAX_DAYS_WITHOUT_TRIPS)"
+        )
+    if len(empty.at_end) > settings.max_days_without_trips_at_end:
+        problems.append(
+            f"the window's trips end early: none starts on {named(empty.at_end)}, more than "
+            f"{settings.max_days_without_trips_at_end} days; load these days, choose an earlier window end, "
+            "or raise max_days_without_trips_at_end (TAXI_MAX_DAYS_WITHOUT_TRIPS_AT_END)"
+        )
+    if problems:
+        raise DamagedTripsError("; ".join(problems))
+
+
+def named(days: Sequence[date]) -> str:
+    """Return days in order as periods: ``2014-11-01 to 2014-11-30, 2015-01-05 (31 days)``."""
+    every = set(days)
+    starts = [day for day in days if day - _DAY not in every]
+    ends = [day for day in days if day + _DAY not in every]
+    periods = [
+        f"{start}" if start == end else f"{start} to {end}" for start, end in zip(starts, ends, strict=True)
+    ]
+    return f"{', '.join(periods)} ({len(days)} day{'' if len(days) == 1 else 's'})"

@@ -1,0 +1,102 @@
+"""Copies and days without trips, without a server."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taxi_ml import sql
+from taxi_ml.settings import Settings, Window
+
+WINDOW = Window(end=date(2015, 4, 1), train_months=2, test_months=1)
+DAYS = [WINDOW.train_start + timedelta(days=number) for number in range(90)]
+SETTINGS = Settings(project="taxi-local", bucket="gs://taxi-local", pipeline_image="taxi:1")
+NO_COPIES = sql.DroppedTrips.from_row(
+    dict.fromkeys((field.name for field in dataclasses.fields(sql.DroppedTrips)), 0)
+    | {"scanned": 1000, "kept": 1000}
+)
+
+
+def without(first: date, last: date) -> sql.EmptyDays:
+    """Return the empty days of a window without trips from one day to another."""
+    return sql.EmptyDays.of([day for day in DAYS if not first <= day <= last], WINDOW)
+
+
+@given(st.sets(st.sampled_from(DAYS)))
+def test_every_day_has_trips_or_is_in_one_place(seen: set[date]) -> None:
+    """Days with trips and the empty ones before, between and after them are the window, each once."""
+    empty = sql.EmptyDays.of(seen, WINDOW)
+
+    assert sorted([*seen, *empty.before, *empty.between, *empty.at_end]) == DAYS
+    assert all(day < min(seen, default=WINDOW.end) for day in empty.before)
+    assert all(day > max(seen) for day in empty.at_end)
+
+
+def test_a_window_with_trips_on_every_day_is_complete() -> None:
+    """Nothing is missing, and the line says so."""
+    empty = sql.EmptyDays.of(DAYS, WINDOW)
+
+    sql.require_complete(NO_COPIES, empty, SETTINGS)
+    assert empty.describe() == "Days without trips: none"
+
+
+def test_empty_days_are_told_as_periods() -> None:
+    """Days in a row are told by the first and the last, with their place in the window."""
+    missing = {date(2015, 1, 1), date(2015, 2, 1), date(2015, 2, 2), date(2015, 2, 9), date(2015, 3, 31)}
+    empty = sql.EmptyDays.of(set(DAYS) - missing, WINDOW)
+
+    assert empty.describe() == (
+        "Days without trips: before the first: 2015-01-01 (1 day); "
+        "in between: 2015-02-01 to 2015-02-02, 2015-02-09 (3 days); after the last: 2015-03-31 (1 day)"
+    )
+
+
+def test_a_table_may_begin_inside_the_window() -> None:
+    """Days before the first trip are told and no reason to stop."""
+    empty = without(date(2015, 1, 1), date(2015, 1, 31))
+
+    sql.require_complete(NO_COPIES, empty, SETTINGS)
+    assert "before the first: 2015-01-01 to 2015-01-31 (31 days)" in empty.describe()
+
+
+def test_too_many_days_without_trips_stop_a_run() -> None:
+    """The error names the days, the limit and the setting; as many as the limit are accepted."""
+    sql.require_complete(NO_COPIES, without(date(2015, 2, 1), date(2015, 2, 7)), SETTINGS)
+    with pytest.raises(sql.DamagedTripsError, match=r"2015-02-01 to 2015-02-08 \(8 days\)") as stopped:
+        sql.require_complete(NO_COPIES, without(date(2015, 2, 1), date(2015, 2, 8)), SETTINGS)
+
+    assert "TAXI_MAX_DAYS_WITHOUT_TRIPS)" in str(stopped.value)
+
+
+def test_a_test_month_that_stops_early_stops_a_run() -> None:
+    """The error names the days after the last trip; as many as the limit are accepted."""
+    sql.require_complete(NO_COPIES, without(date(2015, 3, 30), date(2015, 3, 31)), SETTINGS)
+    with pytest.raises(sql.DamagedTripsError, match=r"2015-03-29 to 2015-03-31 \(3 days\)") as stopped:
+        sql.require_complete(NO_COPIES, without(date(2015, 3, 29), date(2015, 3, 31)), SETTINGS)
+
+    assert "TAXI_MAX_DAYS_WITHOUT_TRIPS_AT_END" in str(stopped.value)
+
+
+def test_too_many_copies_stop_a_run() -> None:
+    """The error has the number of copies and the limit; as many as the limit are accepted."""
+    none = sql.EmptyDays.of(DAYS, WINDOW)
+    sql.require_complete(dataclasses.replace(NO_COPIES, duplicate_id=10), none, SETTINGS)
+    with pytest.raises(sql.DamagedTripsError, match="11 of 1000 trips have the id of another") as stopped:
+        sql.require_complete(dataclasses.replace(NO_COPIES, duplicate_id=11), none, SETTINGS)
+
+    assert "TAXI_MAX_DUPLICATE_PERCENT" in str(stopped.value)
+
+
+def test_everything_that_is_wrong_is_told_at_once() -> None:
+    """One error has every limit that is exceeded."""
+    seen = set(DAYS) - set(DAYS[10:20]) - set(DAYS[-5:])
+    with pytest.raises(sql.DamagedTripsError) as stopped:
+        sql.require_complete(
+            dataclasses.replace(NO_COPIES, duplicate_id=600), sql.EmptyDays.of(seen, WINDOW), SETTINGS
+        )
+
+    assert str(stopped.value).count("TAXI_") == 3
