@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+from io import TextIOWrapper
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 TRIPS = 3
 _PARQUET = f".{ExamplesFormat.PARQUET}"
+_BUFFER = 64 * 1024
 
 
 def read_instances(store: ObjectStore, pattern: str) -> list[dict[str, float | None]]:
@@ -26,25 +28,29 @@ def read_instances(store: ObjectStore, pattern: str) -> list[dict[str, float | N
 
     """
     for uri in store.matching(pattern):
-        content = store.read(uri)
-        if instances := from_parquet(content) if uri.endswith(_PARQUET) else to_instances(content.decode()):
-            return instances
+        with store.open(uri) as shard:
+            if instances := from_parquet(shard) if uri.endswith(_PARQUET) else from_csv(shard):
+                return instances
     raise AirflowFailException(f"{pattern} holds no trips to ask the deployed model about")
 
 
-def to_instances(text: str) -> list[dict[str, float | None]]:
-    """Return the first rows of a split's CSV as prediction instances: inputs only, absent numbers null."""
-    return [
-        {name: _value(name, row[name]) for name in INPUTS}
-        for row in islice(csv.DictReader(text.splitlines()), TRIPS)
-    ]
+def from_csv(shard: BinaryIO) -> list[dict[str, float | None]]:
+    """Return the first rows of a split's CSV as prediction instances: inputs only, absent numbers null.
+
+    No more is read of the file than these rows need, and the same holds for `from_parquet`.
+    """
+    rows = csv.DictReader(TextIOWrapper(shard, encoding="utf-8", newline=""))
+    return [{name: _value(name, row[name]) for name in INPUTS} for row in islice(rows, TRIPS)]
 
 
-def from_parquet(content: bytes) -> list[dict[str, float | None]]:
-    """Return the first rows of a split's Parquet as `to_instances` does."""
-    from pyarrow import BufferReader, parquet  # noqa: PLC0415  # the DAG is parsed without it
+def from_parquet(shard: BinaryIO) -> list[dict[str, float | None]]:
+    """Return the first rows of a split's Parquet as `from_csv` does."""
+    from pyarrow import parquet  # noqa: PLC0415  # the DAG is parsed without it
 
-    rows = next(parquet.ParquetFile(BufferReader(content)).iter_batches(TRIPS), None)
+    # With a buffer the first page of each column is read; without one, the whole columns of a row group, which
+    # are as large as the writer likes.
+    source = parquet.ParquetFile(shard, buffer_size=_BUFFER, pre_buffer=False)
+    rows = next(source.iter_batches(TRIPS, columns=list(INPUTS), use_threads=False), None)
     return [{name: _value(name, row[name]) for name in INPUTS} for row in rows.to_pylist()] if rows else []
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.cloud import bigquery
-from taxi_airflow.smoke import from_parquet, to_instances
+from taxi_airflow.smoke import from_csv, from_parquet
 
 from taxi_ml import naming, sql
 from taxi_ml.naming import ExamplesFormat
@@ -109,4 +109,5 @@ def test_smoke_test_reads_either_format(exported: Path) -> None:
     (csv,) = (exported / "csv" / "test").glob("*.csv")
     (parquet,) = (exported / "parquet" / "test").glob("*.parquet")
 
-    assert from_parquet(parquet.read_bytes()) == to_instances(csv.read_text())
+    with parquet.open("rb") as columns, csv.open("rb") as lines:
+        assert from_parquet(columns) == from_csv(lines)
