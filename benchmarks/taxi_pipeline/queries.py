@@ -28,15 +28,16 @@ class Queries:
 
     def build(self, window: Window) -> None:
         """Make the window's table, replacing it."""
-        self._run(sql.create_schema(self._settings))
-        self._run(sql.build_dataset(self._settings, window))
+        self.run(sql.create_schema(self._settings))
+        self.run(sql.build_dataset(self._settings, window))
 
     def export(self, window: Window) -> None:
         """Write the window's splits to Cloud Storage."""
         for split in naming.Split:
-            self._run(sql.export_split(self._settings, window, split))
+            self.run(sql.export_split(self._settings, window, split))
 
-    def _run(self, statement: Statement) -> None:
+    def run(self, statement: Statement) -> None:
+        """Run one statement, and wait."""
         configuration: Any = bigquery.QueryJobConfig.from_api_repr(
             statement.job_configuration(self._settings, {})
         )

@@ -47,8 +47,8 @@ def from_parquet(shard: BinaryIO) -> list[dict[str, float | None]]:
     """Return the first rows of a split's Parquet as `from_csv` does."""
     from pyarrow import parquet  # noqa: PLC0415  # the DAG is parsed without it
 
-    # With a buffer the first page of each column is read; without one, the whole columns of a row group, which
-    # are as large as the writer likes.
+    # With a buffer the first page of each column is read; without one, the whole columns of a row group,
+    # which are as large as the writer likes.
     source = parquet.ParquetFile(shard, buffer_size=_BUFFER, pre_buffer=False)
     rows = next(source.iter_batches(TRIPS, columns=list(INPUTS), use_threads=False), None)
     return [{name: _value(name, row[name]) for name in INPUTS} for row in rows.to_pylist()] if rows else []

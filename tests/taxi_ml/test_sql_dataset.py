@@ -6,11 +6,8 @@ import csv
 import dataclasses
 import io
 import math
-import re
 import uuid
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +18,7 @@ from taxi_ml import naming, sql
 from taxi_ml.modules import features
 from taxi_ml.naming import Split
 from taxi_ml.settings import Settings, Window
+from tests.taxi_ml.reference import reference_dataset
 from tests.taxi_ml.trips import (
     COLUMN_TYPES,
     END,
@@ -44,7 +42,6 @@ if TYPE_CHECKING:
     from tests.conftest import LocalStack
 
 pytestmark = pytest.mark.stack
-REFERENCE = Path(__file__).with_name("reference_dataset.sql")
 
 
 class BigQuery:
@@ -80,10 +77,13 @@ class BigQuery:
         return self.rows_of(sql.build_dataset(chosen, window), chosen, window)
 
     def rows_of(self, statement: Statement, chosen: Settings, window: Window) -> dict[str, dict[str, Any]]:
-        """Run a statement that builds a window's dataset and return the rows by trip id."""
+        """Run a statement that builds a window's dataset and return the rows by trip id, each of one row."""
         self.run(statement, chosen)
-        rows = self.client.query(f"SELECT * FROM `{naming.dataset_table(chosen, window)}`").result()
-        return {row["trip_id"]: dict(row) for row in rows}
+        rows = list(self.client.query(f"SELECT * FROM `{naming.dataset_table(chosen, window)}`").result())
+        by_id = {row["trip_id"]: dict(row) for row in rows}
+        if len(by_id) < len(rows):
+            raise ValueError(f"{len(rows)} rows have {len(by_id)} ids")
+        return by_id
 
 
 @pytest.fixture(scope="module")
@@ -105,19 +105,6 @@ def test_averages_are_those_of_the_reference(bq: BigQuery, trips: list[Trip]) ->
     assert found == expected_dataset(trips)
 
 
-def reference(chosen: Settings, window: Window) -> Statement:
-    """Return the statement that builds the same dataset by windows over single trips."""
-    table = naming.dataset_table(chosen, window)
-    product = sql.build_dataset(chosen, window)
-    opening = f"CREATE OR REPLACE TABLE `{table}` AS\nWITH\ntrips AS (\n"
-    trips = product.sql.partition(opening)[2].partition("\n),\n")[0]
-    history, week = re.findall(r"BETWEEN (\d+) PRECEDING", product.sql)
-    text = Template(REFERENCE.read_text()).substitute(
-        table=table, trips=trips, history_micros=history, week_micros=week
-    )
-    return dataclasses.replace(product, sql=text)
-
-
 def same_averages(one: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> bool:
     """Compare datasets; averages may differ by a billionth, which is more than the order of a sum changes."""
     pairs = [(row[name], other.get(key, {}).get(name, -1.0)) for key, row in one.items() for name in row]
@@ -134,7 +121,7 @@ def test_sums_by_moment_change_no_average(bq: BigQuery, trips: list[Trip]) -> No
     """Averages over sums by pair and moment are those over single trips, on quarter hours or not."""
     chosen = bq.with_trips(trips)
 
-    assert same_averages(bq.dataset(chosen), bq.rows_of(reference(chosen, WINDOW), chosen, WINDOW))
+    assert same_averages(bq.dataset(chosen), bq.rows_of(reference_dataset(chosen, WINDOW), chosen, WINDOW))
 
 
 @pytest.mark.parametrize("length", [47, 24])
@@ -147,7 +134,7 @@ def test_real_trips_have_the_averages_of_the_reference(bq: BigQuery, length: int
     built = bq.dataset(chosen, window)
 
     assert len(built) > 9000
-    assert same_averages(built, bq.rows_of(reference(chosen, window), chosen, window))
+    assert same_averages(built, bq.rows_of(reference_dataset(chosen, window), chosen, window))
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
