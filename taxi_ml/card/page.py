@@ -26,7 +26,7 @@ def render(report: Report, decision: Decision) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["usd"] = _usd
+    environment.filters["fixed"] = plots.shown
     return environment.get_template(_TEMPLATE).render(
         report=report,
         decision=decision,
@@ -38,7 +38,3 @@ def render(report: Report, decision: Decision) -> str:
         drift=plots.drift_rows(report, decision.policy.drift),
         trials=plots.trial_rows(report.tuner) if report.tuner else (),
     )
-
-
-def _usd(value: float | None) -> str:
-    return "none" if value is None else f"{value:.2f}"

@@ -1,15 +1,21 @@
-"""The geometry of the card's plots, in units of their view boxes, and the rows of its tables."""
+"""The geometry of the card's plots, in units of their view boxes, and the rows of its tables.
+
+A report may hold any finite number: a model that diverged predicts 1e30 USD. What a plot draws is bounded by
+its pixels, and what lies outside is drawn on its edge.
+"""
 
 from __future__ import annotations
 
+import math
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from taxi_ml.gate.distributions import Drift, Fit
+    from taxi_ml.gate.distributions import Drift, FareBand, Fit
     from taxi_ml.gate.policy import DriftRules
     from taxi_ml.gate.report import Interval, Report, Slice, Tuning
 
@@ -19,7 +25,13 @@ _BOTTOM: Final = 156.0
 _TOP: Final = 8.0
 _RIGHT: Final = 12.0
 _NAMES: Final = 44.0
+_LONGEST: Final = 1e6
 _MARK_USD: Final = 5
+_MOST_MARKS: Final = 8
+_MOST_BARS: Final = 150
+_MOST_DOTS: Final = 50
+_WIDEST: Final = 4.0
+"""How much farther than the largest mean that was paid the calibration's axes go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,12 +169,13 @@ def difference_bars(report: Report) -> tuple[IntervalBar, ...]:
         for name, (low, estimate, high) in ends.items()
         if low is not None and estimate is not None and high is not None
     }
-    numbers = [0.0, *(number for found in whole.values() for number in found)]
-    least, most = min(numbers), max(numbers)
-    span = (most - least) or 1.0
+    # Halves, so that no difference of two numbers overflows.
+    halves = [0.0, *(number / 2 for found in whole.values() for number in found)]
+    least = min(halves)
+    span = (max(halves) - least) or 1.0
 
     def place(number: float) -> float:
-        return round(_NAMES + (WIDTH - _NAMES - _RIGHT) * (number - least) / span, 1)
+        return round(_NAMES + (WIDTH - _NAMES - _RIGHT) * ((number / 2 - least) / span), 1)
 
     zero = place(0.0)
     side = "start" if zero < WIDTH / 3 else "end" if zero > 2 * WIDTH / 3 else "middle"
@@ -182,15 +195,15 @@ def slice_rows(report: Report, least_rows: int) -> tuple[SliceRow, ...]:
         SliceRow(
             part=part,
             decides=part.count >= least_rows,
-            share=round(min((part.challenger.mae or 0.0) / widest, 1.0), 3),
+            share=round(_share(part.challenger.mae or 0.0, widest), 3),
         )
         for part in _ordered(report.slices)
     )
 
 
 def _ordered(slices: tuple[Slice, ...]) -> list[Slice]:
-    features = list(dict.fromkeys(part.feature for part in slices))
-    return sorted(slices, key=lambda part: (features.index(part.feature), _begin(part.value), part.value))
+    order = {feature: index for index, feature in enumerate(dict.fromkeys(part.feature for part in slices))}
+    return sorted(slices, key=lambda part: (order[part.feature], _begin(part.value), part.value))
 
 
 def _begin(value: str) -> float:
@@ -204,16 +217,19 @@ def _errors(part: Slice) -> list[float]:
 
 
 def residual_bars(fit: Fit) -> Histogram:
-    """Return the residuals of both models on one scale."""
-    most = max((*fit.residuals, *(fit.champion_residuals or ()), 1.0))
-    width = (WIDTH - _LEFT - _RIGHT) / max(len(fit.residuals), 1)
+    """Return the residuals of both models on one scale, neighbours as one bar where there are too many."""
+    ours, theirs = _bins(fit.residuals), _bins(fit.champion_residuals or ())
+    most = max((*ours, *theirs, 1.0))
+    width = (WIDTH - _LEFT - _RIGHT) / max(len(ours), len(theirs), 1)
+    step = (WIDTH - _LEFT - _RIGHT) / max(len(fit.edges) - 1, 1)
+    marked = [(index, edge) for index, edge in enumerate(fit.edges) if edge % _MARK_USD == 0]
 
     def top(count: float) -> float:
-        return round(_BOTTOM - (_BOTTOM - _TOP) * count / most, 1)
+        return round(_BOTTOM - (_BOTTOM - _TOP) * (count / most), 1)
 
     steps = [
         (round(_LEFT + (index + side) * width, 1), top(count))
-        for index, count in enumerate(fit.champion_residuals or ())
+        for index, count in enumerate(theirs)
         for side in (0, 1)
     ]
     return Histogram(
@@ -224,45 +240,75 @@ def residual_bars(fit: Fit) -> Histogram:
                 width=round(width * 0.86, 1),
                 height=round(_BOTTOM - top(count), 1),
             )
-            for index, count in enumerate(fit.residuals)
+            for index, count in enumerate(ours)
         ),
         outline=" ".join(f"{x},{y}" for x, y in steps),
         marks=tuple(
-            (round(_LEFT + index * width, 1), f"{edge:+g}")
-            for index, edge in enumerate(fit.edges)
-            if edge % _MARK_USD == 0
+            (round(_LEFT + index * step, 1), f"{edge:+zg}")
+            for index, edge in marked[:: math.ceil(len(marked) / _MOST_MARKS) or 1]
         ),
     )
+
+
+def _bins(counts: tuple[float, ...]) -> list[float]:
+    size = math.ceil(len(counts) / _MOST_BARS) or 1
+    return [
+        min(sum(max(count, 0.0) for count in counts[first : first + size]), sys.float_info.max)
+        for first in range(0, len(counts), size)
+    ]
 
 
 def calibration_dots(fit: Fit) -> Calibration:
     """Return the mean of each band for both models, in one square scale from 0 USD."""
-    means = [mean for band in fit.bands for mean in (band.paid, band.challenger, band.champion) if mean]
-    most = max(means, default=1.0) * 1.06
-    rows = max((band.count for band in fit.bands), default=1)
+    bands = fit.bands[:_MOST_DOTS]
+    means = [mean for band in bands for mean in (band.paid, band.challenger, band.champion) if mean]
+    paid = max((band.paid for band in bands), default=0.0)
+    most = max(1.0, min(1.06 * max(means, default=1.0), _WIDEST * max(paid, 1.0), sys.float_info.max))
+    rows = max((band.count for band in bands), default=0) or 1
 
-    def dot(paid: float, predicted: float, count: int) -> Dot:
-        return Dot(
-            x=round(_LEFT + (WIDTH - _LEFT - 8) * paid / most, 1),
-            y=round(_BOTTOM - (_BOTTOM - _TOP) * max(predicted, 0.0) / most, 1),
-            radius=round(3 + 5 * (count / rows) ** 0.5, 1),
-            title=f"{count} trips: paid {paid:.2f} USD, predicted {predicted:.2f} USD on average",
+    def across(usd: float) -> float:
+        return round(_LEFT + (WIDTH - _LEFT - 8) * _share(usd, most), 1)
+
+    def up(usd: float) -> float:
+        return round(_BOTTOM - (_BOTTOM - _TOP) * _share(usd, most), 1)
+
+    def dots(means: list[tuple[FareBand, float | None]]) -> tuple[Dot, ...]:
+        return tuple(
+            Dot(
+                x=across(band.paid),
+                y=up(mean),
+                radius=round(3 + 5 * (band.count / rows) ** 0.5, 1),
+                title=f"{band.count} trips: paid {shown(band.paid)} USD, "
+                f"predicted {shown(mean)} USD on average",
+            )
+            for band, mean in means
+            if mean is not None
         )
 
     return Calibration(
-        challenger=tuple(dot(band.paid, band.challenger, band.count) for band in fit.bands),
-        champion=tuple(
-            dot(band.paid, band.champion, band.count) for band in fit.bands if band.champion is not None
-        ),
-        marks=tuple(
-            (
-                round(_LEFT + (WIDTH - _LEFT - 8) * usd / most, 1),
-                round(_BOTTOM - (_BOTTOM - _TOP) * usd / most, 1),
-                f"{usd}",
-            )
-            for usd in range(0, int(most) + 1, 10)
-        ),
+        challenger=dots([(band, band.challenger) for band in bands]),
+        champion=dots([(band, band.champion) for band in bands]),
+        marks=tuple((across(usd), up(usd), f"{usd:g}") for usd in _marks(most)),
     )
+
+
+def _marks(most: float) -> list[float]:
+    """Return every 10 USD up to `most`, or every 20, 50, 100 and so on where those would be too many."""
+    least = most / _MOST_MARKS
+    power = 10.0 ** max(1, math.floor(math.log10(least)))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least)
+    return [step * index for index in range(int(most / step) + 1)]
+
+
+def _share(value: float, most: float) -> float:
+    return min(max(value / most, 0.0), 1.0)
+
+
+def shown(value: float | None, digits: int = 2, sign: str = "") -> str:
+    """Return a number with `digits` after the point, or with three in all where a cell is too narrow."""
+    if value is None:
+        return "none"
+    return f"{value:{sign}z.{digits}f}" if abs(value) < _LONGEST else f"{value:{sign}.3g}"
 
 
 def drift_rows(report: Report, rules: DriftRules) -> tuple[DriftRow, ...]:
@@ -271,7 +317,7 @@ def drift_rows(report: Report, rules: DriftRules) -> tuple[DriftRow, ...]:
         DriftRow(
             found=found,
             decides=found.split in rules.splits and found.feature not in rules.ignored_features,
-            share=round(min((found.distance or 0.0) / rules.max_distance, 1.0), 3),
+            share=round(_share(found.distance or 0.0, rules.max_distance), 3),
         )
         for found in report.drift
     )

@@ -117,8 +117,8 @@ def _band(predictions: Predictions, low: float, high: float | None) -> FareBand 
         high=high,
         count=len(part.fares),
         paid=_mean(part.fares),
-        challenger=_mean(part.challenger),
-        champion=None if part.champion is None else _mean(part.champion),
+        challenger=_finite(_mean(part.challenger)),
+        champion=None if part.champion is None else _finite(_mean(part.champion)),
     )
 
 

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         verdict = decision.decide(
             policy.load(options.policy),
-            report.parse(options.report.read_text(encoding="utf-8"), window=options.window),
+            report.parse(options.report.read_bytes(), window=options.window),
             _override(options),
         )
     except (policy.PolicyError, report.ReportError, decision.OverrideError, OSError) as error:

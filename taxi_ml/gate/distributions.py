@@ -38,14 +38,14 @@ class Drift:
 class FareBand:
     """The test trips whose true fare is `low` or more and below `high`, with mean fares in USD.
 
-    `high` is None in the last band, `champion` where no model serves.
+    `high` is None in the last band, `champion` where no model serves; a mean that is not finite is None.
     """
 
     low: float
     high: float | None
     count: int
     paid: float
-    challenger: float
+    challenger: float | None
     champion: float | None
 
 
@@ -69,7 +69,7 @@ def drift(fields: Fields) -> Drift:
         split=fields.choice("split", Split),
         feature=fields.text("feature"),
         measure=fields.choice("measure", Distance),
-        distance=fields.number_or_none("distance"),
+        distance=fields.size_or_none("distance"),
         new_share=fields.number_or_none("new_share"),
     )
 
@@ -90,6 +90,6 @@ def _band(fields: Fields) -> FareBand:
         high=fields.number_or_none("high"),
         count=fields.count("count"),
         paid=fields.number("paid"),
-        challenger=fields.number("challenger"),
+        challenger=fields.number_or_none("challenger"),
         champion=fields.number_or_none("champion"),
     )

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Read = TypeVar("Read")
+_LARGEST_COUNT = 2**63 - 1
+
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
@@ -28,15 +30,27 @@ class Fields:
         """Return a text."""
         return self._typed(name, str, "a text")
 
+    def text_or_none(self, name: str) -> str | None:
+        """Return a text, or None where the document has null."""
+        value = self._take(name)
+        return None if value is None else self._as_text(name, value)
+
+    def scalar_or_none(self, name: str) -> float | str | None:
+        """Return a finite number or a text, or None where the document has null."""
+        value = self._take(name)
+        return value if value is None or isinstance(value, str) else self.as_number(name, value)
+
     def flag(self, name: str) -> bool:
         """Return true or false."""
         return self._typed(name, bool, "true or false")
 
     def count(self, name: str) -> int:
-        """Return a whole number that is not negative."""
+        """Return a whole number that is not negative and fits 64 bits."""
         value = self._typed(name, int, "a whole number")
         if isinstance(value, bool) or value < 0:
             raise self._refusal(name, value, "a whole number, 0 or more")
+        if value > _LARGEST_COUNT:
+            raise self._refusal(name, value, f"at most {_LARGEST_COUNT}")
         return value
 
     def number(self, name: str) -> float:
@@ -47,6 +61,13 @@ class Fields:
         """Return a finite number, or None where the document has null."""
         value = self._take(name)
         return None if value is None else self.as_number(name, value)
+
+    def size_or_none(self, name: str) -> float | None:
+        """Return a finite number that is not negative, or None where the document has null."""
+        value = self.number_or_none(name)
+        if value is not None and value < 0:
+            raise self._refusal(name, value, "0 or more")
+        return value
 
     def flag_or_none(self, name: str) -> bool | None:
         """Return true or false, or None where the document has null."""
@@ -121,7 +142,7 @@ class Fields:
 
     def as_number(self, name: str, value: object, *, whole: bool = False) -> float:
         """Return `value`, which was read as field `name`, as a finite number."""
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
             raise self._refusal(name, value, "a finite number")
         return value if whole else float(value)
 
@@ -143,6 +164,13 @@ class Fields:
 
     def _refusal(self, name: str, value: object, wanted: str) -> ValueError:
         return self._error(f"{self._place}.{name} is {_kind(value)}; it must be {wanted}")
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no double holds
+        return False
 
 
 def _kind(value: object) -> str:

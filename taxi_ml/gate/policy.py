@@ -165,7 +165,14 @@ def parse(text: str) -> Policy:
     version = fields.count("schema_version")
     if version != SCHEMA_VERSION:
         raise PolicyError(f"policy.schema_version is {version}; this gate reads {SCHEMA_VERSION}")
-    policy = Policy(
+    policy = read(fields)
+    fields.close()
+    return policy
+
+
+def read(fields: Fields) -> Policy:
+    """Read the rules, as a policy file or a decision has them."""
+    return Policy(
         require_blessing=fields.flag("require_blessing"),
         require_tuner=fields.flag("require_tuner"),
         min_rows=fields.read("min_rows", _min_rows),
@@ -175,8 +182,6 @@ def parse(text: str) -> Policy:
         anomalies=fields.read("anomalies", _anomaly_rules),
         drift=fields.read("drift", _drift_rules),
     )
-    fields.close()
-    return policy
 
 
 def _min_rows(fields: Fields) -> MinRows:

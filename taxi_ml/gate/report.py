@@ -200,7 +200,7 @@ class Report:
         ]
 
 
-def parse(text: str, *, window: str | None = None) -> Report:
+def parse(text: str | bytes, *, window: str | None = None) -> Report:
     """Read report.json, of `window` where it is given.
 
     Raises:
@@ -214,7 +214,7 @@ def parse(text: str, *, window: str | None = None) -> Report:
         raise ReportError(f"report.schema_version is {version}; this gate reads {SCHEMA_VERSION}")
     report = Report(
         window=fields.text("window"),
-        rows=fields.read("rows", _rows),
+        rows=fields.read("rows", rows),
         challenger=fields.read("challenger", _challenger),
         champion=fields.read_or_none("champion", _champion),
         difference=fields.read_or_none("difference", _difference),
@@ -222,7 +222,7 @@ def parse(text: str, *, window: str | None = None) -> Report:
         anomalies=fields.read("anomalies", _anomalies),
         tuner=fields.read_or_none("tuner", _tuning),
         blessed=fields.flag_or_none("blessed"),
-        hashes=fields.read("hashes", _hashes),
+        hashes=fields.read("hashes", hashes),
         drift=fields.read_list("drift", distributions.drift) if fields.has("drift") else (),
         fit=fields.read_or_none("fit", distributions.fit) if fields.has("fit") else None,
     )
@@ -232,25 +232,33 @@ def parse(text: str, *, window: str | None = None) -> Report:
     return report
 
 
-def _document(text: str) -> object:
+def _document(text: str | bytes) -> object:
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        raise ReportError(f"the report is no JSON, it may be truncated: {error}") from error
+        document = json.loads(text, parse_constant=_refuse_constant)
+        # JSON can write half of a surrogate pair, which no log and no page can hold.
+        json.dumps(document, ensure_ascii=False).encode()
+    except ReportError:
+        raise
+    except RecursionError:
+        raise ReportError("the report is not readable: its objects and lists are nested too deeply") from None
+    except ValueError as error:
+        raise ReportError(f"the report is not valid JSON, it may be truncated: {error}") from error
+    return document
 
 
 def _refuse_constant(name: str) -> None:
     raise ReportError(f"the report holds {name}; write null for a number that could not be computed")
 
 
-def _rows(fields: Fields) -> Rows:
+def rows(fields: Fields) -> Rows:
+    """Read the number of trips in each split."""
     return Rows(train=fields.count("train"), eval=fields.count("eval"), test=fields.count("test"))
 
 
 def _metrics(fields: Fields) -> Metrics:
     return Metrics(
-        rmse=fields.number_or_none("rmse"),
-        mae=fields.number_or_none("mae"),
+        rmse=fields.size_or_none("rmse"),
+        mae=fields.size_or_none("mae"),
         count=fields.count("count"),
         mean_label=fields.number_or_none("mean_label"),
         mean_prediction=fields.number_or_none("mean_prediction"),
@@ -318,7 +326,8 @@ def _tuning(fields: Fields) -> Tuning:
     )
 
 
-def _hashes(fields: Fields) -> Hashes:
+def hashes(fields: Fields) -> Hashes:
+    """Read the digests of a run."""
     return Hashes(modules=fields.text("modules"), spec=fields.text("spec"), data=fields.text("data"))
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import urllib.request
 import uuid
 from dataclasses import replace
@@ -230,8 +231,13 @@ REPORT = json.loads(replace(a_report(), window="2015-02_train12_test1").to_json(
 
 def gate(store: ObjectStore, job: str, report: dict[str, Any], running: Any = None) -> Any:  # noqa: ANN401  # XCom's
     """Let the gate judge a report of a job."""
+    return judge(store, job, json.dumps(report).encode(), running)
+
+
+def judge(store: ObjectStore, job: str, content: bytes, running: Any = None) -> Any:  # noqa: ANN401  # XCom's
+    """Let the gate judge what a job has written as its report."""
     uri = f"gs://taxi-local/reports/{job}/report.json"
-    store.write(uri, json.dumps(report).encode())
+    store.write(uri, content)
     name = f"projects/taxi-local/locations/us-central1/pipelineJobs/{job}"
     task = GateOperator(task_id="gate", job=name, report_uri=uri)
     return run_task(task, running or context(params=PARAMS))
@@ -262,6 +268,38 @@ def test_the_model_card_is_kept_and_linked(store: ObjectStore) -> None:
     with urllib.request.urlopen(running["ti"].xcom["model_card_link"], timeout=10) as response:
         assert response.headers["Content-Type"] == "text/html; charset=utf-8"
         assert response.read() == store.read(returned["card"])
+
+
+@pytest.mark.parametrize("usd", [1e6, 1e9, 1e12, 1e300, sys.float_info.max, None])
+def test_a_diverged_model_is_rejected_with_a_card(store: ObjectStore, usd: float | None) -> None:
+    """However far a model's fares have run away, there is a decision against it and a page that shows it."""
+    report = json.loads(json.dumps(REPORT))
+    report["champion"] = report["difference"] = None
+    report["challenger"]["metrics"].update(rmse=usd, mae=usd, mean_prediction=usd)
+    for band in report["fit"]["bands"]:
+        band["challenger"] = usd
+
+    returned = gate(store, f"job-diverged-{usd}", report)
+
+    assert (returned["verdict"], returned["card_problem"]) == ("reject", "")
+    assert len(store.read(returned["card"])) < 30_000
+
+
+def test_a_card_that_cannot_be_rendered_leaves_the_decision(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The task succeeds with the decision and says why there is no card; once cleared, it writes the card."""
+    with monkeypatch.context() as broken:
+        broken.setattr("taxi_ml.card.page._TEMPLATE", "missing.html.jinja")
+        first_run = context(params=PARAMS)
+        first = gate(store, "job-no-card", REPORT, first_run)
+
+    again = gate(store, "job-no-card", {**REPORT, "blessed": False})
+
+    assert (first["verdict"], first["card"], first_run["ti"].xcom["model_card_link"]) == ("promote", "", "")
+    assert "TemplateNotFound" in first["card_problem"]
+    assert (again["verdict"], again["card_problem"]) == ("promote", "")
+    assert b'class="verdict promote"' in store.read(again["card"])
 
 
 def test_an_override_promotes_and_is_kept_in_the_decision(store: ObjectStore) -> None:
@@ -295,13 +333,23 @@ def test_an_override_that_nobody_can_audit_is_refused(
         gate(store, "job-unaudited", REPORT, running)
 
 
-def test_an_unreadable_report_is_a_failure(store: ObjectStore) -> None:
-    """Without a report there is no decision, neither way."""
+@pytest.mark.parametrize("content", [b'{"schema_version": 1}', b"[" * 100_000, b"\xff\xfe\xfd", b"9" * 5000])
+def test_an_unreadable_report_is_a_failure(store: ObjectStore, content: bytes) -> None:
+    """Without a report there is no decision, neither way, and no retry."""
     with pytest.raises(AirflowFailException, match="no decision about"):
-        gate(store, "job-unreadable", {"schema_version": 1})
+        judge(store, "job-unreadable", content)
 
     with pytest.raises(FileNotFoundError):
         store.read("gs://taxi-local/runs/job-unreadable/decision.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"7", b'{"verdict": "maybe"}', b'{"verdict": []}'])
+def test_what_is_not_a_decision_is_a_failure(store: ObjectStore, content: bytes) -> None:
+    """An object in the decision's place that the gate has not written decides nothing, and is left alone."""
+    store.write("gs://taxi-local/runs/job-foreign/decision.json", content)
+
+    with pytest.raises(AirflowFailException, match="holds no decision"):
+        gate(store, "job-foreign", REPORT)
 
 
 def test_a_report_of_another_window_is_a_failure(store: ObjectStore) -> None:

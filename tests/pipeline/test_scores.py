@@ -42,6 +42,14 @@ def test_number_that_is_not_finite_is_none(broken: float) -> None:
     assert (scored.rmse, scored.mae, scored.mean_prediction) == (None, None, None)
 
 
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_fit_of_a_diverged_model_has_no_mean(broken: float) -> None:
+    """A band of fares whose predictions are not finite has None for their mean, and the rows still count."""
+    found = fit(predictions(np.array([4.0, 6.0]), np.array([4.5, broken]), np.array([broken, 6.0])))
+
+    assert [(band.challenger, band.champion) for band in found.bands] == [(4.5, None), (None, 6.0)]
+
+
 def test_first_model_has_no_difference() -> None:
     """Without a champion there is nothing to compare."""
     assert difference(predictions(np.ones(3), np.ones(3), None), seed=SEED) is None

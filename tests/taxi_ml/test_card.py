@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from taxi_ml.card import render
+from taxi_ml.card.plots import WIDTH, calibration_dots, difference_bars, shown
 from taxi_ml.gate.decision import Override, decide
-from taxi_ml.gate.report import Anomaly
+from taxi_ml.gate.distributions import Fit
+from taxi_ml.gate.report import Anomaly, Difference, Interval, parse
 from taxi_ml.naming import Split
 from tests.taxi_ml import reports
-from tests.taxi_ml.reports import POLICY, a_report
+from tests.taxi_ml.reports import POLICY, a_fit, a_report, metrics, with_metrics
 
 if TYPE_CHECKING:
     from taxi_ml.gate.policy import Policy
@@ -74,6 +79,102 @@ def test_plots_are_drawings(with_champion: bool) -> None:  # noqa: FBT001  # a p
     assert len(drawings) == (3 if with_champion else 2)
     assert all(len(ET.fromstring(drawing)) > 1 for drawing in drawings)  # noqa: S314  # our own text
     assert not any("None" in drawing or "nan" in drawing for drawing in drawings)
+
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+EXTREME = st.sampled_from(
+    [0.0, -0.0, 5e-324, -5e-324, 1e6, 1e12, 1e300, -1e300, sys.float_info.max, -sys.float_info.max]
+)
+NUMBERS = st.one_of(FINITE, EXTREME)
+SIZES = NUMBERS.map(abs)
+COUNTS = st.one_of(st.integers(0, 1000), st.sampled_from([0, 2**63 - 1]))
+
+
+def filled(template: object, data: st.DataObject) -> Any:  # noqa: ANN401  # any JSON
+    """Draw another number for each number of a document; what is never negative stays so."""
+    if isinstance(template, dict):
+        return {
+            key: data.draw(st.none() | SIZES) if key in {"rmse", "mae", "distance"} and _is_number(value)
+            else data.draw(COUNTS) if key == "count"
+            else filled(value, data)
+            for key, value in template.items()
+        }  # fmt: skip
+    if isinstance(template, list):
+        return [filled(each, data) for each in template]
+    return data.draw(NUMBERS) if _is_number(template) else template
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_page_is_of_bounded_size_whatever_the_numbers(data: st.DataObject) -> None:
+    """Any numbers of a report make a page of the usual size whose drawings have only finite coordinates."""
+    document = json.loads(a_report().to_json())
+    for name in ("slices", "drift", "fit", "tuner"):
+        document[name] = filled(document[name], data)
+    for part in document["slices"]:
+        part["count"] = part["challenger"]["count"] = part["champion"]["count"] = data.draw(COUNTS)
+        part["difference"] = None
+    document["tuner"]["trials"] = 2
+    page = card(parse(json.dumps(document)))
+    drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    places = [
+        float(place)
+        for drawing in drawings
+        for place in re.findall(r' (?:x|y|cx|cy|r|x1|x2|y1|y2|width|height)="([^"]*)"', drawing)
+    ]
+
+    assert len(page) < USUAL_SIZE + 5_000
+    assert all(-10 <= place <= WIDTH for place in places)
+
+
+USUAL_SIZE = len(card(a_report()))
+
+
+@pytest.mark.parametrize("usd", [1e6, 1e12, 1e300, sys.float_info.max])
+def test_differences_of_any_size_are_drawn_inside(usd: float) -> None:
+    """The interval of a diverged challenger keeps to the drawing, and so does one of both signs."""
+    diverged = with_metrics(a_report(), metrics(usd, usd))
+    interval = Interval(estimate=usd, low=-usd, high=usd)
+    bars = difference_bars(replace(diverged, difference=Difference(rmse=interval, mae=interval)))
+
+    assert {bar.name for bar in bars} == {"RMSE", "MAE"}
+    assert all(0 <= place <= WIDTH for bar in bars for place in (bar.low, bar.estimate, bar.high, bar.zero))
+    assert all(bar.low < bar.zero < bar.high for bar in bars)
+
+
+def test_mean_that_is_not_finite_has_no_dot() -> None:
+    """A band in which a model predicted no number is left out of the calibration."""
+    fit = a_fit(with_champion=True)
+    bands = tuple(replace(band, challenger=None) for band in fit.bands)
+    found = calibration_dots(replace(fit, bands=bands))
+
+    assert (len(found.challenger), len(found.champion)) == (0, 2)
+
+
+def test_plots_of_any_length_are_bounded_by_pixels() -> None:
+    """A million residuals and bands make no more bars, marks and dots than a plot has room for."""
+    count = 100_000
+    fit = Fit(
+        bands=a_fit(with_champion=True).bands * count,
+        edges=tuple(5.0 * edge for edge in range(count + 1)),
+        residuals=(1.0,) * count,
+        champion_residuals=(1.0,) * count,
+    )
+
+    assert len(card(replace(a_report(), fit=fit))) < USUAL_SIZE + 30_000
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "none"), (2.345, "2.35"), (-0.0, "0.00"), (-1e-9, "0.00"), (1e300, "1e+300"), (-2e6, "-2e+06")],
+)
+def test_number_fits_its_cell(value: float | None, text: str) -> None:
+    """A number that is too long for a cell is written by its magnitude, and zero has no sign."""
+    assert shown(value) == text
 
 
 @settings(max_examples=30, deadline=None)

@@ -178,6 +178,53 @@ def test_bad_report_is_an_error_that_names_it(edit: Callable[[dict[str, Any]], o
         report.parse(_edited(edit))
 
 
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (lambda d: d["challenger"]["metrics"].update(rmse=-1.0), "rmse is -1.0; it must be 0 or more"),
+        (lambda d: d["slices"][0]["challenger"].update(mae=-5e-324), "mae is -5e-324; it must be 0 or more"),
+        (lambda d: d["drift"][0].update(distance=-0.5), "distance is -0.5; it must be 0 or more"),
+        (lambda d: d["difference"]["mae"].update(low=10**400), "low is 1000*; it must be a finite number"),
+        (lambda d: d["tuner"]["best"].update(depth=10**400), "depth is 1000*; it must be a finite number"),
+        (lambda d: d["rows"].update(train=2**63), "train is 9223372036854775808; it must be at most"),
+        (lambda d: d["challenger"].update(uri="\ud800"), "not valid JSON.*surrogates not allowed"),
+    ],
+)
+def test_impossible_value_is_an_error_that_names_it(
+    edit: Callable[[dict[str, Any]], object], problem: str
+) -> None:
+    """No error is negative, no number is beyond a double, no count beyond 64 bits, and text is Unicode."""
+    with pytest.raises(ReportError, match=problem):
+        report.parse(_edited(edit))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (b"[" * 100_000, "not readable: .* nested too deeply"),
+        (b'{"a":' * 100_000, "not readable: .* nested too deeply"),
+        (b"\xff\xfe\xfd", "not valid JSON"),
+        (b"9" * 5000, "not valid JSON"),
+        (b'{"schema_version": 1e999}', "schema_version is inf"),
+    ],
+)
+def test_text_of_no_report_is_an_error(text: bytes, problem: str) -> None:
+    """Bytes that no parser of JSON takes are refused as any other report that cannot be read."""
+    with pytest.raises(ReportError, match=problem):
+        report.parse(text)
+
+
+def test_diverged_model_has_a_report() -> None:
+    """Means that are not finite are null in the bands of fares too, and are read."""
+    broken = a_report(with_champion=False)
+    fit = reports.a_fit(with_champion=False)
+    bands = tuple(replace(band, challenger=float("nan")) for band in fit.bands)
+    back = report.parse(replace(broken, fit=replace(fit, bands=bands)).to_json())
+
+    assert back.fit is not None
+    assert [band.challenger for band in back.fit.bands] == [None, None]
+
+
 @given(st.data())
 def test_truncated_report_is_an_error(data: st.DataObject) -> None:
     """No beginning of a report is a report."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -13,6 +12,7 @@ from taxi_airflow.operators.connected import ConnectedOperator
 from taxi_airflow.runs import override_of, run_of
 from taxi_ml import naming
 from taxi_ml.gate.decision import OverrideError, Verdict, decide
+from taxi_ml.gate.kept import parse as parse_decision
 from taxi_ml.gate.policy import DEFAULT_PATH, PolicyError
 from taxi_ml.gate.policy import load as load_policy
 from taxi_ml.gate.report import ReportError
@@ -28,21 +28,15 @@ if TYPE_CHECKING:
     from taxi_ml.gate.decision import Decision, Override
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """A decision and the page that shows it."""
-
-    decision: Decision
-    card: str
-
-
 class GateOperator(ConnectedOperator):
-    """Judge the report of a pipeline job by the policy, and write decision.json and a model card beside it.
+    """Judge the report of a pipeline job by the policy, and write decision.json, then a model card beside it.
 
     The decision is written once: another try, or a cleared task, reads the one that is there. A rejection
     is a success of this task; a report or policy that cannot be read is an error for good. The run's
     parameters may override reasons by their codes, with a written reason, which the decision records.
-    Returns ``{"verdict", "decision", "report", "card", "challenger"}``: a word and four addresses.
+    Returns ``{"verdict", "decision", "report", "card", "card_problem", "challenger"}``: a word, addresses,
+    and why there is no card. A card that cannot be written changes nothing else, and clearing the task
+    writes it again.
 
     :param job: resource name of the pipeline job
     :param report_uri: ``gs://…/report.json``
@@ -72,38 +66,51 @@ class GateOperator(ConnectedOperator):
         job_id = naming.PipelineJobName.parse(self.job).id
         store = self.store()
         uri = naming.decision_uri(run.settings, job_id)
-        card = naming.card_uri(run.settings, job_id)
-        decision = _existing(store, uri)
-        if decision is None:
-            report = store.read(self.report_uri)
-            judged = self._decide(report.decode(), window=run.window.id, override=_override(context))
-            store.write_once(naming.report_uri(run.settings, job_id), report)
-            store.write_once(card, judged.card.encode(), content_type="text/html; charset=utf-8")
-            store.write_once(uri, judged.decision.to_json().encode())
-            # Whoever was first decides, and it need not have been this try.
-            decision = json.loads(store.read(uri))
-        else:
+        report_uri = naming.report_uri(run.settings, job_id)
+        try:
+            decision = _written(store, uri)
             self.log.info("%s was written before and stands", uri)
+        except FileNotFoundError:
+            report = store.read(self.report_uri)
+            decided = self._decide(report, window=run.window.id, override=_override(context))
+            store.write_once(report_uri, report)
+            store.write_once(uri, decided.to_json().encode())
+            # Whoever was first decides, and it need not have been this try.
+            decision = _written(store, uri)
         self.log.info("%s: %s", uri, decision["verdict"])
-        ModelCardLink().persist(context, store.page(card))
+        card = naming.card_uri(run.settings, job_id)
+        problem = self._write_card(store, card, report_uri=report_uri, decision_uri=uri)
+        ModelCardLink().persist(context, "" if problem else store.page(card))
         return {
             "verdict": decision["verdict"],
             "decision": uri,
-            "report": naming.report_uri(run.settings, job_id),
-            "card": card,
+            "report": report_uri,
+            "card": "" if problem else card,
+            "card_problem": problem,
             "challenger": decision["challenger"],
         }
 
-    def _decide(self, report: str, *, window: str, override: Override | None) -> Judged:
-        from taxi_ml.card import render  # noqa: PLC0415  # Jinja is no part of parsing a DAG
-
+    def _decide(self, report: bytes, *, window: str, override: Override | None) -> Decision:
         try:
-            parsed = parse_report(report, window=window)
-            decision = decide(load_policy(self.policy), parsed, override)
+            decision = decide(load_policy(self.policy), parse_report(report, window=window), override)
         except (PolicyError, ReportError) as error:
             raise AirflowFailException(f"no decision about {self.report_uri}: {error}") from error
         self.log.info("%s", decision.describe())
-        return Judged(decision=decision, card=render(parsed, decision))
+        return decision
+
+    def _write_card(self, store: ObjectStore, card: str, *, report_uri: str, decision_uri: str) -> str:
+        """Write the card unless there is one; return why it could not be written, or an empty string."""
+        from taxi_ml.card import render  # noqa: PLC0415  # Jinja is no part of parsing a DAG
+
+        try:
+            if not store.matching(card):
+                page = render(parse_report(store.read(report_uri)), parse_decision(store.read(decision_uri)))
+                store.write_once(card, page.encode(), content_type="text/html; charset=utf-8")
+        except Exception as error:
+            # The boundary between what decides and what only shows: the decision stands whatever fails here.
+            self.log.exception("No model card: clear this task to write it again; the decision stands")
+            return f"{type(error).__name__}: {error}"
+        return ""
 
 
 def _override(context: Context) -> Override | None:
@@ -113,11 +120,13 @@ def _override(context: Context) -> Override | None:
         raise AirflowFailException(f"the override cannot be audited: {error}") from error
 
 
-def _existing(store: ObjectStore, uri: str) -> dict[str, Any] | None:
+def _written(store: ObjectStore, uri: str) -> dict[str, Any]:
+    content = store.read(uri)
     try:
-        decision: dict[str, Any] = json.loads(store.read(uri))
-    except FileNotFoundError:
-        return None
-    if decision.get("verdict") not in set(Verdict):
+        decision: dict[str, Any] = json.loads(content)
+        known = decision["verdict"] in set(Verdict) and "challenger" in decision
+    except (ValueError, RecursionError, KeyError, TypeError):
+        known = False
+    if not known:
         raise AirflowFailException(f"{uri} holds no decision; it was not written by the gate")
     return decision

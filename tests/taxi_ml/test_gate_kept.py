@@ -1,0 +1,70 @@
+"""Reading decision.json back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+
+from taxi_ml.gate import kept
+from taxi_ml.gate.decision import Override, decide
+from taxi_ml.gate.kept import DecisionError
+from tests.taxi_ml import reports
+from tests.taxi_ml.reports import POLICY, a_report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from taxi_ml.gate.policy import Policy
+    from taxi_ml.gate.report import Report
+
+
+@given(reports.policies(), reports.reports())
+def test_decision_survives_json(policy: Policy, report: Report) -> None:
+    """What is written is read back as it was."""
+    decision = decide(policy, report)
+
+    assert kept.parse(decision.to_json()) == decision
+
+
+def test_override_survives_json() -> None:
+    """Who overrode what, and why, is read back too."""
+    decision = decide(POLICY, a_report(), Override.of("stale", ["not_blessed", "slice_worse"], by="ada"))
+
+    assert kept.parse(decision.to_json().encode()) == decision
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (lambda d: d.update(schema_version=0), "schema_version is 0; this gate reads 1"),
+        (lambda d: d.update(verdict="maybe"), "verdict is 'maybe'; it must be one of promote, reject"),
+        (lambda d: d.pop("hashes"), "decision has no hashes"),
+        (lambda d: d.update(extra=1), "decision has unknown fields: extra"),
+        (lambda d: d["policy"].pop("drift"), "decision.policy has no drift"),
+        (
+            lambda d: d.update(override={"reason": "", "codes": ["not_blessed"], "by": ""}),
+            "needs a written reason",
+        ),
+        (lambda d: d.update(override={"reason": "x", "codes": ["no"], "by": ""}), "no is no reason code"),
+        (lambda d: d.update(champion=7), "champion is 7; it must be a text"),
+    ],
+)
+def test_bad_decision_is_an_error_that_names_it(
+    edit: Callable[[dict[str, Any]], object], problem: str
+) -> None:
+    """What the gate has not written is refused with its place."""
+    document = json.loads(decide(POLICY, a_report()).to_json())
+    edit(document)
+
+    with pytest.raises(DecisionError, match=problem):
+        kept.parse(json.dumps(document))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, "9" * 5000])
+def test_text_of_no_decision_is_an_error(text: str) -> None:
+    """No JSON, or JSON of another kind, is no decision."""
+    with pytest.raises(DecisionError):
+        kept.parse(text)
