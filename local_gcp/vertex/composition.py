@@ -146,6 +146,7 @@ class LocalVertex:
 
     def close(self) -> None:
         """End all work and all children, then close the store."""
+        self._store.stop_waiting()
         self._operations.cancel_all()
         self._deployments.close()
         self._operations.close()

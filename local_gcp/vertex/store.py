@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import sqlite3
 import threading
 from contextlib import contextmanager
@@ -10,8 +11,10 @@ from typing import IO, TYPE_CHECKING
 
 from local_gcp.vertex.domain.errors import ResourceExhausted
 
+_LOG = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _SCHEMA = """
@@ -32,6 +35,13 @@ CREATE TABLE IF NOT EXISTS tasks (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
+
+# Primary result codes, https://www.sqlite.org/rescode.html.
+_UNWRITABLE = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+)
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
 
 
 class DuplicateError(Exception):
@@ -56,6 +66,7 @@ class Store:
         self._claim = _claim(path.with_suffix(".lock"))
         self._lock = threading.RLock()
         self._depth = 0
+        self._ending = threading.Event()
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
@@ -71,7 +82,7 @@ class Store:
         try:
             return self._connection.execute(statement, values)
         except sqlite3.OperationalError as error:
-            if "full" in str(error) or "I/O" in str(error):
+            if _primary(error) in _UNWRITABLE:
                 raise ResourceExhausted(
                     f"the disk of {self._path} cannot be written ({error}); free some space"
                 ) from error
@@ -93,8 +104,46 @@ class Store:
 
     def _leave(self, statement: str) -> None:
         self._depth -= 1
-        if self._depth == 0:
-            self._execute(statement)
+        if self._depth:
+            return
+        try:
+            # Some failures, a full disk among them, have ended the transaction already.
+            if self._connection.in_transaction:
+                self._execute(statement)
+        finally:
+            if self._connection.in_transaction:
+                self._connection.rollback()
+
+    def record(self, event: str, write: Callable[[], object], *, final: bool) -> None:
+        """Write down an event that has happened already, so that a full disk cannot refuse it.
+
+        A `final` one is tried again until it is written or `stop_waiting` is called: until then readers see
+        the state before it, which is the one that a restart would begin with. Any other is superseded by a
+        later one, and a failure is only logged. Not to be called inside a transaction.
+        """
+        pause = _FIRST_PAUSE
+        while not self._is_written(event, write, first=pause == _FIRST_PAUSE):
+            if not final:
+                return
+            if self._ending.wait(pause):
+                _LOG.error("%s was never recorded: the server ended first", event)
+                return
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        if pause > _FIRST_PAUSE:
+            _LOG.warning("%s is recorded now", event)
+
+    def _is_written(self, event: str, write: Callable[[], object], *, first: bool) -> bool:
+        try:
+            write()
+        except ResourceExhausted as error:
+            if first:
+                _LOG.warning("%s is not recorded: %s", event, error.message)
+            return False
+        return True
+
+    def stop_waiting(self) -> None:
+        """Let `record` give up what cannot be written: the server is about to end."""
+        self._ending.set()
 
     def insert(self, kind: str, name: str, parent: str, body: bytes) -> None:
         """Add a resource; raises DuplicateError if its name is taken."""
@@ -169,6 +218,10 @@ class Store:
         """Let a counter begin again at 1."""
         with self._lock:
             self._execute("DELETE FROM counters WHERE name = ?", (counter,))
+
+
+def _primary(error: sqlite3.Error) -> int:
+    return error.sqlite_errorcode & 0xFF
 
 
 def _claim(path: Path) -> IO[str]:

@@ -8,6 +8,7 @@ from google.cloud import aiplatform_v1
 
 from local_gcp.vertex.api.job_states import JobStates
 from local_gcp.vertex.api.resources import Collection
+from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -37,14 +38,18 @@ class CustomJobs(Collection):
         error: Failure | None,
         log_path: Path | None,
     ) -> None:
-        """Take the new state of a job; a final state is never left again.
+        """Take the new state of a job; a final state is never left again, and waits for a full disk.
 
         The log's file:// address is listed among the job's `web_access_uris`, as `log`.
         """
-        with self._region.store.transaction():
-            job = self.find(name)
-            if job is None or not STATES.change(job, state, at=at, error=error):
-                return
-            if log_path is not None:
-                job.web_access_uris["log"] = log_path.as_uri()
-            self.put(job)
+
+        def write() -> None:
+            with self._region.store.transaction():
+                job = self.find(name)
+                if job is None or not STATES.change(job, state, at=at, error=error):
+                    return
+                if log_path is not None:
+                    job.web_access_uris["log"] = log_path.as_uri()
+                self.put(job)
+
+        self._region.store.record(f"{name}: {state}", write, final=state in TERMINAL_RUN_STATES)

@@ -106,17 +106,20 @@ class Deployments:
         return endpoint is not None and deployed_model_id in deployed_ids(endpoint)
 
     def _note(self, endpoint_name: str, deployed_model_id: str, message: str) -> None:
-        with self._region.store.transaction():
-            endpoint = self._endpoints.find(endpoint_name)
-            if endpoint is None:
-                return
-            try:
-                deployed = find_deployed(endpoint, deployed_model_id)
-            except NotFound:
-                return
-            deployed.status.message = message
-            set_time(deployed.status.last_update_time, self._region.clock())
-            self._endpoints.put(endpoint)
+        def write() -> None:
+            with self._region.store.transaction():
+                endpoint = self._endpoints.find(endpoint_name)
+                if endpoint is None:
+                    return
+                try:
+                    deployed = find_deployed(endpoint, deployed_model_id)
+                except NotFound:
+                    return
+                deployed.status.message = message
+                set_time(deployed.status.last_update_time, self._region.clock())
+                self._endpoints.put(endpoint)
+
+        self._region.store.record(f"deployed model '{deployed_model_id}': {message}", write, final=True)
 
 
 def _version_name(deployed: Message) -> ModelName:

@@ -195,12 +195,13 @@ class EndpointService:
             endpoint = self._endpoints.get(self._name(request.endpoint))
             remove_deployed(endpoint, request.deployed_model_id, dict(request.traffic_split))
             self._put(endpoint)
+            operation = self._operations.finished(
+                endpoint.name,
+                aiplatform_v1.UndeployModelOperationMetadata.pb()(),
+                aiplatform_v1.UndeployModelResponse.pb()(),
+            )
         self._deployments.stop(request.deployed_model_id)
-        return self._operations.finished(
-            endpoint.name,
-            aiplatform_v1.UndeployModelOperationMetadata.pb()(),
-            aiplatform_v1.UndeployModelResponse.pb()(),
-        )
+        return operation
 
     def mutate_deployed_model(self, request: Message) -> Message:
         """Answer MutateDeployedModel: keep the resources asked for; on this machine they change nothing."""
@@ -210,11 +211,11 @@ class EndpointService:
             roots = {path.partition(".")[0] for path in request.update_mask.paths}
             update(deployed, request.deployed_model, sorted(roots), frozenset(_RESOURCES))
             self._put(endpoint)
-        return self._operations.finished(
-            endpoint.name,
-            aiplatform_v1.MutateDeployedModelOperationMetadata.pb()(),
-            aiplatform_v1.MutateDeployedModelResponse.pb()(deployed_model=deployed),
-        )
+            return self._operations.finished(
+                endpoint.name,
+                aiplatform_v1.MutateDeployedModelOperationMetadata.pb()(),
+                aiplatform_v1.MutateDeployedModelResponse.pb()(deployed_model=deployed),
+            )
 
     def _put(self, endpoint: Message) -> Message:
         set_time(endpoint.update_time, self._region.clock())

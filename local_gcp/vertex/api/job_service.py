@@ -128,13 +128,14 @@ class JobService:
 
     def delete_custom_job(self, request: Message) -> Message:
         """Answer DeleteCustomJob; a job must have ended."""
-        job = self._jobs.get(self._name(request.name))
-        if STATES.of(job) not in TERMINAL_RUN_STATES:
-            raise FailedPrecondition(
-                f"custom job '{job.name}' is {STATES.of(job)}; cancel it and wait before deleting it"
-            )
-        self._jobs.delete(job.name)
-        return self._operations.deleted(str(self._region.project.location))
+        with self._region.store.transaction():
+            job = self._jobs.get(self._name(request.name))
+            if STATES.of(job) not in TERMINAL_RUN_STATES:
+                raise FailedPrecondition(
+                    f"custom job '{job.name}' is {STATES.of(job)}; cancel it and wait before deleting it"
+                )
+            self._jobs.delete(job.name)
+            return self._operations.deleted(str(self._region.project.location))
 
     def recover(self) -> None:
         """Start the jobs again that the end of the last server cut off."""

@@ -128,9 +128,11 @@ class Operations:
         with self._changed:
             if isinstance(outcome, VertexError) and name in self._cancelled:
                 outcome = Cancelled("the operation was cancelled; nothing was changed")
-            self._write_end(name, outcome)
+            # What has been done can be cancelled no more, however long it takes to write it down.
             self._running.pop(name, None)
             self._cancelled.discard(name)
+        self._region.store.record(f"{name}: done", lambda: self._write_end(name, outcome), final=True)
+        with self._changed:
             self._changed.notify_all()
 
     def _write_end(self, name: str, outcome: Message | VertexError) -> None:

@@ -11,6 +11,7 @@ from local_gcp.vertex.api.job_states import JobStates
 from local_gcp.vertex.api.metadata import contexts_of
 from local_gcp.vertex.api.resources import Collection
 from local_gcp.vertex.domain.names import PipelineJobName
+from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES, TERMINAL_TASK_STATES
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -58,19 +59,28 @@ class PipelineJobs:
         return [task_records.from_text(text) for text in self._region.store.tasks(name)]
 
     def run_changed(self, name: str, state: RunState, *, at: datetime, error: Failure | None) -> None:
-        """Take the new state of a job; a final state is never left again."""
-        with self._region.store.transaction():
-            job = self._jobs.find(name)
-            if job is not None and STATES.change(job, state, at=at, error=error):
-                self._jobs.put(job)
+        """Take the new state of a job; a final state is never left again, and waits for a full disk."""
+
+        def write() -> None:
+            with self._region.store.transaction():
+                job = self._jobs.find(name)
+                if job is not None and STATES.change(job, state, at=at, error=error):
+                    self._jobs.put(job)
+
+        self._region.store.record(f"{name}: {state}", write, final=state in TERMINAL_RUN_STATES)
 
     def task_changed(self, name: str, task: TaskRecord) -> None:
-        """Take the record of a task."""
-        with self._region.store.transaction():
-            self._region.store.put_task(name, task.task_id, task_records.to_text(task))
-            job = self._jobs.find(name)
-            if job is not None:
-                self._metadata.record(name, pipeline_name(job), task)
+        """Take the record of a task; the last one waits for a full disk."""
+
+        def write() -> None:
+            with self._region.store.transaction():
+                self._region.store.put_task(name, task.task_id, task_records.to_text(task))
+                job = self._jobs.find(name)
+                if job is not None:
+                    self._metadata.record(name, pipeline_name(job), task)
+
+        event = f"{name}, task '{task.name}': {task.state}"
+        self._region.store.record(event, write, final=task.state in TERMINAL_TASK_STATES)
 
     def with_details(self, job: Message) -> Message:
         """Add the details of its tasks to a job and return it."""

@@ -135,8 +135,9 @@ class PipelineService:
     def delete_pipeline_job(self, request: Message) -> Message:
         """Answer DeletePipelineJob; a job must have ended."""
         name = self._name(request.name)
-        self._delete(name)
-        return self._operations.deleted(str(PipelineJobName.parse(name).parent))
+        with self._region.store.transaction():
+            self._delete(name)
+            return self._operations.deleted(str(PipelineJobName.parse(name).parent))
 
     def batch_cancel_pipeline_jobs(self, request: Message) -> Message:
         """Answer BatchCancelPipelineJobs: all or, if one cannot be cancelled, none."""
@@ -157,9 +158,9 @@ class PipelineService:
             jobs = [self._jobs.get(name) for name in self._batch(request)]
             for job in jobs:
                 self._delete(job.name)
-        response = aiplatform_v1.BatchDeletePipelineJobsResponse.pb()(pipeline_jobs=jobs)
-        metadata = aiplatform_v1.DeleteOperationMetadata.pb()()
-        return self._operations.finished(self._region.parent(request.parent), metadata, response)
+            response = aiplatform_v1.BatchDeletePipelineJobsResponse.pb()(pipeline_jobs=jobs)
+            metadata = aiplatform_v1.DeleteOperationMetadata.pb()()
+            return self._operations.finished(self._region.parent(request.parent), metadata, response)
 
     def recover(self) -> None:
         """Hand the jobs that the end of the last server cut off to the engine again."""

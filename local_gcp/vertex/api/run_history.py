@@ -30,12 +30,16 @@ class StoredHistory:
         return None if body is None else _execution(body)
 
     def keep_execution(self, key: str, execution: CachedExecution) -> None:
-        """Keep what an execution produced, in place of an earlier one."""
+        """Keep what an execution produced, in place of an earlier one; waits for a full disk."""
         store = self._region.store
         body = json.dumps(asdict(execution)).encode()
-        with store.transaction():
-            store.delete(_CACHED, key)
-            store.insert(_CACHED, key, "", body)
+
+        def write() -> None:
+            with store.transaction():
+                store.delete(_CACHED, key)
+                store.insert(_CACHED, key, "", body)
+
+        store.record(f"the outputs of execution {key}", write, final=True)
 
     def artifacts(self, pipeline: str, schema_title: str) -> tuple[ArtifactRecord, ...]:
         """Return the live artifacts of a type in the context of `pipeline`, the newest first."""

@@ -157,10 +157,10 @@ class LocalCustomJobRunner:
         with job.reporting:
             if self._closed or job.ended:
                 return
-            job.ended = state in TERMINAL_RUN_STATES
             self._listener.job_changed(
                 job.run.name, state, at=self._clock(), error=failure, log_path=job.log_path
             )
+            job.ended = state in TERMINAL_RUN_STATES
 
 
 def _vertex_environment(run: CustomRun) -> dict[str, str]:

@@ -191,8 +191,8 @@ class RunningPipeline:
         with self._reporting:
             if self.muted or self._ended:
                 return
-            self._ended = state in TERMINAL_RUN_STATES
             self.listener.run_changed(self.run.name, state, at=self.runner.clock(), error=failure)
+            self._ended = state in TERMINAL_RUN_STATES
 
     def _report_task(self, record: TaskRecord) -> None:
         if not self.muted:

@@ -82,7 +82,10 @@ class PipelineRun:
 
 
 class RunListener(Protocol):
-    """Hears of every change; called from the engine's threads, in order for one run."""
+    """Hears of every change; called from the engine's threads, in order for one run.
+
+    A call with a final state returns when that is kept, which may take until the disk has space again.
+    """
 
     def run_changed(self, name: str, state: RunState, *, at: datetime, error: Failure | None) -> None:
         """Take the new state of the run `name`."""
@@ -164,7 +167,7 @@ class CustomRun:
 
 
 class JobListener(Protocol):
-    """Hears of every change of a custom job; called from the engine's threads."""
+    """Hears of every change of a custom job as a RunListener does; called from the engine's threads."""
 
     def job_changed(
         self, name: str, state: RunState, *, at: datetime, error: Failure | None, log_path: Path
