@@ -6,6 +6,7 @@ configuration are two small documents.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -25,10 +26,18 @@ _MANIFESTS = (
 )
 _PLATFORM = {"os": "linux", "architecture": "amd64"}
 _TIMEOUT = 30.0
+# https://cloud.google.com/artifact-registry/docs/docker/names; mirror.gcr.io and the regions' names included.
+_GOOGLE = re.compile(r"(?:(?:[a-z0-9-]+\.)*gcr\.io|(?:[a-z0-9-]+\.)+pkg\.dev)(?::443)?")
+_HOST = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
+_REFUSALS = frozenset({401, 403})
 
 
 class ImageError(ValueError):
     """An image cannot be had by this name."""
+
+
+class PrivateRegistryError(Exception):
+    """A registry wants credentials, and is not one that those of the connection are sent to."""
 
 
 class RegistryError(Exception):
@@ -65,22 +74,39 @@ class ImageAddress:
 def image_labels(hook: VertexHook, image: str) -> Mapping[str, str]:
     """Return the labels of an image for linux/amd64, as its registry has them.
 
-    The registry is the one that the image names, reached with the connection's credentials, or the
-    connection's ``registry_endpoint``.
+    The registry is the connection's ``registry_endpoint``, or the one that the image names. The connection's
+    credentials open all of Google Cloud: they go to ``registry_endpoint`` and to Google's registries, and any
+    other is asked anonymously.
 
     Raises:
         ImageError: when the name holds no registry and the connection none either, or no linux/amd64.
+        PrivateRegistryError: when a registry that is asked anonymously wants credentials.
         RegistryError: for what the registry answers, 404 where there is no such image.
 
     """
     address = ImageAddress.parse(image)
-    endpoint, repository = hook.registry_endpoint, address.repository
+    trusted = bool(hook.registry_endpoint) or _GOOGLE.fullmatch(address.registry) is not None
+    session = _session(hook) if trusted else _anonymous_session()
+    try:
+        return _labels(session, hook.registry_endpoint, address, image)
+    except RegistryError as error:
+        if trusted or error.code not in _REFUSALS:
+            raise
+        raise PrivateRegistryError(
+            f"{image!r} cannot be checked: {address.registry} wants credentials, and those of the connection "
+            "are sent only to gcr.io, pkg.dev and the connection's registry_endpoint"
+        ) from error
+
+
+def _labels(session: Any, endpoint: str, address: ImageAddress, image: str) -> Mapping[str, str]:  # noqa: ANN401  # requests has no types
+    repository = address.repository
     if endpoint and address.registry:
         repository = f"{address.registry}/{repository}"
     elif not endpoint and not address.registry:
         raise ImageError(f"{image!r} names no registry")
+    elif not endpoint and not _HOST.fullmatch(address.registry):
+        raise ImageError(f"{address.registry!r} of {image!r} is not the name of a host")
     url = f"{endpoint or f'https://{address.registry}'}/v2/{quote(repository)}"
-    session = _session(hook)
     manifest = _get(session, f"{url}/manifests/{address.reference}", accept=(*_INDEXES, *_MANIFESTS))
     if "manifests" in manifest:
         manifest = _get(session, f"{url}/manifests/{_for_platform(manifest, image)}", accept=_MANIFESTS)
@@ -94,6 +120,12 @@ def _session(hook: VertexHook) -> Any:  # noqa: ANN401  # google.auth has no typ
 
     session: Any = AuthorizedSession
     return session(hook.get_credentials())
+
+
+def _anonymous_session() -> Any:  # noqa: ANN401  # requests has no types
+    import requests  # noqa: PLC0415  # not at parse time
+
+    return requests.Session()
 
 
 def _get(session: Any, url: str, accept: tuple[str, ...] = ("*/*",)) -> dict[str, Any]:  # noqa: ANN401

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from google.oauth2.credentials import Credentials
 from taxi_airflow.hooks.vertex import VertexHook
-from taxi_airflow.images import ImageAddress, ImageError, RegistryError, image_labels
+from taxi_airflow.images import (
+    ImageAddress,
+    ImageError,
+    PrivateRegistryError,
+    RegistryError,
+    image_labels,
+)
 
+from local_gcp import certificates
 from tests.airflow.conftest import connect_to
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 DIGEST = "sha256:" + "a" * 64
 CONFIGURATION = {"config": {"Labels": {"taxi-vertex.code": "1"}}}
@@ -103,3 +114,131 @@ def test_a_missing_image_keeps_the_code(documents: dict[str, Any]) -> None:
         labels("pipeline:1")
 
     assert raised.value.code == 404
+
+
+GOOGLE = ("gcr.io", "eu.gcr.io", "mirror.gcr.io", "us-docker.pkg.dev")
+FOREIGN = ("evil.example", "gcr.io.evil.example", "evilgcr.io", "pkg.dev", "x-pkg.dev", "gcr.io:8443")
+IMAGE = {
+    "/v2/pipeline/manifests/1": MANIFEST,
+    "/v2/pipeline/blobs/sha256:c": CONFIGURATION,
+}
+
+
+class Internet:
+    """All hosts of the world: one server on this machine, with what it was asked and by whose token."""
+
+    def __init__(self, folder: Path) -> None:
+        self.answers: Mapping[str, Any] = dict(IMAGE)
+        self.asked: list[tuple[str, str, str]] = []
+        self.private = False
+        internet = self
+
+        class Registry(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                token = self.headers.get("Authorization", "")
+                internet.asked.append((self.headers["Host"].partition(":")[0], self.path, token))
+                found = internet.answers.get(self.path)
+                moved = isinstance(found, str)
+                refused = internet.private and not token
+                self.send_response(401 if refused else 302 if moved else 200 if found else 404)
+                if moved:
+                    self.send_header("Location", str(found))
+                self.end_headers()
+                self.wfile.write(json.dumps(found).encode())
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        hosts = [host.partition(":")[0] for host in (*GOOGLE, *FOREIGN)]
+        certificates.write(folder, hosts)
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "server.pem", folder / "server.key")
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+
+    @property
+    def tokens(self) -> set[tuple[str, str]]:
+        """Which hosts were asked, and with which tokens."""
+        return {(host, token) for host, _, token in self.asked}
+
+
+@pytest.fixture
+def internet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Internet]:
+    """Return the internet, to which the connection goes with the token `secret` and no registry."""
+    internet = Internet(tmp_path)
+    resolve, port = socket.getaddrinfo, internet.server.server_port
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: resolve("127.0.0.1", port))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("NO_PROXY", "*")
+    credentials = Credentials("secret")  # type: ignore[no-untyped-call]  # google.auth has none
+    monkeypatch.setattr(VertexHook, "get_credentials", lambda _hook: credentials)
+    connect_to(1, monkeypatch, registry_endpoint="")
+    thread = threading.Thread(target=internet.server.serve_forever)
+    thread.start()
+    yield internet
+    internet.server.shutdown()
+    thread.join()
+    internet.server.server_close()
+
+
+@pytest.mark.parametrize("host", GOOGLE)
+def test_a_registry_of_google_gets_the_token(internet: Internet, host: str) -> None:
+    """Container Registry and Artifact Registry are asked with the connection's credentials."""
+    found = labels(f"{host}/pipeline:1")
+
+    assert found == {"taxi-vertex.code": "1"}
+    assert internet.tokens == {(host, "Bearer secret")}
+
+
+@pytest.mark.parametrize("host", FOREIGN)
+def test_any_other_registry_is_asked_anonymously(internet: Internet, host: str) -> None:
+    """A token for all of Google Cloud is nothing for a registry that is not Google's."""
+    found = labels(f"{host}/pipeline:1")
+
+    assert found == {"taxi-vertex.code": "1"}
+    assert internet.tokens == {(host.partition(":")[0], "")}
+
+
+@pytest.mark.parametrize("host", ["evil.example#.gcr.io", "evil.example?.gcr.io", "user:p.gcr.io"])
+def test_a_registry_that_is_no_host_is_refused(internet: Internet, host: str) -> None:
+    """What would be read as another host in a URL is not asked at all."""
+    with pytest.raises(ImageError, match="not the name of a host"):
+        labels(f"{host}/pipeline:1")
+
+    assert internet.asked == []
+
+
+def test_a_redirect_does_not_carry_the_token_on(internet: Internet) -> None:
+    """Registries keep blobs elsewhere: what they lead to is asked anonymously."""
+    internet.answers = {
+        "/v2/pipeline/manifests/1": MANIFEST,
+        "/v2/pipeline/blobs/sha256:c": "https://evil.example/blob",
+        "/blob": CONFIGURATION,
+    }
+
+    found = labels("gcr.io/pipeline:1")
+
+    assert found == {"taxi-vertex.code": "1"}
+    assert internet.tokens == {("gcr.io", "Bearer secret"), ("evil.example", "")}
+
+
+def test_a_private_registry_that_is_not_googles_cannot_be_checked(internet: Internet) -> None:
+    """It is not sent the token either when it asks for one."""
+    internet.private = True
+    with pytest.raises(PrivateRegistryError, match=r"evil\.example wants credentials"):
+        labels("evil.example/pipeline:1")
+
+    assert internet.tokens == {("evil.example", "")}
+
+
+def test_the_registry_of_the_connection_gets_the_token(
+    internet: Internet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write the connection decides where its credentials go."""
+    connect_to(1, monkeypatch, registry_endpoint="https://evil.example")
+    internet.answers = {
+        f"/v2/other.example{path.removeprefix('/v2')}": found for path, found in IMAGE.items()
+    }
+
+    assert labels("other.example/pipeline:1") == {"taxi-vertex.code": "1"}
+    assert internet.tokens == {("evil.example", "Bearer secret")}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from taxi_airflow.checks.clients import CALL_TIMEOUT
 from taxi_airflow.checks.findings import ok, problem
-from taxi_airflow.images import ImageError, RegistryError, image_labels
+from taxi_airflow.images import ImageError, PrivateRegistryError, RegistryError, image_labels
 from taxi_airflow.polling import Verdict, judge
 from taxi_ml import image
 from taxi_ml.pipeline.machines import UnknownMachineTypeError, offered_vcpus
@@ -71,6 +71,10 @@ def pipeline_image(subject: Subject) -> Iterator[Finding]:
         expected = image.labels()
     except ImageError as error:
         yield problem("image", str(error), "write <registry>/<project>/<repository>/<name>:<tag>")
+        return
+    except PrivateRegistryError as error:
+        remedy = "push it to Artifact Registry, name its registry as registry_endpoint, or skip this check"
+        yield problem("image", str(error), remedy)
         return
     except RegistryError as error:
         if judge(error) is not Verdict.MISSING:
