@@ -26,16 +26,15 @@ locals {
   }
   project_roles = {
     composer = ["composer.worker", "aiplatform.user", "bigquery.user"]
-    pipeline = ["aiplatform.user", "logging.logWriter"]
+    pipeline = ["logging.logWriter"]
     deployer = ["composer.environmentAndStorageObjectAdmin"]
   }
   bucket_roles = {
     composer = ["storage.objectUser", "storage.legacyBucketReader"]
-    pipeline = ["storage.objectUser", "storage.legacyBucketReader"]
+    pipeline = ["storage.objectViewer", "storage.legacyBucketReader"]
   }
   repository_roles = {
     composer = "artifactregistry.reader"
-    pipeline = "artifactregistry.reader"
     deployer = "artifactregistry.writer"
   }
   # Who may start something that runs as whom.
@@ -65,6 +64,74 @@ resource "google_storage_bucket_iam_member" "this" {
   member = local.accounts[each.value[0]].member
 }
 
+# Vertex AI Pipelines keeps a run's lineage as the run's account. No `customJobs.create`: a job that names no account
+# runs as Google's custom code agent, which may do far more. No delete: lineage and cache entries stay.
+resource "google_project_iam_custom_role" "lineage" {
+  role_id     = "${replace(local.name, "-", "_")}_lineage"
+  title       = "Lineage of ${local.name}"
+  description = "Keep Vertex ML Metadata; neither jobs nor models nor endpoints"
+  permissions = [
+    "aiplatform.artifacts.create",
+    "aiplatform.artifacts.get",
+    "aiplatform.artifacts.list",
+    "aiplatform.artifacts.update",
+    "aiplatform.contexts.addContextArtifactsAndExecutions",
+    "aiplatform.contexts.addContextChildren",
+    "aiplatform.contexts.create",
+    "aiplatform.contexts.get",
+    "aiplatform.contexts.list",
+    "aiplatform.contexts.queryContextLineageSubgraph",
+    "aiplatform.contexts.update",
+    "aiplatform.executions.addExecutionEvents",
+    "aiplatform.executions.create",
+    "aiplatform.executions.get",
+    "aiplatform.executions.list",
+    "aiplatform.executions.queryExecutionInputsAndOutputs",
+    "aiplatform.executions.update",
+    "aiplatform.metadataSchemas.create",
+    "aiplatform.metadataSchemas.get",
+    "aiplatform.metadataSchemas.list",
+    "aiplatform.metadataStores.create",
+    "aiplatform.metadataStores.get",
+    "aiplatform.metadataStores.list",
+    "resourcemanager.projects.get",
+  ]
+  depends_on = [google_project_service.this]
+}
+
+resource "google_project_iam_member" "lineage" {
+  project = var.project
+  role    = google_project_iam_custom_role.lineage.id
+  member  = google_service_account.pipeline.member
+}
+
+locals {
+  bucket  = "projects/_/buckets/${google_storage_bucket.this.name}"
+  objects = "${local.bucket}/objects"
+  # Where jobs write: artifacts and models, Beam's files on Dataflow, and what the compiler makes of modules.
+  written_by_pipelines = concat(
+    # Vertex AI asks for the bucket itself before it accepts a pipeline job.
+    ["resource.name == \"${local.bucket}\""],
+    [for folder in ["pipeline_root", "serving", "dataflow"] : "resource.name.startsWith(\"${local.objects}/${folder}/\")"],
+    [for folder in ["compiled", "wheels"] : join(" && ", [
+      "resource.name.startsWith(\"${local.objects}/modules/\")",
+      "resource.name.extract(\"/objects/modules/{digest}/${folder}/\") != \"\"",
+    ])],
+  )
+}
+
+# Runs, with the decisions in them, and the trips are Airflow's: a job can neither replace nor forge them.
+resource "google_storage_bucket_iam_member" "pipeline_writes" {
+  bucket = google_storage_bucket.this.name
+  role   = "roles/storage.objectUser"
+  member = google_service_account.pipeline.member
+
+  condition {
+    title      = "what pipelines write"
+    expression = join(" || ", local.written_by_pipelines)
+  }
+}
+
 resource "google_bigquery_dataset_iam_member" "composer" {
   dataset_id = google_bigquery_dataset.this.dataset_id
   role       = "roles/bigquery.dataEditor"
@@ -88,43 +155,27 @@ resource "google_service_account_iam_member" "this" {
   member             = local.accounts[each.key].member
 }
 
-# The workflow of one repository deploys as the deployer, without any key.
-resource "google_iam_workload_identity_pool" "ci" {
-  count = var.deployer_repository == null ? 0 : 1
+# Vertex AI's own account pulls the images of jobs and models, whatever account these run as. Google makes it and gives
+# it its role at the first use, and refuses jobs meanwhile.
+resource "google_project_service_identity" "vertex" {
+  provider = google-beta
 
-  workload_identity_pool_id = "${local.name}-ci"
-  depends_on                = [google_project_service.this]
+  project    = var.project
+  service    = "aiplatform.googleapis.com"
+  depends_on = [google_project_service.this]
 }
 
-resource "google_iam_workload_identity_pool_provider" "ci" {
-  count = var.deployer_repository == null ? 0 : 1
-
-  workload_identity_pool_id          = google_iam_workload_identity_pool.ci[0].workload_identity_pool_id
-  workload_identity_pool_provider_id = "github"
-  attribute_condition = join(" && ", [
-    "assertion.repository == '${var.deployer_repository}'",
-    "assertion.environment == '${var.environment}'",
-  ])
-  attribute_mapping = {
-    "google.subject"       = "assertion.sub"
-    "attribute.repository" = "assertion.repository"
-  }
-
-  oidc {
-    issuer_uri = "https://token.actions.githubusercontent.com"
-  }
+resource "google_project_iam_member" "vertex_agent" {
+  project = var.project
+  role    = "roles/aiplatform.serviceAgent"
+  member  = google_project_service_identity.vertex.member
 }
 
-resource "google_service_account_iam_member" "ci" {
-  count = var.deployer_repository == null ? 0 : 1
-
-  service_account_id = google_service_account.deployer.name
-  role               = "roles/iam.workloadIdentityUser"
-  member = join("/", [
-    "principalSet://iam.googleapis.com/${google_iam_workload_identity_pool.ci[0].name}",
-    "attribute.repository",
-    var.deployer_repository,
-  ])
+resource "google_artifact_registry_repository_iam_member" "vertex_agent" {
+  location   = google_artifact_registry_repository.this.location
+  repository = google_artifact_registry_repository.this.name
+  role       = "roles/artifactregistry.reader"
+  member     = google_project_service_identity.vertex.member
 }
 
 # Google's own accounts encrypt with the given key.

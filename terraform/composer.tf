@@ -16,6 +16,17 @@ resource "google_compute_subnetwork" "this" {
   private_ip_google_access = true # Google's APIs without a public address
 }
 
+locals {
+  resilient = var.resilience_mode == "HIGH_RESILIENCE"
+  # A resilient environment survives the loss of a zone: Composer refuses it without two of everything.
+  counts = {
+    schedulers     = local.resilient ? 2 : 1
+    dag_processors = local.resilient ? 2 : 1
+    triggerers     = local.resilient ? 2 : 1
+    workers        = local.resilient ? 2 : 1
+  }
+}
+
 resource "google_composer_environment" "this" {
   name   = local.name
   region = var.region
@@ -41,19 +52,19 @@ resource "google_composer_environment" "this" {
 
     workloads_config {
       scheduler {
-        count      = 1
+        count      = local.counts.schedulers
         cpu        = 0.5
         memory_gb  = 2
         storage_gb = 1
       }
       dag_processor {
-        count      = 1
+        count      = local.counts.dag_processors
         cpu        = 1
         memory_gb  = 4
         storage_gb = 1
       }
       triggerer {
-        count     = 1
+        count     = local.counts.triggerers
         cpu       = 0.5
         memory_gb = 1
       }
@@ -63,7 +74,7 @@ resource "google_composer_environment" "this" {
         storage_gb = 1
       }
       worker {
-        min_count  = 1
+        min_count  = local.counts.workers
         max_count  = 3
         cpu        = 1
         memory_gb  = 4
@@ -80,6 +91,20 @@ resource "google_composer_environment" "this" {
   }
 
   lifecycle {
+    # https://docs.cloud.google.com/composer/docs/composer-3/set-up-highly-resilient-environments
+    precondition {
+      condition = !local.resilient || alltrue([
+        local.counts.schedulers == 2,
+        local.counts.dag_processors >= 2,
+        local.counts.triggerers == 0 || local.counts.triggerers >= 2 && local.counts.triggerers <= 10,
+        local.counts.workers >= 2,
+      ])
+      error_message = join(" ", [
+        "HIGH_RESILIENCE needs exactly 2 schedulers, 2 or more DAG processors, 0 or 2 to 10 triggerers and 2 or",
+        "more workers; local.counts is ${jsonencode(local.counts)}.",
+      ])
+    }
+
     # `make deploy` sets both; Composer upgrades are made on purpose, see docs/composer.md.
     ignore_changes = [
       config[0].software_config[0].env_variables,
@@ -91,5 +116,10 @@ resource "google_composer_environment" "this" {
     google_project_iam_member.this,
     google_service_account_iam_member.this,
     google_kms_crypto_key_iam_member.agents,
+    # The first run may start as soon as Airflow is up.
+    google_project_iam_member.vertex_agent,
+    google_artifact_registry_repository_iam_member.vertex_agent,
+    google_storage_bucket_iam_member.this,
+    google_storage_bucket_iam_member.pipeline_writes,
   ]
 }

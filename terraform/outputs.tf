@@ -22,7 +22,7 @@ output "airflow_uri" {
 }
 
 output "workload_identity_provider" {
-  description = "What the CI workflow authenticates with; null without deployer_repository."
+  description = "What the CI workflow authenticates with; null without deployer_repository_id."
   value       = one(google_iam_workload_identity_pool_provider.ci[*].name)
 }
 

@@ -92,8 +92,24 @@ variable "kms_key" {
   default     = null
 }
 
-variable "deployer_repository" {
-  description = "GitHub repository `owner/name` whose workflow may deploy; null: people only."
+variable "deployer_repository_id" {
+  description = "Id of the GitHub repository whose workflow may deploy (`gh api repos/<owner>/<name> --jq .id`); null: people only."
   type        = string
   default     = null
+
+  validation {
+    condition     = can(regex("^[1-9][0-9]*$", coalesce(var.deployer_repository_id, "1")))
+    error_message = "Give the repository's number, not its name: a name can change hands."
+  }
+}
+
+variable "deployer_branch" {
+  description = "Branch whose workflow may deploy."
+  type        = string
+  default     = "main"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9._/-]+$", var.deployer_branch))
+    error_message = "Give a branch's name, such as main, without refs/heads/ and without quotes."
+  }
 }

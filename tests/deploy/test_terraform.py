@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from dataclasses import replace
 from inspect import getsource
 from typing import TYPE_CHECKING
@@ -14,7 +13,8 @@ import pytest
 from airflow.models.dagrun import DagRun
 
 from deploy.target import Target
-from tests.deploy.google_provider.stand_in import REPOSITORY, Checkout, install
+from tests.deploy.conftest import EVERYTHING, needs_terraform
+from tests.deploy.google_provider.stand_in import REPOSITORY, Checkout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,31 +25,7 @@ MODULE = REPOSITORY / "terraform"
 DOCUMENT = REPOSITORY / "docs" / "composer.md"
 
 ENVIRONMENTS = ("dev", "staging", "prod")
-# Arguments with which every resource of the module is made.
-EVERYTHING = (
-    "-var=private_network=true",
-    "-var=kms_key=projects/p/locations/us-central1/keyRings/r/cryptoKeys/k",
-    "-var=deployer_repository=owner/name",
-)
 ENV_FILE = "deploy/env/dev.env"
-
-needs_terraform = pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not installed")
-
-
-@pytest.fixture(scope="module")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The variables with which terraform takes the stand-in for the Google provider."""
-    return {**os.environ, **install(tmp_path_factory.mktemp("mirror"))}
-
-
-@pytest.fixture
-def checkout(tmp_path: Path, stand_in: dict[str, str]) -> Checkout:
-    """A copy in which terraform is initialized, with its state in a file."""
-    copy = Checkout.make(tmp_path / "copy", stand_in)
-    copy.keep_state_here()
-    ended = copy.terraform("init", "-input=false")
-    assert ended.returncode == 0, ended.stderr
-    return copy
 
 
 @needs_terraform
@@ -99,6 +75,12 @@ def test_the_module_is_valid(checkout: Checkout) -> None:
         ("main.tf", '    action {\n      type = "Delete"\n    }\n', "", "Insufficient action blocks"),
         ("composer.tf", "dag_processor {", "scheduler {", "Too many scheduler blocks"),
         ("composer.tf", "auto_create_subnetworks", "self_link", "Value for unconfigurable attribute"),
+        (
+            "accounts.tf",
+            "  provider = google-beta\n",
+            "",
+            'not support resource type "google_project_service_identity"',
+        ),
         ("outputs.tf", "this.repository_id", "this.repository", "no argument, nested block, or exported"),
     ],
 )
@@ -196,7 +178,8 @@ def test_airflow_writes_what_the_alert_waits_for() -> None:
 
 def test_every_role_has_a_reason() -> None:
     """The table of roles names each role that is granted."""
-    granted = set(re.findall(r'"(?:roles/)?((?:\w+)\.(?:\w+))"', (MODULE / "accounts.tf").read_text()))
+    text = "\n".join(file.read_text() for file in MODULE.glob("*.tf"))
+    granted = set(re.findall(r'"(?:roles/)?((?:\w+)\.(?:\w+))"', text))
     document = DOCUMENT.read_text()
 
     roles = [role for role in sorted(granted) if not role.startswith(("google.", "attribute.", "assertion."))]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.deploy.google_provider.stand_in import Checkout, install
 
-_NOTE = "planned with a stand-in that has the Google provider's schema and no cloud: all is shown as new\n"
+_NOTE = "planned with stand-ins that have the Google providers' schemas and no cloud: all is shown as new\n"
 
 
 def main(environment: str) -> int:

@@ -1,4 +1,4 @@
-"""The Google provider's schema, read from the TypeScript of its published bindings (cdktf-provider-google).
+"""A Google provider's schema, read from the TypeScript of its published bindings (cdktf-provider-google).
 
 Beside each argument the bindings say whether it is computed, optional or required; what reads the argument
 tells its type, a block's class how often the block may stand. What the provider's code checks beyond its
@@ -46,14 +46,17 @@ _GETTERS = {"string": "String", "number": "Number", "string[]": "List"} | {
 }
 
 
-def schema_of(archive: Path, configuration: str) -> tuple[str, dict[str, Any]]:
+def schema_of(archive: Path, configuration: str, *, prefix: str = "") -> tuple[str, dict[str, Any]]:
     """Return the provider's version, and what `terraform providers schema -json` shows of it.
 
     Of the 1,500 types those are there that the configuration uses. `archive` is the bindings' package for
-    Node.js, which the one for Python carries.
+    Node.js, which the one for Python carries; `prefix` begins the names of its folders.
     """
     wanted = {
-        f"package/lib/{'data-google-' * (kind == 'data')}{name.replace('_', '-')}/index.js": (kind, name)
+        f"package/lib/{'data-google-' * (kind == 'data')}{prefix}{name.replace('_', '-')}/index.js": (
+            kind,
+            name,
+        )
         for kind, name in _USED.findall(configuration)
     }
     found: dict[str, Any] = {section: {} for section in _SECTIONS.values()}

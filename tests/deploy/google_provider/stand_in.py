@@ -1,6 +1,6 @@
-"""Installs a stand-in for the Google provider, so that Terraform runs where its registry cannot be reached.
+"""Installs stand-ins for the Google providers, so that Terraform runs where its registry cannot be reached.
 
-The stand-in has the provider's schema, which it reads from published bindings, and no cloud behind it.
+A stand-in has its provider's schema, which it reads from published bindings, and no cloud behind it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[3]
 _LOCK = REPOSITORY / "requirements-terraform.txt"
-_BINDINGS = "lib/python*/site-packages/cdktf_cdktf_provider_google/_jsii/*.tgz"
-_REQUIREMENT = {"terraform": {"required_providers": {"google": {"source": "hashicorp/google"}}}}
+_BINDINGS = "lib/python*/site-packages/cdktf_cdktf_provider_{package}/_jsii/*.tgz"
+# What begins the names of the folders in each provider's bindings.
+_PREFIXES = {"google": "", "google-beta": "google-"}
 _SETTINGS = """provider_installation {{
   filesystem_mirror {{
     path = "{mirror}"
@@ -69,32 +70,38 @@ class Checkout:
 
 
 def install(folder: Path) -> dict[str, str]:
-    """Make a mirror with the stand-in, and return the variables that lead terraform to it.
+    """Make a mirror with the stand-ins, and return the variables that lead terraform to it.
 
-    It takes seconds and, unless they are in the cache, a download of 65 MB.
+    It takes seconds and, unless they are in the cache, a download of 130 MB.
     """
     python = interpreter_of(_LOCK)
     configuration = "\n".join(file.read_text() for file in (REPOSITORY / "terraform").glob("*.tf"))
-    version, schema = schema_of(next(python.parents[1].glob(_BINDINGS)), configuration)
-    document = folder / "schema.json"
-    document.write_text(json.dumps(schema))
-    program = folder / _full_name(folder) / version / _platform() / f"terraform-provider-google_v{version}"
-    program.parent.mkdir(parents=True)
-    started = shlex.join(str(part) for part in (python, Path(__file__).with_name("server.py"), document))
-    program.write_text(f"#!/bin/sh\nexec {started}\n")
-    program.chmod(0o755)
+    names = _full_names(folder)
+    for provider, prefix in _PREFIXES.items():
+        bindings = _BINDINGS.format(package=provider.replace("-", "_"))
+        archive = next(python.parents[1].glob(bindings))
+        version, schema = schema_of(archive, configuration, prefix=prefix)
+        document = folder / f"{provider}.json"
+        document.write_text(json.dumps(schema))
+        program = (
+            folder / names[provider] / version / _platform() / f"terraform-provider-{provider}_v{version}"
+        )
+        program.parent.mkdir(parents=True)
+        started = shlex.join(str(part) for part in (python, Path(__file__).with_name("server.py"), document))
+        program.write_text(f"#!/bin/sh\nexec {started}\n")
+        program.chmod(0o755)
     settings = folder / "terraform.rc"
     settings.write_text(_SETTINGS.format(mirror=folder))
     return {"TF_CLI_CONFIG_FILE": str(settings), "TF_DISABLE_PLUGIN_TLS": "1"}
 
 
-def _full_name(folder: Path) -> str:
-    """Return the provider's name with its registry, which is what terraform calls the folder of a mirror."""
-    (folder / "main.tf.json").write_text(json.dumps(_REQUIREMENT))
+def _full_names(folder: Path) -> dict[str, str]:
+    """Return the providers' names with their registry, which terraform calls the folders of a mirror by."""
+    sources = {provider: {"source": f"hashicorp/{provider}"} for provider in _PREFIXES}
+    (folder / "main.tf.json").write_text(json.dumps({"terraform": {"required_providers": sources}}))
     command = [str(shutil.which("terraform")), f"-chdir={folder}", "providers", "-no-color"]
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    (name,) = re.findall(r"provider\[(.+?)\]", shown)
-    return str(name)
+    return {name.rpartition("/")[2]: name for name in re.findall(r"provider\[(.+?)\]", shown)}
 
 
 def _platform() -> str:
