@@ -1,6 +1,6 @@
 # The one door to this project; CI uses the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test test-fast test-compose chaos mutation lint format lock lock-check plan deploy bench clean
+.PHONY: help setup demo up down status test test-fast test-compose chaos mutation lint format lock lock-check sbom plan deploy bench clean
 
 # Airflow's lock is for one minor version of Python, that of Composer 3.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -20,7 +20,8 @@ setup: .venv/complete pipeline-env ## make both environments, as far as they are
 	@rm -f $@
 	@$(PYTHON) -m venv .venv || \
 		{ echo "cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	@$(BIN)/pip install --quiet --disable-pip-version-check "$$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements-dev.txt)"
+	@docker/install-uv.sh $(BIN)/pip requirements-dev.txt || \
+		{ echo "could not install uv: see above, then run make again" >&2; exit 1; }
 	@UV_COMPILE_BYTECODE=1 $(BIN)/uv pip sync --quiet --python $(BIN)/python requirements-dev.txt || \
 		{ echo "could not install requirements-dev.txt: see above, then run make again" >&2; exit 1; }
 	@touch $@
@@ -85,6 +86,7 @@ lock: .venv/complete ## lock the requirements anew (LOCK=--upgrade for newer rel
 		-o $(LOCKS)/requirements-pipeline.txt
 	@$(COMPILE) $(LOCK) --python-version 3.11 requirements/composer.in -o $(LOCKS)/requirements-composer.txt
 	@$(COMPILE) $(LOCK) --python-version 3.11 requirements/terraform.in -o $(LOCKS)/requirements-terraform.txt
+	@$(COMPILE) $(LOCK) --python-version 3.11 requirements/sbom.in -o $(LOCKS)/requirements-sbom.txt
 
 # A lock is current when locking again, with its own versions preferred, changes nothing.
 lock-check: .venv/complete
@@ -93,10 +95,17 @@ lock-check: .venv/complete
 	for lock in requirements*.txt; do cmp -s $$lock $$new/$$lock || \
 		{ echo "$$lock is not what requirements/*.in give: run make lock" >&2; exit 1; }; done
 
+sbom: .venv/complete ## bills of materials (CycloneDX) of all locks, in sbom/
+	@env=$$(mktemp -d); trap 'rm -r "$$env"' EXIT; rm -rf sbom; mkdir sbom; \
+	$(BIN)/uv venv --quiet --python $(BIN)/python --clear $$env && \
+	$(BIN)/uv pip sync --quiet --python $$env/bin/python --require-hashes requirements-sbom.txt || exit 1; \
+	for lock in requirements*.txt; do $$env/bin/cyclonedx-py requirements --output-reproducible \
+		--output-file sbom/$${lock%.txt}.cdx.json $$lock || exit 1; done
+
 plan: .venv/complete ## what Terraform would make, planned without any cloud: ENV=dev|staging|prod
 	@$(BIN)/python -m tests.deploy.google_provider $(or $(ENV),$(error say of what: make plan ENV=dev|staging|prod))
 
-deploy: setup ## bring this commit to Composer: ENV=dev|staging|prod (DRY_RUN=1 only prints, TESTED=1 tests no more)
+deploy: $(if $(TESTED),.venv/complete,setup) ## bring this commit to Composer: ENV=dev|staging|prod (DRY_RUN=1 only prints, TESTED=1 tests no more)
 	@$(BIN)/python -m deploy $(or $(ENV),$(error say where: make deploy ENV=dev|staging|prod)) \
 		$(if $(DRY_RUN),--dry-run) $(if $(TESTED),--tested)
 
@@ -105,4 +114,4 @@ bench: setup ## benchmarks, as ratios against a named baseline
 
 clean: ## stop everything and delete environments and state (the pipeline environment's cache stays)
 	@[ ! -x $(BIN)/python ] || $(BIN)/python -m local_gcp down || true
-	@rm -rf .venv .pipeline .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .pipeline .local sbom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

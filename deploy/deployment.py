@@ -13,12 +13,16 @@ from taxi_ml import image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from deploy.shell import Shell
     from deploy.target import Target
 
 DAG_ID: Final = "taxi_training"
 DOCKERFILE: Final = "docker/pipeline.Dockerfile"
+BASE: Final = "docker/base.txt"
+# What makes the image beside the code and the lock that its labels name.
+RECIPE: Final = (DOCKERFILE, BASE, "docker/install-uv.sh", "docker/slim.sh")
 # What is copied where in the environment's bucket: each folder is ours alone, so that what is gone here is
 # deleted there. Composer puts plugins/ on the import path; taxi_ml and its image's lock lie there, too.
 FOLDERS: Final = {
@@ -60,7 +64,7 @@ class Deployment:
         self.shell.run("gcloud", "auth", "configure-docker", name.partition("/")[0], "--quiet")
         self.shell.run(
             *("docker", "build", "--platform", "linux/amd64", "--target", "pipeline", *labels),
-            *("--file", DOCKERFILE, "--tag", name, "."),
+            *("--build-arg", f"BASE={base_image()}", "--file", DOCKERFILE, "--tag", name, "."),
         )
         self.shell.run("docker", "push", name)
 
@@ -131,7 +135,16 @@ class Deployment:
         )
 
 
-def image_tag() -> str:
-    """Return the tag of the image that this working tree makes: a digest of its labels and its Dockerfile."""
-    made_of = "".join(image.labels().values()).encode() + (packages.REPOSITORY / DOCKERFILE).read_bytes()
-    return hashlib.sha256(made_of).hexdigest()[:16]
+def base_image() -> str:
+    """Return what the image is built from, with its digest."""
+    return (packages.REPOSITORY / BASE).read_text().strip()
+
+
+def image_tag(repository: Path = packages.REPOSITORY) -> str:
+    """Return the tag of the image that a working tree makes: a digest of its labels and its recipe.
+
+    The base image is part of it, so that a base with fixes makes another image.
+    """
+    labels = image.labels(repository / image.CODE.name, repository / image.LOCK.name)
+    recipe = b"".join((repository / file).read_bytes() for file in RECIPE)
+    return hashlib.sha256("".join(labels.values()).encode() + recipe).hexdigest()[:16]

@@ -1,16 +1,17 @@
 # Airflow with the packages of requirements.txt and a driver for PostgreSQL; the code is mounted.
 # Debian 12 has Python 3.11, the version of Composer 3 that the lock is for (docs/adr/0009).
 
-FROM debian:bookworm-slim AS packages
+ARG BASE=debian:bookworm-slim
+
+FROM ${BASE} AS packages
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends binutils ca-certificates python3-venv \
     && rm -rf /var/lib/apt/lists/*
 # The certificates of the base image count, not those inside of pip and uv.
 ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-certificates.crt
-COPY requirements-dev.txt /locks/
+COPY requirements-dev.txt docker/install-uv.sh /locks/
 RUN python3 -m venv /uv \
-    && /uv/bin/pip install --no-cache-dir --disable-pip-version-check --quiet \
-        "$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' /locks/requirements-dev.txt)"
+    && PIP_NO_CACHE_DIR=1 sh /locks/install-uv.sh /uv/bin/pip /locks/requirements-dev.txt
 ENV PATH=/uv/bin:$PATH UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1 UV_LINK_MODE=copy
 COPY requirements.txt requirements-database.txt docker/slim.sh /locks/
 RUN uv venv --quiet --python /usr/bin/python3.11 /opt/venv \
@@ -18,7 +19,7 @@ RUN uv venv --quiet --python /usr/bin/python3.11 /opt/venv \
         /locks/requirements.txt /locks/requirements-database.txt \
     && sh /locks/slim.sh /opt/venv
 
-FROM debian:bookworm-slim
+FROM ${BASE}
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates python3 \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \

@@ -2,16 +2,18 @@
 #   --target pipeline     what Vertex AI runs: executors, compiler, evaluation, model server
 #   --target local-cloud  the same with BigQuery, Cloud Storage and Vertex AI as servers, for a developer's machine
 
-FROM debian:trixie-slim AS build
+# A deployment gives docker/base.txt, which names the digest.
+ARG BASE=debian:trixie-slim
+
+FROM ${BASE} AS build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends binutils ca-certificates g++ python3-dev python3-venv \
     && rm -rf /var/lib/apt/lists/*
 # The certificates of the base image count, not those inside of pip and uv.
 ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-certificates.crt
-COPY requirements-dev.txt /locks/
+COPY requirements-dev.txt docker/install-uv.sh /locks/
 RUN python3 -m venv /uv \
-    && /uv/bin/pip install --no-cache-dir --disable-pip-version-check --quiet \
-        "$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' /locks/requirements-dev.txt)"
+    && PIP_NO_CACHE_DIR=1 sh /locks/install-uv.sh /uv/bin/pip /locks/requirements-dev.txt
 ENV PATH=/uv/bin:$PATH UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1 UV_LINK_MODE=copy
 
 FROM build AS pipeline-packages
@@ -26,7 +28,7 @@ RUN uv venv --quiet --python /usr/bin/python3 /opt/cloud \
     && uv pip sync --quiet --python /opt/cloud/bin/python /locks/requirements-cloud.txt \
     && sh /locks/slim.sh /opt/cloud
 
-FROM debian:trixie-slim AS pipeline
+FROM ${BASE} AS pipeline
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates python3 \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \

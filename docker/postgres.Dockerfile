@@ -1,6 +1,8 @@
 # Airflow's database, from the same base and with the same user as the other images.
 
-FROM debian:trixie-slim AS packages
+ARG BASE=debian:trixie-slim
+
+FROM ${BASE} AS packages
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends postgresql-common \
     && echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf \
@@ -8,7 +10,7 @@ RUN apt-get update \
 COPY docker/postgres-files.sh /
 RUN sh /postgres-files.sh /files
 
-FROM debian:trixie-slim
+FROM ${BASE}
 RUN useradd --uid 10001 --create-home taxi \
     && install --directory --owner taxi --group taxi /var/lib/airflow-database
 COPY --from=packages /files /

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -235,6 +236,38 @@ def test_the_image_carries_its_labels(programs: Programs) -> None:
     assert all(f"--label {name}={text}" in built for name, text in image.labels().items())
 
 
+def test_the_image_is_built_on_the_pinned_base(programs: Programs) -> None:
+    """A tag may point to another image tomorrow; a digest may not."""
+    deploy(tested=True)
+
+    built = next(call for call in programs.called() if call.startswith("docker build"))
+    assert re.search(r"--build-arg BASE=debian:trixie-slim@sha256:[0-9a-f]{64} ", built)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "docker/base.txt",
+        "docker/pipeline.Dockerfile",
+        "docker/slim.sh",
+        "docker/install-uv.sh",
+        "requirements-pipeline.txt",
+        "taxi_ml/naming.py",
+    ],
+)
+def test_whatever_makes_the_image_makes_its_tag(tmp_path: Path, changed: str) -> None:
+    """A fixed base, another script or other code is another image, which is built and pushed."""
+    for folder in ("taxi_ml", "docker"):
+        shutil.copytree(REPOSITORY / folder, tmp_path / folder)
+    shutil.copy(image.LOCK, tmp_path)
+    before = image_tag(tmp_path)
+
+    with (tmp_path / changed).open("a") as file:
+        file.write("# fixed\n")
+
+    assert (before, image_tag(tmp_path) == before) == (image_tag(), False)
+
+
 def test_only_our_own_folders_are_emptied(programs: Programs) -> None:
     """Other people's DAGs and plugins in the environment's bucket stay."""
     deploy(tested=True)
@@ -261,8 +294,7 @@ def test_only_our_own_folders_are_emptied(programs: Programs) -> None:
 )
 def test_bytecode_and_hidden_files_stay_here(path: str, *, copied: bool) -> None:
     """What is copied is what the image's label of the code counts."""
-    import re  # noqa: PLC0415  # gcloud matches at the beginning
-
+    # gcloud matches at the beginning.
     assert (re.match(NOT_COPIED, path) is None) == copied
 
 
@@ -333,6 +365,8 @@ def test_the_command_names_the_step_that_failed(programs: Programs) -> None:
         ("storage rsync", ("--checksums-only", "--delete-unmatched-destination-objects", "--exclude")),
         ("composer environments list-packages", ("--location",)),
         ("artifacts repositories describe", ("--location",)),
+        ("storage buckets create", ("--uniform-bucket-level-access", "--public-access-prevention")),
+        ("storage buckets update", ("--versioning",)),
     ],
 )
 def test_gcloud_has_these_flags(command: str, flags: tuple[str, ...]) -> None:
