@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Protocol
@@ -22,6 +23,7 @@ class Verdict(StrEnum):
     """What a failed call means for whoever waits for the job."""
 
     TRANSIENT = "transient"
+    UNREADY = "unready"
     CONFLICT = "conflict"
     MISSING = "missing"
     DENIED = "denied"
@@ -37,16 +39,28 @@ _VERDICTS: Mapping[int, Verdict] = {
     409: Verdict.CONFLICT,
 }
 
+# Answers of a project that uses Vertex AI for the first time, in these words of public reports: its service
+# agents are being made, or have not got their roles yet. Both pass within minutes, or somebody must act.
+_UNREADY = re.compile(
+    r"service agents? (is|are) being provisioned|@gcp-sa-aiplatform[\w-]*\.iam", re.IGNORECASE
+)
+_UNREADY_CODES = frozenset({400, 403})
+
 
 def judge(error: BaseException) -> Verdict:
     """Return what an exception of a Vertex AI call means.
 
-    Transient: 408, 429, 499, 5xx except UNIMPLEMENTED, a lost connection, credentials that could not be
-    refreshed just now. 499 is a call that the transport cancelled, not the job.
+    Transient: 408, 429, 499, 5xx except UNIMPLEMENTED, gRPC's UNKNOWN, a lost connection, credentials that
+    could not be refreshed just now. 499 is a call that the transport cancelled, not the job. UNKNOWN, which
+    google.api_core gives no HTTP code, is what gRPC makes of a stream that broke.
     """
     code = getattr(error, "code", None)
     number = getattr(code, "value", code)
+    if getattr(getattr(error, "grpc_status_code", None), "name", "") == "UNKNOWN":
+        return Verdict.TRANSIENT
     if isinstance(number, int):
+        if number in _UNREADY_CODES and _UNREADY.search(str(error)):
+            return Verdict.UNREADY
         if number in _TRANSIENT_CODES:
             return Verdict.TRANSIENT
         return _VERDICTS.get(number, Verdict.INVALID)
@@ -60,13 +74,15 @@ class Polling:
     """How often to ask, in seconds.
 
     The interval grows with the job's age, so that its end is noticed within ``share`` of its duration, and
-    carries ±20 % jitter so that jobs that started together do not ask together.
+    carries ±20 % jitter so that jobs that started together do not ask together. ``unready`` is how long a
+    project that uses Vertex AI for the first time may take to give its service agents their roles.
     """
 
     shortest: float = 2.0
     longest: float = 60.0
     share: float = 0.05
     outage: float = 1800.0
+    unready: float = 600.0
 
     def __post_init__(self) -> None:
         """Refuse intervals that would hammer the API or never ask.

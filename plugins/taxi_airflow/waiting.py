@@ -50,7 +50,11 @@ class Outcome:
         )
 
 
-_VERDICT_ENDINGS = {Verdict.MISSING: Ending.MISSING, Verdict.DENIED: Ending.DENIED}
+_VERDICT_ENDINGS = {
+    Verdict.MISSING: Ending.MISSING,
+    Verdict.DENIED: Ending.DENIED,
+    Verdict.UNREADY: Ending.DENIED,
+}
 _MOST_CONFLICTS = 5
 
 
@@ -84,11 +88,13 @@ class Wait:
         detail = f"{type(error).__name__}: {error}"
         if verdict is Verdict.CONFLICT and self._failures < _MOST_CONFLICTS:
             verdict = Verdict.TRANSIENT  # somebody was faster: the next look shows what is there now
+        if self._failing_since is None:
+            self._failing_since = now
+        if verdict is Verdict.UNREADY and now - self._failing_since < self.polling.unready:
+            verdict = Verdict.TRANSIENT
         if verdict is not Verdict.TRANSIENT:
             ending = _VERDICT_ENDINGS.get(verdict, Ending.INVALID)
             return Outcome(ending=ending, detail=detail)
-        if self._failing_since is None:
-            self._failing_since = now
         self._failures += 1
         if now - self._failing_since >= self.polling.outage:
             return Outcome(ending=Ending.OUTAGE, detail=detail)

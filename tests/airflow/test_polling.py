@@ -68,6 +68,15 @@ def test_senseless_intervals_are_refused(shortest: float, longest: float) -> Non
         (ERRORS.ServiceUnavailable("gone"), Verdict.TRANSIENT),
         (ERRORS.DeadlineExceeded("late"), Verdict.TRANSIENT),
         (ERRORS.InternalServerError("oops"), Verdict.TRANSIENT),
+        (ERRORS.Unknown("Stream removed"), Verdict.TRANSIENT),
+        (ERRORS.FailedPrecondition("Service agents are being provisioned (https://…)."), Verdict.UNREADY),
+        (
+            ERRORS.PermissionDenied(
+                "service-1@gcp-sa-aiplatform.iam.gserviceaccount.com lacks artifactregistry.repositories.get"
+            ),
+            Verdict.UNREADY,
+        ),
+        (ERRORS.FailedPrecondition("it is not empty"), Verdict.INVALID),
         (ConnectionResetError("peer"), Verdict.TRANSIENT),
         (TimeoutError("late"), Verdict.TRANSIENT),
         (ERRORS.NotFound("no such job"), Verdict.MISSING),
@@ -95,6 +104,16 @@ def test_transient_errors_end_the_wait_after_the_outage() -> None:
     last = wait.failed(ERRORS.ServiceUnavailable("x"), now=1101)
 
     assert (first, last and last.ending) == (None, Ending.OUTAGE)
+
+
+def test_a_project_gets_some_minutes_to_become_ready() -> None:
+    """Service agents without their roles are waited for, and are a matter for a person after that."""
+    wait = Wait(polling=Polling(unready=100))
+    unready = ERRORS.FailedPrecondition("Service agents are being provisioned")
+
+    outcomes = [wait.failed(unready, now=now) for now in (1000, 1099, 1100)]
+
+    assert [outcome and outcome.ending for outcome in outcomes] == [None, None, Ending.DENIED]
 
 
 def test_an_answer_resets_the_outage() -> None:

@@ -40,7 +40,19 @@ DOCUMENT = {
 }
 FAST: dict[str, Any] = {"region": REGION, "shortest_poll": 0.05, "longest_poll": 0.2, "settle": 0.0}
 # Every fault of a call that acted, or did not, and that a client cannot tell from each other.
-AMBIGUOUS = ["lose-reply", "garbage", "fail=UNAVAILABLE", "fail=RESOURCE_EXHAUSTED", "fail=INTERNAL"]
+AMBIGUOUS = [
+    "lose-reply",
+    "garbage",
+    "fail=UNAVAILABLE",
+    "fail=RESOURCE_EXHAUSTED",
+    "fail=INTERNAL",
+    "fail=UNKNOWN:Stream removed",
+]
+# What a project answers whose service agents are new.
+UNREADY = [
+    "fail=FAILED_PRECONDITION:Service agents are being provisioned. Please try again in a few minutes.",
+    "fail=PERMISSION_DENIED:service-1@gcp-sa-aiplatform.iam.gserviceaccount.com may not pull the image",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +147,7 @@ CREATIONS = [
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize("fault", AMBIGUOUS)
+@pytest.mark.parametrize("fault", AMBIGUOUS + UNREADY)
 @pytest.mark.parametrize("creation", CREATIONS, ids=lambda creation: creation.method)
 def test_what_is_created_exists_once(vertex: Vertex, creation: Creation, fault: str) -> None:
     """Whatever becomes of the reply to a create call, there is one job, version, endpoint or deployment."""

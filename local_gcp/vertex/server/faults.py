@@ -26,7 +26,7 @@ HEADER = "x-local-vertex-fault"
 GARBAGE = b"\xff\xfe this is neither protobuf nor JSON"
 
 _LONGEST_SECONDS = 600.0
-_FORMS = "fail=CODE, delay=SECONDS, lose-reply, garbage or hang[=SECONDS]"
+_FORMS = "fail=CODE[:MESSAGE], delay=SECONDS, lose-reply, garbage or hang[=SECONDS]"
 
 Dispatch: TypeAlias = Callable[[Method, Message, str], Message]
 """Answers a request; the text is what the request's header orders, empty without one."""
@@ -61,15 +61,16 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One fault; `code` belongs to `fail`, `seconds` to `delay` and `hang`."""
+    """One fault; `code` and `message` belong to `fail`, `seconds` to `delay` and `hang`."""
 
     kind: FaultKind
     code: Code = Code.UNAVAILABLE
+    message: str = ""
     seconds: float = _LONGEST_SECONDS
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return what `fail=CODE`, `delay=SECONDS`, `lose-reply`, `garbage` or `hang[=SECONDS]` orders.
+        """Return what `fail=CODE[:MESSAGE]`, `delay=S`, `lose-reply`, `garbage` or `hang[=S]` orders.
 
         Raises:
             InvalidArgument: for any other text.
@@ -79,7 +80,8 @@ class Fault:
         try:
             kind = FaultKind(name)
             if kind is FaultKind.FAIL:
-                return cls(kind=kind, code=Code[value])
+                code, _, message = value.partition(":")
+                return cls(kind=kind, code=Code[code], message=message)
             if kind is FaultKind.DELAY or (kind is FaultKind.HANG and value):
                 return cls(kind=kind, seconds=_seconds(value))
         except (ValueError, KeyError) as error:
@@ -91,7 +93,7 @@ class Fault:
     def __str__(self) -> str:
         """Return the text that orders it."""
         if self.kind is FaultKind.FAIL:
-            return f"{self.kind}={self.code.name}"
+            return f"{self.kind}={self.code.name}" + (f":{self.message}" if self.message else "")
         return f"{self.kind}={self.seconds:g}" if self.kind in _TIMED else self.kind.value
 
 
@@ -160,7 +162,8 @@ class Faults:
 
     def _before(self, fault: Fault, method: Method) -> None:
         if fault.kind is FaultKind.FAIL:
-            raise OrderedError(fault.code, f"{method.rpc} fails with {fault.code.name}, as was ordered")
+            message = fault.message or f"{method.rpc} fails with {fault.code.name}, as was ordered"
+            raise OrderedError(fault.code, message)
         if fault.kind in _TIMED:
             self._closing.wait(fault.seconds)
         if fault.kind is FaultKind.HANG:
