@@ -12,17 +12,26 @@ import tensorflow as tf
 from network import fare  # type: ignore[import-not-found]  # as above
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import tensorflow_transform as tft
 
 CONTRACT_FILE = "assets.extra/instance.json"
-"""Beside the model, for the server: the features that an instance of a prediction request has."""
+"""Beside the model, for the server: the features of an instance and the ranges of their values."""
 
 
-def export(network: Any, transform: tft.TFTransformOutput, folder: str) -> None:  # noqa: ANN401
+def export(
+    network: Any,  # noqa: ANN401  # keras has no types
+    transform: tft.TFTransformOutput,
+    folder: str,
+    *,
+    ranges: Mapping[str, Sequence[float]],
+) -> None:
     """Save a SavedModel with two signatures over `examples`, strings of shape [batch].
 
     `serving_default` answers `fare`, USD, float32 [batch, 1]; the examples need no label.
     `transform_features` answers what the network reads, and the label; the examples must have it.
+    `ranges` has the least and the largest value of the features that are bounded by more than their type.
     """
     module = _FareModule(network, transform)
     served = {
@@ -30,7 +39,7 @@ def export(network: Any, transform: tft.TFTransformOutput, folder: str) -> None:
         "transform_features": module.transform_features,
     }
     tf.saved_model.save(module, folder, signatures=served)
-    _write_contract(transform, folder)
+    _write_contract(transform, folder, ranges)
 
 
 _SERIALIZED = tf.TensorSpec([None], tf.string, name="examples")
@@ -66,7 +75,9 @@ def _spec(transform: tft.TFTransformOutput, names: tuple[str, ...]) -> dict[str,
     return {name: raw[name] for name in names}
 
 
-def _write_contract(transform: tft.TFTransformOutput, folder: str) -> None:
+def _write_contract(
+    transform: tft.TFTransformOutput, folder: str, ranges: Mapping[str, Sequence[float]]
+) -> None:
     raw = transform.raw_feature_spec()
     contract = {
         "features": [
@@ -74,6 +85,7 @@ def _write_contract(transform: tft.TFTransformOutput, folder: str) -> None:
                 "name": name,
                 "type": "integer" if raw[name].dtype == tf.int64 else "number",
                 "missing": features.MISSING if name in features.NULLABLE_FLOATS else None,
+                **dict(zip(("minimum", "maximum"), ranges.get(name, ()), strict=False)),
             }
             for name in features.INPUTS
         ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import datasets  # type: ignore[import-not-found]  # a sibling is a top-level module in the wheel
@@ -16,7 +16,7 @@ from search import SearchBounds, hyperparameter_search  # type: ignore[import-no
 from tfx.components.tuner.component import TunerFnResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tfx.components.trainer.fn_args_utils import FnArgs
 
@@ -32,13 +32,14 @@ _MOST_PASSES = 14
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOptions:
-    """What the pipeline passes as `custom_config`."""
+    """What the pipeline passes as `custom_config`; `ranges` bound the features of a question."""
 
     batch_size: int
     seed: int
     tuner_trials: int
     tuner_steps: int
     tuner_minutes: float
+    ranges: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -55,7 +56,7 @@ def run_fn(fn_args: FnArgs) -> None:
         fn_args, transform, options, steps=steps, epochs=_EPOCHS, in_memory=sample.is_everything
     )
     network.fit(**fit_arguments, verbose=2)
-    signatures.export(network, transform, fn_args.serving_model_dir)
+    signatures.export(network, transform, fn_args.serving_model_dir, ranges=options.ranges)
     signatures.write_profile(sample.inputs, transform, fn_args.serving_model_dir)
 
 

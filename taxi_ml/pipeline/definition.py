@@ -116,13 +116,14 @@ def _training(request: CompileRequest, data: Examples, modules: Path) -> Trainin
     return Training(transform=transform, tuner=tuner, trainer=tfx.components.Trainer(**learning, **tuned))
 
 
-def _training_options(request: CompileRequest) -> dict[str, int | float]:
+def _training_options(request: CompileRequest) -> dict[str, Any]:
     return {
         "batch_size": request.batch_size,
         "seed": request.seed,
         "tuner_trials": request.tuner_trials,
         "tuner_steps": request.tuner_steps,
         "tuner_minutes": request.tuner_minutes,
+        "ranges": request.ranges,
     }
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from taxi_ml import dataflow, naming
+from taxi_ml.sql.ranges import ranges
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import date
 
     from taxi_ml.settings import Settings, Window
+    from taxi_ml.sql.ranges import Range
 
 SCHEMA_VERSION: Final = 1
 
@@ -47,7 +50,8 @@ class CompileRequest:
     Evaluator's ceiling, `max_rmse_growth` how much higher than the champion's the RMSE may be, as a
     fraction. The gate judges, with confidence intervals; the Evaluator knows none, and RMSEs of a few
     hundred trips differ by a tenth by chance. Its bounds only stop what is broken, so they lie beyond every
-    bar of the gate's policy: twice the error of the mean fare, and twice the champion's.
+    bar of the gate's policy: twice the error of the mean fare, and twice the champion's. `ranges` are the
+    least and the largest value of each feature that a question to the model may have.
     """
 
     pipeline_name: str
@@ -73,6 +77,7 @@ class CompileRequest:
     tuner_minutes: float = 30.0
     max_rmse_usd: float = 20.0
     max_rmse_growth: float = 1.0
+    ranges: Mapping[str, Range] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -109,6 +114,7 @@ class CompileRequest:
             resources=settings.resources,
             cache_period=naming.cache_period(cache_day, settings.cache_days) if cache_day else "",
             examples_format=settings.examples_format,
+            ranges=ranges(settings, window),
         )
 
     @classmethod
@@ -127,9 +133,12 @@ class CompileRequest:
         champion = fields.pop("champion", None)
         beam_args = _texts("beam_args", fields.pop("beam_args"))
         resources = _texts("resources", fields.pop("resources", []))
+        bounds = _ranges(fields.pop("ranges", {}))
         _check_types(cls, fields)
         _check_format(fields.get("examples_format", naming.ExamplesFormat.CSV))
-        return cls(champion=_champion(champion), beam_args=beam_args, resources=resources, **fields)
+        return cls(
+            champion=_champion(champion), beam_args=beam_args, resources=resources, ranges=bounds, **fields
+        )
 
     def to_json(self) -> str:
         """Return the request as JSON, keys sorted: the same request is the same text."""
@@ -162,7 +171,11 @@ def _check_keys(cls: type, fields: dict[str, Any]) -> None:
     known = {field.name: field for field in dataclasses.fields(cls)}
     if unknown := sorted(fields.keys() - known.keys()):
         raise RequestError(f"unknown fields {unknown}; known are {sorted(known)}")
-    required = {name for name, field in known.items() if field.default is dataclasses.MISSING}
+    required = {
+        name
+        for name, field in known.items()
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
     if missing := sorted(required - fields.keys()):
         raise RequestError(f"missing fields {missing}")
 
@@ -184,6 +197,20 @@ def _texts(name: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise RequestError(f"{name} is {value!r}; give a list of texts")
     return tuple(value)
+
+
+def _ranges(value: object) -> dict[str, Range]:
+    if not isinstance(value, dict) or not all(map(_is_range, value.values())):
+        raise RequestError(f"ranges is {value!r}; give an object of [least, largest] by feature")
+    return {name: (least, largest) for name, (least, largest) in value.items()}
+
+
+def _is_range(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == len(("least", "largest"))
+        and all(isinstance(end, int | float) and not isinstance(end, bool) for end in value)
+    )
 
 
 def _champion(value: object) -> Champion | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_INT64_LIMIT: Final = 2**63
+_LARGEST_FLOAT32: Final = 3.4028234663852886e38
+"""What a tf.train.Example can carry."""
 
 
 class BadRequestError(ValueError):
@@ -33,59 +33,71 @@ class FeatureType(StrEnum):
 class Feature:
     """One raw feature; `missing` stands for null or absent, and is None where the feature is required.
 
-    What may be missing is never negative: that is what makes the substitute recognisable.
+    `minimum` and `maximum` bound its values, both included. What may be missing is never negative: that is
+    what makes the substitute recognisable.
     """
 
     name: str
     json_type: FeatureType
     missing: float | None
+    minimum: float
+    maximum: float
+
+    @classmethod
+    def parse(cls, item: Mapping[str, Any]) -> Self:
+        """Read a feature; one without bounds has those of its type.
+
+        Raises:
+            KeyError, TypeError, ValueError: where the item is another thing.
+
+        """
+        json_type, missing = FeatureType(item["type"]), item["missing"]
+        least: float
+        largest: float
+        if json_type is FeatureType.INTEGER:
+            least, largest = -(2**63), 2**63 - 1
+        else:
+            least, largest = -_LARGEST_FLOAT32 if missing is None else 0, _LARGEST_FLOAT32
+        feature = cls(
+            name=item["name"],
+            json_type=json_type,
+            missing=missing,
+            minimum=item.get("minimum", least),
+            maximum=item.get("maximum", largest),
+        )
+        if not least <= feature.minimum <= feature.maximum <= largest:
+            raise ValueError(f"{feature.name} is bounded by {feature.minimum} and {feature.maximum}")
+        return feature
 
     def value(self, instance: Mapping[str, Any], place: str) -> int | float:
         """Return the instance's value.
 
         Raises:
-            BadRequestError: for a missing, mistyped or impossible value.
+            BadRequestError: for a value that is missing, of another type, or out of range.
 
         """
         given = instance.get(self.name)
         if given is None:
             return self._absent(place)
-        accepted = int if self.json_type is FeatureType.INTEGER else (int, float)
-        if isinstance(given, bool) or not isinstance(given, accepted):
+        # JSON has one kind of number, and Vertex AI carries each as a double: 7.0 is an integer.
+        integral = isinstance(given, int) or (isinstance(given, float) and given.is_integer())
+        wanted = integral if self.json_type is FeatureType.INTEGER else isinstance(given, int | float)
+        if isinstance(given, bool) or not wanted or not self.minimum <= given <= self.maximum:
             raise BadRequestError(
-                f"{place}: feature {self.name!r} is {_shown(given)}; give {self._description}"
+                f"{place}: feature {self.name!r} is {shortened(repr(given))}; give {self._description}"
             )
-        if self.json_type is FeatureType.INTEGER:
-            return self._integer(int(given), place)
-        return self._number(given, place)
+        return int(given) if self.json_type is FeatureType.INTEGER else float(given)
 
     @property
     def _description(self) -> str:
         article = "an" if self.json_type is FeatureType.INTEGER else "a"
-        return f"{article} {self.json_type}" + (
-            "" if self.missing is None else ", or null where it is unknown"
-        )
+        unknown = "" if self.missing is None else ", or null where it is unknown"
+        return f"{article} {self.json_type} from {self.minimum} to {self.maximum}{unknown}"
 
     def _absent(self, place: str) -> float:
         if self.missing is None:
             raise BadRequestError(f"{place}: feature {self.name!r} is missing; give {self._description}")
         return self.missing
-
-    def _integer(self, given: int, place: str) -> int:
-        if not -_INT64_LIMIT <= given < _INT64_LIMIT:
-            raise BadRequestError(f"{place}: feature {self.name!r} is {_shown(given)}; it must fit 64 bits")
-        return given
-
-    def _number(self, given: float, place: str) -> float:
-        try:
-            number = float(given)
-        except OverflowError:
-            number = math.inf
-        if not math.isfinite(number) or (self.missing is not None and number < 0):
-            raise BadRequestError(
-                f"{place}: feature {self.name!r} is {_shown(given)}; it must be finite and not negative"
-            )
-        return number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +118,12 @@ class InstanceContract:
         """
         try:
             content = json.loads(text)
-            features = tuple(
-                Feature(name=item["name"], json_type=FeatureType(item["type"]), missing=item["missing"])
-                for item in content["features"]
+            return cls(
+                features=tuple(Feature.parse(item) for item in content["features"]),
+                signature=content["signature"],
+                prediction=content["prediction"],
             )
-            return cls(features=features, signature=content["signature"], prediction=content["prediction"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ContractError(f"the model's instance contract cannot be read: {error!r}") from error
 
     def rows(self, body: bytes) -> list[dict[str, int | float]]:
@@ -125,10 +137,12 @@ class InstanceContract:
 
     def _row(self, instance: object, place: str) -> dict[str, int | float]:
         if not isinstance(instance, dict):
-            raise BadRequestError(f"{place} is {_shown(instance)}; give an object of features")
+            raise BadRequestError(f"{place} is {shortened(repr(instance))}; give an object of features")
         known = {feature.name for feature in self.features}
         if unknown := sorted(instance.keys() - known):
-            raise BadRequestError(f"{place}: unknown feature {unknown[0]!r}; known are {sorted(known)}")
+            raise BadRequestError(
+                f"{place}: unknown feature {shortened(repr(unknown[0]))}; known are {sorted(known)}"
+            )
         return {feature.name: feature.value(instance, place) for feature in self.features}
 
 
@@ -136,15 +150,17 @@ def _instances(body: bytes) -> Sequence[object]:
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise BadRequestError(f"the body is not JSON: {error}") from error
+        raise BadRequestError(f"the body is not valid JSON: {error}") from error
     if not isinstance(request, dict) or "instances" not in request:
         raise BadRequestError('the body has no "instances"; send {"instances": [{<feature>: <value>, …}]}')
     instances = request["instances"]
     if not isinstance(instances, list) or not instances:
-        raise BadRequestError(f'"instances" is {_shown(instances)}; give a list with at least one instance')
+        raise BadRequestError(
+            f'"instances" is {shortened(repr(instances))}; give a list with at least one instance'
+        )
     return instances
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
+def shortened(text: str) -> str:
+    """Return what of a text fits a line of an error message."""
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004  # a line's worth

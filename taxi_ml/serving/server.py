@@ -9,7 +9,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from taxi_ml.serving.instances import BadRequestError
+from taxi_ml.serving.instances import BadRequestError, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from taxi_ml.serving.settings import ServingSettings
 
 MAX_BODY_BYTES: Final = 10_000_000
-"""Vertex AI's own limit is lower; what is longer is refused unread."""
+"""A dedicated endpoint's limit; Vertex AI's public ones take 1.5 MB. What is longer is refused unread."""
+_LENGTH_DIGITS: Final = 20
 _IDLE_SECONDS: Final = 60
 
 _LOG: Final = logging.getLogger(__name__)
@@ -72,6 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
         except BadRequestError as error:
             self._answer_error(HttpError(HTTPStatus.BAD_REQUEST, str(error)))
         except HttpError as error:
+            if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                _LOG.error("%s", error)  # the traceback says nothing about the model
             self._answer_error(error)
         except Exception as error:  # noqa: BLE001  # a request's boundary: the server outlives any request
             _LOG.exception("prediction failed")
@@ -87,10 +90,11 @@ class _Handler(BaseHTTPRequestHandler):
         text = self.headers.get("Content-Length", "")
         if not text.isdecimal():
             raise HttpError(HTTPStatus.LENGTH_REQUIRED, "send a Content-Length")
-        if int(text) > MAX_BODY_BYTES:
+        # int() refuses thousands of digits.
+        if len(text) > _LENGTH_DIGITS or int(text) > MAX_BODY_BYTES:
             raise HttpError(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"the body has {text} bytes; send at most {MAX_BODY_BYTES}",
+                f"the body has {shortened(text)} bytes; send at most {MAX_BODY_BYTES}",
             )
         if self._path != self.server.settings.predict_route:
             raise HttpError(HTTPStatus.NOT_FOUND, f"no route {self._path}")
@@ -100,8 +104,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _predictions(self, body: bytes) -> list[float]:
         model = self.server.model
         fares = model.predict(model.contract.rows(body))
-        if not all(math.isfinite(fare) for fare in fares):
-            raise HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, "the model answered a fare that is not finite")
+        for index, fare in enumerate(fares):
+            if not 0 <= fare < math.inf:
+                raise HttpError(
+                    HTTPStatus.INTERNAL_SERVER_ERROR,
+                    f"instances[{index}]: the model answered {fare} USD, which is not a fare; "
+                    "none of the request's instances is answered",
+                )
         return fares
 
     def _answer_error(self, error: HttpError) -> None:

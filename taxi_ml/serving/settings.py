@@ -5,6 +5,7 @@ https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirement
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
@@ -51,7 +52,7 @@ class ServingSettings:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > _MAX_PORT:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > _MAX_PORT:
         raise ServingSettingsError(f"AIP_HTTP_PORT is {text!r}; give a port up to {_MAX_PORT}")
     return int(text)
 

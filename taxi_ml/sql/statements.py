@@ -24,7 +24,7 @@ DAYS_OF_A_MONTH: Final = 30
 
 _WEEK: Final = timedelta(weeks=1)
 _MAX_DISAGREEMENT: Final = timedelta(minutes=30)
-_METRES_OF_A_MILE: Final = 1609.344
+METRES_OF_A_MILE: Final = 1609.344
 _LAST_BUCKET: Final = 99
 _EXPORTS: Final = {
     ExamplesFormat.CSV: {"options": "format = 'CSV', header = true", "float": "STRING"},
@@ -189,7 +189,7 @@ def _limits(settings: Settings) -> dict[str, float | datetime]:
         "max_disagreement": int(_MAX_DISAGREEMENT.total_seconds()),
         "max_fare": settings.max_fare_usd,
         "max_miles": settings.max_trip_miles,
-        "max_metres": settings.max_trip_miles * _METRES_OF_A_MILE,
+        "max_metres": settings.max_trip_miles * METRES_OF_A_MILE,
     }
 
 

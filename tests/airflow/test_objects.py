@@ -279,7 +279,7 @@ def test_a_diverged_model_is_rejected_with_a_card(store: ObjectStore, usd: float
     for band in report["fit"]["bands"]:
         band["challenger"] = usd
 
-    returned = gate(store, f"job-diverged-{usd}", report)
+    returned = gate(store, f"job-diverged-{usd}".replace("+", "-"), report)
 
     assert (returned["verdict"], returned["card_problem"]) == ("reject", "")
     assert len(store.read(returned["card"])) < 30_000

@@ -1,6 +1,7 @@
 """Save a small model with an instance contract; runs in the pipeline environment.
 
-The fare is 1 USD an hour and 0.001 USD a metre, 5 USD for missing metres, and not finite at hour 99.
+The fare is 1 USD an hour and 0.001 USD a metre, 5 USD for missing metres, not finite at hour 99 and negative
+at hour 98.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import tensorflow as tf
 SPEC = {"hour": tf.io.FixedLenFeature([1], tf.int64), "metres": tf.io.FixedLenFeature([1], tf.float32)}
 CONTRACT = {
     "features": [
-        {"name": "hour", "type": "integer", "missing": None},
+        {"name": "hour", "type": "integer", "missing": None, "minimum": 0, "maximum": 99},
         {"name": "metres", "type": "number", "missing": -1.0},
     ],
     "signature": "serving_default",
@@ -32,6 +33,7 @@ class Meter(tf.Module):  # type: ignore[misc]  # tensorflow has no types
         trips = tf.io.parse_example(examples, SPEC)
         hour, metres = tf.cast(trips["hour"], tf.float32), trips["metres"]
         fare = hour + tf.where(metres < 0, 5.0, 0.001 * metres)
+        fare = tf.where(hour == 98, -fare, fare)
         return {"fare": tf.where(hour == 99, tf.constant(float("nan")), fare)}
 
 

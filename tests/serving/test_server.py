@@ -92,17 +92,36 @@ def test_bad_instance_is_400_with_the_features_name(server: str) -> None:
     status, answer = ask(server, "POST", "/ask", instances({"hour": 1}, {"metres": 3}))
 
     assert status == 400
-    assert answer["error"]["message"] == "instances[1]: feature 'hour' is missing; give an integer"
+    assert answer["error"]["message"] == (
+        "instances[1]: feature 'hour' is missing; give an integer from 0 to 99"
+    )
 
 
-def test_prediction_that_is_not_finite_is_500(server: str) -> None:
-    """No client is told NaN, which is no JSON."""
-    assert ask(server, "POST", "/ask", instances({"hour": 99}))[0] == 500
+@pytest.mark.parametrize(("hour", "fare"), [(98, "-103.0"), (99, "nan")])
+def test_prediction_that_is_no_fare_is_500(server: str, hour: int, fare: str) -> None:
+    """A negative fare, or none, is the model's error, and is said of its instance."""
+    status, answer = ask(server, "POST", "/ask", instances({"hour": 1}, {"hour": hour}))
+
+    assert status == 500
+    assert f"instances[1]: the model answered {fare} USD, which is not a fare" in answer["error"]["message"]
 
 
-def test_oversized_body_is_refused_unread(server: str) -> None:
-    """A body above the limit is 413 by its length alone."""
-    assert ask(server, "POST", "/ask", b"", {"Content-Length": "100000000"})[0] == 413
+@pytest.mark.parametrize("value", [b"1e39", b"-1", b"1" + b"0" * 400, b"NaN", b"Infinity", b"1e999"])
+def test_value_that_no_float_holds_is_400(server: str, value: bytes) -> None:
+    """What a model cannot have learned from is refused by name, and the server goes on."""
+    status, answer = ask(server, "POST", "/ask", b'{"instances": [{"hour": 1, "metres": %s}]}' % value)
+
+    assert status == 400
+    assert answer["error"]["message"].startswith("instances[0]: feature 'metres' is ")
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "0" * 5000, "100000000"])
+def test_length_of_any_size_is_refused_unread(server: str, length: str) -> None:
+    """A length of thousands of digits is too large, as any other beyond the limit."""
+    status, answer = ask(server, "POST", "/ask", b"", {"Content-Length": length})
+
+    assert status == 413
+    assert "send at most 10000000" in answer["error"]["message"]
 
 
 def test_body_without_a_length_is_refused(server: str) -> None:
@@ -152,6 +171,7 @@ def test_sigterm_ends_the_process_with_0(model: Path) -> None:
         ({"AIP_STORAGE_URI": "/nowhere/at/all"}, "/nowhere/at/all holds no files"),
         ({"AIP_STORAGE_URI": str(REPOSITORY / "requirements")}, "instance.json"),
         ({"AIP_STORAGE_URI": "/tmp", "AIP_HTTP_PORT": "http"}, "AIP_HTTP_PORT is 'http'"),  # noqa: S108
+        ({"AIP_STORAGE_URI": "/tmp", "AIP_HTTP_PORT": "9" * 5000}, "AIP_HTTP_PORT is '999"),  # noqa: S108
         ({"AIP_STORAGE_URI": "/tmp", "AIP_PREDICT_ROUTE": "ask"}, "begin it with a slash"),  # noqa: S108
     ],
 )
