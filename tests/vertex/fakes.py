@@ -133,13 +133,15 @@ class FakeCustomJobRunner:
 class FakeModelServers:
     """Answers `{"predictions": [<artifact uri>, …]}`; an artifact URI with `broken` does not start.
 
-    An artifact URI with `slow` starts when `release` is set.
+    An artifact URI with `slow` starts when `release` is set. `answer` is given instead, where it is set.
     """
 
     def __init__(self) -> None:
         self.models: dict[str, str] = {}
         self.containers: dict[str, ContainerSpec] = {}
         self.release = threading.Event()
+        self.bodies: list[bytes] = []
+        self.answer: bytes | None = None
         self._stopped: set[str] = set()
 
     def start(self, deployed_model_id: str, container: ContainerSpec, artifact_uri: str) -> ServerAddress:
@@ -166,6 +168,9 @@ class FakeModelServers:
         """Answer with the artifact URI for each instance; an instance without `fare_miles` is wrong."""
         if deployed_model_id not in self.models:
             raise NotFound(f"no server for deployed model '{deployed_model_id}'")
+        self.bodies.append(body)
+        if self.answer is not None:
+            return 200, self.answer
         instances = json.loads(body)["instances"]
         if any(instance == {} for instance in instances):
             return 400, b'{"error": "instances[0]: feature \'pickup_area\' is missing"}'

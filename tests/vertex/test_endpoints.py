@@ -10,7 +10,7 @@ from google.api_core import exceptions
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format, struct_pb2
 
-from tests.vertex.conftest import CANONICAL, PARENT, wait_for
+from tests.vertex.conftest import CANONICAL, PARENT, connect, wait_for
 from tests.vertex.test_models import upload
 
 if TYPE_CHECKING:
@@ -273,6 +273,53 @@ def test_the_containers_refusal(endpoints: Client, models: Client, prediction: C
 
     with pytest.raises(exceptions.BadRequest, match="'pickup_area' is missing"):
         prediction.predict(endpoint=endpoint, instances=[empty])
+
+
+@pytest.fixture
+def serving(endpoints: Client, models: Client, endpoint: str) -> str:
+    """Name an endpoint with a model that has all of the traffic."""
+    deploy(endpoints, endpoint, upload(models).name, {"0": 100})
+    return endpoint
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_json_does_not_have_is_refused(server: Server, serving: str, number: float) -> None:
+    """NaN and infinity, which gRPC carries, are INVALID_ARGUMENT with their place."""
+    prediction = connect(aiplatform_v1.PredictionServiceClient, server, "grpc")
+    value = struct_pb2.Value()
+    value.struct_value.fields["legs"].list_value.values.add().number_value = number
+
+    with pytest.raises(
+        exceptions.BadRequest, match=r"instances\[0\].legs\[0\] is (nan|-?inf); JSON has finite"
+    ):
+        prediction.predict(endpoint=serving, instances=[value])
+
+
+def test_a_request_above_the_limit_is_refused(prediction: Client, serving: str) -> None:
+    """More than 1.5 MB is INVALID_ARGUMENT, in the words of the service; a little less is answered."""
+    fits, exceeds = (struct_pb2.Value(string_value="x" * size) for size in (1_500_000, 1_572_864))
+
+    assert len(prediction.predict(endpoint=serving, instances=[fits]).predictions) == 1
+    with pytest.raises(exceptions.BadRequest, match="Request payload size exceeds the limit: 1572864 bytes"):
+        prediction.predict(endpoint=serving, instances=[exceeds])
+
+
+def test_numbers_reach_the_container_as_doubles(prediction: Client, serving: str, server: Server) -> None:
+    """A Value knows no integers: 7 is 7.0 for the container."""
+    prediction.predict(endpoint=serving, instances=[json_format.ParseDict({"hour": 7}, struct_pb2.Value())])
+
+    assert server.models.bodies[-1] == b'{"instances": [{"hour": 7.0}]}'
+
+
+@pytest.mark.parametrize("answer", [b'{"predictions": [NaN]}', b'{"predictions": [1e999]}', b"[" * 100_000])
+def test_an_answer_that_is_not_json_is_the_containers_error(
+    prediction: Client, serving: str, server: Server, answer: bytes
+) -> None:
+    """What a container answers beyond JSON is INTERNAL, and said of the container."""
+    server.models.answer = answer
+
+    with pytest.raises(exceptions.InternalServerError, match="the model's container"):
+        prediction.predict(endpoint=serving, instances=instances(1))
 
 
 def test_predict_without_models(prediction: Client, endpoint: str) -> None:

@@ -41,6 +41,25 @@ class Handler(BaseHTTPRequestHandler):
 
 HTTPServer(('127.0.0.1', int(os.environ['AIP_HTTP_PORT'])), Handler).serve_forever()
 """
+REFUSING = """
+import os
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(200, b'')
+
+    def do_POST(self):
+        self.answer(413, b'{"error": "too large"}')
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+HTTPServer(('127.0.0.1', int(os.environ['AIP_HTTP_PORT'])), Handler).serve_forever()
+"""
 NOT_HTTP = """
 import os, socket
 
@@ -82,6 +101,13 @@ def test_a_model_is_served_by_the_container_contract(servers: LocalModelServers)
     assert (answer["path"], answer["AIP_MODE"]) == ("/predict", "PREDICTION")
     assert servers.predict("7", b"{}")[0] == 400
     assert servers.running() == ("7",)
+
+
+def test_a_body_that_is_refused_unread_is_answered(servers: LocalModelServers) -> None:
+    """A server that answers and closes before it has read the body is heard."""
+    servers.start("7", container(REFUSING), "gs://bucket/model")
+
+    assert servers.predict("7", b"x" * 30_000_000) == (413, b'{"error": "too large"}')
 
 
 def test_a_server_that_ends_says_why(servers: LocalModelServers) -> None:

@@ -7,6 +7,7 @@ import re
 import socket
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
@@ -191,7 +192,7 @@ class LocalModelServers:
         except _NO_ANSWER as error:
             raise Unavailable(
                 f"deployed model '{deployed_model_id}' does not answer ({error!r}); "
-                f"it is started again when it died; log: {server.deployment.log_path}"
+                f"it restarts automatically if it crashes; log: {server.deployment.log_path}"
             ) from error
 
     def running(self) -> tuple[str, ...]:
@@ -217,7 +218,9 @@ def _call(port: int, method: str, route: str, body: bytes | None, *, timeout: fl
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         headers = {"Content-Type": "application/json"} if body is not None else {}
-        connection.request(method, route, body, headers)
+        # A server that refuses a body unread has answered before it closes the connection.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, route, body, headers)
         response = connection.getresponse()
         return response.status, response.read()
     finally:

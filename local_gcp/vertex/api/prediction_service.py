@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,10 @@ from local_gcp.vertex.domain.errors import (
 from local_gcp.vertex.domain.names import EndpointName
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from google.protobuf import struct_pb2
+
     from local_gcp.vertex.api.messages import Message
     from local_gcp.vertex.api.region import Region
     from local_gcp.vertex.domain.errors import (
@@ -36,6 +41,8 @@ _CLIENT_ERRORS = range(400, 500)
 _TOO_MANY = 429
 _NOT_NOW = 503
 _LONGEST_MESSAGE = 2000
+_MAX_REQUEST_BYTES = 1_572_864
+"""What a public endpoint takes: https://cloud.google.com/vertex-ai/docs/quotas#model_serving."""
 
 
 class PredictionService:
@@ -50,24 +57,38 @@ class PredictionService:
     def predict(self, request: Message) -> Message:
         """Answer Predict: instances to the container, its predictions back.
 
-        A 4xx of the container becomes INVALID_ARGUMENT with the container's message.
+        Every number reaches the container as a double, which is what a Value carries. A 4xx of the container
+        becomes INVALID_ARGUMENT with the container's message.
         """
-        deployed = self._choose(request.endpoint)
-        content: dict[str, Any] = {"instances": [_whole(plain(each)) for each in request.instances]}
+        _check_size(request.ByteSize())
+        content: dict[str, Any] = {
+            "instances": [_json(each, f"instances[{index}]") for index, each in enumerate(request.instances)]
+        }
         if request.HasField("parameters"):
-            content["parameters"] = _whole(plain(request.parameters))
-        answer = _parse(self._ask(deployed, json.dumps(content).encode()))
+            content["parameters"] = _json(request.parameters, "parameters")
+        body = json.dumps(content).encode()
+        # Which of its two forms the service measures is not documented.
+        _check_size(len(body))
+        deployed = self._choose(request.endpoint)
+        answer = _parse(self._ask(deployed, body))
         response = aiplatform_v1.PredictResponse.pb()(
             deployed_model_id=deployed.id,
             model=deployed.model,
             model_version_id=deployed.model_version_id,
             model_display_name=deployed.display_name,
         )
-        json_format.ParseDict(answer, response)
+        try:
+            json_format.ParseDict(answer, response)
+        except json_format.ParseError as error:
+            raise Internal(f"the model's container answered what no Value holds: {error}") from error
+        for index, each in enumerate(response.predictions):
+            for found in _not_finite(each, f"predictions[{index}]"):
+                raise Internal(f"the model's container answered what is not JSON: {found}")
         return response
 
     def raw_predict(self, request: Message) -> Message:
         """Answer RawPredict: the body to the container and its answer back, as they are."""
+        _check_size(len(request.http_body.data))
         deployed = self._choose(request.endpoint)
         body = self._ask(deployed, request.http_body.data)
         return httpbody_pb2.HttpBody(content_type="application/json", data=body)
@@ -94,22 +115,36 @@ class PredictionService:
         return answer
 
 
-def _whole(content: Any) -> Any:  # noqa: ANN401  # JSON
-    """Return plain JSON with whole numbers as integers: a Value keeps every number as a double."""
-    if isinstance(content, float) and content.is_integer():
-        return int(content)
-    if isinstance(content, list):
-        return [_whole(each) for each in content]
-    if isinstance(content, dict):
-        return {key: _whole(each) for key, each in content.items()}
-    return content
+def _check_size(size: int) -> None:
+    if size > _MAX_REQUEST_BYTES:
+        raise InvalidArgument(f"Request payload size exceeds the limit: {_MAX_REQUEST_BYTES} bytes.")
+
+
+def _json(value: struct_pb2.Value, place: str) -> Any:  # noqa: ANN401  # JSON
+    """Return a Value as plain JSON, in which every number is a float."""
+    for found in _not_finite(value, place):
+        raise InvalidArgument(f"{found}; JSON has finite numbers only, so send null for one that is absent")
+    return plain(value)
+
+
+def _not_finite(value: struct_pb2.Value, place: str) -> Iterator[str]:
+    """Yield the place of each number that JSON does not have, with the number."""
+    kind = value.WhichOneof("kind")
+    if kind == "number_value" and not math.isfinite(value.number_value):
+        yield f"{place} is {value.number_value}"
+    if kind == "list_value":
+        for index, each in enumerate(value.list_value.values):
+            yield from _not_finite(each, f"{place}[{index}]")
+    if kind == "struct_value":
+        for name, each in value.struct_value.fields.items():
+            yield from _not_finite(each, f"{place}.{name}")
 
 
 def _parse(answer: bytes) -> dict[str, Any]:
     try:
         content = json.loads(answer)
-    except ValueError as error:
-        raise Internal(f"the model's container answered no JSON: {_shown(answer)}") from error
+    except (ValueError, RecursionError) as error:
+        raise Internal(f"the model's container did not answer valid JSON: {_shown(answer)}") from error
     if not isinstance(content, dict) or not isinstance(content.get("predictions"), list):
         raise Internal(f"the model's container answered without a list 'predictions': {_shown(answer)}")
     return {"predictions": content["predictions"]}
@@ -130,7 +165,7 @@ def _message(answer: bytes) -> str:
     """Return the message in a container's error, in one of the usual JSON forms or as text."""
     try:
         content = json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _shown(answer)
     while isinstance(content, dict):
         content = next(
