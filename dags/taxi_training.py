@@ -152,7 +152,7 @@ with DAG(
     compile_pipeline = VertexCustomJobOperator(
         task_id="compile",
         region=REGION,
-        display_name="compile-{{ run_id }}",
+        display_name=of_run("compile_name"),
         image=IMAGE,
         command=["python", "-m", "taxi_ml.pipeline.compile"],
         args=["--request", f"{COMPILED}/request.json", "--out", f"{COMPILED}/pipeline.json"],

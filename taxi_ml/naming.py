@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, ClassVar, Final, Self
 if TYPE_CHECKING:
     from taxi_ml.settings import Settings, Window
 
-_MAX_JOB_ID: Final = 128
+_MAX_JOB_ID: Final = 127
+_MAX_DISPLAY_NAME: Final = 128
 _MAX_LABEL: Final = 63
 _DIGEST_LENGTH: Final = 10
 
@@ -40,7 +41,7 @@ def job_id(dag_id: str, run_id: str, attempt: int = 0) -> str:
     """Return the PipelineJob id of one attempt of one DAG run.
 
     The same arguments give the same id, other arguments another one: the end is a digest of all three.
-    It matches `[a-z][-a-z0-9]{0,127}`, which is what Vertex AI accepts.
+    It matches `[a-z][-a-z0-9]{0,126}`: Vertex AI accepts less than 128 characters.
     """
     digest = _digest(dag_id, run_id, str(attempt))
     words = _hyphened(f"{dag_id}-{run_id}")
@@ -61,6 +62,14 @@ def job_labels(dag_id: str, run_id: str, window: Window) -> dict[str, str]:
         "run": f"{_label(run_id)[: _MAX_LABEL - _DIGEST_LENGTH - 1].strip('-_')}-{_digest(dag_id, run_id)}",
         "window": _label(window.id),
     }
+
+
+def display_name(task: str, run_id: str) -> str:
+    """Return what the console calls a task's job; a name that is too long is cut and ends with a digest."""
+    name = f"{task}-{run_id}"
+    if len(name) <= _MAX_DISPLAY_NAME:
+        return name
+    return f"{name[: _MAX_DISPLAY_NAME - _DIGEST_LENGTH - 1]}-{_digest(name)}"
 
 
 def _digest(*parts: str) -> str:

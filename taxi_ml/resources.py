@@ -51,9 +51,10 @@ _FORM: Final = "<component>=cpu:<vCPUs>,memory:<size>,accelerator:<type>x<count>
 _UNITS: Final = {unit: 1000**power for power, unit in enumerate("MGT", start=2)} | {
     f"{unit}i": 1024**power for power, unit in enumerate("MGT", start=2)
 }
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)([MGT]i?)")
-_CPUS: Final = re.compile(r"\d+(\.\d+)?")
-_ACCELERATOR: Final = re.compile(r"((?:NVIDIA|TPU)_[A-Z0-9_]+)x(\d+)")
+_NUMBER: Final = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
+_SIZE: Final = re.compile(rf"({_NUMBER})([MGT]i?)")
+_CPUS: Final = re.compile(_NUMBER)
+_ACCELERATOR: Final = re.compile(r"((?:NVIDIA|TPU)_[A-Z0-9_]+)x([0-9]{1,4})")
 
 
 def parse(texts: Iterable[str]) -> Mapping[Component, ComponentResources]:

@@ -40,7 +40,7 @@ class SettingsError(ValueError):
     """One or more settings are wrong; each problem names the setting, its value and the remedy."""
 
     def __init__(self, *problems: str) -> None:
-        """Keep every problem, so that a person mends them all at once."""
+        """Keep every problem, so that a person fixes them all at once."""
         self.problems = problems
         super().__init__("; ".join(problems))
 
@@ -63,7 +63,7 @@ def _between(low: float, high: float, unit: str) -> Rule:
 
 
 _PROJECT: Final = r"(?:[a-z][a-z0-9.-]*:)?[a-z][-a-z0-9]{4,28}[a-z0-9]"
-_TABLE: Final = rf"{_PROJECT}\.\w{{1,1024}}\.[\w-]{{1,1024}}"
+_TABLE: Final = rf"{_PROJECT}\.[A-Za-z0-9_]{{1,1024}}\.[\w-]{{1,1024}}"
 _FULL_TABLE: Final = "name it <project>.<dataset>.<table>"
 _MACHINE: Final = _matches(r"[a-z][a-z0-9]*(-[a-z0-9]+)+", "name a machine type such as n1-standard-4")
 _DISPLAY_NAME: Final = _matches(
@@ -81,6 +81,17 @@ _CHECKS: Final = Rule(
     f"name checks to leave out, separated by spaces: {', '.join(Check)}",
 )
 _STEPS: Final = _between(1, 10**9, "steps")
+_CRON_ITEM: Final = r"(\*|[0-9]{1,2}(-[0-9]{1,2})?)(/[0-9]{1,2})?"
+_CRON_FIELD: Final = rf"{_CRON_ITEM}(,{_CRON_ITEM}){{0,59}}"
+_CRON: Final = re.compile(rf"{_CRON_FIELD}( {_CRON_FIELD}){{4}}")
+_LONGEST_SHOWN: Final = 200
+
+
+def _is_schedule(text: str) -> bool:
+    """Return whether Airflow can run this, which reads cron by the same library."""
+    from croniter import croniter  # noqa: PLC0415  # the pipeline environment does not have it
+
+    return text == BY_HAND or (bool(_CRON.fullmatch(text)) and bool(croniter.is_valid(text, strict=True)))
 
 
 _AnySettings = TypeVar("_AnySettings", bound="Settings")
@@ -119,7 +130,7 @@ class Settings:
     bigquery_location: Annotated[
         str, _matches(r"US|EU|[a-z]+(-[a-z0-9]+)+", "name US, EU or a region such as us-central1")
     ] = "US"
-    dataset: Annotated[str, _matches(r"\w{1,1024}", "use letters, digits and underscores")] = "taxi"
+    dataset: Annotated[str, _matches(r"[A-Za-z0-9_]{1,1024}", "use letters, digits and underscores")] = "taxi"
     trips_table: Annotated[str, _matches(_TABLE, _FULL_TABLE)] = (
         "bigquery-public-data.chicago_taxi_trips.taxi_trips"
     )
@@ -135,8 +146,8 @@ class Settings:
 
     schedule: Annotated[
         str,
-        _matches(
-            r"none|[0-9*/,-]+( [0-9*/,-]+){4}",
+        Rule(
+            _is_schedule,
             "give five cron fields in UTC such as 0 0 1 * *, or none for runs by hand only",
         ),
     ] = MONTHLY
@@ -246,17 +257,19 @@ def _checked(given: Mapping[str, object], *, required: frozenset[str]) -> dict[s
     values: dict[str, Any] = {}
     for name, raw in given.items():
         if name not in hints:
-            problems.append(f"setting {_shown(name)} = {raw!r} is unknown; remove it or mend its name")
+            problems.append(
+                f"setting {_shown(name)} = {_shown_value(raw)} is unknown; remove it or fix its name"
+            )
             continue
         rule: Rule = hints[name].__metadata__[0]
         try:
             values[name] = _converted(hints[name].__origin__, raw)
             accepted = rule.accepts(values[name])
         except ValueError as error:
-            problems.append(f"setting {_shown(name)} = {raw!r}: {error}")
+            problems.append(f"setting {_shown(name)} = {_shown_value(raw)}: {error}")
             continue
         if not accepted:
-            problems.append(f"setting {_shown(name)} = {raw!r} is not accepted; {rule.remedy}")
+            problems.append(f"setting {_shown(name)} = {_shown_value(raw)} is not accepted; {rule.remedy}")
     if problems:
         raise SettingsError(*problems)
     return values
@@ -264,6 +277,15 @@ def _checked(given: Mapping[str, object], *, required: frozenset[str]) -> dict[s
 
 def _shown(name: str) -> str:
     return f"{name} ({PREFIX}{name.upper()})"
+
+
+def _shown_value(raw: object) -> str:
+    try:
+        text = repr(raw)
+    except ValueError:
+        # Python writes no integer of more than 4,300 digits.
+        return "a number of thousands of digits"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
 
 
 def _converted(kind: Any, raw: object) -> object:  # noqa: ANN401  # a type form: str, int, tuple[str, ...]
@@ -284,7 +306,7 @@ _KINDS: Final = {str: "a text", int: "a whole number", float: "a number"}
 
 
 def _whole_number(raw: int | str) -> int:
-    if isinstance(raw, str) and not re.fullmatch(r"[+-]?[0-9]+", raw.strip()):
+    if isinstance(raw, str) and not re.fullmatch(r"[+-]?[0-9]{1,100}", raw.strip()):
         raise ValueError("it is not a whole number; give digits only")
     return int(raw)
 
@@ -292,7 +314,7 @@ def _whole_number(raw: int | str) -> int:
 def _number(raw: float | str) -> float:
     try:
         return float(raw)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError("it is not a number; give one such as 200 or 12.5") from None
 
 
@@ -356,19 +378,23 @@ class Window:
             SettingsError: if `moment` is no date, or the window is refused.
 
         """
-        if isinstance(moment, datetime):
-            moment = moment.astimezone(UTC).date() if moment.tzinfo else moment.date()
-        if isinstance(moment, str):
-            moment = _parsed_date(moment)
-        return cls(end=moment, train_months=train_months, test_months=test_months)
+        end = _date_of(moment)
+        if end is None:
+            raise SettingsError(
+                f"window end = {_shown_value(moment)} is not a date; write it as in 2015-07-01"
+            )
+        return cls(end=end, train_months=train_months, test_months=test_months)
 
 
-def _parsed_date(text: str) -> date:
+def _date_of(moment: object) -> date | None:
+    """Return the day in UTC, or None for what is no date or whose day in UTC is in no calendar."""
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise SettingsError(f"window end = {text!r} is not a date; write it as in 2015-07-01") from None
-    return moment.astimezone(UTC).date() if moment.tzinfo else moment.date()
+        found = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+        if isinstance(found, datetime):
+            return found.astimezone(UTC).date() if found.tzinfo else found.date()
+    except (ValueError, OverflowError):
+        return None
+    return found if isinstance(found, date) else None
 
 
 def _month_number(day: date) -> int:

@@ -32,6 +32,7 @@ class Run:
     settings: Settings
     window: Window
     labels: dict[str, str]
+    compile_name: str
 
     @property
     def test_uri(self) -> str:
@@ -58,9 +59,15 @@ def run_for(
     settings = Settings.from_environment(os.environ if environ is None else environ).with_overrides(
         **{name: params[name] for name in _OVERRIDES if params.get(name) is not None}
     )
-    window = settings.window(params.get("window_end") or _interval_end(dag_run))
-    labels = naming.job_labels(str(dag_run.dag_id), str(dag_run.run_id), window)
-    return Run(settings=settings, window=window, labels=labels)
+    given = params.get("window_end")
+    window = settings.window(_interval_end(dag_run) if given is None or given == "" else given)
+    dag_id, run_id = str(dag_run.dag_id), str(dag_run.run_id)
+    return Run(
+        settings=settings,
+        window=window,
+        labels=naming.job_labels(dag_id, run_id, window),
+        compile_name=naming.display_name("compile", run_id),
+    )
 
 
 def override_of(context: Any) -> Override | None:  # noqa: ANN401  # Airflow's Context
@@ -99,7 +106,12 @@ def _interval_end(dag_run: Any) -> datetime:  # noqa: ANN401  # Airflow's DagRun
         if moment is None:
             raise SettingsError("window_end is empty and the run has no date; give window_end")
         end = moment
-    return end.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    try:
+        return end.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    except OverflowError:
+        raise SettingsError(
+            f"the data interval ends at {end}, which UTC does not have; give window_end"
+        ) from None
 
 
 def timetable(environ: Mapping[str, str]) -> CronDataIntervalTimetable | None:
@@ -108,7 +120,7 @@ def timetable(environ: Mapping[str, str]) -> CronDataIntervalTimetable | None:
     Every other setting is checked by the first task of a run, where a person sees what is wrong with it.
 
     Raises:
-        SettingsError: for a text that is no cron expression.
+        SettingsError: for a string that is not a cron expression, or of a time that never comes.
 
     """
     chosen = schedule(environ)

@@ -143,8 +143,8 @@ def load(path: Path = DEFAULT_PATH) -> Policy:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PolicyError(f"the policy {path} cannot be read: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise PolicyError(f"the policy {path} cannot be read: {error}") from error
     return parse(text)
 
 
@@ -157,8 +157,8 @@ def parse(text: str) -> Policy:
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise PolicyError(f"the policy is no TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise PolicyError(f"the policy is not valid TOML: {error}") from error
     if not document:
         raise PolicyError("the policy is empty; it would promote everything")
     fields = Fields(document, "policy", PolicyError)

@@ -160,7 +160,7 @@ class CompileRequest:
 def _object(text: str) -> dict[str, Any]:
     try:
         fields = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestError(f"the compile request is not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise RequestError(f"the compile request is a JSON {type(fields).__name__}; write an object")

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
+import pendulum
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
-from taxi_airflow.runs import next_step, run_for, run_in_template, run_of
+from airflow.timetables.base import TimeRestriction
+from airflow.timetables.interval import CronDataIntervalTimetable
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from taxi_airflow.runs import next_step, run_for, run_in_template, run_of, timetable
 
 from taxi_ml.settings import SettingsError
 from tests.airflow.conftest import SETTINGS, context
@@ -60,6 +65,73 @@ def test_what_is_wrong_is_named(environ: dict[str, str], params: dict[str, Any],
     """A wrong setting or parameter is an error that names it."""
     with pytest.raises(SettingsError, match=named):
         run_for(context()["dag_run"], params, {**SETTINGS, **environ})
+
+
+def test_a_run_id_of_any_length_has_names_that_vertex_takes() -> None:
+    """Airflow allows 250 characters; what Vertex AI shows of them is cut, not refused later."""
+    run = run_for(context("manual__2015-06:first+" + "X" * 228)["dag_run"], {}, SETTINGS)
+
+    assert len(run.compile_name) == 128
+    assert all(len(label) <= 63 for label in run.labels.values())
+
+
+def test_an_interval_that_utc_does_not_have_is_refused() -> None:
+    """An end of the data interval beyond the calendar asks for the form's window end."""
+    end = datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-14)))
+
+    with pytest.raises(SettingsError, match="give window_end"):
+        run_for(context(interval_end=end)["dag_run"], {}, SETTINGS)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["2015-07-01", 10**400]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=3,
+)
+PARAMETERS = ("window_end", "train_months", "test_months", "train_steps", "tuner_trials")
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.dictionaries(st.sampled_from(PARAMETERS), JSON), st.text(max_size=250))
+def test_any_form_gives_a_run_or_the_settings_error(params: dict[str, Any], run_id: str) -> None:
+    """Whatever the run's configuration holds, the first task can name what is wrong with it."""
+    try:
+        run = run_for(context(run_id)["dag_run"], params, SETTINGS)
+    except SettingsError:
+        return
+
+    assert run.window.end.day == 1
+
+
+FIELDS = st.lists(
+    st.sampled_from(["*", "0", "7", "12", "31", "59", "1-5", "5-1", "0-59/7", "*/2", "*/0", "*/99"]),
+    min_size=1,
+    max_size=2,
+).map(",".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(FIELDS, min_size=5, max_size=5).map(" ".join))
+def test_a_schedule_that_is_accepted_can_be_run(cron: str) -> None:
+    """What passes the settings is a timetable whose next run the scheduler finds."""
+    try:
+        accepted = timetable({"TAXI_SCHEDULE": cron})
+    except SettingsError:
+        return
+    assert accepted is not None
+    scheduler = CronDataIntervalTimetable(cron, timezone="UTC")
+    scheduler.validate()
+    following = scheduler.next_dagrun_info(
+        last_automated_data_interval=None,
+        restriction=TimeRestriction(earliest=pendulum.datetime(2015, 1, 1), latest=None, catchup=True),
+    )
+
+    assert following is not None
 
 
 def test_every_task_sees_the_same_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,9 @@ TEXT = policy.DEFAULT_PATH.read_text(encoding="utf-8")
         ('["train", "test"]', '["holdout"]', "policy.drift.splits has"),
         ("max_distance = 0.15", "max_distance = 0", "policy.drift.max_distance is 0.0; give a share above 0"),
         ("max_new_share = 0.1", "max_new_share = 1.1", "policy.drift.max_new_share is 1.1"),
-        ("[slices]", "[slices", "no TOML"),
+        ("[slices]", "[slices", "not valid TOML"),
+        (TEXT, "a = " + "[" * 100_000, "not valid TOML"),
+        (TEXT, "a = " + "9" * 5000, "not valid TOML"),
         ("[slices]", "[slice]", "policy has no slices"),
     ],
 )

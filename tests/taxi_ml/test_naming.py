@@ -33,7 +33,7 @@ def test_job_id_is_accepted_by_vertex(dag_id: str, run_id: str, attempt: int) ->
     """Any DAG and run give an id within Vertex AI's rule, always the same."""
     job_id = naming.job_id(dag_id, run_id, attempt)
 
-    assert re.fullmatch(r"[a-z][-a-z0-9]{0,127}", job_id)
+    assert re.fullmatch(r"[a-z][-a-z0-9]{0,126}", job_id)
     assert job_id == naming.job_id(dag_id, run_id, attempt)
 
 
@@ -43,6 +43,26 @@ def test_job_ids_differ(runs: list[tuple[str, str, int]]) -> None:
     first, second = (naming.job_id(*run) for run in runs)
 
     assert first != second
+
+
+def test_long_job_id_has_all_characters_that_vertex_takes() -> None:
+    """An id has less than 128 characters: https://cloud.google.com/vertex-ai/docs/reference/rest/v1."""
+    assert len(naming.job_id("taxi_training", "manual__" + "x" * 250)) == 127
+
+
+@given(IDS, IDS)
+def test_display_names_fit_and_differ(one: str, other: str) -> None:
+    """Any run's name is within Vertex AI's 128 characters, and no two runs share one."""
+    names = [naming.display_name("compile", run_id) for run_id in (one, other)]
+
+    assert all(0 < len(name) <= 128 for name in names)
+    assert (names[0] == names[1]) == (one == other)
+
+
+def test_display_name_that_fits_is_left_alone() -> None:
+    """A run is found by its id as it is, as far as the console can show it."""
+    assert naming.display_name("compile", "manual__1") == "compile-manual__1"
+    assert naming.display_name("compile", "é" * 120) == "compile-" + "é" * 120
 
 
 @given(IDS, IDS)

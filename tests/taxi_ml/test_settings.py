@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taxi_ml.resources import Accelerator, Component, ComponentResources, parse
@@ -86,6 +87,16 @@ def test_text_becomes_the_type_of_the_setting() -> None:
         ("resources", "Trainer=memory:0G", "a number above 0"),
         ("resources", "Trainer=accelerator:nvidia-tesla-t4", "NVIDIA_TESLA_T4x1"),
         ("resources", "Trainer=accelerator:NVIDIA_TESLA_T4x0", "how many, 1 or more"),
+        ("resources", "Trainer=memory:" + "9" * 20 + "G", "one of the units M, G, T"),
+        ("resources", "Trainer=cpu:٣", "no number of vCPUs"),
+        ("schedule", "*/0 * * * *", "give five cron fields"),
+        ("schedule", "60 * * * *", "give five cron fields"),
+        ("schedule", "0 0 32 * *", "give five cron fields"),
+        ("schedule", "0 0 30 2 *", "give five cron fields"),
+        ("schedule", "- - - - -", "give five cron fields"),
+        ("schedule", "1,,2 * * * *", "give five cron fields"),
+        ("schedule", "1-999999999 * * * *", "give five cron fields"),
+        ("dataset", "tàxi", "letters, digits and underscores"),
         ("colour", "blue", "is unknown"),
     ],
 )
@@ -98,6 +109,62 @@ def test_wrong_setting_names_setting_value_and_remedy(name: str, value: object, 
     assert f"TAXI_{name.upper()}" in problem
     assert repr(value) in problem
     assert remedy in problem
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, pytest.param(10**5000, id="long"), "1e400"])
+@pytest.mark.parametrize("name", ["seed", "max_fare_usd", "project"])
+def test_value_of_any_length_is_refused_in_a_line(name: str, value: object) -> None:
+    """A message stays readable, whatever it is about."""
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment(REQUIRED).with_overrides(**{name: value})
+
+    assert f"TAXI_{name.upper()}" in str(refused.value)
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "text", ["0 0 1 * *", "0 6 2 1,4,7,10 *", "*/15 0-5 * * 1-5/2", "0 0 29 2 *", "none"]
+)
+def test_schedule_is_accepted(text: str) -> None:
+    """Cron fields with lists, ranges and steps, and runs by hand."""
+    assert Settings.from_environment({**REQUIRED, "TAXI_SCHEDULE": text}).schedule == text
+
+
+NAMES = st.sampled_from([field.name for field in dataclasses.fields(Settings)])
+NUMBERS = st.one_of(
+    st.integers().map(str),
+    st.floats().map(str),
+    st.sampled_from(["9" * 5000, "-0", "1e400", "٣", "0x10", "1_000", "NaN", "-inf", ""]),
+)
+TEXTS = st.one_of(
+    st.text(),
+    st.text(st.characters(categories=["Cs", "Cc", "Nd"])),
+    NUMBERS,
+    st.lists(st.sampled_from(["0", "59", "99", "*", "-", "/", ",", " "])).map("".join),
+    st.lists(st.sampled_from(["--", "runner", "=", "DataflowRunner", " ", "'", "labels", "project"])).map(
+        "".join
+    ),
+    st.builds(
+        "{}={}:{}{}".format,
+        st.sampled_from([*Component]),
+        st.sampled_from(["cpu", "memory", "accelerator", ""]),
+        NUMBERS,
+        st.sampled_from(["", "G", "Ti", "x1", "x" + "9" * 5000]),
+    ),
+)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.dictionaries(NAMES, TEXTS, max_size=3))
+def test_any_environment_gives_settings_or_their_error(given_texts: dict[str, str]) -> None:
+    """Whatever the variables say, they are accepted for good or refused with the settings' own message."""
+    environ = REQUIRED | {f"TAXI_{name.upper()}": text for name, text in given_texts.items()}
+    try:
+        chosen = Settings.from_environment(environ)
+    except SettingsError:
+        return
+
+    assert Settings.from_environment(REQUIRED).with_overrides(**dataclasses.asdict(chosen)) == chosen
 
 
 def test_components_have_resources_of_their_own() -> None:
@@ -182,7 +249,33 @@ def test_window_ends_at_a_moment_of_any_form(moment: str | date) -> None:
     assert window.id == "2015-07_train24_test1"
 
 
-def test_window_that_ends_at_no_date_is_refused() -> None:
-    """A text that is no date is an error."""
-    with pytest.raises(SettingsError, match="'July' is not a date"):
-        Window.ending("July", train_months=24, test_months=1)
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "July",
+        "",
+        "9999-12-31T23:59:59-14:00",
+        "0001-01-01T00:00:00+14:00",
+        datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-14))),
+        "2015-02-30",
+        "9" * 5000,
+        7,
+        ["2015-07-01"],
+    ],
+)
+def test_window_that_ends_at_no_date_is_refused(moment: Any) -> None:  # noqa: ANN401  # a form may hold anything
+    """What is no date, or one that UTC does not have, is an error that names it."""
+    with pytest.raises(SettingsError, match="is not a date; write it as in 2015-07-01"):
+        Window.ending(moment, train_months=24, test_months=1)
+
+
+@settings(max_examples=500)
+@given(st.one_of(st.text(), st.dates().map(str), st.datetimes(timezones=st.timezones()).map(str)))
+def test_any_end_gives_a_window_or_the_settings_error(text: str) -> None:
+    """Whatever the form says, there is a window of whole months, or the error that says what is wrong."""
+    try:
+        window = Window.ending(text, train_months=24, test_months=1)
+    except SettingsError:
+        return
+
+    assert window.train_start < window.test_start < window.end
