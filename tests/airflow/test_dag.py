@@ -4,12 +4,20 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import taxi_training
 from airflow.sdk import CronDataIntervalTimetable
+from airflow.sdk.exceptions import TaskDeferred
+from taxi_airflow.operators.custom_job import VertexCustomJobOperator
 from taxi_airflow.operators.statement import StatementOperator
+from taxi_airflow.runs import run_in_template
+
+from tests.airflow.conftest import REGION, SETTINGS, context
+
+if TYPE_CHECKING:
+    from tests.airflow.conftest import Vertex
 
 REPOSITORY = Path(__file__).parents[2]
 HEAVY = (
@@ -105,3 +113,24 @@ def test_statements_are_deferrable() -> None:
 
     assert all(task.deferrable for task in statements)
     assert len(statements) == 5
+
+
+def test_a_long_run_id_has_a_compile_job_that_vertex_accepts(
+    vertex: Vertex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The longest run id that Airflow allows names a job that Vertex AI creates, not one that it refuses."""
+    for name, text in SETTINGS.items():
+        monkeypatch.setenv(name, text)
+    running = context("manual__2015-06:first+" + "X" * 228)
+    task = DAG.get_task("compile")
+    names: Any = {**running, "taxi": run_in_template}
+    rendered = {
+        field: task.render_template(getattr(task, field), names) for field in ("display_name", "labels")
+    }
+
+    with pytest.raises(TaskDeferred):
+        VertexCustomJobOperator(
+            task_id="compile", region=REGION, image="taxi:1", command=["python"], **rendered
+        ).execute(running)
+
+    assert len(vertex.jobs.runs) == 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import sys
 import urllib.request
@@ -16,16 +17,20 @@ from taxi_airflow.operators.modules import UploadModulesOperator, WriteRequestOp
 from taxi_airflow.operators.rows import CheckRowsOperator
 from taxi_airflow.operators.statement import ExportSplitOperator, StatementOperator
 from taxi_airflow.operators.validate import ValidateOperator
+from taxi_airflow.runs import run_of
 from taxi_airflow.smoke import read_instances
 
 import taxi_ml
 from taxi_ml import naming, sql
+from taxi_ml.modules.features import MISSING, NULLABLE_FLOATS
 from taxi_ml.naming import Split
 from taxi_ml.pipeline.request import Champion, CompileRequest
+from taxi_ml.sql.ranges import ranges
 from tests.airflow.conftest import connect_to, context, run_task
 from tests.taxi_ml.reports import a_report
 
 if TYPE_CHECKING:
+    from taxi_ml.settings import Window
     from tests.conftest import LocalStack
 
 pytestmark = pytest.mark.stack
@@ -146,6 +151,30 @@ def test_splits_are_exported(store: ObjectStore) -> None:
         assert store.read(files[0]).startswith(b"trip_id,")
 
 
+def test_exported_trips_are_within_the_ranges_of_their_model(store: ObjectStore) -> None:
+    """Every trip that a model learns from is one that the model may be asked about."""
+    export()
+    run = run_of(context(params=PARAMS))
+    bounds = ranges(run.settings, run.window)
+    rows = [
+        row
+        for split in Split
+        for uri in store.matching(f"gs://taxi-local/data/2015-02_train12_test1/{split}/trips_*.csv")
+        for row in csv.DictReader(store.read(uri).decode().splitlines())
+    ]
+    outside = [
+        (name, row[name])
+        for row in rows
+        for name, (least, largest) in bounds.items()
+        if not (
+            least <= float(row[name]) <= largest or (name in NULLABLE_FLOATS and float(row[name]) == MISSING)
+        )
+    ]
+
+    assert len(rows) > 1000
+    assert outside == []
+
+
 def test_an_export_replaces_what_was_there(store: ObjectStore) -> None:
     """Files of an earlier export with more shards do not stay."""
     stale = "gs://taxi-local/data/2015-02_train12_test1/test/trips_999999999999.csv"
@@ -165,9 +194,7 @@ def test_jobs_carry_the_labels_of_the_run(cloud: LocalStack) -> None:
     assert window in {job.labels.get("run") for job in jobs}
 
 
-def _window() -> Any:  # noqa: ANN401  # taxi_ml.settings.Window
-    from taxi_airflow.runs import run_of  # noqa: PLC0415
-
+def _window() -> Window:
     return run_of(context(params=PARAMS)).window
 
 

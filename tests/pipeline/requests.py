@@ -41,5 +41,6 @@ def make_request(root: Path, **changes: Any) -> CompileRequest:  # noqa: ANN401 
         seed=20,
         enable_cache=True,
         cache_period="2015-07-05",
+        ranges={"TripStartHour": (0, 23), "rawDistance": (0, 20_015_115)},
     )
     return dataclasses.replace(request, **changes)

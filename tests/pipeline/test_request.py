@@ -49,6 +49,10 @@ def test_evaluator_stops_nothing_that_the_gate_lets_through(tmp_path: Path) -> N
         ({"beam_args": "--runner=X"}, "beam_args is '--runner=X'"),
         ({"resources": ["Trainer", 1]}, "resources is"),
         ({"examples_format": "avro"}, "examples_format is 'avro'; give one of csv, parquet"),
+        ({"ranges": [0, 23]}, "ranges is"),
+        ({"ranges": {"TripStartHour": [0]}}, "give an object of .least, largest. by feature"),
+        ({"ranges": {"TripStartHour": [0, "23"]}}, "ranges is"),
+        ({"ranges": {"TripStartHour": [False, True]}}, "ranges is"),
         ({"champion": {"name": "x"}}, "champion is"),
         ({"champion": {"name": "x", "uri": 1}}, "champion is"),
     ],
@@ -70,7 +74,7 @@ def test_missing_field_is_named(tmp_path: Path) -> None:
         CompileRequest.parse(json.dumps(fields))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 100_000, "9" * 5000])
 def test_what_is_no_object_is_refused(text: str) -> None:
     """Truncated or foreign text is a RequestError, whatever it is."""
     with pytest.raises(RequestError):

@@ -9,6 +9,7 @@ import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
@@ -170,6 +171,17 @@ def test_trip_without_optional_features_gets_a_sane_fare(facts: dict[str, Any]) 
 
     assert math.isfinite(fare)
     assert 2 < fare < 60
+
+
+def test_trained_model_refuses_what_its_trips_cannot_have(facts: dict[str, Any], root: Path) -> None:
+    """The ranges of the compile request are served with the model, whatever component has copied it."""
+    with (root / "data/test/trips_000000000000.csv").open() as file:
+        instance = _instance(next(csv.DictReader(file))) | {"TripStartHour": 24}
+
+    with serving(facts["model"]) as url, pytest.raises(HTTPError) as refused:
+        _predict(url, [instance])
+
+    assert "'TripStartHour' is 24; give an integer from 0 to 23" in refused.value.read().decode()
 
 
 def _instance(row: dict[str, str]) -> dict[str, Any]:
