@@ -136,26 +136,28 @@ NUMBERS = st.one_of(
     st.floats().map(str),
     st.sampled_from(["9" * 5000, "-0", "1e400", "٣", "0x10", "1_000", "NaN", "-inf", ""]),
 )
-TEXTS = st.one_of(
-    st.text(),
-    st.text(st.characters(categories=["Cs", "Cc", "Nd"])),
-    NUMBERS,
-    st.lists(st.sampled_from(["0", "59", "99", "*", "-", "/", ",", " "])).map("".join),
-    st.lists(st.sampled_from(["--", "runner", "=", "DataflowRunner", " ", "'", "labels", "project"])).map(
-        "".join
-    ),
-    st.builds(
-        "{}={}:{}{}".format,
-        st.sampled_from([*Component]),
-        st.sampled_from(["cpu", "memory", "accelerator", ""]),
-        NUMBERS,
-        st.sampled_from(["", "G", "Ti", "x1", "x" + "9" * 5000]),
-    ),
+TEXTS = st.one_of(st.text(), st.text(st.characters(categories=["Cs", "Cc", "Nd"])), NUMBERS)
+SCHEDULES = st.lists(st.sampled_from(["0", "59", "99", "*", "-", "/", ",", " "])).map("".join)
+BEAM_ARGS = st.lists(
+    st.sampled_from(["--", "runner", "=", "DataflowRunner", " ", "'", "labels", "project"])
+).map("".join)
+RESOURCES = st.builds(
+    "{}={}:{}{}".format,
+    st.sampled_from([*Component]),
+    st.sampled_from(["cpu", "memory", "accelerator"]),
+    st.sampled_from(["0", "0.5", "8", "1e400", "9" * 400, "NVIDIA_TESLA_T4"]),
+    st.sampled_from(["", "G", "Ti", "x1", "x" + "9" * 5000]),
+)
+VARIABLES = st.one_of(
+    st.tuples(NAMES, TEXTS),
+    st.tuples(st.just("schedule"), SCHEDULES),
+    st.tuples(st.just("beam_args"), BEAM_ARGS),
+    st.tuples(st.just("resources"), RESOURCES),
 )
 
 
 @settings(max_examples=1000, deadline=None)
-@given(st.dictionaries(NAMES, TEXTS, max_size=3))
+@given(st.lists(VARIABLES, max_size=3).map(dict))
 def test_any_environment_gives_settings_or_their_error(given_texts: dict[str, str]) -> None:
     """Whatever the variables say, they are accepted for good or refused with the settings' own message."""
     environ = REQUIRED | {f"TAXI_{name.upper()}": text for name, text in given_texts.items()}
