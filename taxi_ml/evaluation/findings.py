@@ -40,6 +40,10 @@ class EmptySplitError(ValueError):
     """A split that must have rows has none."""
 
 
+class PushedModelError(ValueError):
+    """What was pushed is not what was judged."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """What the report repeats about the run; digests are SHA-256 in hexadecimal."""
@@ -53,7 +57,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """The addresses of the artifacts; `splits` and `anomalies` are folders by split."""
+    """The addresses of the artifacts; `splits` and `anomalies` are folders by split.
+
+    `pushed_to` is where the Pusher copied the model to be served from; None where it did not.
+    """
 
     splits: Mapping[str, str]
     anomalies: Mapping[str, str]
@@ -61,7 +68,7 @@ class Sources:
     champion: str | None
     tuner_results: str | None
     blessing: str
-    pushed_model: str
+    pushed_to: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +85,7 @@ def gather(sources: Sources, run: Run) -> Report:
     Raises:
         FileNotFoundError: where a model's artifact holds no SavedModel.
         EmptySplitError: where there are no test rows.
+        PushedModelError: where the Pusher's copy is another model.
         ReportError: where challenger and champion are the same model.
 
     """
@@ -144,10 +152,30 @@ def _distance_bands(metres: NDArray[np.float64]) -> NDArray[np.str_]:
 
 
 def _servable(sources: Sources) -> str:
-    """Where the challenger is to be served from: what was pushed, else what was trained."""
-    pushed = tf.io.gfile.exists(posixpath.join(sources.pushed_model, "saved_model.pb"))
-    folder = sources.pushed_model if pushed else saved_model_folder(sources.challenger)
-    return object_uri(folder, os.environ)
+    """Return where the challenger is to be served from: what was pushed, else what was trained.
+
+    The artifacts of a run are deleted by the bucket's rules after a while; what was pushed stays. The Pusher
+    names its copy by the second and takes a folder that is there already for its own.
+
+    Raises:
+        PushedModelError: where another model is in the folder.
+
+    """
+    trained = saved_model_folder(sources.challenger)
+    if sources.pushed_to is None:
+        return object_uri(trained, os.environ)
+    if _graph(sources.pushed_to) != _graph(trained):
+        raise PushedModelError(
+            f"{sources.pushed_to} holds another model than {trained}: two runs pushed in the same second; "
+            "run the pipeline again with force_retrain"
+        )
+    return object_uri(sources.pushed_to, os.environ)
+
+
+def _graph(folder: str) -> bytes:
+    with tf.io.gfile.GFile(posixpath.join(folder, "saved_model.pb"), "rb") as file:
+        content: bytes = file.read()
+    return content
 
 
 def _champion(sources: Sources, run: Run, predictions: scores.Predictions) -> Champion | None:

@@ -115,6 +115,7 @@ def _sources(inputs: Mapping[str, Sequence[Any]]) -> findings.Sources:
     examples = artifact_utils.get_single_instance(inputs["examples"])
     splits = artifact_utils.decode_split_names(examples.split_names)
     anomalies = artifact_utils.get_single_instance(inputs["anomalies"])
+    pushed = artifact_utils.get_single_instance(inputs["pushed_model"])
     return findings.Sources(
         splits={split: artifact_utils.get_split_uri([examples], split) for split in splits},
         anomalies={split: posixpath.join(anomalies.uri, f"Split-{split}") for split in splits},
@@ -122,7 +123,7 @@ def _sources(inputs: Mapping[str, Sequence[Any]]) -> findings.Sources:
         champion=_optional_uri(inputs, "champion"),
         tuner_results=_optional_uri(inputs, "tuner_results"),
         blessing=artifact_utils.get_single_uri(inputs["blessing"]),
-        pushed_model=artifact_utils.get_single_uri(inputs["pushed_model"]),
+        pushed_to=pushed.get_string_custom_property("pushed_destination") or None,
     )
 
 

@@ -37,5 +37,7 @@ def second_month(
     runs: Runs,
     first_month: tuple[str, dict[str, str | None]],  # noqa: ARG001  # the champion comes from it
 ) -> tuple[str, dict[str, str | None]]:
-    """The run of the next month, which only evaluates."""
+    """The run of the next month, which only evaluates, long after the files of the first one have expired."""
+    if not any("Pusher" in name for name in runs.apply_retention()):
+        pytest.fail("the bucket's rule deletes none of what the first run's Pusher left")
     return runs.run({"window_end": "2015-03-01", "promote": False, **SMALL})

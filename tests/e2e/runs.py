@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from local_gcp.airflow_client import AirflowClient
     from tests.conftest import LocalStack
 
+TERRAFORM = Path(__file__).parents[2] / "terraform"
 DAG_ID = "taxi_training"
 PARENT = f"projects/{PROJECT}/locations/{REGION}"
 RUN_SECONDS = 900
@@ -62,6 +65,16 @@ class Runs:
         bucket, _, name = uri.removeprefix("gs://").partition("/")
         text: str = self.stack.storage_client().bucket(bucket).blob(name).download_as_text()
         return text
+
+    def apply_retention(self) -> list[str]:
+        """Delete what the bucket's rule of the Terraform module deletes by age, as if long ago; name it."""
+        rule = re.search(r"transient_folders *= (\[.*\])", (TERRAFORM / "main.tf").read_text())
+        folders = json.loads(rule[1]) if rule else []
+        bucket = self.stack.storage_client().bucket("taxi-local")
+        blobs = [blob for folder in folders for blob in bucket.list_blobs(prefix=folder)]
+        for blob in blobs:
+            blob.delete()
+        return [blob.name for blob in blobs]
 
     def first_test_trip(self, window: str) -> dict[str, Any]:
         """Return a trip of the test split as its CSV has it."""

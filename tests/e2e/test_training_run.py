@@ -64,6 +64,16 @@ def test_promoted_version_is_the_champion_and_serves_all_traffic(
     )
 
 
+def test_promoted_model_is_registered_where_it_stays(
+    runs: Runs, first_month: tuple[str, dict[str, str | None]]
+) -> None:
+    """The version's files are the Pusher's copy, which no rule of the bucket deletes by age."""
+    run_id, _ = first_month
+    registered = runs.airflow.xcom(DAG_ID, run_id, "promote.register")["model"]
+
+    assert runs.model(registered).artifact_uri.startswith("gs://taxi-local/serving/2015-02_train24_test1/")
+
+
 @pytest.mark.usefixtures("first_month")
 def test_endpoint_predicts_a_fare_for_a_real_trip(runs: Runs) -> None:
     """The endpoint answers the raw features of a test trip with a fare that is not far off."""

@@ -195,3 +195,10 @@ def _predict(url: str, instances: list[dict[str, Any]]) -> list[float]:
     with urllib.request.urlopen(f"{url}/predict", body, timeout=30) as response:
         predictions: list[float] = json.load(response)["predictions"]
     return predictions
+
+
+def test_challenger_is_served_from_the_pushed_copy(facts: dict[str, Any], root: Path) -> None:
+    """The report names the folder that the Pusher copied the model to, not an artifact of the run."""
+    (pushed,) = (root / "serving").iterdir()
+
+    assert facts["report"]["challenger"]["uri"] == str(pushed)
