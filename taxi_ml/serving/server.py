@@ -35,14 +35,17 @@ class Model(Protocol):
 
 
 class PredictionServer(ThreadingHTTPServer):
-    """Answers health and predictions; one thread a connection, all on one model."""
+    """Answers health and predictions; one thread a connection, all on one model.
+
+    It listens at once and answers 503 until `model` is set.
+    """
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, settings: ServingSettings, model: Model) -> None:
+    def __init__(self, settings: ServingSettings) -> None:
         self.settings = settings
-        self.model = model
+        self.model: Model | None = None
         super().__init__((settings.host, settings.port), _Handler)
 
 
@@ -54,6 +57,11 @@ class HttpError(Exception):
         self.status = status
 
 
+_LOADING: Final = HttpError(
+    HTTPStatus.SERVICE_UNAVAILABLE, "the model is being loaded; ask again in some seconds"
+)
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: PredictionServer
     protocol_version = "HTTP/1.1"
@@ -62,10 +70,12 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        if self._path == self.server.settings.health_route:
-            self._answer(HTTPStatus.OK, {"status": "ok"})
-        else:
+        if self._path != self.server.settings.health_route:
             self._answer_error(HttpError(HTTPStatus.NOT_FOUND, f"no route {self._path}"))
+        elif self.server.model is None:
+            self._answer_error(_LOADING)
+        else:
+            self._answer(HTTPStatus.OK, {"status": "ok"})
 
     def do_POST(self) -> None:
         try:
@@ -103,6 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _predictions(self, body: bytes) -> list[float]:
         model = self.server.model
+        if model is None:
+            raise _LOADING
         fares = model.predict(model.contract.rows(body))
         for index, fare in enumerate(fares):
             if not 0 <= fare < math.inf:

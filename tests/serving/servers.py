@@ -62,14 +62,18 @@ def serving(storage_uri: str, **environment: str) -> Iterator[str]:
             process.wait(timeout=20)
 
 
-def wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
-    """Wait for a 200; fail with the log where the process ends before, or nothing happens."""
+def wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: IO[bytes]) -> set[int]:
+    """Wait for a 200, return the statuses before it; fail with the log if the process ends or takes too long."""
     deadline = time.monotonic() + START_SECONDS
+    seen: set[int] = set()
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=5):
-                return
+                return seen
+        except urllib.error.HTTPError as error:
+            seen.add(error.code)
         except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.05)
+            pass
+        time.sleep(0.05)
     log.seek(0)
     raise RuntimeError(f"no server at {url}:\n{log.read().decode()[-2000:]}")

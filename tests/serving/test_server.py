@@ -153,6 +153,20 @@ def test_concurrent_requests_get_their_own_answers(server: str) -> None:
     assert answers == [(200, {"predictions": [hour + 5.0]}) for hour in range(90)]
 
 
+def test_port_is_open_while_the_model_loads(model: Path) -> None:
+    """The server listens at once, and its health is 503 until the model has answered its own request."""
+    port = free_port()
+    with tempfile.TemporaryFile() as log:
+        process = start(str(model), port, log)
+        try:
+            before = wait_until_healthy(f"http://127.0.0.1:{port}/health", process, log)
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+    assert before == {503}
+
+
 def test_sigterm_ends_the_process_with_0(model: Path) -> None:
     """A container that is told to stop does, at once and cleanly."""
     port = free_port()

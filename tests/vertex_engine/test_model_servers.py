@@ -130,6 +130,15 @@ def test_a_server_that_is_never_healthy_is_ended(servers: LocalModelServers, cod
     assert not alive(pid)
 
 
+def test_a_server_that_does_not_listen_is_given_up(tmp_path: Path) -> None:
+    """A container that loads its model before it listens fails, as its restarts on Vertex AI would."""
+    servers = build_model_servers(engine_settings(tmp_path, liveness_deadline=1.0))
+    with pytest.raises(FailedPrecondition, match="took no TCP connection for 1 s"):
+        servers.start("7", container("import time; time.sleep(60)"), "gs://bucket/model")
+
+    assert servers.running() == ()
+
+
 def answers_from_another(servers: LocalModelServers, pid: int) -> bool:
     """Tell whether the deployed model answers from another process."""
     try:

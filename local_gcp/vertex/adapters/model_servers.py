@@ -124,15 +124,24 @@ class LocalModelServers:
 
     def _wait_healthy(self, server: _Server) -> None:
         limit = self._settings.server_deadline
-        deadline = time.monotonic() + limit
+        begin = time.monotonic()
         log_path = server.deployment.log_path
+        listening = False
         while not self._healthy(server):
+            listening = listening or _listens(server.port)
             code = server.process.poll()
             if code is not None:
                 raise FailedPrecondition(
                     f"the model server ended: {explain_exit(code, log_path)}; log: {log_path}"
                 )
-            if time.monotonic() > deadline:
+            waited = time.monotonic() - begin
+            alive_by = self._settings.liveness_deadline
+            if not listening and waited > alive_by:
+                raise FailedPrecondition(
+                    f"the model server took no TCP connection for {alive_by:g} s, after which Vertex AI "
+                    f"restarts it: listen first, then load the model; log: {log_path}"
+                )
+            if waited > limit:
                 said = root_cause(tail(log_path))
                 raise FailedPrecondition(
                     f"the model server was not healthy within {limit:g} s: {said}; log: {log_path}"
@@ -212,6 +221,12 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):
+        return True
+    return False
 
 
 def _call(port: int, method: str, route: str, body: bytes | None, *, timeout: float) -> tuple[int, bytes]:

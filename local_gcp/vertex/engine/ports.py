@@ -42,7 +42,8 @@ class EngineSettings:
     `prestart` imports them as soon as the server starts. Tasks that run at once share `cores` and
     `memory` (bytes; None: unbounded); one that requests no memory counts as `task_memory`, one that requests
     no CPUs as one core. Tasks, pipeline jobs and custom jobs that take longer than their time-out fail;
-    Vertex AI's own is seven days.
+    Vertex AI's own is seven days. A model server that takes no TCP connection within `liveness_deadline` is
+    given up: Vertex AI's liveness probe tries about four times, ten seconds apart, then restarts it.
     """
 
     state_dir: Path
@@ -55,6 +56,7 @@ class EngineSettings:
     prestart: bool = False
     stop_grace: float = 5.0
     server_deadline: float = 120.0
+    liveness_deadline: float = 40.0
     memory: int | None = None
     task_memory: int = 1_000_000_000
     task_timeout: float = SEVEN_DAYS
