@@ -63,7 +63,7 @@ def serving(storage_uri: str, **environment: str) -> Iterator[str]:
 
 
 def wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: IO[bytes]) -> set[int]:
-    """Wait for a 200, return the statuses before it; fail with the log if the process ends or takes too long."""
+    """Wait for a 200 and return the statuses before it; fail with the log if it does not come in time."""
     deadline = time.monotonic() + START_SECONDS
     seen: set[int] = set()
     while time.monotonic() < deadline and process.poll() is None:
