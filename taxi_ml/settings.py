@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar, get_type_hints
 
-from taxi_ml import dataflow, resources
+from taxi_ml import cron, dataflow, resources
 from taxi_ml.naming import ExamplesFormat
 
 if TYPE_CHECKING:
@@ -81,17 +81,11 @@ _CHECKS: Final = Rule(
     f"name checks to leave out, separated by spaces: {', '.join(Check)}",
 )
 _STEPS: Final = _between(1, 10**9, "steps")
-_CRON_ITEM: Final = r"(\*|[0-9]{1,2}(-[0-9]{1,2})?)(/[0-9]{1,2})?"
-_CRON_FIELD: Final = rf"{_CRON_ITEM}(,{_CRON_ITEM}){{0,59}}"
-_CRON: Final = re.compile(rf"{_CRON_FIELD}( {_CRON_FIELD}){{4}}")
+_SCHEDULE: Final = Rule(
+    lambda text: text == BY_HAND or cron.is_runnable(text),
+    "give five cron fields in UTC such as 0 0 1 * *, or none for runs by hand only",
+)
 _LONGEST_SHOWN: Final = 200
-
-
-def _is_schedule(text: str) -> bool:
-    """Return whether Airflow can run this, which reads cron by the same library."""
-    from croniter import croniter  # noqa: PLC0415  # the pipeline environment does not have it
-
-    return text == BY_HAND or (bool(_CRON.fullmatch(text)) and bool(croniter.is_valid(text, strict=True)))
 
 
 _AnySettings = TypeVar("_AnySettings", bound="Settings")
@@ -144,13 +138,7 @@ class Settings:
     query_budget_usd: Annotated[float, _between(0, 10**6, "USD for the queries of one run")] = 5.0
     preflight_skip: Annotated[tuple[str, ...], _CHECKS] = ()
 
-    schedule: Annotated[
-        str,
-        Rule(
-            _is_schedule,
-            "give five cron fields in UTC such as 0 0 1 * *, or none for runs by hand only",
-        ),
-    ] = MONTHLY
+    schedule: Annotated[str, _SCHEDULE] = MONTHLY
 
     max_fare_usd: Annotated[float, _between(1, 10_000, "USD")] = 200.0
     max_trip_miles: Annotated[float, _between(1, 10_000, "miles")] = 100.0
