@@ -27,6 +27,10 @@ DIFFERENCES: Final[Mapping[str, str]] = {
     "joined by AND. Queries see the artifacts of the same pipeline. Images must be in the image table and "
     "containers have a command. Requests of CPUs and memory bound what runs at once; limits are not enforced "
     "and accelerators ignored, which the head of the task's log and its page in the console say. "
+    "A container finds an artifact in a folder of this machine, which is both its `uri` and its `path`: on "
+    "Vertex AI these are `gs://…` and `/gcs/…`. Strings that say `gs://` stay as they are, but not for TFX's "
+    "executors (`--executor_class_path`), to which all of them name such folders. Outputs and the record of "
+    "the task say `gs://`. "
     f"{_JOB_LIMITS}",
     "JobService.CreateCustomJob": "One worker pool with one replica of a container; refused with "
     "UNIMPLEMENTED: more of them, `python_package_spec`, `persistent_resource_id`, "

@@ -26,6 +26,7 @@ COPY = (
     "import sys, pathlib; pathlib.Path(sys.argv[2]).write_text(pathlib.Path(sys.argv[1]).read_text() + '!')"
 )
 PRINT = "import sys; print('said', *sys.argv[1:])"
+TFX_ARGUMENTS = ("--executor_class_path", "some.Executor")
 ANSWER = (
     "import sys, pathlib, json; pathlib.Path(json.loads(sys.argv[1])['outputs']['outputFile']).write_text("
 )
@@ -115,6 +116,7 @@ def test_files_written_to_a_destination_in_a_parameter_are_adopted(
         "import sys, pathlib, os; os.utime(sys.argv[1] + '/old', (0, 0));"
         "pathlib.Path(sys.argv[1], 'new').write_text('x')",
         "{{$.inputs.parameters['to']}}",
+        *TFX_ARGUMENTS,
         component={"inputDefinitions": {"parameters": {"to": {"parameterType": "STRING"}}}},
         inputs={"parameters": {"to": constant(f"gs://{BUCKET}/serving")}},
     )
@@ -125,6 +127,49 @@ def test_files_written_to_a_destination_in_a_parameter_are_adopted(
 
     assert old.parent / "new" in adopted
     assert old not in adopted
+
+
+def bucket_of(uri: str, *arguments: str) -> dict[str, Any]:
+    """A task that prints a string parameter as it gets it in two ways and its own text, and returns it."""
+    return python_task(
+        "import sys, json; given = json.loads(sys.argv[2]);"
+        "print('said', sys.argv[1], given['inputs']['parameterValues']['uri'], 'gs://in-the-code');"
+        "open(given['outputs']['parameters']['same']['outputFile'], 'w').write(sys.argv[1])",
+        "{{$.inputs.parameters['uri']}}",
+        "{{$}}",
+        *arguments,
+        component={
+            "inputDefinitions": {"parameters": {"uri": {"parameterType": "STRING"}}},
+            "outputDefinitions": {"parameters": {"same": {"parameterType": "STRING"}}},
+        },
+        inputs={"parameters": {"uri": constant(uri)}},
+    )
+
+
+def test_a_string_stays_what_it_is(engine: LocalPipelineEngine, recorder: Recorder) -> None:
+    """A component gets a gs:// string as the run has it, in its arguments, its input and its source."""
+    uri = "gs://my-other-bucket/some/table.csv"
+    run = pipeline_run(pipeline_spec({"t": bucket_of(uri)}))
+    engine.start(run)
+    recorder.wait(run)
+
+    assert said(recorder, run.name, "t") == f"said {uri} {uri} gs://in-the-code\n"
+    assert recorder.tasks[run.name]["t"].output_parameters == {"same": uri}
+
+
+def test_a_tfx_executor_gets_folders(
+    engine: LocalPipelineEngine, recorder: Recorder, tmp_path: Path
+) -> None:
+    """TFX reads what its parameters name from this machine's folder; its record says gs:// all the same."""
+    uri = "gs://my-other-bucket/some/table.csv"
+    local = tmp_path / "gcs" / "my-other-bucket" / "some" / "table.csv"
+    run = pipeline_run(pipeline_spec({"t": bucket_of(uri, *TFX_ARGUMENTS)}))
+    engine.start(run)
+    recorder.wait(run)
+    record = recorder.tasks[run.name]["t"]
+
+    assert said(recorder, run.name, "t").startswith(f"said {local} {local} ")
+    assert (record.parameters, record.output_parameters) == ({"uri": uri}, {"same": uri})
 
 
 def test_executor_output_is_merged(engine: LocalPipelineEngine, recorder: Recorder) -> None:

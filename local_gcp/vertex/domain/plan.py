@@ -104,11 +104,15 @@ class Resources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerExecutor:
-    """Runs a command in an image; `driver` runs before it and may change its inputs."""
+    """Runs a command in an image; `driver` runs before it and may change its inputs.
+
+    `tfx` is whether the command is the entry point of TFX's executors.
+    """
 
     image: str
     main: Exec
     driver: Exec | None = None
+    tfx: bool = False
     env: Mapping[str, Template] = field(default_factory=dict)
     resources: Resources = Resources()
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         ParameterSource,
     )
 
+# What TFX's runner gives every executor, by whichever command it is told to start them.
+_TFX_ARGUMENT = "--executor_class_path"
 _KFP_EXPRESSIONS = ('{"IfPresent"', '{"Concat"')
 
 
@@ -66,6 +68,7 @@ def _container(spec: Any, task: str) -> ContainerExecutor:  # noqa: ANN401  # pr
         image=spec.image,
         main=Exec(command=_templates(spec.command), args=_templates(spec.args)),
         driver=_driver(spec),
+        tfx=_TFX_ARGUMENT in spec.args,
         env={variable.name: parse_template(variable.value) for variable in spec.env},
         resources=resources(spec.resources, task),
     )

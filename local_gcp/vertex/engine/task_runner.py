@@ -300,6 +300,7 @@ class _Attempt:
             folder=self.folder,
             inputs=inputs,
             outputs=outputs,
+            tfx=self.executor.tfx,
         )
         argv = tuple(text.of(template) for template in (*command.command, *command.args))
         env = {key: text.of(template) for key, template in self.executor.env.items()}
@@ -316,6 +317,8 @@ class _Attempt:
             return
         adopt, root = self.runner.settings.adopt, self.folder.gcs_root
         self.folder.publish(adopt)
+        if not self.executor.tfx:  # it knows no other folders of the store than those of artifacts
+            return
         texts = [text_of(value) for value in self.inputs.parameters.values()]
         for written in self.folder.written_elsewhere("\n".join(texts), started):
             adopt(root, written)
