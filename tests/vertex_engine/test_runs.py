@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from local_gcp.vertex.adapters.composition import build_pipeline_engine
 from local_gcp.vertex.domain.states import RunState
@@ -157,9 +158,7 @@ def test_a_string_stays_what_it_is(engine: LocalPipelineEngine, recorder: Record
     assert recorder.tasks[run.name]["t"].output_parameters == {"same": uri}
 
 
-def test_a_tfx_executor_gets_folders(
-    engine: LocalPipelineEngine, recorder: Recorder, tmp_path: Path
-) -> None:
+def test_a_tfx_executor_gets_folders(engine: LocalPipelineEngine, recorder: Recorder, tmp_path: Path) -> None:
     """TFX reads what its parameters name from this machine's folder; its record says gs:// all the same."""
     uri = "gs://my-other-bucket/some/table.csv"
     local = tmp_path / "gcs" / "my-other-bucket" / "some" / "table.csv"
@@ -296,12 +295,12 @@ def test_an_importer_brings_an_artifact_in(engine: LocalPipelineEngine, recorder
 
 def test_python_in_a_shell_is_the_image_s(engine: LocalPipelineEngine, recorder: Recorder) -> None:
     """A command that is a shell script finds the image's interpreter under the name python."""
-    script = {"command": ["sh", "-c", "python -c 'import sys; print(sys.prefix)'"], "args": []}
+    script = {"command": ["sh", "-c", "python -c 'import pytest; print(pytest.__file__)'"], "args": []}
     run = pipeline_run(pipeline_spec({"t": python_task("", container=script)}))
     engine.start(run)
     recorder.wait(run)
 
-    assert said(recorder, run.name, "t") == f"{sys.prefix}\n"
+    assert said(recorder, run.name, "t") == f"{pytest.__file__}\n"
 
 
 def test_independent_tasks_run_side_by_side(engine: LocalPipelineEngine, recorder: Recorder) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from local_gcp.vertex.adapters.guarded import GuardedLauncher
 from local_gcp.vertex.adapters.model_servers import LocalModelServers
-from local_gcp.vertex.adapters.shims import with_shims
 from local_gcp.vertex.adapters.warm import SharedLauncher, WarmLauncher, WarmSettings
 from local_gcp.vertex.engine.caching import VolatileHistory
 from local_gcp.vertex.engine.containers import ImageTable
@@ -20,16 +19,17 @@ if TYPE_CHECKING:
     from local_gcp.vertex.engine.ports import EngineSettings, JobListener, RunHistory, RunListener
 
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE")
+# Where pip finds packages is a matter of the machine.
+_PIP = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CERT")
 # Tasks run side by side, and a forked child must not find its parent's threads gone; logs are live.
 _OURS = {"OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def image_table(settings: EngineSettings) -> ImageTable:
     """Return the table of images with the environment that every container gets."""
-    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    inherited = {name: os.environ[name] for name in (*_INHERITED, *_PIP) if name in os.environ}
     environment = {**inherited, **_OURS, **settings.environment}
-    rules = with_shims(settings.images, settings.state_dir / "bin", environment.get("PATH", os.defpath))
-    return ImageTable(rules=rules, environment=environment)
+    return ImageTable(rules=settings.images, environment=environment)
 
 
 # All of TFX's executors, and the driver of file-based ExampleGens, are reached from these.

@@ -1,9 +1,10 @@
 """Runs one command and ends it, with all its descendants, when the server that asked for it goes.
 
-Executed as a script of its own: `python -I -S guard.py COMMAND…`, standard library only. The server
+Executed as a script of its own: `python -I -S guard.py FOLDER COMMAND…`, standard library only. The server
 holds the other end of standard input: the byte T asks the command to terminate, end-of-file (the server
 closed it, or died, SIGKILL included) kills what is left. The guard is a subreaper, so that descendants
-which changed their session or lost their parent are found as well. It exits as the command did.
+which changed their session or lost their parent are found as well. Then FOLDER, unless it is empty text, is
+removed, and it exits as the command did.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import ctypes
 import os
 import resource
 import select
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -22,8 +24,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 _COMMAND_NOT_FOUND = 127
 
 
-def main(argv: list[str]) -> None:
-    """Run `argv` and exit with its status."""
+def main(argv: list[str], temporary: str) -> None:
+    """Run `argv`, remove the folder `temporary` and exit with the command's status."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     child = os.fork()
@@ -31,6 +33,8 @@ def main(argv: list[str]) -> None:
         _become(argv, libc)
     status = _watch(child)
     _kill_descendants()
+    if temporary:
+        shutil.rmtree(temporary, ignore_errors=True)
     _exit_as(status)
 
 
@@ -96,4 +100,4 @@ def _exit_as(status: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[2:], temporary=sys.argv[1])

@@ -10,6 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from local_gcp.vertex.adapters import guard
+from local_gcp.vertex.adapters.environments import Environments
 
 if TYPE_CHECKING:
     from local_gcp.vertex.engine.containers import Launch
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 _KILL_WAIT = 10.0
 
 
-def guarded(argv: tuple[str, ...]) -> list[str]:
-    """Return the command line that runs `argv` under a guard."""
-    return [sys.executable, "-I", "-S", str(Path(guard.__file__)), *argv]
+def guarded(argv: tuple[str, ...], temporary: Path | None = None) -> list[str]:
+    """Return the command line that runs `argv` under a guard, which then removes the folder `temporary`."""
+    folder = str(temporary) if temporary else ""
+    return [sys.executable, "-I", "-S", str(Path(guard.__file__)), folder, *argv]
 
 
 class GuardedContainer:
@@ -69,22 +71,33 @@ class GuardedContainer:
 
 
 class GuardedLauncher:
-    """Starts one process for each container."""
+    """Starts one process for each container, in a Python environment of its own."""
 
     def __init__(self) -> None:
+        self.environments = Environments()
         self._running: set[GuardedContainer] = set()
         self._lock = Lock()
 
     def launch(self, launch: Launch) -> GuardedContainer:
         """Start a command and return at once."""
-        return self.start(launch)
+        environment = self.environments.create(launch)
+        try:
+            return self.start(environment.entered(launch), temporary=environment.folder)
+        except OSError:
+            environment.remove()
+            raise
 
-    def start(self, launch: Launch, *, pass_fds: tuple[int, ...] = ()) -> GuardedContainer:
-        """Start a command that inherits `pass_fds` and return at once."""
+    def start(
+        self, launch: Launch, *, pass_fds: tuple[int, ...] = (), temporary: Path | None = None
+    ) -> GuardedContainer:
+        """Start a command that inherits `pass_fds` as it is, and return at once.
+
+        The folder `temporary` is removed when it has ended.
+        """
         launch.folder.mkdir(parents=True, exist_ok=True)
         with launch.log_path.open("ab") as log:
             child = subprocess.Popen(
-                guarded(launch.argv),
+                guarded(launch.argv, temporary),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -17,6 +17,7 @@ from local_gcp.vertex.engine.containers import ContainerLostError, Launch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from local_gcp.vertex.adapters.environments import OwnEnvironment
     from local_gcp.vertex.adapters.guarded import GuardedContainer, GuardedLauncher
     from local_gcp.vertex.engine.containers import Container, ImageTable, Launcher
     from local_gcp.vertex.engine.ports import ImageRule
@@ -26,10 +27,11 @@ _MODULE_FLAG = "-m"
 
 
 class WarmContainer:
-    """A fork of a warm parent; `send` passes a signal to its session."""
+    """A fork of a warm parent; `send` passes a signal to its session, `clean_up` is called at its end."""
 
-    def __init__(self, send: Callable[[int], None]) -> None:
+    def __init__(self, send: Callable[[int], None], clean_up: Callable[[], None]) -> None:
         self._send = send
+        self._clean_up = clean_up
         self._started = Event()
         self._ended = Event()
         self._code: int | None = None
@@ -59,6 +61,7 @@ class WarmContainer:
     def ended(self, code: int | None) -> None:
         """Note the exit code, None when it was lost."""
         self._code = code
+        self._clean_up()
         self._ended.set()
         self._started.set()
 
@@ -129,11 +132,16 @@ class WarmParent:
         """Wait until everything is imported; says whether that worked."""
         return self._answered.wait(seconds) and self._ready and not self._dead
 
-    def run(self, module: str, argv: tuple[str, ...], launch: Launch) -> WarmContainer:
-        """Fork a child for `python -m module argv`; raises ContainerLostError when it cannot."""
+    def run(self, module: str, argv: tuple[str, ...], launch: Launch, own: OwnEnvironment) -> WarmContainer:
+        """Fork a child for `python -m module argv`; raises ContainerLostError when it cannot.
+
+        What the child starts is in the environment `own`, which is removed when it has ended.
+        """
         with self._lock:
             number = next(self._ids)
-            container = WarmContainer(lambda sent: self._order(op="signal", id=number, signal=int(sent)))
+            container = WarmContainer(
+                lambda sent: self._order(op="signal", id=number, signal=int(sent)), clean_up=own.remove
+            )
             if self._dead or self._retired:
                 raise ContainerLostError("the warm executor's parent is gone")
             self._containers[number] = container
@@ -143,7 +151,7 @@ class WarmParent:
             id=number,
             module=module,
             argv=list(argv),
-            environment=dict(launch.environment),
+            environment=own.variables(launch),
             folder=str(launch.folder),
             log=str(launch.log_path),
         )
@@ -252,11 +260,12 @@ class WarmLauncher:
         return interpreter == str(launch.rule.interpreter) and rest[:1] == [_MODULE_FLAG] and len(rest) > 1
 
     def _fork(self, parent: WarmParent, launch: Launch) -> WarmContainer | None:
-        launch.folder.mkdir(parents=True, exist_ok=True)
+        own = self._reference.environments.create(launch)
         _, _, module, *argv = launch.argv
         try:
-            container = parent.run(module, tuple(argv), launch)
+            container = parent.run(module, tuple(argv), launch, own)
         except ContainerLostError:
+            own.remove()
             return None
         if not container.wait_started(self._settings.fork_within):
             parent.close()

@@ -165,6 +165,8 @@ def _take_on(order: dict[str, Any]) -> None:
     sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]  # it is a TextIOWrapper
     os.environ.clear()
     os.environ.update(order["environment"])
+    # Programs start others of the same interpreter by this name, pip among them.
+    sys.executable = os.path.join(order["environment"]["VIRTUAL_ENV"], "bin", "python")  # noqa: PTH118  # cheap
     os.chdir(order["folder"])
     search = [order["folder"], *order["environment"].get("PYTHONPATH", "").split(os.pathsep)]
     sys.path[:0] = [entry for entry in search if entry and entry not in sys.path]
