@@ -68,6 +68,11 @@ class Layout:
         return self.state / "images.json"
 
     @property
+    def own_images(self) -> Path:
+        """Rows that a person adds to `images`; need not exist, and nothing here writes or removes it."""
+        return self.state / "own-images.json"
+
+    @property
     def logs(self) -> Path:
         """One file a service."""
         return self.state / "logs"

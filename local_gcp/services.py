@@ -167,6 +167,7 @@ def _build_vertex(setting: Setting) -> Service:
     command = [sys.executable, "-m", "local_gcp.vertex", "--state", str(layout.vertex)]
     command += ["--rest-port", str(setting.ports[names[0]]), "--grpc-port", str(setting.ports[names[1]])]
     command += ["--gcs-root", str(layout.gcs_root), "--images", str(layout.images)]
+    command += ["--own-images", str(layout.own_images)]
     command += ["--project", PROJECT, "--region", REGION, "--host", setting.bind, "--prestart"]
     return Service(
         name="vertex",
@@ -177,6 +178,7 @@ def _build_vertex(setting: Setting) -> Service:
         ports={name: setting.ports[name] for name in names},
         urls={"rest": setting.url(names[0]), "grpc": setting.url(names[1])},
         environment=client_environment(setting),
+        reads=(layout.own_images,),
         stop_seconds=20,
     )
 

@@ -31,9 +31,10 @@ _LOG_BYTES: Final = 20 << 20
 class Service:
     """A program to keep running.
 
-    ``environment`` is added to this process's own. ``ports`` must be free before it starts. ``healthy`` asks
-    whether it does its work, again and again for at most ``start_seconds``. ``stop_signal`` makes it stop in
-    good order within ``stop_seconds``; then all that is left of it is ended.
+    ``environment`` is added to this process's own. ``ports`` must be free before it starts. ``reads`` are the
+    files that it reads at its start, if they exist. ``healthy`` asks whether it does its work, again and
+    again for at most ``start_seconds``. ``stop_signal`` makes it stop in good order within ``stop_seconds``;
+    then all that is left of it is ended.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Service:
     ports: Mapping[str, int] = field(default_factory=dict)
     urls: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    reads: tuple[Path, ...] = ()
     start_seconds: float = 60
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 10
@@ -51,7 +53,8 @@ class Service:
     @property
     def fingerprint(self) -> str:
         """Changes when a running process no longer is what is declared here."""
-        declared = (self.command, sorted(self.environment.items()), sorted(self.ports.items()))
+        read = [path.read_bytes() for path in self.reads if path.exists()]
+        declared = (self.command, sorted(self.environment.items()), sorted(self.ports.items()), read)
         return hashlib.sha256(repr(declared).encode()).hexdigest()[:16]
 
 

@@ -32,6 +32,7 @@ _PATHS = {
     "--gcs-root": "folder whose subfolders are the buckets",
     "--images": "JSON file that maps images to interpreters",
 }
+_OWN_IMAGES = "file of the same form, which need not exist, with rows of a person's own: they come first"
 _GIGABYTE = 10**9
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -99,7 +100,8 @@ def _engine_settings(chosen: argparse.Namespace) -> EngineSettings:
     return EngineSettings(
         state_dir=chosen.state,
         gcs_root=chosen.gcs_root,
-        images=read_images(chosen.images),
+        images=read_images(chosen.images, chosen.own_images),
+        own_images=chosen.own_images,
         adopt=adopt,
         environment={name: os.environ[name] for name in _FOR_CONTAINERS if name in os.environ},
         cores=chosen.cores,
@@ -113,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local_gcp.vertex", description=__doc__)
     for option, meaning in _PATHS.items():
         parser.add_argument(option, type=_absolute, required=True, help=meaning)
+    parser.add_argument("--own-images", type=_absolute, help=_OWN_IMAGES)
     parser.add_argument("--project", required=True, help="id of the one project")
     parser.add_argument("--region", required=True, help="the one region, such as us-central1")
     parser.add_argument("--host", default=HOST, help="address to listen on (%(default)s)")

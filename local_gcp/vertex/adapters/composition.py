@@ -29,7 +29,7 @@ def image_table(settings: EngineSettings) -> ImageTable:
     """Return the table of images with the environment that every container gets."""
     inherited = {name: os.environ[name] for name in (*_INHERITED, *_PIP) if name in os.environ}
     environment = {**inherited, **_OURS, **settings.environment}
-    return ImageTable(rules=settings.images, environment=environment)
+    return ImageTable(rules=settings.images, environment=environment, own_images=settings.own_images)
 
 
 # All of TFX's executors, and the driver of file-based ExampleGens, are reached from these.

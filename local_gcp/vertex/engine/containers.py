@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -58,10 +59,11 @@ class Launcher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageTable:
-    """What runs which image on this machine."""
+    """What runs which image on this machine; `own_images` is the file to which a person may add rows."""
 
     rules: tuple[ImageRule, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+    own_images: Path | None = None
 
     def rule(self, image: str) -> ImageRule:
         """Return the first rule that matches `image`; raises InvalidArgument with the table."""
@@ -69,9 +71,14 @@ class ImageTable:
             if fnmatchcase(image, rule.image):
                 return rule
         table = ", ".join(rule.image for rule in self.rules) or "empty"
-        raise InvalidArgument(
-            f"image '{image}' is not in this machine's image table ({table}); use one of these"
-        )
+        remedy = "use one of these"
+        if self.own_images:
+            row = json.dumps({"image": image, "interpreter": "/path/to/its/bin/python"})
+            remedy += (
+                f", or make a virtual environment with the image's packages, write [{row}] to "
+                f"{self.own_images} (or add it to the list there) and run `python -m local_gcp up`"
+            )
+        raise InvalidArgument(f"image '{image}' is not in this machine's image table ({table}); {remedy}")
 
     def launch(self, image: str, argv: tuple[str, ...], env: Mapping[str, str], log_path: Path) -> Launch:
         """Return the launch of `argv` in `image`; `python` becomes the image's interpreter."""

@@ -38,6 +38,7 @@ class EngineSettings:
     """What the engine needs to know of this machine; times in seconds.
 
     `environment` is what every container gets besides PATH, HOME, LANG and TMPDIR of the server.
+    `own_images` is the file in which a person adds rows to `images`.
     `gcs_root` and `state_dir` are on one file system. `warm` keeps executors imported between tasks,
     `prestart` imports them as soon as the server starts. Tasks that run at once share `cores` and
     `memory` (bytes; None: unbounded); one that requests no memory counts as `task_memory`, one that requests
@@ -58,6 +59,7 @@ class EngineSettings:
     server_deadline: float = 120.0
     liveness_deadline: float = 40.0
     memory: int | None = None
+    own_images: Path | None = None
     task_memory: int = 1_000_000_000
     task_timeout: float = SEVEN_DAYS
     job_timeout: float = SEVEN_DAYS
