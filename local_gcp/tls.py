@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import certifi
 
 from local_gcp import certificates
 from local_gcp.ports import HOST
@@ -18,6 +22,16 @@ if TYPE_CHECKING:
     from local_gcp.services import Setting
 
 _NAME: Final = "tls"
+_HERE: Final = f"{HOST},localhost"
+_BUNDLE_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+# Which of the cloud's ports answers REST for which of Google's hosts.
+_REST: Final = {
+    "aiplatform.googleapis.com": "vertex.rest",
+    "*-aiplatform.googleapis.com": "vertex.rest",
+    "cloudresourcemanager.googleapis.com": "vertex.rest",
+    "storage.googleapis.com": "gcs",
+    "bigquery.googleapis.com": "bigquery.rest",
+}
 
 
 def is_on(layout: Layout) -> bool:
@@ -26,27 +40,48 @@ def is_on(layout: Layout) -> bool:
 
 
 def environment(setting: Setting) -> dict[str, str]:
-    """Return the variables by which gRPC clients take the proxy and trust it; none without `--tls`.
+    """Return the variables by which clients take the proxy and trust it; none without `--tls`.
 
-    They hold for all gRPC clients of a process: none of them reaches Google any more.
+    They hold for all gRPC and HTTPS clients of a process: none of them reaches Google any more.
     """
     if not is_on(setting.layout) or _NAME not in setting.ports:
         return {}
     return {
         "grpc_proxy": setting.url(_NAME),
-        "no_grpc_proxy": f"{HOST},localhost",
+        "no_grpc_proxy": _HERE,
         "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(setting.layout.tls / "ca.pem"),
+        # Some programs read the one spelling, some the other.
+        **dict.fromkeys(("https_proxy", "HTTPS_PROXY"), setting.url(_NAME)),
+        **dict.fromkeys(("no_proxy", "NO_PROXY"), _HERE),
+        **dict.fromkeys(_BUNDLE_VARIABLES, str(_bundle(setting.layout))),
     }
+
+
+def _bundle(layout: Layout) -> Path:
+    """Return the file with our authority and those that clients trust without us."""
+    return layout.tls / "bundle.pem"
+
+
+def _write_bundle(layout: Layout) -> None:
+    told = (Path(os.environ[name]) for name in _BUNDLE_VARIABLES if os.environ.get(name))
+    others = [file for file in told if file != _bundle(layout) and file.is_file()]
+    roots = others[0] if others else Path(certifi.where())
+    fresh = layout.tls / f"bundle.{os.getpid()}"
+    fresh.write_bytes((layout.tls / "ca.pem").read_bytes() + roots.read_bytes())
+    fresh.replace(_bundle(layout))
 
 
 def _prepare(setting: Setting, _progress: Callable[[str], None]) -> None:
     certificates.write(setting.layout.tls, HOSTS)
+    _write_bundle(setting.layout)
 
 
 def _build(setting: Setting) -> Service:
     port, target = setting.ports[_NAME], setting.ports["vertex.grpc"]
     command = [sys.executable, "-m", "local_gcp.tls_proxy", "--folder", str(setting.layout.tls)]
     command += ["--port", str(port), "--target-port", str(target)]
+    for hosts, port_name in _REST.items():
+        command += ["--rest", hosts, str(setting.ports[port_name])]
     return Service(
         name=_NAME,
         command=tuple(command),

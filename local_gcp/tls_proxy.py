@@ -1,8 +1,9 @@
-"""A proxy on loopback that leads TLS connections for Google's gRPC servers to the local Vertex AI.
+"""A proxy on loopback that leads TLS connections for Google's servers to those of the local cloud.
 
 Clients that have no setting for their server, such as the Google provider's operators, are told to use a
-proxy (`grpc_proxy`) and to trust its certificate. It answers CONNECT for the hosts that it stands for, ends
-TLS and passes what is inside on, in plain text, to one port of this machine. Any other host is refused.
+proxy (`grpc_proxy`, `https_proxy`) and to trust its certificate. It answers CONNECT for the hosts that it
+stands for, ends TLS and passes what is inside on, in plain text, to a port of this machine: gRPC to one, REST
+to that of the host's service. Any other host is refused, so that nothing of such a client leaves the machine.
 """
 
 from __future__ import annotations
@@ -10,84 +11,125 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
+import re
 import signal
 import ssl
 import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from local_gcp.ports import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 HOSTS: Final = ("*.googleapis.com",)
+_GRPC: Final = "h2"
+_REST: Final = "http/1.1"
+_END_OF_HEAD: Final = b"\r\n\r\n"
+_FOR_ONE_HOP: Final = re.compile(rb"(host|connection|keep-alive):", re.IGNORECASE)
 _CHUNK: Final = 1 << 16
 _HEAD_SECONDS: Final = 10
 
 
 class TlsProxy:
-    """Listens on `port` (0: any), with the certificate in `folder`, for connections to `target_port`."""
+    """Listens on `port` (0: any), with the certificate in `folder`, for gRPC to `target_port`.
 
-    def __init__(self, folder: Path, *, port: int, target_port: int) -> None:
+    `rest` are the ports of the hosts, given as patterns, that speak REST.
+    """
+
+    def __init__(
+        self, folder: Path, *, port: int, target_port: int, rest: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(folder / "server.pem", folder / "server.key")
-        self._context.set_alpn_protocols(["h2"])
+        self._context.set_alpn_protocols([_GRPC, _REST])
         self._port = port
         self._target_port = target_port
-        self._inner_port = 0
+        self._rest = rest
         self.port = 0
 
     async def serve(self, ready: asyncio.Event | None = None) -> None:
         """Answer until the task is cancelled; `port` is known when `ready` is set."""
-        async with (
-            await asyncio.start_server(self._decrypted, HOST, 0, ssl=self._context) as inner,
-            await asyncio.start_server(self._connect, HOST, self._port) as outer,
-        ):
-            self._inner_port = inner.sockets[0].getsockname()[1]
-            self.port = outer.sockets[0].getsockname()[1]
+        async with await asyncio.start_server(self._connect, HOST, self._port) as server:
+            self.port = server.sockets[0].getsockname()[1]
             if ready is not None:
                 ready.set()
-            await outer.serve_forever()
+            await server.serve_forever()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer the CONNECT of one client, then pass its TLS on to where that is ended."""
+        """Answer the CONNECT of one client, end its TLS and pass on what is inside."""
         try:
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _HEAD_SECONDS)
+            host, status = _asked_for(await _head(reader))
+            writer.write(f"HTTP/1.1 {status}\r\n\r\n".encode())
+            if host:
+                await writer.start_tls(self._context)
+                await self._pass_on(host, reader, writer)
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError) as error:
-            sys.stderr.write(f"a connection without a request: {error!r}\n")
-            writer.close()
-            return
-        status = _status(head)
-        writer.write(f"HTTP/1.1 {status}\r\n\r\n".encode())
-        if status.startswith("200"):
-            await _join(reader, writer, self._inner_port)
-        else:
+            sys.stderr.write(f"a connection ended without a request: {error!r}\n")
+        finally:
             await _finish(writer)
 
-    async def _decrypted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _join(reader, writer, self._target_port)
+    async def _pass_on(self, host: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one client of `host`: who speaks HTTP/2 is a gRPC client, as no REST client here does."""
+        if writer.get_extra_info("ssl_object").selected_alpn_protocol() == _GRPC:
+            await _join(reader, writer, self._target_port)
+            return
+        head = await _head(reader)
+        ports = [port for pattern, port in self._rest.items() if fnmatchcase(host, pattern)]
+        if ports:
+            await _join(reader, writer, ports[0], _readdressed(head, ports[0]))
+        else:
+            writer.write(_not_here(host))
 
 
-def _status(head: bytes) -> str:
+async def _head(reader: asyncio.StreamReader) -> bytes:
+    return await asyncio.wait_for(reader.readuntil(_END_OF_HEAD), _HEAD_SECONDS)
+
+
+def _asked_for(head: bytes) -> tuple[str, str]:
+    """Return the host of a CONNECT, empty when it is refused, and the status to answer."""
     verb, _, rest = head.decode("latin-1").partition(" ")
     host, _, port = rest.partition(" ")[0].rpartition(":")
     if verb != "CONNECT":
-        return "405 Only CONNECT is answered here"
+        return "", "405 Only CONNECT is answered here"
     if port != "443" or not any(fnmatchcase(host, pattern) for pattern in HOSTS):
-        return "403 Only googleapis.com:443 is on this machine"
-    return "200 Connection established"
+        return "", (
+            "403 This proxy of the local Google Cloud leads to googleapis.com:443 only, on this machine; "
+            "for other hosts unset https_proxy or name them in no_proxy"
+        )
+    return host, "200 Connection established"
 
 
-async def _join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
-    """Carry bytes both ways between a client and a port of this machine until both have ended."""
+def _readdressed(head: bytes, port: int) -> bytes:
+    """Return a request's head with the address of the server, which is to close after its one answer."""
+    lines = [line for line in head.split(b"\r\n") if not _FOR_ONE_HOP.match(line)]
+    lines[1:1] = [f"Host: {HOST}:{port}".encode(), b"Connection: close"]
+    return b"\r\n".join(lines)
+
+
+def _not_here(host: str) -> bytes:
+    """Return the answer, in the form of Google's JSON APIs, for a service that is not part of the cloud."""
+    message = f"{host} is not on this machine, and the local Google Cloud leads nothing to the real one"
+    error = {"code": 501, "message": message, "status": "UNIMPLEMENTED"}
+    body = json.dumps({"error": error}).encode()
+    head = f"HTTP/1.1 501 Not Implemented\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    return f"{head}\r\nConnection: close\r\n\r\n".encode() + body
+
+
+async def _join(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, head: bytes = b""
+) -> None:
+    """Carry bytes, `head` first, between a client and a port of this machine until both have ended."""
     try:
         there, back = await asyncio.open_connection(HOST, port)
     except OSError as error:
         sys.stderr.write(f"port {port} of this machine does not answer: {error}\n")
-        await _finish(writer)
         return
+    back.write(head)
     await asyncio.gather(_carry(reader, back), _carry(there, writer))
 
 
@@ -111,8 +153,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, required=True, help="where server.pem and server.key are")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--target-port", type=int, required=True, help="gRPC port of the local Vertex AI")
+    parser.add_argument(
+        "--rest", nargs=2, action="append", default=[], metavar=("HOSTS", "PORT"), help="who answers REST"
+    )
     chosen = parser.parse_args(arguments)
-    proxy = TlsProxy(chosen.folder, port=chosen.port, target_port=chosen.target_port)
+    rest = {hosts: int(port) for hosts, port in chosen.rest}
+    proxy = TlsProxy(chosen.folder, port=chosen.port, target_port=chosen.target_port, rest=rest)
     with contextlib.suppress(asyncio.CancelledError):
         asyncio.run(_until_signal(proxy))
     return 0

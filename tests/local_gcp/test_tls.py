@@ -9,12 +9,14 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from google.api_core.exceptions import ServiceUnavailable
@@ -39,6 +41,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
 SCRIPT = Path(__file__).with_name("stock_operators.py")
 REFRESHING = Path(__file__).with_name("refreshing_trigger.py")
 SDK_SCRIPT = Path(__file__).with_name("sdk_over_grpc.py")
+SDK_REST_SCRIPT = Path(__file__).with_name("sdk_without_project.py")
 SUCCEEDED = "PIPELINE_STATE_SUCCEEDED"
 SECONDS = 900  # only a hanging client takes so long
 GOOGLE = "us-central1-aiplatform.googleapis.com:443"
@@ -63,7 +66,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     try:
         stack.up(("gcs", "tls"))
         ports = state.read(layout.stack_file).ports
-        with running_server(layout.vertex, grpc_port=ports["vertex.grpc"]) as vertex:
+        with running_server(
+            layout.vertex, grpc_port=ports["vertex.grpc"], rest_port=ports["vertex.rest"]
+        ) as vertex:
             ending = threading.Thread(target=end_runs, args=(vertex, ended))
             ending.start()
             environment = stack.client_environment()
@@ -141,6 +146,56 @@ def test_the_sdk_over_grpc(cloud: Cloud, tmp_path: Path) -> None:
             "deployed": [],
         },
     }
+
+
+def test_the_sdk_without_a_project(cloud: Cloud, tmp_path: Path) -> None:
+    """After an init without project the SDK speaks REST, to the local Vertex AI all the same."""
+    assert printed(SDK_REST_SCRIPT, cloud, tmp_path) == {
+        "transport": "rest",
+        "project": PROJECT,
+        "endpoints": [],
+        "raw": {"predictions": ["gs://taxi-local/model"]},
+        "state": SUCCEEDED,
+    }
+
+
+@pytest.fixture
+def https(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> requests.Session:
+    """A session that knows what `env` prints, and nothing else."""
+    for name in ("https_proxy", "no_proxy", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.setenv(name, cloud.environment[name])
+    return requests.Session()
+
+
+def test_rest_of_cloud_storage(https: requests.Session) -> None:
+    """A client that knows Cloud Storage by Google's address reaches that of this machine, again and again."""
+    url = "https://storage.googleapis.com/storage/v1/b/taxi-local"
+    answers = [https.get(url).json()["name"] for _ in range(2)]
+
+    assert answers == ["taxi-local", "taxi-local"]
+
+
+def test_rest_of_a_service_that_is_not_here(https: requests.Session) -> None:
+    """A service of Google's that is not part of the local cloud answers that it is not."""
+    answer = https.post("https://oauth2.googleapis.com/token", data={"grant_type": "refresh_token"})
+
+    assert answer.status_code == HTTPStatus.NOT_IMPLEMENTED
+    assert "oauth2.googleapis.com is not on this machine" in answer.json()["error"]["message"]
+
+
+def test_https_elsewhere_is_refused(https: requests.Session) -> None:
+    """A host that is not Google's is refused, with what to do about it."""
+    with pytest.raises(requests.exceptions.ProxyError, match="name them in no_proxy"):
+        https.get("https://example.com/")
+
+
+def test_the_bundle_keeps_other_authorities(cloud: Cloud) -> None:
+    """Clients trust our authority beside those that they trust anyway, for hosts that go around the proxy."""
+    bundle = Path(cloud.environment["REQUESTS_CA_BUNDLE"]).read_text()
+
+    assert (cloud.layout.tls / "ca.pem").read_text() in bundle
+    assert bundle.count("BEGIN CERTIFICATE") > 1
 
 
 class TokenHandler(BaseHTTPRequestHandler):

@@ -48,8 +48,10 @@ class Server:
 
 
 @contextmanager
-def running_server(state: Path, *, grpc_port: int = 0, faults: bool = False) -> Iterator[Server]:
-    """Serve on free ports with fakes; end everything afterwards."""
+def running_server(
+    state: Path, *, grpc_port: int = 0, rest_port: int = 0, faults: bool = False
+) -> Iterator[Server]:
+    """Serve on these ports (0: free ones) with fakes; end everything afterwards."""
     fakes: dict[str, Any] = {"models": FakeModelServers()}
 
     def build(runs: RunListener, jobs: JobListener, _history: RunHistory) -> Engines:
@@ -57,7 +59,14 @@ def running_server(state: Path, *, grpc_port: int = 0, faults: bool = False) -> 
         fakes["jobs"] = FakeCustomJobRunner(jobs)
         return Engines(pipelines=fakes["engine"], custom_jobs=fakes["jobs"], servers=fakes["models"])
 
-    options = Options(state=state, project=PROJECT, region=REGION, grpc_port=grpc_port, faults=faults)
+    options = Options(
+        state=state,
+        project=PROJECT,
+        region=REGION,
+        grpc_port=grpc_port,
+        rest_port=rest_port,
+        faults=faults,
+    )
     vertex = LocalVertex(options, build)
     doors = Doors(vertex, options)
     thread = threading.Thread(target=doors.serve)
