@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, Param, TaskGroup, TriggerRule, task
+from airflow.sdk import DAG, Param, TaskGroup, task
 from taxi_airflow.operators.champion import FindChampionOperator
 from taxi_airflow.operators.custom_job import VertexCustomJobOperator
 from taxi_airflow.operators.deploy import DeployModelOperator, UndeployOthersOperator
@@ -15,8 +15,9 @@ from taxi_airflow.operators.gate import GateOperator
 from taxi_airflow.operators.modules import UploadModulesOperator, WriteRequestOperator
 from taxi_airflow.operators.pipeline_job import VertexPipelineJobOperator
 from taxi_airflow.operators.preflight import PreflightOperator
-from taxi_airflow.operators.promote import RollBackOperator, ShiftTrafficOperator, SmokePredictOperator
+from taxi_airflow.operators.promote import ShiftTrafficOperator, SmokePredictOperator
 from taxi_airflow.operators.register import RegisterModelVersionOperator
+from taxi_airflow.operators.roll_back import RollBackOperator, roll_back_when_timed_out
 from taxi_airflow.operators.rows import CheckRowsOperator
 from taxi_airflow.operators.statement import ExportSplitOperator, StatementOperator
 from taxi_airflow.operators.validate import ValidateOperator
@@ -42,7 +43,11 @@ def result(task_id: str, key: str = "") -> str:
 REGION = of_run("settings.region")
 IMAGE = of_run("settings.pipeline_image")
 SERVICE_ACCOUNT = of_run("settings.service_account")
-ENDPOINT = {"region": REGION, "endpoint_name": of_run("settings.endpoint_name")}
+ENDPOINT = {
+    "region": REGION,
+    "endpoint_name": of_run("settings.endpoint_name"),
+    "baseline_uri": of_run("baseline_uri"),
+}
 LABELS = {label: of_run(f"labels.{label}") for label in ("app", "dag", "run", "window")}
 COMPILED = result("write_request")
 PROMOTED = {**ENDPOINT, "model": result("promote.register", "model")}
@@ -123,6 +128,7 @@ with DAG(
         "max_retry_delay": timedelta(minutes=10),
     },
     params=PARAMS,
+    on_failure_callback=roll_back_when_timed_out,
     user_defined_macros={"taxi": run_in_template},
     tags=["taxi", "vertex-ai", "tfx"],
 ) as dag:
@@ -204,12 +210,10 @@ with DAG(
         undeploy_others = UndeployOthersOperator(task_id="undeploy_others", **PROMOTED)
         roll_back = RollBackOperator(
             task_id="roll_back",
-            trigger_rule=TriggerRule.ONE_FAILED,
-            before="{{ (ti.xcom_pull(task_ids='promote.deploy') or {}).get('before') | tojson }}",
+            declined="{{ ti.xcom_pull(task_ids='decide') in ('reject', 'evaluate_only') }}",
             **PROMOTED,
-        )
-        register >> deploy >> smoke_predict >> shift_traffic >> undeploy_others
-        [deploy, smoke_predict, shift_traffic] >> roll_back
+        ).as_teardown(on_failure_fail_dagrun=True)
+        register >> deploy >> smoke_predict >> shift_traffic >> [undeploy_others, roll_back]
 
     validate >> preflight >> create_schema >> build_dataset >> check_rows >> export >> run_pipeline
     preflight >> [upload_modules, find_champion] >> write_request >> compile_pipeline >> run_pipeline

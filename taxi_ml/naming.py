@@ -142,6 +142,11 @@ def run_uri(settings: Settings, pipeline_job_id: str) -> str:
     return f"{settings.bucket}/runs/{pipeline_job_id}"
 
 
+def baseline_uri(settings: Settings, dag_id: str, run_id: str) -> str:
+    """Return where a DAG run keeps what served before it began: the same for every try and every job."""
+    return f"{run_uri(settings, job_id(dag_id, run_id))}/baseline.json"
+
+
 def report_uri(settings: Settings, pipeline_job_id: str) -> str:
     """Return where the gate keeps the report that it read."""
     return f"{run_uri(settings, pipeline_job_id)}/report.json"

@@ -47,6 +47,11 @@ class ObjectStore:
         reader: BinaryIO = self._blob(uri).open("rb", chunk_size=_RANGE)
         return reader
 
+    def exists(self, uri: str) -> bool:
+        """Tell whether there is an object."""
+        found: bool = self._blob(uri).exists()
+        return found
+
     def write(self, uri: str, content: bytes) -> None:
         """Write an object, over what was there."""
         self._blob(uri).upload_from_string(content, content_type="application/octet-stream")

@@ -11,7 +11,7 @@ from taxi_airflow.polling import Verdict, judge
 from taxi_ml.naming import ModelName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from google.cloud.aiplatform_v1 import Endpoint, Model
     from google.cloud.aiplatform_v1.types import DeployedModel
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from taxi_airflow.hooks.vertex import VertexHook
 
 CHALLENGER, CHAMPION = "challenger", "champion"
+# The version of a model's name without a version: `aiplatform.Model("chicago-taxi-fare")`.
+DEFAULT = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +36,6 @@ class LiveEndpoint:
         """Return the id under which a version is deployed, the busiest if there are several."""
         ids = [deployed for deployed, name in self.deployed.items() if same_version(name, model)]
         return max(ids, key=lambda deployed: (self.split.get(deployed, 0), deployed), default=None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Serving:
-    """The model version that serves most traffic, and the folder of its SavedModel."""
-
-    name: str
-    uri: str
 
 
 def find_endpoint(hook: VertexHook, display_name: str) -> LiveEndpoint | None:
@@ -75,15 +69,12 @@ def set_traffic(hook: VertexHook, endpoint: LiveEndpoint, split: Mapping[str, in
     )
 
 
-def find_serving(hook: VertexHook, endpoint_display_name: str) -> Serving | None:
-    """Return the model that serves most traffic on the endpoint, or None when nothing serves."""
-    endpoint = find_endpoint(hook, endpoint_display_name)
-    deployed = traffic.busiest(endpoint.split) if endpoint else None
-    if endpoint is None or deployed is None:
-        return None
-    name = endpoint.deployed[deployed]
-    model = hook.models.get_model(name=str(name), timeout=CALL_TIMEOUT)
-    return Serving(name=version_name(model), uri=model.artifact_uri)
+def is_promoted(hook: VertexHook, endpoint: LiveEndpoint, version: ModelName) -> bool:
+    """Return whether a promotion of this version has ended: it has all traffic, and is the champion."""
+    own = endpoint.deployment_of(version)
+    if own is None or endpoint.split != {own: traffic.WHOLE}:
+        return False
+    return CHAMPION in aliases_of(hook, version)
 
 
 def find_model(hook: VertexHook, display_name: str) -> ModelName | None:
@@ -108,14 +99,25 @@ def find_version(hook: VertexHook, model: ModelName, alias: str) -> Model | None
         raise
 
 
-def move_alias(hook: VertexHook, version: ModelName, alias: str) -> None:
-    """Make an alias point to a version, and to no other one of its model."""
-    holder = find_version(hook, version, alias)
-    if holder is not None and holder.version_id == version.version:
-        return
-    if holder is not None:
-        _merge_aliases(hook, version_name(holder), f"-{alias}")
-    _merge_aliases(hook, str(version), alias)
+def aliases_of(hook: VertexHook, version: ModelName) -> frozenset[str]:
+    """Return the aliases of a version; none where it does not exist."""
+    model = find_version(hook, version, str(version.version))
+    return frozenset(model.version_aliases) if model is not None else frozenset()
+
+
+def give_aliases(hook: VertexHook, version: ModelName, *aliases: str) -> None:
+    """Make aliases point to a version, by one call, which takes them from the versions that have them.
+
+    See https://cloud.google.com/vertex-ai/docs/model-registry/model-alias.
+    """
+    if not aliases_of(hook, version).issuperset(aliases):
+        _merge_aliases(hook, version, aliases)
+
+
+def take_aliases(hook: VertexHook, version: ModelName, *aliases: str) -> None:
+    """Make aliases point to this version no more; those that do not are left alone. Not for `default`."""
+    if held := aliases_of(hook, version).intersection(aliases):
+        _merge_aliases(hook, version, [f"-{alias}" for alias in sorted(held)])
 
 
 def _age_order(resource: Any) -> Any:  # noqa: ANN401  # proto-plus gives a datetime, its stub says Timestamp
@@ -132,8 +134,13 @@ def same_version(one: ModelName, other: ModelName) -> bool:
     return (one.location, one.id, one.version) == (other.location, other.id, other.version)
 
 
-def _merge_aliases(hook: VertexHook, version: str, alias: str) -> None:
-    hook.models.merge_version_aliases(name=version, version_aliases=[alias], timeout=CALL_TIMEOUT)
+def same_model(one: ModelName, other: ModelName) -> bool:
+    """Tell whether two names mean versions of one model."""
+    return (one.location, one.id) == (other.location, other.id)
+
+
+def _merge_aliases(hook: VertexHook, version: ModelName, aliases: Sequence[str]) -> None:
+    hook.models.merge_version_aliases(name=str(version), version_aliases=list(aliases), timeout=CALL_TIMEOUT)
 
 
 def _version(deployed: DeployedModel) -> ModelName:

@@ -33,6 +33,7 @@ class Run:
     window: Window
     labels: dict[str, str]
     compile_name: str
+    baseline_uri: str
 
     @property
     def test_uri(self) -> str:
@@ -67,6 +68,7 @@ def run_for(
         window=window,
         labels=naming.job_labels(dag_id, run_id, window),
         compile_name=naming.display_name("compile", run_id),
+        baseline_uri=naming.baseline_uri(settings, dag_id, run_id),
     )
 
 

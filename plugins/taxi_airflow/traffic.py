@@ -24,6 +24,20 @@ def without(split: Mapping[str, int], gone: str) -> dict[str, int]:
     return _scaled({deployed: share for deployed, share in split.items() if deployed != gone}, WHOLE)
 
 
+def restored(split: Mapping[str, int], gone: str, before: Mapping[str, int]) -> dict[str, int]:
+    """Return the split after ``gone`` has given up its share, which it took from ``before``.
+
+    ``before`` comes back exactly where nobody has changed the others' shares since, or where nothing else
+    has traffic now. A change of somebody else's is kept: the share is given to the others in proportion.
+    """
+    share = split.get(gone, 0)
+    if not share:
+        return dict(split)
+    earlier = without(before, gone)
+    untouched = dict(split) == with_share(earlier, gone, share)
+    return earlier if untouched else without(split, gone) or earlier
+
+
 def with_share(split: Mapping[str, int], deployed: str, share: int) -> dict[str, int]:
     """Return the split with ``share`` for one deployed model and the rest, in proportion, for the others.
 

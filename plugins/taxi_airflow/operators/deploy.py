@@ -1,10 +1,13 @@
-"""Deploy a model version without traffic, and take others down."""
+"""Deploy a model version without traffic, and undeploy the ones that it replaced."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from taxi_airflow import registry, traffic
+from airflow.sdk.exceptions import AirflowFailException
+
+from taxi_airflow import registry
+from taxi_airflow.baseline import Baseline
 from taxi_airflow.hooks.calls import CALL_TIMEOUT
 from taxi_airflow.labels import deployment_id
 from taxi_airflow.operators.operation import VertexOperationOperator
@@ -24,14 +27,62 @@ class EndpointOperator(VertexOperationOperator):
 
     :param endpoint_name: display name of the endpoint, and its id when it is made
     :param model: the version that this run promotes, ``…/models/<id>@<n>``
+    :param baseline_uri: ``gs://…`` object in which FindChampionOperator recorded what served before
     """
 
-    template_fields: Sequence[str] = (*VertexOperationOperator.template_fields, "endpoint_name", "model")
+    template_fields: Sequence[str] = (
+        *VertexOperationOperator.template_fields,
+        "endpoint_name",
+        "model",
+        "baseline_uri",
+    )
 
-    def __init__(self, *, endpoint_name: str, model: str, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        *,
+        endpoint_name: str,
+        model: str,
+        baseline_uri: str,
+        **kwargs: Any,  # noqa: ANN401  # WaitingOperator's
+    ) -> None:
         super().__init__(**kwargs)
         self.endpoint_name = endpoint_name
         self.model = model
+        self.baseline_uri = baseline_uri
+
+    def baseline(self) -> Baseline:
+        """Return what served before the run.
+
+        Raises:
+            AirflowFailException: when it was never recorded, or deleted.
+
+        """
+        check_given(baseline_uri=self.baseline_uri)
+        try:
+            return Baseline.from_json(self.store().read(self.baseline_uri))
+        except FileNotFoundError as error:
+            raise AirflowFailException(
+                f"{error}: nobody knows what served before this run; start a new run"
+            ) from error
+
+    def check_unchanged(
+        self, endpoint: registry.LiveEndpoint | None, own: str | None, baseline: Baseline
+    ) -> None:
+        """Stop where somebody else has changed what serves since the run began.
+
+        Raises:
+            AirflowFailException: saying what serves now, and what this run was compared with.
+
+        """
+        objection = baseline.objection(endpoint, own)
+        if objection is None:
+            return
+        champion = baseline.champion.name
+        compared = f"was compared with {champion}" if champion else "found nothing that served"
+        raise AirflowFailException(
+            f"{self.model} {compared}, but on endpoint {self.endpoint_name!r} {objection}; "
+            "start a new run, which compares with what serves now"
+        )
 
     @property
     def version(self) -> ModelName:
@@ -48,8 +99,9 @@ class EndpointOperator(VertexOperationOperator):
 class DeployModelOperator(EndpointOperator):
     """Deploy the version at 0 % traffic, on an endpoint that is made when there is none.
 
-    Returns ``{"endpoint", "deployed_model", "before"}``; ``before`` is the traffic split without it. The
-    deployed model's id stands for the version, so that Vertex AI refuses a second one.
+    Returns ``{"endpoint", "deployed_model"}``. The deployed model's id stands for the version, so that
+    Vertex AI refuses a second one. Nothing is deployed where the champion that the version was compared
+    with does not serve any more.
 
     :param machine_type: such as ``n1-standard-2``
     :param service_account: e-mail address of the account that serves; empty: the project's
@@ -74,12 +126,12 @@ class DeployModelOperator(EndpointOperator):
         deployed = endpoint.deployment_of(self.version) if endpoint else None
         if endpoint is None or deployed is None:
             return None
-        before = traffic.without(endpoint.split, deployed)
-        return {"endpoint": endpoint.name, "deployed_model": deployed, "before": before}
+        return {"endpoint": endpoint.name, "deployed_model": deployed}
 
     def start(self, hook: VertexHook, context: Context) -> str:  # noqa: ARG002
         """Make the endpoint, or deploy the version on it."""
         endpoint = registry.find_endpoint(hook, self.endpoint_name)
+        self.check_unchanged(endpoint, None, self.baseline())
         if endpoint is None:
             created = hook.endpoints.create_endpoint(
                 {
@@ -111,24 +163,34 @@ class DeployModelOperator(EndpointOperator):
 
 
 class UndeployOthersOperator(EndpointOperator):
-    """Take down every deployed model that has no traffic, but for this run's. Returns ``{"endpoint"}``."""
+    """Undeploy the versions of this model that served before the run and have no traffic now.
+
+    Neither another model nor a version that another run has just deployed is touched. Returns
+    ``{"endpoint"}``.
+    """
 
     def find(self, hook: VertexHook, context: Context) -> dict[str, Any] | None:  # noqa: ARG002
-        """Return the endpoint when nothing else without traffic is deployed."""
+        """Return the endpoint when nothing that this run replaced is deployed."""
         endpoint = registry.find_endpoint(hook, self.endpoint_name)
-        if endpoint is None or self._idle(endpoint):
+        if endpoint is None or self._replaced(endpoint):
             return None
         return {"endpoint": endpoint.name}
 
     def start(self, hook: VertexHook, context: Context) -> str | None:  # noqa: ARG002
         """Undeploy the next one."""
         endpoint = registry.find_endpoint(hook, self.endpoint_name)
-        idle = self._idle(endpoint) if endpoint else []
-        return undeploy(hook, endpoint, idle[0]) if endpoint and idle else None
+        replaced = self._replaced(endpoint) if endpoint else []
+        return undeploy(hook, endpoint, replaced[0]) if endpoint and replaced else None
 
-    def _idle(self, endpoint: registry.LiveEndpoint) -> list[str]:
+    def _replaced(self, endpoint: registry.LiveEndpoint) -> list[str]:
         own = endpoint.deployment_of(self.version)
-        return sorted(each for each in endpoint.deployed if each != own and not endpoint.split.get(each))
+        return sorted(
+            each
+            for each in self.baseline().before(endpoint)
+            if each != own
+            and not endpoint.split.get(each)
+            and registry.same_model(endpoint.deployed[each], self.version)
+        )
 
 
 def undeploy(hook: VertexHook, endpoint: registry.LiveEndpoint, deployed: str) -> str:

@@ -1,15 +1,17 @@
-"""Move an endpoint's traffic to a deployed model, after it has answered, and back."""
+"""Move an endpoint's traffic to a deployed model, after it has answered."""
 
 from __future__ import annotations
 
-import json
 import math
+import time
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException
 
 from taxi_airflow import registry, traffic
-from taxi_airflow.operators.deploy import EndpointOperator, undeploy
+from taxi_airflow.operators.deploy import EndpointOperator
+from taxi_airflow.operators.waiting import KILL_BOUND
+from taxi_airflow.polling import Verdict, judge
 from taxi_airflow.smoke import read_instances
 
 if TYPE_CHECKING:
@@ -17,11 +19,14 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from taxi_airflow.baseline import Baseline
     from taxi_airflow.hooks.vertex import VertexHook
+    from taxi_ml.naming import ModelName
 
 _PREDICT_TIMEOUT = 60.0
 _MOST_QUESTIONS = 200
 _ANSWERS = 3
+_PAUSE_WHEN_KILLED = 0.2
 
 
 class TrafficOperator(EndpointOperator):
@@ -52,10 +57,11 @@ class TrafficOperator(EndpointOperator):
 
 
 class SmokePredictOperator(TrafficOperator):
-    """Give the new deployed model a small share of the traffic, and ask until it has answered three times.
+    """Give the new deployed model a small share of the traffic until it has answered three times.
 
     Predict cannot address one deployed model of an endpoint, only the endpoint: a share of the traffic is
-    the way to reach it. The share stays until the traffic is shifted or rolled back. A wrong answer fails
+    the way to reach it. However the task ends, killed or not, the share goes back to those that it was
+    taken from, so that between two tasks a model has all of the traffic or none of it. A wrong answer fails
     the task for good. Returns ``{"endpoint", "deployed_model"}``.
 
     :param instances_uri: ``gs://…/trips_*.csv`` or ``.parquet`` with trips to ask fares for
@@ -77,21 +83,53 @@ class SmokePredictOperator(TrafficOperator):
         self.instances_uri = instances_uri
         self.largest = largest
         self.share = share
+        self._lender: Baseline | None = None
 
     def find(self, hook: VertexHook, context: Context) -> dict[str, Any]:  # noqa: ARG002
         """Let the new model answer, and check what it says."""
         endpoint, deployed = self.live(hook)
+        if registry.is_promoted(hook, endpoint, self.version):
+            self._ask_until_answered(hook, endpoint.name, deployed)
+        else:
+            self._borrow_and_ask(hook, endpoint, deployed)
+        return {"endpoint": endpoint.name, "deployed_model": deployed}
+
+    def cancel(self, hook: VertexHook) -> None:
+        """Give the share back, where this process has taken one; other tries cannot know of it in time."""
+        deadline = time.monotonic() + KILL_BOUND
+        while self._lender is not None:
+            try:
+                give_back(hook, self.endpoint_name, self.version, self._lender)
+            except Exception as error:
+                verdict = judge(error)
+                if verdict not in {Verdict.TRANSIENT, Verdict.CONFLICT} or time.monotonic() >= deadline:
+                    raise
+                time.sleep(_PAUSE_WHEN_KILLED)
+            else:
+                return
+
+    def _borrow_and_ask(self, hook: VertexHook, endpoint: registry.LiveEndpoint, deployed: str) -> None:
+        baseline = self.baseline()
         if not endpoint.split.get(deployed):
-            registry.set_traffic(
-                hook, endpoint, traffic.with_share(endpoint.split, deployed, int(self.share))
-            )
+            self.check_unchanged(endpoint, deployed, baseline)
+        self._lender = baseline
+        try:
+            self.stop_if_killed()
+            if not endpoint.split.get(deployed):
+                share = traffic.with_share(endpoint.split, deployed, int(self.share))
+                registry.set_traffic(hook, endpoint, share)
+            self._ask_until_answered(hook, endpoint.name, deployed)
+        finally:
+            give_back(hook, self.endpoint_name, self.version, baseline)
+
+    def _ask_until_answered(self, hook: VertexHook, endpoint: str, deployed: str) -> None:
         instances = read_instances(self.store(), self.instances_uri)
         answers = 0
         for _ in range(_MOST_QUESTIONS):
             self.stop_if_killed()
-            answers += self._ask(hook, endpoint.name, deployed, instances)
+            answers += self._ask(hook, endpoint, deployed, instances)
             if answers >= _ANSWERS:
-                return {"endpoint": endpoint.name, "deployed_model": deployed}
+                return
         raise AirflowFailException(
             f"{deployed} answered {answers} of {_MOST_QUESTIONS} questions with {self.share} % of the traffic"
         )
@@ -119,65 +157,34 @@ class SmokePredictOperator(TrafficOperator):
 
 
 class ShiftTrafficOperator(TrafficOperator):
-    """Give the new deployed model all traffic, and make its version the champion.
+    """Give the new deployed model all traffic, then its version the aliases `champion` and `default`.
 
-    Returns ``{"endpoint", "deployed_model"}``.
+    Fails where the champion that the version was compared with does not serve any more, or somebody else's
+    model does. Returns ``{"endpoint", "deployed_model"}``.
     """
 
     def find(self, hook: VertexHook, context: Context) -> dict[str, Any]:  # noqa: ARG002
         """Move the traffic where it has not moved yet."""
         endpoint, deployed = self.live(hook)
         if endpoint.split != {deployed: traffic.WHOLE}:
+            self.check_unchanged(endpoint, deployed, self.baseline())
             registry.set_traffic(hook, endpoint, {deployed: traffic.WHOLE})
-        registry.move_alias(hook, self.version, registry.CHAMPION)
+        registry.give_aliases(hook, self.version, registry.CHAMPION, registry.DEFAULT)
         return {"endpoint": endpoint.name, "deployed_model": deployed}
 
 
-class RollBackOperator(EndpointOperator):
-    """Give the traffic back to what served before, and undeploy this run's model.
+def give_back(hook: VertexHook, endpoint_name: str, version: ModelName, before: Baseline | None) -> None:
+    """Give a version's share of the traffic back to the others; a promoted one keeps it.
 
-    Where nothing served before, the endpoint is left without traffic. A run that failed before it had a
-    model skips. Returns ``{"endpoint"}``.
-
-    :param before: JSON of the traffic split before this run, as the deploy task returned it; null: the live
-        one without this run's model
+    :param before: what served before the run; None where nobody knows
     """
-
-    template_fields: Sequence[str] = (*EndpointOperator.template_fields, "before")
-
-    def __init__(
-        self,
-        *,
-        before: str = "null",
-        **kwargs: Any,  # noqa: ANN401  # EndpointOperator's
-    ) -> None:
-        super().__init__(**kwargs)
-        self.before = before
-
-    def find(self, hook: VertexHook, context: Context) -> dict[str, Any] | None:  # noqa: ARG002
-        """Return the endpoint when this run's model is gone; skip where none was registered."""
-        if not self.model:
-            raise AirflowSkipException("this run registered no model: there is nothing to roll back")
-        endpoint = registry.find_endpoint(hook, self.endpoint_name)
-        if endpoint is None:
-            return {"endpoint": self.endpoint_name}
-        return None if endpoint.deployment_of(self.version) else {"endpoint": endpoint.name}
-
-    def start(self, hook: VertexHook, context: Context) -> str | None:  # noqa: ARG002
-        """Move the traffic back where it is not, else undeploy."""
-        endpoint = registry.find_endpoint(hook, self.endpoint_name)
-        own = endpoint.deployment_of(self.version) if endpoint else None
-        if endpoint is None or own is None:
-            return None
-        if endpoint.split.get(own):
-            registry.set_traffic(hook, endpoint, self._split(endpoint, own))
-            return None
-        return undeploy(hook, endpoint, own)
-
-    def _split(self, endpoint: registry.LiveEndpoint, own: str) -> dict[str, int]:
-        before: dict[str, int] = json.loads(self.before) or {}
-        alive = {each: share for each, share in before.items() if each in endpoint.deployed}
-        return traffic.without(alive or endpoint.split, own)
+    endpoint = registry.find_endpoint(hook, endpoint_name)
+    own = endpoint.deployment_of(version) if endpoint else None
+    if endpoint is None or own is None or not endpoint.split.get(own):
+        return
+    if not registry.is_promoted(hook, endpoint, version):
+        earlier = before.before(endpoint) if before else {}
+        registry.set_traffic(hook, endpoint, traffic.restored(endpoint.split, own, earlier))
 
 
 def _values(instances: Sequence[Mapping[str, object]]) -> list[Any]:

@@ -71,7 +71,7 @@ class RegisterModelVersionOperator(VertexOperationOperator):
         if model is None:
             return None
         name = registry.version_name(model)
-        registry.move_alias(hook, ModelName.parse(name), registry.CHALLENGER)
+        registry.give_aliases(hook, ModelName.parse(name), registry.CHALLENGER)
         return {"model": name}
 
     def start(self, hook: VertexHook, context: Context) -> str:
