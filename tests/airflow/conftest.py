@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import threading
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ import requests
 from airflow.sdk.exceptions import TaskDeferred
 from taxi_airflow.hooks.vertex import VertexHook
 
+from local_gcp.layout import BUCKET
 from local_gcp.vertex.composition import Doors, Engines, LocalVertex, Options
 from local_gcp.vertex.engine.ports import ImageRule
 from tests.vertex.conftest import wait_for
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
     from local_gcp.vertex.engine.ports import JobListener, RunHistory, RunListener
+    from tests.airflow.promotion import Begin
     from tests.conftest import LocalStack
 
 REPOSITORY = Path(__file__).parents[2]
@@ -193,6 +196,24 @@ def connect_to(grpc_port: int, monkeypatch: pytest.MonkeyPatch, **extra: str) ->
     monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(connection))
 
 
+@pytest.fixture
+def bucket(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return a folder of the local Cloud Storage that no other test uses, to which the connection leads."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", stack.environment["STORAGE_EMULATOR_HOST"])
+    return f"gs://{BUCKET}/tests/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def begin(vertex: Vertex, bucket: str) -> Begin:
+    """Return what begins a DAG run: `begin("run-1")` has looked at the endpoint."""
+    from tests.airflow.promotion import Promotion  # noqa: PLC0415  # it takes what this module makes
+
+    def start(run_id: str, kind: str = "") -> Promotion:
+        return Promotion(vertex=vertex, folder=bucket, run_id=run_id, kind=kind).begin()
+
+    return start
+
+
 @dataclass(slots=True)
 class Pushed:
     """A task instance as far as operators see it; XCom is a dictionary."""
@@ -201,6 +222,12 @@ class Pushed:
     map_index: int = -1
     try_number: int = 1
     xcom: dict[str, Any] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
+
+    def get_task_states(self, *, dag_id: str, run_ids: list[str]) -> dict[str, dict[str, str]]:
+        """Return the states of the run's tasks."""
+        del dag_id
+        return dict.fromkeys(run_ids, self.states)
 
     def xcom_push(self, key: str, value: Any) -> None:  # noqa: ANN401  # Airflow's
         """Keep a value."""

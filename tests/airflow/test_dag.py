@@ -99,12 +99,18 @@ def test_counts_come_before_the_pipeline() -> None:
     assert {"export.train", "export.eval", "export.test", "run_pipeline"} <= after
 
 
-def test_rolling_back_follows_a_failed_promotion_only() -> None:
-    """The roll-back runs when deploying, asking or shifting failed; undeploying is after the fact."""
+def test_rolling_back_survives_the_end_of_the_run() -> None:
+    """A teardown runs when the run is marked failed; one that undoes a promotion fails the run."""
     roll_back = DAG.get_task("promote.roll_back")
 
-    assert roll_back.trigger_rule == "one_failed"
-    assert {"promote.deploy", "promote.smoke_predict", "promote.shift_traffic"} == roll_back.upstream_task_ids
+    assert (roll_back.is_teardown, roll_back.on_failure_fail_dagrun) == (True, True)
+
+
+def test_every_failure_of_the_promotion_fails_the_run() -> None:
+    """Airflow looks at the last tasks only: undeploying is one of them, beside the teardown."""
+    leaves = {task.task_id for task in DAG.tasks if not task.downstream_task_ids}
+
+    assert leaves == {"promote.undeploy_others", "promote.roll_back", "reject", "evaluate_only"}
 
 
 def test_statements_are_deferrable() -> None:

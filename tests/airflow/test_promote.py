@@ -1,32 +1,23 @@
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from taxi_airflow import registry
 from taxi_airflow.operators import promote as promote_module
-from taxi_airflow.operators.champion import FindChampionOperator
-from taxi_airflow.operators.deploy import DeployModelOperator, UndeployOthersOperator
-from taxi_airflow.operators.promote import RollBackOperator, ShiftTrafficOperator, SmokePredictOperator
 from taxi_airflow.operators.register import RegisterModelVersionOperator
 from taxi_airflow.operators.waiting import VertexError
 
 from taxi_ml.naming import ModelName
-from tests.airflow.conftest import REGION, context, run_task
+from tests.airflow.conftest import REGION, context, killing, run_task
+from tests.airflow.promotion import FAST, NAME, deploy_foreign, live, serving
 
 if TYPE_CHECKING:
-    from tests.airflow.conftest import Vertex
+    from taxi_airflow.operators.deploy import DeployModelOperator
 
-NAME = "chicago-taxi-fare"
-FAST: dict[str, Any] = {
-    "region": REGION,
-    "shortest_poll": 0.05,
-    "longest_poll": 0.2,
-    "settle": 0.0,
-    "patience": 0.0,
-}
+    from tests.airflow.conftest import Vertex
+    from tests.airflow.promotion import Begin
 
 
 @pytest.fixture(autouse=True)
@@ -35,152 +26,87 @@ def trips(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(promote_module, "read_instances", lambda *_, **__: [{"TripStartHour": 8}])
 
 
-def register(run_id: str, uri: str = "") -> str:
-    """Register a version for a DAG run and return its name."""
-    task = RegisterModelVersionOperator(
-        task_id="register",
-        model_name=NAME,
-        artifact_uri=uri or f"gs://b/{run_id}",
-        image="taxi-vertex/pipeline:local",
-        labels={"run": run_id},
-        **FAST,
-    )
-    return str(run_task(task, context(run_id))["model"])
-
-
-def deploy(model: str) -> dict[str, Any]:
-    """Deploy a version without traffic."""
-    task = DeployModelOperator(
-        task_id="deploy", endpoint_name=NAME, model=model, machine_type="n1-standard-2", **FAST
-    )
-    deployed: dict[str, Any] = run_task(task, context())
-    return deployed
-
-
-def smoke(model: str, **changes: Any) -> dict[str, Any]:  # noqa: ANN401  # arguments of the operator
-    """Ask a deployed version for a fare."""
-    arguments = {"instances_uri": "gs://b/trips_*.csv", "largest": "200.0", **changes}
-    task = SmokePredictOperator(task_id="smoke", endpoint_name=NAME, model=model, **FAST, **arguments)
-    answered: dict[str, Any] = run_task(task, context())
-    return answered
-
-
-def shift(model: str) -> dict[str, Any]:
-    """Give a deployed version all traffic."""
-    task = ShiftTrafficOperator(task_id="shift", endpoint_name=NAME, model=model, **FAST)
-    shifted: dict[str, Any] = run_task(task, context())
-    return shifted
-
-
-def undeploy_others(model: str) -> None:
-    """Take down what has no traffic."""
-    run_task(UndeployOthersOperator(task_id="undeploy", endpoint_name=NAME, model=model, **FAST), context())
-
-
-def roll_back(model: str, before: object) -> None:
-    """Undo a promotion."""
-    task = RollBackOperator(
-        task_id="roll_back", endpoint_name=NAME, model=model, before=json.dumps(before), **FAST
-    )
-    run_task(task, context())
-
-
-def promote(run_id: str) -> dict[str, Any]:
-    """Run the whole promotion of a DAG run, and return what the traffic was shifted to."""
-    model = register(run_id)
-    deploy(model)
-    smoke(model)
-    shifted = shift(model)
-    undeploy_others(model)
-    return shifted
-
-
-def live(vertex: Vertex) -> registry.LiveEndpoint:
-    """Return the endpoint as it is."""
-    endpoint = registry.find_endpoint(vertex.hook, NAME)
-    assert endpoint is not None
-    return endpoint
-
-
-def champion() -> dict[str, str]:
-    """Return what serves."""
-    found: dict[str, str] = run_task(
-        FindChampionOperator(task_id="champion", endpoint_name=NAME, **FAST), context()
-    )
-    return found
-
-
-def test_nothing_serves_at_first(vertex: Vertex) -> None:  # noqa: ARG001  # the server
+def test_nothing_serves_at_first(begin: Begin) -> None:
     """Without an endpoint there is no champion, which is no error."""
-    assert champion() == {"name": "", "uri": ""}
+    assert begin("run-1").champion == {"name": "", "uri": ""}
 
 
-def test_a_first_promotion_serves_everything(vertex: Vertex) -> None:
+def test_a_first_promotion_serves_everything(vertex: Vertex, begin: Begin) -> None:
     """The first model gets all traffic, and is the champion by traffic and by alias."""
-    shifted = promote("run-1")
+    first = begin("run-1").promote()
 
-    model = vertex.hook.models.get_model(name=champion()["name"])
-    assert {shifted["deployed_model"]: 100} == live(vertex).split
-    assert "champion" in model.version_aliases
-    assert champion()["uri"] == "gs://b/run-1"
+    assert serving(vertex) == {"1": 100}
+    assert "champion" in first.aliases
+    assert begin("run-2").champion["uri"] == first.artifact
 
 
-def test_a_second_promotion_replaces_the_first(vertex: Vertex) -> None:
+def test_a_second_promotion_replaces_the_first(vertex: Vertex, begin: Begin) -> None:
     """One model, two versions, one deployed model: nothing piles up."""
-    promote("run-1")
-    promote("run-2")
+    begin("run-1").promote()
+    begin("run-2").promote()
 
     models = list(vertex.hook.models.list_models(parent=vertex.hook.location))
     versions = list(vertex.hook.models.list_model_versions(name=models[0].name))
     assert (len(models), len(versions), len(live(vertex).deployed)) == (1, 2, 1)
-    assert champion()["uri"] == "gs://b/run-2"
+    assert serving(vertex) == {"2": 100}
 
 
-def test_aliases_move_with_the_champion(vertex: Vertex) -> None:
-    """Each alias points to one version of the model: the newest one after its promotion."""
-    promote("run-1")
-    promote("run-2")
+def test_aliases_move_with_the_champion(begin: Begin) -> None:
+    """Champion, challenger and default point to the version that was promoted last."""
+    first = begin("run-1").promote()
+    second = begin("run-2").promote()
 
-    for alias in ("champion", "challenger"):
-        version = vertex.hook.models.get_model(name=f"{vertex.hook.location}/models/{NAME}@{alias}")
-        assert version.artifact_uri == "gs://b/run-2"
+    assert (first.aliases, second.aliases) == (set(), {"champion", "challenger", "default"})
 
 
-def test_registering_again_attaches(vertex: Vertex) -> None:
+def test_default_does_not_move_before_the_promotion(begin: Begin) -> None:
+    """A model's name without a version means what serves, not what is being tried."""
+    first = begin("run-1").promote()
+    second = begin("run-2").prepare()
+
+    assert (first.aliases, second.aliases) == ({"champion", "default"}, {"challenger"})
+
+
+def test_registering_again_attaches(vertex: Vertex, begin: Begin) -> None:
     """Another try of the same run finds its version."""
-    first, again = register("run-1"), register("run-1")
+    run = begin("run-1").register()
+    first = run.model
+
+    again = run.register().model
 
     versions = list(vertex.hook.models.list_model_versions(name=f"{vertex.hook.location}/models/{NAME}"))
     assert (first, 1) == (again, len(versions))
 
 
-def test_another_artifact_of_a_run_is_another_version(vertex: Vertex) -> None:  # noqa: ARG001  # the server
+def test_another_artifact_of_a_run_is_another_version(begin: Begin) -> None:
     """A run that was cleared and trained again registers what it trained."""
-    assert register("run-1", "gs://b/1") != register("run-1", "gs://b/2")
+    run = begin("run-1").register()
+    first = run.model
+    run.kind = "-again"
+
+    assert first != run.register().model
 
 
-def test_deploying_again_attaches(vertex: Vertex) -> None:
+def test_deploying_again_attaches(vertex: Vertex, begin: Begin) -> None:
     """A version that is deployed is found, and not deployed twice."""
-    model = register("run-1")
+    run = begin("run-1").register()
 
-    first, again = deploy(model), deploy(model)
+    first, again = run.deploy(), run.deploy()
 
     assert (first, 1) == (again, len(live(vertex).deployed))
 
 
-def test_deploying_while_a_deployment_runs_waits_for_it(vertex: Vertex) -> None:
+def test_deploying_while_a_deployment_runs_waits_for_it(vertex: Vertex, begin: Begin) -> None:
     """A try whose predecessor died in the middle of a deployment waits for that one."""
-    model = register("run-1", "gs://b/slow")
-    task = DeployModelOperator(
-        task_id="deploy", endpoint_name=NAME, model=model, machine_type="n1-standard-2", **FAST
-    )
+    run = begin("run-1", kind="slow").register()
+    task = run.deploy_task()
     operations = [next_operation(task), next_operation(task), next_operation(task)]
     vertex.servers.release.set()
 
-    deployed = deploy(model)
+    deployed = run.deploy()
 
     assert operations[1] == operations[2]
-    assert [deployed["deployed_model"]] == list(live(vertex).deployed)
+    assert [deployed] == list(live(vertex).deployed)
 
 
 def next_operation(task: DeployModelOperator) -> str:
@@ -206,112 +132,147 @@ def test_what_ends_soon_does_not_defer(vertex: Vertex) -> None:  # noqa: ARG001 
     assert returned["model"].endswith("@1")
 
 
-def test_a_deployed_model_has_no_traffic_at_first(vertex: Vertex) -> None:
+def test_a_deployed_model_has_no_traffic_at_first(vertex: Vertex, begin: Begin) -> None:
     """Deploying changes nothing about what is served."""
-    serving = promote("run-1")
+    begin("run-1").promote()
 
-    deploy(register("run-2"))
+    begin("run-2").prepare()
 
-    assert {serving["deployed_model"]: 100} == live(vertex).split
+    assert serving(vertex) == {"1": 100}
 
 
-def test_a_model_that_does_not_start_leaves_everything(vertex: Vertex) -> None:
+def test_a_model_that_does_not_start_leaves_everything(vertex: Vertex, begin: Begin) -> None:
     """A failed deployment explains itself, and the endpoint serves what it served."""
-    serving = promote("run-1")
-    model = register("run-2", "gs://b/broken")
+    begin("run-1").promote()
+    second = begin("run-2", kind="broken").register()
 
     with pytest.raises(VertexError, match="ImportError: no module 'x'"):
-        deploy(model)
+        second.deploy()
 
-    assert {serving["deployed_model"]: 100} == live(vertex).split
-    assert len(live(vertex).deployed) == 1
+    assert (serving(vertex), len(live(vertex).deployed)) == ({"1": 100}, 1)
+
+
+def test_asking_leaves_no_traffic_on_a_new_model(vertex: Vertex, begin: Begin) -> None:
+    """The share of the smoke test goes back when the model has answered."""
+    begin("run-1").promote()
+
+    begin("run-2").prepare().smoke()
+
+    assert serving(vertex) == {"1": 100}
 
 
 @pytest.mark.parametrize("fare", [-1.0, 250.0, None])
-def test_an_unbelievable_fare_fails_for_good(vertex: Vertex, fare: float | None) -> None:
-    """A negative fare, one above the bound and one that is no number fail the smoke test."""
-    model = register("run-1")
-    deploy(model)
+def test_an_unbelievable_fare_fails_for_good(vertex: Vertex, begin: Begin, fare: float | None) -> None:
+    """A negative fare, one above the bound and one that is no number fail; the share goes back."""
+    begin("run-1").promote()
+    second = begin("run-2").prepare()
     vertex.servers.fare = fare
 
     with pytest.raises(AirflowFailException, match="every fare must be a number between 0 and 200"):
-        smoke(model)
+        second.smoke()
+
+    assert serving(vertex) == {"1": 100}
 
 
-def test_rolling_back_restores_what_served(vertex: Vertex) -> None:
-    """After a failed smoke test the old model has all traffic, and the new one is gone."""
-    serving = promote("run-1")
-    model = register("run-2")
-    deployed = deploy(model)
-    vertex.servers.fare = -1.0
-    with pytest.raises(AirflowFailException):
-        smoke(model)
+def test_a_kill_gives_the_share_back_at_once(vertex: Vertex, begin: Begin) -> None:
+    """The share is back before on_kill() returns: a second later the process may be gone."""
+    begin("run-1").promote()
+    second = begin("run-2").prepare()
+    vertex.order("Predict", "delay=3")
+    task = second.smoke_task()
+    shares: list[dict[str, int]] = []
 
-    roll_back(model, deployed["before"])
+    def killed() -> bool:
+        if vertex.orders():
+            return False
+        task.on_kill()
+        shares.append(serving(vertex))
+        return True
 
-    assert {serving["deployed_model"]: 100} == live(vertex).split
-    assert [serving["deployed_model"]] == list(live(vertex).deployed)
+    with killing(task, killed), pytest.raises(VertexError, match="killed"):
+        task.execute(context("run-2"))
 
-
-def test_rolling_back_a_first_promotion_leaves_nothing(vertex: Vertex) -> None:
-    """Where nothing served before, nothing serves after a roll-back."""
-    model = register("run-1")
-    deployed = deploy(model)
-    smoke(model)
-
-    roll_back(model, deployed["before"])
-
-    assert (live(vertex).split, live(vertex).deployed) == ({}, {})
+    assert shares == [{"1": 100}]
 
 
-def test_rolling_back_without_a_deployment_changes_nothing(vertex: Vertex) -> None:
-    """A deployment that failed has nothing to take back."""
-    serving = promote("run-1")
+def test_a_share_that_a_lost_worker_took_goes_back(vertex: Vertex, begin: Begin) -> None:
+    """Another try of a smoke test whose worker got SIGKILL gives back what that one had taken."""
+    begin("run-1").promote()
+    second = begin("run-2").prepare()
+    first = next(iter(live(vertex).split))
+    registry.set_traffic(vertex.hook, live(vertex), {first: 90, str(second.deployed): 10})
 
-    roll_back(register("run-2"), None)
+    second.smoke()
 
-    assert {serving["deployed_model"]: 100} == live(vertex).split
-
-
-def test_rolling_back_a_run_without_a_model_is_skipped(vertex: Vertex) -> None:  # noqa: ARG001  # the server
-    """A run that failed before it registered anything has nothing to take back."""
-    task = RollBackOperator(task_id="roll_back", endpoint_name=NAME, model="", **FAST)
-
-    with pytest.raises(AirflowSkipException):
-        run_task(task, context())
+    assert serving(vertex) == {"1": 100}
 
 
-def test_rolling_back_twice_is_rolling_back_once(vertex: Vertex) -> None:
-    """Another try of the roll-back finds its work done."""
-    serving = promote("run-1")
-    model = register("run-2")
-    before = deploy(model)["before"]
-    roll_back(model, before)
-
-    roll_back(model, before)
-
-    assert {serving["deployed_model"]: 100} == live(vertex).split
-
-
-def test_shifting_needs_a_deployment(vertex: Vertex) -> None:  # noqa: ARG001  # the server
+def test_shifting_needs_a_deployment(begin: Begin) -> None:
     """Traffic never goes to a version that is not deployed."""
-    promote("run-1")
-    model = register("run-2")
+    begin("run-1").promote()
+    second = begin("run-2").register()
 
     with pytest.raises(AirflowFailException, match="is not deployed"):
-        shift(model)
+        second.shift()
 
 
-def test_undeploying_spares_what_serves(vertex: Vertex) -> None:
-    """Only models without traffic are taken down."""
-    promote("run-1")
-    model = register("run-2")
-    deploy(model)
-    smoke(model)
+@pytest.mark.parametrize("fault", ["fail=UNAVAILABLE", "lose-reply", "garbage"])
+@pytest.mark.parametrize("method", ["UpdateEndpoint", "MergeVersionAliases"])
+def test_a_shift_is_whole_whatever_the_wire_does(
+    vertex: Vertex, begin: Begin, method: str, fault: str
+) -> None:
+    """A fault between the traffic and the aliases leaves neither of them behind."""
+    first = begin("run-1").promote()
+    second = begin("run-2").prepare()
+    vertex.order(method, fault)
 
-    undeploy_others(model)
+    second.shift()
+
+    assert (serving(vertex), first.aliases, second.aliases) == (
+        {"2": 100},
+        set(),
+        {"champion", "challenger", "default"},
+    )
+
+
+def test_aliases_never_leave_a_model_without_a_champion(vertex: Vertex, begin: Begin) -> None:
+    """A refused move leaves the aliases with the version that had them; the next try moves them."""
+    first = begin("run-1").promote()
+    second = begin("run-2").prepare()
+    vertex.order("MergeVersionAliases", "fail=PERMISSION_DENIED")
+    with pytest.raises(AirflowFailException):
+        second.shift()
+    kept = first.aliases
+
+    second.shift()
+
+    assert (kept, first.aliases, second.aliases) == (
+        {"champion", "default"},
+        set(),
+        {"champion", "challenger", "default"},
+    )
+
+
+def test_undeploying_spares_what_serves(vertex: Vertex, begin: Begin) -> None:
+    """Only models without traffic are undeployed."""
+    begin("run-1").promote()
+    second = begin("run-2").prepare()
+
+    second.undeploy_others()
 
     assert len(live(vertex).deployed) == 2
+
+
+def test_undeploying_spares_another_model(vertex: Vertex, begin: Begin) -> None:
+    """A model of somebody else's stays deployed, idle or replaced."""
+    begin("run-1").promote()
+    idle = deploy_foreign(vertex)
+    own = next(iter(live(vertex).split))
+    replaced = deploy_foreign(vertex, split={own: 60, "0": 40})
+
+    second = begin("run-2").promote()
+
+    assert {second.deployed, idle, replaced} == set(live(vertex).deployed)
 
 
 def test_an_empty_result_of_the_gate_is_refused(vertex: Vertex) -> None:  # noqa: ARG001  # the server
@@ -322,6 +283,17 @@ def test_an_empty_result_of_the_gate_is_refused(vertex: Vertex) -> None:  # noqa
 
     with pytest.raises(AirflowFailException, match="artifact_uri is empty"):
         run_task(task, context())
+
+
+@pytest.mark.parametrize("artifact", ["", "gs://taxi-local/some/other/format"])
+def test_a_champion_that_cannot_be_compared_with_is_named(
+    vertex: Vertex, begin: Begin, artifact: str
+) -> None:
+    """A busiest model without a SavedModel stops the run before anything is spent."""
+    deploy_foreign(vertex, artifact, {"0": 100})
+
+    with pytest.raises(AirflowFailException, match=r"models/\d+@1 has most traffic .* no SavedModel"):
+        begin("run-1")
 
 
 def test_versions_are_compared_without_the_project() -> None:

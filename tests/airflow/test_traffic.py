@@ -43,6 +43,28 @@ def test_taking_a_share_away_restores_one_champion(split: dict[str, int], share:
     assert sum(restored.values()) in ({100} if any(split.values()) else {0})
 
 
+@given(split=splits(), share=st.integers(1, 100))
+def test_a_share_goes_back_exactly(split: dict[str, int], share: int) -> None:
+    """Whatever share was taken, and from how many, its return leaves every percent where it was."""
+    before = {deployed: part for deployed, part in split.items() if part}
+
+    assert before == traffic.restored(traffic.with_share(before, "new", share), "new", before)
+
+
+@given(before=splits(), now=splits(), share=st.integers(1, 99))
+def test_a_change_of_the_others_survives(before: dict[str, int], now: dict[str, int], share: int) -> None:
+    """Where somebody has changed the other shares, they keep their proportion, and the sum is whole."""
+    restored = traffic.restored(traffic.with_share(now, "new", share), "new", before)
+
+    assert "new" not in restored
+    assert sum(restored.values()) == (100 if any(now.values()) or any(before.values()) else 0)
+
+
+def test_a_model_without_traffic_has_nothing_to_give_back() -> None:
+    """A split in which it has no share is left alone, even where it differs from what was."""
+    assert traffic.restored({"old": 100}, "new", {"other": 100}) == {"old": 100}
+
+
 def test_one_champion_gets_everything_back() -> None:
     """Rolling back a canary on a single champion restores exactly what was."""
     restored = traffic.without({"old": 90, "new": 10}, "new")

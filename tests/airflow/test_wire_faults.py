@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from taxi_airflow import registry
+from taxi_airflow.baseline import Baseline, Champion
 from taxi_airflow.hooks import async_vertex
 from taxi_airflow.hooks import vertex as vertex_hook
 from taxi_airflow.operators import custom_job
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 NAME = "chicago-taxi-fare"
 SPEC_URI = "gs://taxi-local/specs/faults.json"
+BASELINE_URI = "gs://taxi-local/runs/faults/baseline.json"
 DOCUMENT = {
     "pipelineSpec": {"pipelineInfo": {"name": "taxi"}, "schemaVersion": "2.1.0", "root": {"dag": {}}},
     "runtimeConfig": {"gcsOutputDirectory": "gs://taxi-local/root"},
@@ -56,12 +58,12 @@ UNREADY = [
 
 
 @pytest.fixture(autouse=True)
-def spec(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a compiled pipeline on Cloud Storage."""
+def written(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a compiled pipeline on Cloud Storage, and the record of a run before which nothing served."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", stack.environment["STORAGE_EMULATOR_HOST"])
-    stack.storage_client().bucket("taxi-local").blob("specs/faults.json").upload_from_string(
-        json.dumps(DOCUMENT)
-    )
+    bucket = stack.storage_client().bucket("taxi-local")
+    bucket.blob("specs/faults.json").upload_from_string(json.dumps(DOCUMENT))
+    bucket.blob("runs/faults/baseline.json").upload_from_string(Baseline.of(None, Champion()).to_json())
 
 
 def compile_task(**changes: Any) -> VertexCustomJobOperator:  # noqa: ANN401  # arguments of the operator
@@ -85,7 +87,13 @@ def register_task(uri: str = "gs://b/1") -> RegisterModelVersionOperator:
 def deploy_task(model: str) -> DeployModelOperator:
     """Return a task that deploys a version."""
     return DeployModelOperator(
-        task_id="deploy", endpoint_name=NAME, model=model, machine_type="n1", patience=5.0, **FAST
+        task_id="deploy",
+        endpoint_name=NAME,
+        model=model,
+        baseline_uri=BASELINE_URI,
+        machine_type="n1",
+        patience=5.0,
+        **FAST,
     )
 
 

@@ -55,6 +55,9 @@ class TrafficOperator(EndpointOperator):
         """Nothing is left to start: `find` does the whole change, which is immediate."""
         raise NotImplementedError
 
+    def cancel(self, hook: VertexHook) -> None:
+        """Cancel nothing: an operation that this task waits for is another run's."""
+
 
 class SmokePredictOperator(TrafficOperator):
     """Give the new deployed model a small share of the traffic until it has answered three times.
@@ -95,7 +98,7 @@ class SmokePredictOperator(TrafficOperator):
         return {"endpoint": endpoint.name, "deployed_model": deployed}
 
     def cancel(self, hook: VertexHook) -> None:
-        """Give the share back, where this process has taken one; other tries cannot know of it in time."""
+        """Give the share back where this process may have taken it."""
         deadline = time.monotonic() + KILL_BOUND
         while self._lender is not None:
             try:

@@ -1,0 +1,182 @@
+"""The promotion of a DAG run, task by task, against the local Vertex AI and Cloud Storage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from taxi_airflow import registry
+from taxi_airflow.objects import ObjectStore
+from taxi_airflow.operators.champion import FindChampionOperator
+from taxi_airflow.operators.deploy import DeployModelOperator, UndeployOthersOperator
+from taxi_airflow.operators.promote import ShiftTrafficOperator, SmokePredictOperator
+from taxi_airflow.operators.register import RegisterModelVersionOperator
+from taxi_airflow.operators.roll_back import RollBackOperator
+
+from taxi_ml.naming import ModelName
+from tests.airflow.conftest import REGION, context, run_task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tests.airflow.conftest import Vertex
+
+Begin: TypeAlias = "Callable[..., Promotion]"
+"""What the fixture `begin` gives."""
+
+NAME = "chicago-taxi-fare"
+FAST: dict[str, Any] = {
+    "region": REGION,
+    "shortest_poll": 0.05,
+    "longest_poll": 0.2,
+    "settle": 0.0,
+    "patience": 0.0,
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Promotion:
+    """One DAG run, from its look at the endpoint to its end; `folder` is the bucket's, for this test."""
+
+    vertex: Vertex
+    folder: str
+    run_id: str
+    kind: str = ""
+    champion: dict[str, str] = field(init=False)
+    model: str = field(init=False)
+
+    def begin(self) -> Promotion:
+        """Record what serves."""
+        self.champion = run_task(
+            FindChampionOperator(
+                task_id="champion", endpoint_name=NAME, baseline_uri=self.baseline_uri, **FAST
+            ),
+            context(self.run_id),
+        )
+        return self
+
+    @property
+    def artifact(self) -> str:
+        """The folder of the trained model; its name may order a fault of the fake server."""
+        return f"{self.folder}/{self.run_id}{self.kind}"
+
+    @property
+    def baseline_uri(self) -> str:
+        """Where the run records what served before it."""
+        return f"{self.folder}/runs/{self.run_id}/baseline.json"
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """The arguments of every task on the endpoint."""
+        return {"endpoint_name": NAME, "model": self.model, "baseline_uri": self.baseline_uri, **FAST}
+
+    def register(self) -> Promotion:
+        """Register the trained model, with something in the place of its SavedModel."""
+        ObjectStore(gcp_conn_id="google_cloud_default").write(f"{self.artifact}/saved_model.pb", b"")
+        task = RegisterModelVersionOperator(
+            task_id="register",
+            model_name=NAME,
+            artifact_uri=self.artifact,
+            image="taxi-vertex/pipeline:local",
+            labels={"run": self.run_id},
+            **FAST,
+        )
+        self.model = str(run_task(task, context(self.run_id))["model"])
+        return self
+
+    def deploy_task(self) -> DeployModelOperator:
+        """Return the task that deploys."""
+        return DeployModelOperator(task_id="deploy", machine_type="n1-standard-2", **self.common)
+
+    def deploy(self) -> str:
+        """Deploy the version without traffic, and return the deployed model's id."""
+        return str(run_task(self.deploy_task(), context(self.run_id))["deployed_model"])
+
+    def smoke_task(self, **changes: Any) -> SmokePredictOperator:  # noqa: ANN401  # arguments of the operator
+        """Return the task that asks for fares."""
+        arguments = {"instances_uri": "gs://b/trips_*.csv", "largest": "200.0", **self.common, **changes}
+        return SmokePredictOperator(task_id="smoke", **arguments)
+
+    def smoke(self) -> None:
+        """Ask the deployed version for a fare."""
+        run_task(self.smoke_task(), context(self.run_id))
+
+    def shift(self) -> None:
+        """Give the deployed version all traffic."""
+        run_task(ShiftTrafficOperator(task_id="shift", **self.common), context(self.run_id))
+
+    def undeploy_others(self) -> None:
+        """Undeploy what was replaced."""
+        run_task(UndeployOthersOperator(task_id="undeploy", **self.common), context(self.run_id))
+
+    def roll_back(self) -> str:
+        """Run the teardown, and return why it failed or was skipped."""
+        task = RollBackOperator(task_id="roll_back", **self.common)
+        with pytest.raises((AirflowFailException, AirflowSkipException)) as end:
+            run_task(task, context(self.run_id))
+        return str(end.value)
+
+    def prepare(self) -> Promotion:
+        """Register and deploy."""
+        self.register()
+        self.deploy()
+        return self
+
+    def promote(self) -> Promotion:
+        """Run all tasks of the promotion, the teardown among them."""
+        self.prepare()
+        self.smoke()
+        self.shift()
+        self.undeploy_others()
+        self.roll_back()
+        return self
+
+    @property
+    def deployed(self) -> str | None:
+        """The id under which the version is deployed now."""
+        return live(self.vertex).deployment_of(ModelName.parse(self.model))
+
+    @property
+    def aliases(self) -> set[str]:
+        """The aliases with a meaning that the version has now."""
+        named = {registry.CHALLENGER, registry.CHAMPION, registry.DEFAULT}
+        return named & registry.aliases_of(self.vertex.hook, ModelName.parse(self.model))
+
+
+def deploy_foreign(vertex: Vertex, artifact: str = "", split: Mapping[str, int] | None = None) -> str:
+    """Deploy a model of somebody else's, and return its deployed model's id.
+
+    :param split: the traffic afterwards, in which `0` is the model; None leaves it as it is
+    """
+    hook = vertex.hook
+    model = {"display_name": "foreign", "artifact_uri": artifact, "container_spec": {"image_uri": "i"}}
+    uploading: Any = hook.models.upload_model({"parent": hook.location, "model": model})
+    if registry.find_endpoint(hook, NAME) is None:
+        creating: Any = hook.endpoints.create_endpoint(
+            {"parent": hook.location, "endpoint": {"display_name": NAME}, "endpoint_id": NAME}
+        )
+        creating.result()
+    machine = {"machine_spec": {"machine_type": "n1-standard-2"}, "min_replica_count": 1}
+    deploying: Any = hook.endpoints.deploy_model(
+        {
+            "endpoint": live(vertex).name,
+            "deployed_model": {"model": uploading.result().model, "dedicated_resources": machine},
+            "traffic_split": split or {},
+        }
+    )
+    return str(deploying.result().deployed_model.id)
+
+
+def live(vertex: Vertex) -> registry.LiveEndpoint:
+    """Return the endpoint as it is."""
+    endpoint = registry.find_endpoint(vertex.hook, NAME)
+    assert endpoint is not None
+    return endpoint
+
+
+def serving(vertex: Vertex) -> dict[str, int]:
+    """Return the traffic by version."""
+    endpoint = live(vertex)
+    return {str(endpoint.deployed[each].version): share for each, share in endpoint.split.items()}
