@@ -15,6 +15,7 @@ import requests
 from local_gcp import state
 from local_gcp.airflow import AIRFLOW
 from local_gcp.airflow_client import AirflowError
+from local_gcp.chaos.interruptions import Interruption
 from local_gcp.chaos.suite import Chaos
 from local_gcp.chaos.targets import Target, left_over
 from local_gcp.errors import LocalCloudError
@@ -25,6 +26,7 @@ from local_gcp.stack import Stack, to_stderr
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from local_gcp.chaos.interruptions import Person
     from local_gcp.chaos.suite import RunUnderFire
 
 # Small enough for a run of a minute or two, and good enough for the gate while nothing serves.
@@ -45,15 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         to_stderr(f"chaos: starting the local cloud and Airflow in {layout.state}")
         stack.up()
-        runs = _fire(stack, layout, options)
+        chaos = Chaos(stack=stack, layout=layout, dice=Random(options.seed), progress=to_stderr)  # noqa: S311
+        runs = _fire(chaos, options)
+        interruptions = _interrupt(chaos.person, runs)
         mark = state.read(layout.stack_file).mark
         stack.down()
     except (LocalCloudError, AirflowError, requests.RequestException) as error:
         sys.stderr.write(f"chaos: {error}\n`python -m local_gcp logs` shows the servers' logs\n")
         return 1
     left = left_over(mark)
-    sys.stdout.write(table(runs, left))
-    return 1 if left or any(run.violations for run in runs) else 0
+    sys.stdout.write(table(runs, left, interruptions))
+    violations = [each.violations for each in runs] + [each.violations for each in interruptions]
+    return 1 if left or any(violations) else 0
 
 
 def _layout() -> Layout:
@@ -63,8 +68,7 @@ def _layout() -> Layout:
     return layout if chosen else Layout(state=layout.state.with_name(f"{layout.state.name}-chaos"))
 
 
-def _fire(stack: Stack, layout: Layout, options: argparse.Namespace) -> list[RunUnderFire]:
-    chaos = Chaos(stack=stack, layout=layout, dice=Random(options.seed), progress=to_stderr)  # noqa: S311
+def _fire(chaos: Chaos, options: argparse.Namespace) -> list[RunUnderFire]:
     runs: list[RunUnderFire] = []
     for number in count():
         missing = options.kills - sum(len(run.kills) for run in runs)
@@ -83,8 +87,23 @@ def _fire(stack: Stack, layout: Layout, options: argparse.Namespace) -> list[Run
     return runs
 
 
-def table(runs: Sequence[RunUnderFire], left: Sequence[str]) -> str:
-    """Return what happened, run by run, and the kills by the part that was killed."""
+def _interrupt(person: Person, runs: Sequence[RunUnderFire]) -> list[Interruption]:
+    """Do to promotions what people do, when all is up again."""
+    promoted = [run.run_id for run in runs if run.after and run.after.promoted]
+    if not promoted:
+        return [Interruption(deed="interrupted nothing", violations=["no run has promoted a model"])]
+    to_stderr("chaos: clearing a promotion that has ended, then ending one that has not")
+    window_end = f"2015-{_FIRST_MONTH + len(runs) % _MONTHS:02d}-01"
+    return [
+        person.clears_promotion(promoted[-1]),
+        person.ends_promotion({"window_end": window_end, "force_retrain": len(runs) >= _MONTHS, **SMALL}),
+    ]
+
+
+def table(
+    runs: Sequence[RunUnderFire], left: Sequence[str], interruptions: Sequence[Interruption] = ()
+) -> str:
+    """Return what happened, run by run, the kills by the part that was killed, and what people did."""
     lines = ["", "run  seconds  kills  pipeline jobs  compile jobs  versions  promoted  ended    violations"]
     for number, run in enumerate(runs, 1):
         after = run.after
@@ -99,8 +118,11 @@ def table(runs: Sequence[RunUnderFire], left: Sequence[str]) -> str:
     lines += ["", "killed with SIGKILL"]
     lines += [f"{target:<14}{killed[target]:4}" for target in Target]
     lines += [f"VIOLATION: run {n}: {line}" for n, run in enumerate(runs, 1) for line in run.violations]
+    for each in interruptions:
+        lines += ["", f"a person {each.deed}", *(f"VIOLATION: {line}" for line in each.violations)]
     lines += [f"VIOLATION: process {process} is left" for process in left]
     wrong = len(left) + sum(len(run.violations) for run in runs)
+    wrong += sum(len(each.violations) for each in interruptions)
     lines += ["", f"{killed.total()} kills in {len(runs)} runs, {wrong} violations", ""]
     return "\n".join(lines)
 

@@ -49,6 +49,19 @@ def violations(after: Aftermath) -> list[str]:
     ]
 
 
+def unpromoted(before: Mapping[str, int], after: Mapping[str, int], promoted: Mapping[str, int]) -> list[str]:
+    """Return what is wrong with the traffic after a promotion that a person interrupted, by artifact.
+
+    It is what it was, or all of the new model's, beside which the old one may wait to be undeployed.
+    """
+    serving = {artifact: share for artifact, share in after.items() if share}
+    known = {*before, *promoted}
+    strangers = [f"{artifact} is deployed without traffic" for artifact in after if artifact not in known]
+    if dict(after) == dict(before) or serving == dict(promoted):
+        return strangers
+    return [f"the traffic is {dict(after)}, and was {dict(before)}", *strangers]
+
+
 def _ending(after: Aftermath) -> Iterator[str]:
     if after.run_state != "success":
         failed = [task for task, state in after.task_states.items() if state == "failed"]

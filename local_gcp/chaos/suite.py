@@ -14,6 +14,7 @@ from local_gcp import pids, state
 from local_gcp.airflow_client import AirflowClient, AirflowError, RunState
 from local_gcp.chaos.checks import Aftermath, violations
 from local_gcp.chaos.cloud import Cloud
+from local_gcp.chaos.interruptions import Person
 from local_gcp.chaos.targets import Target, victims
 from local_gcp.errors import LocalCloudError
 
@@ -107,6 +108,11 @@ class Chaos:
         services = state.read(layout.stack_file).services
         self._airflow = AirflowClient(services["airflow-api"].urls["rest"])
         self.cloud = Cloud(services["vertex"].urls["rest"], services["gcs"].urls["rest"], layout.gcs_root)
+
+    @property
+    def person(self) -> Person:
+        """Somebody who pushes buttons while nothing is killed."""
+        return Person(airflow=self._airflow, cloud=self.cloud, dice=self._dice, dag_id=DAG_ID)
 
     def run(self, conf: Mapping[str, Any], *, kills: int) -> RunUnderFire:
         """Run the DAG once, with up to so many kills, and look at what it left."""

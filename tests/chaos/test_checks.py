@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from local_gcp.chaos.checks import Aftermath, violations
+from local_gcp.chaos.checks import Aftermath, unpromoted, violations
 from local_gcp.chaos.cloud import Job, Serving
 
 NOON = datetime(2015, 2, 1, 12, tzinfo=UTC)
@@ -66,3 +66,23 @@ def test_a_promotion_after_a_failed_attempt_is_fine() -> None:
 def test_what_must_not_be_is_named(after: Aftermath, words: str) -> None:
     """Each thing that must hold has a violation of its own."""
     assert any(words in line for line in violations(after))
+
+
+@pytest.mark.parametrize(
+    ("after", "wrong"),
+    [
+        ({OTHER: 100}, []),
+        ({MODEL: 100}, []),
+        ({MODEL: 100, OTHER: 0}, []),
+        ({MODEL: 10, OTHER: 90}, ["the traffic is"]),
+        ({OTHER: 100, MODEL: 0}, ["the traffic is"]),
+        ({}, ["the traffic is"]),
+        ({MODEL: 100, "gs://b/third": 0}, ["gs://b/third is deployed without traffic"]),
+    ],
+)
+def test_an_interrupted_promotion_is_whole_or_not_at_all(after: dict[str, int], wrong: list[str]) -> None:
+    """The old model serves alone, or the new one has all traffic."""
+    found = unpromoted({OTHER: 100}, after, {MODEL: 100})
+
+    assert len(found) == len(wrong)
+    assert all(line.startswith(words) for line, words in zip(found, wrong, strict=True))

@@ -1,0 +1,161 @@
+"""Promotions of the real DAG in a real Airflow, without a training before them."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from local_gcp.airflow_client import AirflowClient, RunState
+from local_gcp.chaos.cloud import Cloud
+from local_gcp.layout import BUCKET
+from taxi_ml import naming
+from taxi_ml.modules.features import INPUTS
+from taxi_ml.settings import Settings
+from tests.vertex.conftest import wait_for
+
+if TYPE_CHECKING:
+    from tests.conftest import LocalStack
+
+DAG_ID = "taxi_training"
+SECONDS = 120.0
+REPOSITORY = Path(__file__).parents[2]
+_PROGRAM = Path(__file__).with_name("make_model.py")
+_WINDOW_END = "2016-01-01"
+# Everything that costs, between the first look at the endpoint and the promotion.
+_TAKEN_FOR_DONE = (
+    "create_schema",
+    "build_dataset",
+    "check_rows",
+    "export.train",
+    "export.eval",
+    "export.test",
+    "upload_modules",
+    "write_request",
+    "compile",
+    "run_pipeline",
+    "gate",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """A run whose tasks up to the gate a person has marked a success, and the artifact that it promotes."""
+
+    stage: Stage
+    run_id: str
+    artifact: str
+
+    @property
+    def state(self) -> str:
+        """The state of the run."""
+        return self.stage.airflow.run_state(DAG_ID, self.run_id)
+
+    @property
+    def states(self) -> dict[str, str | None]:
+        """The states of the promotion's tasks, by their names without the group."""
+        tasks = self.stage.airflow.task_instances(DAG_ID, self.run_id)
+        return {
+            task.task_id.removeprefix("promote."): task.state
+            for task in tasks
+            if task.task_id.startswith("promote.")
+        }
+
+    def await_state(self, task: str, *states: str) -> None:
+        """Wait until a task of the promotion is in one of the states."""
+        wait_for(lambda: self.states[task] in states, SECONDS)
+
+    def await_end(self) -> Staged:
+        """Wait until the run has ended, and the model servers with it."""
+        wait_for(lambda: self.state in frozenset(RunState), SECONDS)
+        return self
+
+    def mark_failed(self) -> None:
+        """Mark the run failed, as a person does by a button."""
+        self.stage.airflow.call("PATCH", f"dags/{DAG_ID}/dagRuns/{self.run_id}", {"state": "failed"})
+
+    def clear_promotion(self) -> None:
+        """Clear the group `promote`, as a person does by a button."""
+        body = {
+            "dry_run": False,
+            "dag_run_id": self.run_id,
+            "task_ids": [f"promote.{task}" for task in self.states],
+            "only_failed": False,
+            "reset_dag_runs": True,
+        }
+        self.stage.airflow.call("POST", f"dags/{DAG_ID}/clearTaskInstances", body)
+
+
+class Stage:
+    """One Airflow and one local cloud, with models that were never trained."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        self.stack = stack
+        self.airflow = AirflowClient(stack.url("airflow-api", "rest"))
+        self.airflow.authenticate()
+        self.airflow.await_dag(DAG_ID, deadline_seconds=120)
+        self.cloud = Cloud(stack.url("vertex", "rest"), stack.url("gcs", "rest"), stack.layout.gcs_root)
+        self._count = 0
+
+    @property
+    def serving(self) -> dict[str, int]:
+        """The traffic by artifact; a deployed model without traffic has 0."""
+        (endpoint,) = self.cloud.endpoints()
+        return {artifact: endpoint.split.get(each, 0) for each, artifact in endpoint.artifacts.items()}
+
+    def begin(self, *options: str) -> Staged:
+        """Start a run that promotes a new model; `--hangs` makes one that never answers."""
+        artifact = self.save_model(*options)
+        self.write_trips(_WINDOW_END)
+        self.pause(paused=True)
+        order = {"logical_date": None, "conf": {"window_end": _WINDOW_END}}
+        run_id = str(self.airflow.call("POST", f"dags/{DAG_ID}/dagRuns", order)["dag_run_id"])
+        staged = self.take_for_done(run_id, artifact)
+        self.pause(paused=False)
+        return staged
+
+    def pause(self, *, paused: bool) -> None:
+        """Let no run begin a task, or all of them."""
+        self.airflow.call("PATCH", f"dags/{DAG_ID}", {"is_paused": paused})
+
+    def take_for_done(self, run_id: str, artifact: str) -> Staged:
+        """Mark the tasks up to the gate a success, and answer for the gate."""
+        run = f"dags/{DAG_ID}/dagRuns/{run_id}/taskInstances"
+        for task in _TAKEN_FOR_DONE:
+            self.airflow.call("PATCH", f"{run}/{task}", {"new_state": "success"})
+        decision = {"verdict": "promote", "challenger": artifact}
+        self.airflow.call(
+            "POST", f"{run}/gate/xcomEntries", {"key": "return_value", "value": decision, "map_index": -1}
+        )
+        return Staged(stage=self, run_id=run_id, artifact=artifact)
+
+    def write_trips(self, window_end: str) -> None:
+        """Put a test trip where the runs of a window look for one."""
+        settings = Settings.from_environment(self.stack.environment)
+        window = settings.window(datetime.fromisoformat(window_end).replace(tzinfo=UTC))
+        pattern = naming.split_uri(settings, window, naming.Split.TEST)
+        lines = [",".join(INPUTS), ",".join("8" for _ in INPUTS)]
+        self._blob(pattern.replace("*", "staged")).upload_from_string("\n".join(lines))
+
+    def save_model(self, *options: str) -> str:
+        """Put a new model on Cloud Storage and return its folder."""
+        self._count += 1
+        artifact = f"gs://{BUCKET}/tests/promotion/{self._count}"
+        with tempfile.TemporaryDirectory() as folder:
+            saved = Path(folder) / "model"
+            subprocess.run(
+                [self.stack.layout.pipeline_python, _PROGRAM, saved, *options],
+                env={**self.stack.environment, "PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "2"},
+                check=True,
+                capture_output=True,
+            )
+            for file in (each for each in saved.rglob("*") if each.is_file()):
+                self._blob(f"{artifact}/{file.relative_to(saved)}").upload_from_filename(str(file))
+        return artifact
+
+    def _blob(self, uri: str) -> Any:  # noqa: ANN401  # google-cloud-storage has no types
+        bucket, _, name = uri.removeprefix("gs://").partition("/")
+        return self.stack.storage_client().bucket(bucket).blob(name)

@@ -1,0 +1,108 @@
+"""What becomes of a promotion that a person, or a time limit, ends in the middle, in a real Airflow."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local_gcp.airflow_client import RunState
+from tests.e2e.staged import SECONDS, Stage
+from tests.vertex.conftest import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import LocalStack
+    from tests.e2e.staged import Staged
+
+pytestmark = [pytest.mark.e2e, pytest.mark.pipeline, pytest.mark.timeout(900)]
+
+ACTIVE = ("scheduled", "queued", "running", "deferred")
+
+
+@pytest.fixture(scope="module")
+def stage(airflow_stack: LocalStack) -> Iterator[Stage]:
+    """An Airflow whose endpoint serves nothing yet."""
+    stage = Stage(airflow_stack)
+    stage.cloud.empty_endpoints()
+    yield stage
+    stage.cloud.empty_endpoints()
+
+
+@pytest.fixture(scope="module")
+def champion(stage: Stage) -> Staged:
+    """A run whose model serves."""
+    return stage.begin().await_end()
+
+
+def overrun(run: Staged) -> None:
+    """Make a run older than the DAG allows: its time-out is in days."""
+    database = run.stage.stack.layout.airflow / "airflow.db"
+    with closing(sqlite3.connect(database, timeout=60)) as connection, connection:
+        connection.execute(
+            "UPDATE dag_run SET start_date = strftime('%Y-%m-%d %H:%M:%f000', start_date, '-3 days')"
+            " WHERE run_id = ?",
+            (run.run_id,),
+        )
+
+
+def end(run: Staged, how: str) -> None:
+    """End a run from outside."""
+    if how == "marked failed":
+        run.mark_failed()
+    else:
+        overrun(run)
+
+
+def test_clearing_an_ended_promotion_leaves_it_serving(stage: Stage, champion: Staged) -> None:
+    """The group `promote`, cleared after its success, finds everything done."""
+    assert champion.state == RunState.SUCCESS
+    before = stage.serving
+
+    champion.clear_promotion()
+    champion.await_end()
+
+    assert (champion.state, before, stage.serving) == (
+        RunState.SUCCESS,
+        {champion.artifact: 100},
+        {champion.artifact: 100},
+    )
+
+
+@pytest.mark.parametrize("how", ["marked failed", "timed out"])
+@pytest.mark.parametrize(("step", "options"), [("deploy", ()), ("smoke_predict", ("--hangs",))])
+def test_a_run_that_is_ended_before_the_shift_leaves_what_served(
+    stage: Stage, champion: Staged, step: str, options: tuple[str, ...], how: str
+) -> None:
+    """The old model has all traffic, the new one is gone, and the run has failed."""
+    run = stage.begin(*options)
+    run.await_state(step, "running", "deferred")
+    if step == "smoke_predict":
+        wait_for(lambda: stage.serving.get(run.artifact) == 10, SECONDS)
+
+    end(run, how)
+    run.await_end()
+
+    wait_for(lambda: stage.serving == {champion.artifact: 100}, SECONDS)
+    assert (run.state, stage.cloud.unfinished_operations()) == (RunState.FAILED, [])
+
+
+@pytest.mark.parametrize("how", ["marked failed", "timed out"])
+@pytest.mark.parametrize("step", ["shift_traffic", "undeploy_others"])
+def test_a_run_that_is_ended_at_the_shift_leaves_one_model_serving(
+    stage: Stage, champion: Staged, step: str, how: str
+) -> None:
+    """One model has all traffic and the alias, whichever it is."""
+    (old,) = (artifact for artifact, share in stage.serving.items() if share)
+    run = stage.begin()
+    run.await_state(step, *ACTIVE, "success")
+
+    end(run, how)
+    run.await_end()
+
+    wait_for(lambda: 100 in stage.serving.values(), SECONDS)
+    assert champion.state == RunState.SUCCESS
+    assert stage.serving in ({old: 100}, {run.artifact: 100}, {run.artifact: 100, old: 0})
