@@ -18,6 +18,8 @@ from taxi_ml.settings import Settings
 from tests.vertex.conftest import wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.conftest import LocalStack
 
 DAG_ID = "taxi_training"
@@ -25,7 +27,8 @@ SECONDS = 120.0
 REPOSITORY = Path(__file__).parents[2]
 _PROGRAM = Path(__file__).with_name("make_model.py")
 _WINDOW_END = "2016-01-01"
-# Everything that costs, between the first look at the endpoint and the promotion.
+# Everything that costs, before the promotion. What is taken later waits for the first look at the
+# endpoint, and is marked when that is over.
 _TAKEN_FOR_DONE = (
     "create_schema",
     "build_dataset",
@@ -33,12 +36,8 @@ _TAKEN_FOR_DONE = (
     "export.train",
     "export.eval",
     "export.test",
-    "upload_modules",
-    "write_request",
-    "compile",
-    "run_pipeline",
-    "gate",
 )
+_TAKEN_LATER = ("gate", "run_pipeline", "compile", "write_request")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +63,11 @@ class Staged:
             if task.task_id.startswith("promote.")
         }
 
+    def state_of(self, task_id: str) -> str | None:
+        """Return the state of any task."""
+        tasks = self.stage.airflow.task_instances(DAG_ID, self.run_id)
+        return next(task.state for task in tasks if task.task_id == task_id)
+
     def await_state(self, task: str, *states: str) -> None:
         """Wait until a task of the promotion is in one of the states."""
         wait_for(lambda: self.states[task] in states, SECONDS)
@@ -72,6 +76,28 @@ class Staged:
         """Wait until the run has ended, and the model servers with it."""
         wait_for(lambda: self.state in frozenset(RunState), SECONDS)
         return self
+
+    def mark_succeeded(self, *tasks: str) -> None:
+        """Mark tasks a success, as a person does by a button."""
+        for task in tasks:
+            path = f"dags/{DAG_ID}/dagRuns/{self.run_id}/taskInstances/{task}"
+            self.stage.airflow.call("PATCH", path, {"new_state": "success"})
+
+    def answer_for_the_gate(self) -> None:
+        """Write the decision to promote where the gate would return it."""
+        path = f"dags/{DAG_ID}/dagRuns/{self.run_id}/taskInstances/gate/xcomEntries"
+        decision = {"verdict": "promote", "challenger": self.artifact}
+        self.stage.airflow.call("POST", path, {"key": "return_value", "value": decision, "map_index": -1})
+
+    def write_trips(self) -> None:
+        """Put a test trip where the run's smoke test looks for one."""
+        run = self.stage.airflow.call("GET", f"dags/{DAG_ID}/dagRuns/{self.run_id}")
+        end = datetime.fromisoformat(run["conf"].get("window_end") or run["data_interval_end"])
+        settings = Settings.from_environment(self.stage.stack.environment)
+        window = settings.window(end.replace(tzinfo=UTC))
+        pattern = naming.split_uri(settings, window, naming.Split.TEST)
+        trip = [",".join(INPUTS), ",".join("8" for _ in INPUTS)]
+        self.stage.blob(pattern.replace("*", "staged")).upload_from_string("\n".join(trip))
 
     def mark_failed(self) -> None:
         """Mark the run failed, as a person does by a button."""
@@ -109,36 +135,33 @@ class Stage:
     def begin(self, *options: str) -> Staged:
         """Start a run that promotes a new model; `--hangs` makes one that never answers."""
         artifact = self.save_model(*options)
-        self.write_trips(_WINDOW_END)
         self.pause(paused=True)
         order = {"logical_date": None, "conf": {"window_end": _WINDOW_END}}
         run_id = str(self.airflow.call("POST", f"dags/{DAG_ID}/dagRuns", order)["dag_run_id"])
-        staged = self.take_for_done(run_id, artifact)
-        self.pause(paused=False)
-        return staged
+        (run,) = self.promote({run_id: artifact})
+        return run
 
     def pause(self, *, paused: bool) -> None:
         """Let no run begin a task, or all of them."""
         self.airflow.call("PATCH", f"dags/{DAG_ID}", {"is_paused": paused})
 
-    def take_for_done(self, run_id: str, artifact: str) -> Staged:
-        """Mark the tasks up to the gate a success, and answer for the gate."""
-        run = f"dags/{DAG_ID}/dagRuns/{run_id}/taskInstances"
-        for task in _TAKEN_FOR_DONE:
-            self.airflow.call("PATCH", f"{run}/{task}", {"new_state": "success"})
-        decision = {"verdict": "promote", "challenger": artifact}
-        self.airflow.call(
-            "POST", f"{run}/gate/xcomEntries", {"key": "return_value", "value": decision, "map_index": -1}
-        )
-        return Staged(stage=self, run_id=run_id, artifact=artifact)
+    def promote(self, artifacts: Mapping[str, str]) -> list[Staged]:
+        """Let runs that wait in a paused DAG look at the endpoint, all of them, and then promote a model.
 
-    def write_trips(self, window_end: str) -> None:
-        """Put a test trip where the runs of a window look for one."""
-        settings = Settings.from_environment(self.stack.environment)
-        window = settings.window(datetime.fromisoformat(window_end).replace(tzinfo=UTC))
-        pattern = naming.split_uri(settings, window, naming.Split.TEST)
-        lines = [",".join(INPUTS), ",".join("8" for _ in INPUTS)]
-        self._blob(pattern.replace("*", "staged")).upload_from_string("\n".join(lines))
+        Whatever costs in between is marked a success.
+        """
+        runs = [Staged(stage=self, run_id=run_id, artifact=uri) for run_id, uri in artifacts.items()]
+        for run in runs:
+            run.mark_succeeded(*_TAKEN_FOR_DONE)
+        self.pause(paused=False)
+        wait_for(lambda: all(run.state_of("find_champion") == "success" for run in runs), SECONDS)
+        self.pause(paused=True)
+        for run in runs:
+            run.write_trips()
+            run.answer_for_the_gate()
+            run.mark_succeeded(*_TAKEN_LATER)
+        self.pause(paused=False)
+        return runs
 
     def save_model(self, *options: str) -> str:
         """Put a new model on Cloud Storage and return its folder."""
@@ -153,9 +176,10 @@ class Stage:
                 capture_output=True,
             )
             for file in (each for each in saved.rglob("*") if each.is_file()):
-                self._blob(f"{artifact}/{file.relative_to(saved)}").upload_from_filename(str(file))
+                self.blob(f"{artifact}/{file.relative_to(saved)}").upload_from_filename(str(file))
         return artifact
 
-    def _blob(self, uri: str) -> Any:  # noqa: ANN401  # google-cloud-storage has no types
+    def blob(self, uri: str) -> Any:  # noqa: ANN401  # google-cloud-storage has no types
+        """Return an object of the local Cloud Storage."""
         bucket, _, name = uri.removeprefix("gs://").partition("/")
         return self.stack.storage_client().bucket(bucket).blob(name)

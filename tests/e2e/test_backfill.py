@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,14 +22,17 @@ from local_gcp.ports import HOST
 from local_gcp.services import CLOUD, Setting
 from local_gcp.stack import Stack
 from tests.conftest import LocalStack
-from tests.e2e.staged import DAG_ID, REPOSITORY, SECONDS, Stage
+from tests.e2e.staged import DAG_ID, REPOSITORY, Stage
 from tests.serving.servers import free_port
-from tests.vertex.conftest import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MONTHS = ("2015-11-01", "2015-12-01", "2016-01-01")
+    from local_gcp.services import Declaration
+    from local_gcp.supervise import Service
+
+MONTHS = 3
+SCHEDULE = {"TAXI_SCHEDULE": "0 0 1 * *"}
 ACCOUNT = "postgres"
 FOUND = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), "")
 
@@ -77,15 +81,24 @@ def stage() -> Iterator[Stage]:
     ):
         patch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", f"postgresql+psycopg2://{database}")
         patch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC", f"postgresql+asyncpg://{database}")
-        patch.setenv("TAXI_SCHEDULE", "0 0 1 * *")
         layout = Layout(state=Path(folder).resolve())
         install_drivers(layout.airflow / "config")
-        running = Stack(layout, declarations=(*CLOUD, *AIRFLOW))
+        running = Stack(layout, declarations=(*CLOUD, *map(monthly, AIRFLOW)))
         try:
             running.up()
             yield Stage(LocalStack(stack=running, layout=layout))
         finally:
             running.down()
+
+
+def monthly(airflow: Declaration) -> Declaration:
+    """Return a service of Airflow that reads the DAG with a schedule."""
+
+    def build(setting: Setting) -> Service:
+        service = airflow.build(setting)
+        return replace(service, environment={**service.environment, **SCHEDULE})
+
+    return replace(airflow, build=build)
 
 
 def install_drivers(folder: Path) -> None:
@@ -102,7 +115,7 @@ def backfill(stage: Stage) -> list[str]:
     arguments = ["--dag-id", DAG_ID, "--from-date", "2015-10-01", "--to-date", "2015-12-01"]
     subprocess.run(
         [Path(sys.executable).with_name("airflow"), "backfill", "create", *arguments],
-        env={**os.environ, **environment(setting)},
+        env={**os.environ, **environment(setting), **SCHEDULE},
         check=True,
     )
     return [str(run["dag_run_id"]) for run in stage.airflow.runs(DAG_ID)]
@@ -111,13 +124,9 @@ def backfill(stage: Stage) -> list[str]:
 def test_a_backfill_promotes_one_model(stage: Stage) -> None:
     """Of three runs that meet no champion at once, one is promoted; the others say what serves by now."""
     stage.pause(paused=True)
-    for month in MONTHS:
-        stage.write_trips(month)
-    run_ids = backfill(stage)
-    runs = [stage.take_for_done(run_id, stage.save_model()) for run_id in run_ids]
-    stage.pause(paused=False)
+    artifacts = {run_id: stage.save_model() for run_id in backfill(stage)}
 
-    wait_for(lambda: all(run.state in frozenset(RunState) for run in runs), 3 * SECONDS)
+    runs = [run.await_end() for run in stage.promote(artifacts)]
 
     promoted = [run for run in runs if run.state == RunState.SUCCESS]
-    assert (len(runs), [{run.artifact: 100} for run in promoted]) == (len(MONTHS), [stage.serving])
+    assert (len(runs), [{run.artifact: 100} for run in promoted]) == (MONTHS, [stage.serving])
