@@ -30,7 +30,7 @@ DIFFERENCES: Final[Mapping[str, str]] = {
     "A container finds an artifact in a folder of this machine, which is both its `uri` and its `path`: on "
     "Vertex AI these are `gs://…` and `/gcs/…`. Strings that say `gs://` stay as they are, but not for TFX's "
     "executors (`--executor_class_path`), to which all of them name such folders. Outputs and the record of "
-    "the task say `gs://`. What a container installs with pip ends with it, as on Vertex AI, but the files of "
+    "the task say `gs://`. What a container installs with pip ends with it, as on Vertex AI, but files of "
     "its image are this machine's, and nothing protects them from being written by their paths. "
     f"{_JOB_LIMITS}",
     "JobService.CreateCustomJob": "One worker pool with one replica of a container; refused with "
