@@ -51,6 +51,10 @@ ENDPOINT = {
 LABELS = {label: of_run(f"labels.{label}") for label in ("app", "dag", "run", "window")}
 COMPILED = result("write_request")
 PROMOTED = {**ENDPOINT, "model": result("promote.register", "model")}
+# False until the gate has decided: a run that is ended before that has not declined anything.
+DECLINED = (
+    "{{ (ti.xcom_pull(task_ids='gate') or {}).get('verdict') not in [none, params.promote and 'promote'] }}"
+)
 
 
 def months(title: str) -> Param:
@@ -210,7 +214,7 @@ with DAG(
         undeploy_others = UndeployOthersOperator(task_id="undeploy_others", **PROMOTED)
         roll_back = RollBackOperator(
             task_id="roll_back",
-            declined="{{ ti.xcom_pull(task_ids='decide') in ('reject', 'evaluate_only') }}",
+            declined=DECLINED,
             **PROMOTED,
         ).as_teardown(on_failure_fail_dagrun=True)
         register >> deploy >> smoke_predict >> shift_traffic >> [undeploy_others, roll_back]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 REQUEST_TIMEOUT_SECONDS = 30
+_DATABASE_ERROR = '"reason":"Database error"'
 
 
 class RunState(StrEnum):
@@ -65,14 +66,19 @@ class AirflowClient:
         self._session.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Send a request to the public API.
+        """Send a request to the public API, again where SQLite was locked: Airflow has undone it then.
 
         Raises:
             AirflowError: Airflow answered with an error; its text is in the message.
         """
-        response = self._session.request(
-            method, f"{self.url}/api/v2/{path}", json=body, timeout=REQUEST_TIMEOUT_SECONDS
-        )
+        until = time.monotonic() + REQUEST_TIMEOUT_SECONDS
+        while True:
+            response = self._session.request(
+                method, f"{self.url}/api/v2/{path}", json=body, timeout=REQUEST_TIMEOUT_SECONDS
+            )
+            if _DATABASE_ERROR not in response.text or time.monotonic() > until:
+                break
+            time.sleep(0.5)
         if not response.ok:
             raise AirflowError(f"{method} {path}: {response.status_code} {response.text[:500]}")
         answer: dict[str, Any] = response.json()

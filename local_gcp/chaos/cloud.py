@@ -107,7 +107,9 @@ class Cloud:
         return [each["name"] for each in operations.get("operations", []) if not each.get("done")]
 
     def empty_endpoints(self) -> None:
-        """Delete all endpoints and what is deployed on them."""
+        """Delete all endpoints and what is deployed on them, once nobody else works on them."""
+        for operation in self.unfinished_operations():
+            self._wait({"name": operation})
         for body in self._list("endpoints"):
             for each in body.get("deployedModels", []):
                 order = {"deployedModelId": each["id"], "trafficSplit": {}}

@@ -25,11 +25,15 @@ DEFAULT = "default"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveEndpoint:
-    """An endpoint with its deployed models, by id, and its traffic split as they are now."""
+    """An endpoint with its deployed models, by id, and its traffic split as they are now.
+
+    ``deployed_at`` is when each was deployed, in seconds since the epoch.
+    """
 
     name: str
     etag: str
     deployed: Mapping[str, ModelName]
+    deployed_at: Mapping[str, float]
     split: Mapping[str, int]
 
     def deployment_of(self, model: ModelName) -> str | None:
@@ -45,7 +49,7 @@ def find_endpoint(hook: VertexHook, display_name: str) -> LiveEndpoint | None:
             {"parent": hook.location, "filter": f'display_name="{display_name}"'}, timeout=CALL_TIMEOUT
         )
     )
-    return live_endpoint(min(found, key=_age_order)) if found else None
+    return live_endpoint(min(found, key=_created)) if found else None
 
 
 def live_endpoint(endpoint: Endpoint) -> LiveEndpoint:
@@ -54,6 +58,7 @@ def live_endpoint(endpoint: Endpoint) -> LiveEndpoint:
         name=endpoint.name,
         etag=endpoint.etag,
         deployed={each.id: _version(each) for each in endpoint.deployed_models},
+        deployed_at={each.id: _created(each).timestamp() for each in endpoint.deployed_models},
         split={deployed: share for deployed, share in endpoint.traffic_split.items() if share},
     )
 
@@ -86,7 +91,7 @@ def find_model(hook: VertexHook, display_name: str) -> ModelName | None:
     )
     if not found:
         return None
-    return ModelName.parse(min(found, key=_age_order).name).unversioned
+    return ModelName.parse(min(found, key=_created).name).unversioned
 
 
 def find_version(hook: VertexHook, model: ModelName, alias: str) -> Model | None:
@@ -120,7 +125,7 @@ def take_aliases(hook: VertexHook, version: ModelName, *aliases: str) -> None:
         _merge_aliases(hook, version, [f"-{alias}" for alias in sorted(held)])
 
 
-def _age_order(resource: Any) -> Any:  # noqa: ANN401  # proto-plus gives a datetime, its stub says Timestamp
+def _created(resource: Any) -> Any:  # noqa: ANN401  # proto-plus gives a datetime, its stub says Timestamp
     return resource.create_time
 
 

@@ -107,9 +107,9 @@ class Promotion:
         """Give the deployed version all traffic."""
         run_task(ShiftTrafficOperator(task_id="shift", **self.common), context(self.run_id))
 
-    def undeploy_others(self) -> None:
+    def undeploy_others(self, **options: float) -> None:
         """Undeploy what was replaced."""
-        run_task(UndeployOthersOperator(task_id="undeploy", **self.common), context(self.run_id))
+        run_task(UndeployOthersOperator(task_id="undeploy", **options, **self.common), context(self.run_id))
 
     def roll_back(self) -> str:
         """Run the teardown, and return why it failed or was skipped."""

@@ -263,6 +263,19 @@ def test_undeploying_spares_what_serves(vertex: Vertex, begin: Begin) -> None:
     assert len(live(vertex).deployed) == 2
 
 
+def test_undeploying_takes_what_an_ended_run_left(vertex: Vertex, begin: Begin) -> None:
+    """A version that lost its traffic in a run that ended there is undeployed by the next one."""
+    begin("run-1").promote()
+    ended = begin("run-2").prepare()
+    ended.smoke()
+    ended.shift()
+    third = begin("run-3").promote()
+
+    third.undeploy_others(longest_run=0.0)
+
+    assert {third.deployed} == set(live(vertex).deployed)
+
+
 def test_undeploying_spares_another_model(vertex: Vertex, begin: Begin) -> None:
     """A model of somebody else's stays deployed, idle or replaced."""
     begin("run-1").promote()

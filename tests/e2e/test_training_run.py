@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local_gcp.airflow_client import AirflowError
+from local_gcp.airflow_client import AirflowError, RunState
 from tests.e2e.runs import DAG_ID, SMALL
 
 if TYPE_CHECKING:
@@ -99,10 +99,11 @@ def test_run_that_only_evaluates_changes_nothing(
     runs: Runs, second_month: tuple[str, dict[str, str | None]]
 ) -> None:
     """With promote off, the endpoint serves what it served before, whatever the gate said."""
-    _, states = second_month
+    run_id, states = second_month
     (endpoint,) = runs.endpoints()
 
     assert (states["promote.register"], len(endpoint.deployed_models)) == ("skipped", 1)
+    assert runs.airflow.run_state(DAG_ID, run_id) == RunState.SUCCESS
 
 
 def test_window_without_enough_trips_stops_before_the_pipeline(runs: Runs) -> None:

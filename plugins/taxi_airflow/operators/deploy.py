@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -163,33 +164,50 @@ class DeployModelOperator(EndpointOperator):
 
 
 class UndeployOthersOperator(EndpointOperator):
-    """Undeploy the versions of this model that served before the run and have no traffic now.
+    """Undeploy the versions of this model that the run replaced, and those that ended runs have left.
 
-    Neither another model nor a version that another run has just deployed is touched. Returns
-    ``{"endpoint"}``.
+    The former served before the run and have no traffic now. The latter were deployed longer ago than a run
+    lasts and have none: a run that ends between shift and undeployment leaves one. Neither another model nor
+    a version that another run has just deployed is touched. Returns ``{"endpoint"}``.
+
+    :param longest_run: seconds after which no run is going on that has deployed a version
     """
+
+    template_fields: Sequence[str] = (*EndpointOperator.template_fields, "longest_run")
+
+    def __init__(
+        self,
+        *,
+        longest_run: float | str = 2 * 24 * 3600.0,
+        **kwargs: Any,  # noqa: ANN401  # EndpointOperator's
+    ) -> None:
+        super().__init__(**kwargs)
+        self.longest_run = longest_run
 
     def find(self, hook: VertexHook, context: Context) -> dict[str, Any] | None:  # noqa: ARG002
         """Return the endpoint when nothing that this run replaced is deployed."""
         endpoint = registry.find_endpoint(hook, self.endpoint_name)
-        if endpoint is None or self._replaced(endpoint):
+        if endpoint is None or self._idle(endpoint):
             return None
         return {"endpoint": endpoint.name}
 
     def start(self, hook: VertexHook, context: Context) -> str | None:  # noqa: ARG002
         """Undeploy the next one."""
         endpoint = registry.find_endpoint(hook, self.endpoint_name)
-        replaced = self._replaced(endpoint) if endpoint else []
-        return undeploy(hook, endpoint, replaced[0]) if endpoint and replaced else None
+        idle = self._idle(endpoint) if endpoint else []
+        return undeploy(hook, endpoint, idle[0]) if endpoint and idle else None
 
-    def _replaced(self, endpoint: registry.LiveEndpoint) -> list[str]:
+    def _idle(self, endpoint: registry.LiveEndpoint) -> list[str]:
         own = endpoint.deployment_of(self.version)
+        replaced = self.baseline().before(endpoint)
+        long_ago = time.time() - float(self.longest_run)
         return sorted(
             each
-            for each in self.baseline().before(endpoint)
+            for each, version in endpoint.deployed.items()
             if each != own
             and not endpoint.split.get(each)
-            and registry.same_model(endpoint.deployed[each], self.version)
+            and registry.same_model(version, self.version)
+            and (each in replaced or endpoint.deployed_at[each] < long_ago)
         )
 
 
