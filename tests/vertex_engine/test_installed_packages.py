@@ -175,12 +175,15 @@ def pipeline_image(folder: Path) -> ImageRule:
     enter = "import os, sys; os.execv(sys.argv[1], sys.argv[1:])"
     script.write_text(f"#!/bin/sh\nexec '{PIPELINE_PYTHON}' -c '{enter}' '{made}/bin/python' \"$@\"\n")
     script.chmod(0o755)
-    return ImageRule(image="test/*", interpreter=script)
+    return ImageRule(image="test/*", interpreter=script, environment={"PIP_NO_INDEX": "1"})
 
 
 @pytest.mark.pipeline
 def test_packages_to_install(tmp_path: Path, recorder: Recorder, new: Path) -> None:
-    """A kfp component runs with its packages and hands on artifacts; a string stays what it is."""
+    """A kfp component runs with its packages and hands on artifacts; a string stays what it is.
+
+    kfp, which each component installs, is there in the right version: no index of packages is asked.
+    """
     run_in_pipeline_environment("tests.vertex_engine.kfp_definition", tmp_path, new, cwd=tmp_path)
     rule = pipeline_image(tmp_path)
     before = files(tmp_path / "image")
