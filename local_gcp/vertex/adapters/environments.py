@@ -7,6 +7,7 @@ before them, and `pip uninstall` leaves the image's alone, as they are outside o
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -50,10 +51,10 @@ class OwnEnvironment:
 
     def variables(self, launch: Launch) -> dict[str, str]:
         """Return the container's variables, with which `python` and `pip` are the environment's."""
-        path = launch.environment.get("PATH", "")
+        path = launch.environment.get("PATH", os.defpath)
         return {
             **launch.environment,
-            "PATH": f"{self.folder / 'bin'}:{path}".rstrip(":"),
+            "PATH": f"{self.folder / 'bin'}:{path}",
             "VIRTUAL_ENV": str(self.folder),
         }
 

@@ -3,8 +3,8 @@
 Executed as a script of its own: `python -I -S guard.py FOLDER COMMAND…`, standard library only. The server
 holds the other end of standard input: the byte T asks the command to terminate, end-of-file (the server
 closed it, or died, SIGKILL included) kills what is left. The guard is a subreaper, so that descendants
-which changed their session or lost their parent are found as well. Then FOLDER, unless it is empty text, is
-removed, and it exits as the command did.
+which changed their session or lost their parent are found as well. Then FOLDER is
+removed, unless it is empty, and the guard exits as the command did.
 """
 
 from __future__ import annotations
