@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from local_gcp.vertex.engine.ports import JobListener, RunHistory, RunListener
+    from local_gcp.vertex.engine.ports import JobListener, PipelineRun, RunHistory, RunListener
 
 PROJECT = "taxi-local"
 REGION = "us-central1"
@@ -49,13 +49,18 @@ class Server:
 
 @contextmanager
 def running_server(
-    state: Path, *, grpc_port: int = 0, rest_port: int = 0, faults: bool = False
+    state: Path,
+    *,
+    grpc_port: int = 0,
+    rest_port: int = 0,
+    faults: bool = False,
+    check: Callable[[PipelineRun], object] = lambda _run: None,
 ) -> Iterator[Server]:
-    """Serve on these ports (0: free ones) with fakes; end everything afterwards."""
+    """Serve on these ports (0: free ones) with fakes, and with `check` at the engine's door."""
     fakes: dict[str, Any] = {"models": FakeModelServers()}
 
     def build(runs: RunListener, jobs: JobListener, _history: RunHistory) -> Engines:
-        fakes["engine"] = FakePipelineEngine(runs)
+        fakes["engine"] = FakePipelineEngine(runs, check)
         fakes["jobs"] = FakeCustomJobRunner(jobs)
         return Engines(pipelines=fakes["engine"], custom_jobs=fakes["jobs"], servers=fakes["models"])
 

@@ -14,6 +14,8 @@ from local_gcp.vertex.domain.states import RunState, TaskState
 from local_gcp.vertex.engine.ports import ServerAddress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from local_gcp.vertex.engine.ports import (
         ContainerSpec,
         CustomRun,
@@ -31,13 +33,17 @@ def now() -> datetime:
 class FakePipelineEngine:
     """Reports RUNNING at the start; a spec whose `pipelineInfo.name` is `refused` is refused."""
 
-    def __init__(self, listener: RunListener) -> None:
+    def __init__(
+        self, listener: RunListener, check: Callable[[PipelineRun], object] = lambda _run: None
+    ) -> None:
         self.listener = listener
+        self._check = check
         self.runs: list[PipelineRun] = []
         self.closed = False
 
     def validate(self, run: PipelineRun) -> None:
-        """Refuse the pipeline that is called `refused`."""
+        """Refuse the pipeline that is called `refused`, and what `check` refuses."""
+        self._check(run)
         if run.spec.get("pipelineInfo", {}).get("name") == "refused":
             raise InvalidArgument("task 'Trainer' needs 'Tuner', which does not exist")
 
@@ -171,7 +177,10 @@ class FakeModelServers:
         self.bodies.append(body)
         if self.answer is not None:
             return 200, self.answer
-        instances = json.loads(body)["instances"]
+        try:
+            instances = json.loads(body)["instances"]
+        except (ValueError, KeyError, TypeError):
+            return 400, b'{"error": "the body is not {"instances": [...]}"}'
         if any(instance == {} for instance in instances):
             return 400, b'{"error": "instances[0]: feature \'pickup_area\' is missing"}'
         uri = self.models[deployed_model_id]

@@ -114,3 +114,45 @@ def test_runtime_parameters_are_checked(
 
     assert isinstance(error, InvalidArgument)
     assert problem in error.message
+
+
+def component_in_itself() -> dict[str, Any]:
+    """Return a pipeline whose one component is a DAG of itself."""
+    spec = one_task()
+    inner = {"tasks": {"again": {"componentRef": {"name": "t"}, "taskInfo": {"name": "again"}}}}
+    spec["components"]["t"] = {"dag": inner}
+    return spec
+
+
+def importer_with(value: object) -> dict[str, Any]:
+    """Return a pipeline of an importer whose artifact has a property."""
+    properties = {"p": {"constantValue": {"doubleValue": value}}}
+    task = python_task("pass")
+    task["executor"] = {"importer": {"artifactUri": {"constant": "gs://b/x"}, "properties": properties}}
+    return pipeline_spec({"t": task})
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        (one_task(triggerPolicy={"condition": "(" * 5000}), "is too long"),
+        (one_task(triggerPolicy={"condition": "!" * 5000}), "is too long"),
+        (one_task(triggerPolicy={"condition": "true" + " && true" * 5000}), "is too long"),
+        (one_task(triggerPolicy={"condition": f"1 < {'9' * 5000}"}), "has 5000 digits"),
+        (one_task(retryPolicy={"maxRetryCount": 1, "backoffFactor": "NaN"}), "backoffFactor is nan"),
+        (one_task(container={"resources": {"cpuRequest": "Infinity"}}), "cpuRequest is inf"),
+        (one_task(container={"resources": {"resourceMemoryRequest": "9" * 400}}), "expected a quantity"),
+        (importer_with("NaN"), "doubleValue is nan"),
+        (component_in_itself(), "part of itself"),
+        ({"schemaVersion": "2.1.0", "root": 10**400}, "is no valid PipelineSpec"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_has_no_bounds_is_invalid(
+    engine: LocalPipelineEngine, spec: dict[str, Any], problem: str
+) -> None:
+    """Numbers, conditions and components that never end are refused as anything else is."""
+    error = refusal(engine, spec)
+
+    assert isinstance(error, InvalidArgument)
+    assert problem in error.message

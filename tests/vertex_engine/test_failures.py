@@ -156,3 +156,54 @@ def test_an_exit_handler_hears_how_the_pipeline_ended(
     assert state is RunState.FAILED
     assert recorder.task_states(run)["handler"] is TaskState.SUCCEEDED
     assert '"state": "FAILED"' in said(recorder, run.name, "handler")
+
+
+WRITE = "import sys; open(sys.argv[1], 'w').write(sys.argv[2])"
+METRICS = {
+    "outputDefinitions": {
+        "artifacts": {"m": {"artifactType": {"schemaTitle": "system.Metrics"}}},
+        "parameters": {"loss": {"parameterType": "NUMBER_DOUBLE"}, "losses": {"parameterType": "LIST"}},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("written", "cause"),
+    [
+        ("NaN", "artifacts.m.artifacts[0].metadata.rmse is nan; only finite numbers can be published"),
+        ("-Infinity", "metadata.rmse is -inf; only finite numbers can be published"),
+        ('[1, {"x": NaN}]', "metadata.rmse[1].x is nan"),
+        ("1e400", "metadata.rmse is inf"),
+        ("1" + "0" * 400, "metadata.rmse is a number of 1329 bits"),
+        ("[" * 60 + "]" * 60, "is nested more than 20 deep"),
+        ('"\\ud800"', "is not an ExecutorOutput"),
+    ],
+)
+def test_a_metric_that_cannot_be_published_fails_its_task(
+    engine: LocalPipelineEngine, recorder: Recorder, written: str, cause: str
+) -> None:
+    """A metric that is no number of JSON fails the task that logged it, by name, as on Vertex AI."""
+    output = f'{{"artifacts": {{"m": {{"artifacts": [{{"metadata": {{"rmse": {written}}}}}]}}}}}}'
+    task = python_task(WRITE, "{{$.outputs.output_file}}", output, component=METRICS)
+    run = pipeline_run(pipeline_spec({"t": task}))
+    engine.start(run)
+    recorder.wait(run)
+    error = recorder.tasks[run.name]["t"].error
+
+    assert error is not None
+    assert cause in error.message
+
+
+@pytest.mark.parametrize(("key", "written"), [("loss", "NaN"), ("losses", "[1, NaN]"), ("loss", "1e400")])
+def test_an_output_parameter_that_cannot_be_published_fails_its_task(
+    engine: LocalPipelineEngine, recorder: Recorder, key: str, written: str
+) -> None:
+    """The same for a parameter."""
+    file = f"{{{{$.outputs.parameters['{key}'].output_file}}}}"
+    run = pipeline_run(pipeline_spec({"t": python_task(WRITE, file, written, component=METRICS)}))
+    engine.start(run)
+    recorder.wait(run)
+    error = recorder.tasks[run.name]["t"].error
+
+    assert error is not None
+    assert "only finite numbers can be published" in error.message

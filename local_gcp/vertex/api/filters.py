@@ -33,8 +33,11 @@ _TOKEN = re.compile(
 _STRUCT_PATH = re.compile(
     r"""\w+\.(?:"(?P<quoted>[^"]*)"|(?P<key>[^."]+))\.(?P<kind>number|string|bool)_value"""
 )
+_LONGEST_NUMBER = 10
 _STRUCT = "google.protobuf.Struct"
 _KEYWORDS = frozenset({"AND", "OR"})
+_DEEPEST = 50
+_OPENING = frozenset({"(", "NOT"})
 _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "=": lambda mine, theirs: bool(mine == theirs),
     "!=": lambda mine, theirs: bool(mine != theirs),
@@ -73,6 +76,8 @@ class _Parser:
         self._next = 0
 
     def parse(self) -> Predicate:
+        if sum(token.kind != "string" and token.text in _OPENING for token in self._tokens) > _DEEPEST:
+            raise self._error(f"more than {_DEEPEST} parentheses and NOTs")
         predicate = self._conjunction()
         if self._peek() is not None:
             raise self._error(f"unexpected '{self._tokens[self._next].text}'")
@@ -240,7 +245,7 @@ class _Parser:
         names = enum.values_by_name
         if value in names:
             return names[value].number
-        if value.isdecimal():
+        if value.isdecimal() and len(value) <= _LONGEST_NUMBER:
             return int(value)
         raise self._error(f"'{value}' is no value of {enum.name}")
 

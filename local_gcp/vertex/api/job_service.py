@@ -157,6 +157,8 @@ def _check(job: Message) -> None:
         raise Unimplemented(f"job_spec.{unsupported} is not supported by the local Vertex AI; leave it out")
     if spec.base_output_directory.output_uri_prefix:
         check_gcs_uri("job_spec.base_output_directory", spec.base_output_directory.output_uri_prefix)
+    if spec.scheduling.timeout.ToNanoseconds() < 0:
+        raise InvalidArgument.of("job_spec.scheduling.timeout", "it is negative; 0 means seven days")
     if not spec.worker_pool_specs:
         raise InvalidArgument.of("job_spec.worker_pool_specs", "required; give one pool")
     if len(spec.worker_pool_specs) > 1:

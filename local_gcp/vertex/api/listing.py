@@ -110,13 +110,21 @@ def _start(request: Message, ordered: list[Message]) -> int:
     """Return where the page begins: after the last one's last item, wherever that stands now."""
     if not request.page_token:
         return 0
-    try:
-        query, last, position = json.loads(base64.urlsafe_b64decode(request.page_token))
-    except (binascii.Error, ValueError) as error:
-        raise InvalidArgument.of("page_token", f"'{request.page_token}' is no page token") from error
+    query, last, position = _read_token(request.page_token)
     if query != _query(request):
         raise InvalidArgument.of("page_token", "it belongs to a list with another filter or order_by")
     for index, message in enumerate(ordered):
         if _identity(message) == last:
             return index + 1
-    return int(position)
+    return position
+
+
+def _read_token(token: str) -> tuple[str, str, int]:
+    try:
+        content = json.loads(base64.urlsafe_b64decode(token))
+    except (binascii.Error, ValueError, RecursionError):
+        content = None
+    match content:
+        case [str(query), str(last), int(position)] if position >= 0:
+            return query, last, position
+    raise InvalidArgument.of("page_token", f"'{token}' is not a next_page_token of an earlier page")

@@ -21,6 +21,10 @@ _TOKEN = re.compile(
     r"|(?P<word>[A-Za-z_]\w*)"
     r"|(?P<sign>&&|\|\||==|!=|<=|>=|[-+!<>().\[\]]))"
 )
+# CEL asks for at least 32 levels; what is longer costs more stack than a thread has.
+_OPENING = frozenset({"(", "[", "!"})
+_MOST_OPENINGS = 50
+_MOST_TOKENS = 500
 _WORDS = {"true": True, "false": False, "null": None}
 _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
@@ -84,7 +88,7 @@ class Call:
         value = self.argument.value_of(inputs)
         try:
             return _CONVERSIONS[self.name](value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ConditionError(f"{value!r} is no {self.name}") from error
 
 
@@ -166,7 +170,13 @@ def parse_condition(text: str) -> Expression:
     Raises InvalidArgument for what is no expression and Unimplemented for the parts of the language that
     neither TFX nor kfp uses.
     """
-    reader = _Reader(text=text, tokens=_tokens(text))
+    tokens = _tokens(text)
+    if len(tokens) > _MOST_TOKENS or sum(token in _OPENING for _, token in tokens) > _MOST_OPENINGS:
+        raise InvalidArgument(
+            f"condition {text[:80]!r}… is too long: at most {_MOST_TOKENS} words and signs and "
+            f"{_MOST_OPENINGS} parentheses, brackets and negations"
+        )
+    reader = _Reader(text=text, tokens=tokens)
     expression = reader.either()
     if reader.position < len(reader.tokens):
         raise InvalidArgument(f"condition {text!r} goes on after its end: {reader.rest()}")
@@ -285,4 +295,7 @@ class _Reader:
 
 
 def _number(text: str) -> int | float:
-    return int(text) if text.isdecimal() else float(text)
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError as error:
+        raise InvalidArgument(f"the number {text[:20]}… of a condition has {len(text)} digits") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from threading import Event, Lock, Thread, Timer
+from threading import TIMEOUT_MAX, Event, Lock, Thread, Timer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class CancelToken:
 
     def sleep(self, seconds: float) -> None:
         """Wait; raises CancelledError as soon as the run is to stop."""
-        self._event.wait(seconds)
+        self._event.wait(min(seconds, TIMEOUT_MAX))
         self.check()
 
     def cancel(self) -> None:
@@ -96,7 +96,7 @@ def _limited(container: Container, seconds: float, grace: float) -> Iterator[_Ti
         limit.exceeded = True
         container.stop(grace)
 
-    timer = Timer(seconds, end)
+    timer = Timer(min(seconds, TIMEOUT_MAX), end)
     timer.daemon = True
     timer.start()
     try:

@@ -7,19 +7,24 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2 as pb
+
 from local_gcp.vertex.domain.errors import InvalidArgument
 from local_gcp.vertex.domain.plan import ParameterType
 from local_gcp.vertex.domain.records import ArtifactRecord
-from local_gcp.vertex.engine.parameters import coerce
+from local_gcp.vertex.engine.parameters import coerce, is_finite
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from local_gcp.vertex.domain.plan import PlannedTask
     from local_gcp.vertex.domain.records import ArtifactLists
     from local_gcp.vertex.engine.ports import PipelineRun
 
 OUTPUT_FILE = "executor_output.json"
+_DEEPEST = 20
+_UNREADABLE = (json_format.ParseError, ValueError, KeyError, AttributeError, TypeError, RecursionError)
 
 
 class OutputError(Exception):
@@ -139,10 +144,12 @@ class ExecutorOutput:
         """Parse an executor_output.json of either schema; raises OutputError."""
         try:
             document = json.loads(text)
+            _check_values(document, OUTPUT_FILE)
             artifacts = {key: listed["artifacts"] for key, listed in document.get("artifacts", {}).items()}
             legacy = {key: _from_legacy(value) for key, value in document.get("parameters", {}).items()}
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise OutputError(f"{OUTPUT_FILE} is no ExecutorOutput: {error!r}") from error
+            json_format.ParseDict(document, pb.ExecutorOutput(), ignore_unknown_fields=True)
+        except _UNREADABLE as error:
+            raise OutputError(f"{OUTPUT_FILE} is not an ExecutorOutput: {error!r}") from error
         return cls(artifacts=artifacts, parameters={**legacy, **document.get("parameterValues", {})})
 
 
@@ -197,6 +204,29 @@ def parse_output_parameter(text: str, kind: ParameterType) -> Any:  # noqa: ANN4
     if kind is ParameterType.STRING:
         return text
     try:
-        return json.loads(text)
-    except ValueError as error:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise OutputError(f"it wrote {text[:80]!r} as a {kind}") from error
+    _check_values(value, f"a {kind}")
+    return value
+
+
+def _check_values(value: Any, where: str) -> None:  # noqa: ANN401  # a JSON value
+    """Raise OutputError for what cannot be published as a Struct, as the launcher of kfp does.
+
+    These are numbers that are not finite, which Python writes and reads though JSON has none, and values that
+    are nested more deeply than protobuf reads.
+    """
+    for path, each in _parts(value, where, 0):
+        if isinstance(each, int | float) and not is_finite(each):
+            shown = f"{each}" if isinstance(each, float) else f"a number of {each.bit_length()} bits"
+            raise OutputError(f"{path} is {shown}; only finite numbers can be published")
+
+
+def _parts(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:  # noqa: ANN401  # a JSON value
+    if depth > _DEEPEST:
+        raise OutputError(f"{path[:80]} is nested more than {_DEEPEST} deep")
+    yield path, value
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inner:
+        yield from _parts(each, f"{path}.{key}" if isinstance(value, dict) else f"{path}[{key}]", depth + 1)

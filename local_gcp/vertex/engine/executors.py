@@ -138,7 +138,7 @@ def schema_title(type_schema: Any) -> str:  # noqa: ANN401  # ArtifactTypeSchema
     if type_schema.WhichOneof("kind") == "instance_schema":
         try:
             schema = yaml.safe_load(type_schema.instance_schema)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise InvalidArgument(f"an instanceSchema is no YAML: {error}") from error
         return str(schema.get("title", "")) if isinstance(schema, dict) else ""
     return str(type_schema.schema_title or type_schema.schema_uri)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import json_format
@@ -13,6 +15,8 @@ from local_gcp.vertex.domain.plan import ParameterDefinition, ParameterType
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_WHOLE = re.compile(r"-?[0-9]{1,19}")
+_LARGEST = 2**63
 _LEGACY = {
     pb.PrimitiveType.INT: ParameterType.NUMBER_INTEGER,
     pb.PrimitiveType.DOUBLE: ParameterType.NUMBER_DOUBLE,
@@ -55,7 +59,10 @@ def definition(spec: Any, where: str) -> ParameterDefinition:  # noqa: ANN401  #
 
 
 def coerce(value: Any, kind: ParameterType, where: str) -> Any:  # noqa: ANN401  # a JSON value
-    """Return `value` as `kind`; numbers of a Struct come as floats. Raises InvalidArgument."""
+    """Return `value` as `kind`; numbers of a Struct come as floats. Raises InvalidArgument.
+
+    NaN and Infinity are of no kind: a Struct does not hold them. Whole numbers have 64 bits.
+    """
     if kind is ParameterType.NUMBER_INTEGER and _is_whole(value):
         return int(value)
     if kind is ParameterType.NUMBER_DOUBLE and _is_number(value):
@@ -65,14 +72,22 @@ def coerce(value: Any, kind: ParameterType, where: str) -> Any:  # noqa: ANN401 
     raise InvalidArgument(f"{where} is {value!r}, which is no {kind}; pass a value of that type")
 
 
+def is_finite(value: float) -> bool:
+    """Say whether a number, which may be an int of any size, is one that a double holds."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and is_finite(value)
 
 
 def _is_whole(value: Any) -> bool:  # noqa: ANN401  # a JSON value
     if isinstance(value, str):
-        return value.lstrip("-").isdecimal()
-    return _is_number(value) and float(value).is_integer()
+        return _WHOLE.fullmatch(value) is not None and abs(int(value)) < _LARGEST
+    return _is_number(value) and float(value).is_integer() and abs(value) < _LARGEST
 
 
 def constant(message: Any) -> Any:  # noqa: ANN401  # ValueOrRuntimeParameter to a JSON value

@@ -53,11 +53,24 @@ def make_plan(wire: Mapping[str, Any]) -> Plan:
     if root.input_definitions.artifacts:
         raise Unimplemented("the pipeline takes artifacts as inputs; bring them in with an Importer")
     sources: dict[str, ParameterSource] = {name: RunParameter(name=name) for name in definitions}
+    _check_components(parsed.spec.components)
     planner = _Planner(parsed=parsed, run_parameters=sources)
     tasks = {task.name: task for task in planner.tasks(_Scope(dag=root.dag, parameters=sources))}
     plan = Plan(pipeline=parsed.spec.pipeline_info.name, tasks=tasks, parameters=definitions)
     _check(plan)
     return plan
+
+
+def _check_components(components: Mapping[str, pb.ComponentSpec]) -> None:
+    """Raise InvalidArgument when a component is part of itself."""
+    parts = {
+        name: [task.component_ref.name for task in component.dag.tasks.values()]
+        for name, component in components.items()
+    }
+    try:
+        TopologicalSorter(parts).prepare()
+    except CycleError as error:
+        raise InvalidArgument(f"a component is part of itself: {' → '.join(error.args[1])}") from error
 
 
 def _check(plan: Plan) -> None:

@@ -23,8 +23,9 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
     f"{unit}i": 1 << (10 * power) for power, unit in enumerate("KMGT", start=1)
 }
 _CPU_UNITS = {"": 1.0, "m": 0.001}
-_QUANTITY = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[KMGT]i?)?")
-_CPU_QUANTITY = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>m)?")
+_NUMBER = r"(?P<number>\d{1,15}(?:\.\d{1,15})?)"
+_QUANTITY = re.compile(rf"{_NUMBER}(?P<unit>[KMGT]i?)?")
+_CPU_QUANTITY = re.compile(rf"{_NUMBER}(?P<unit>m)?")
 
 
 def resources(spec: Any, task: str) -> Resources:  # noqa: ANN401  # proto

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 from local_gcp.vertex.domain.errors import InvalidArgument, Unimplemented
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+    from google.protobuf.message import Message
 
 _SUPPORTED = ("2.0.", "2.1.")
 
@@ -36,6 +39,9 @@ def parse_spec(wire: Mapping[str, Any]) -> ParsedSpec:
         pb.PipelineDeploymentConfig(),
         "pipelineSpec.deploymentSpec",
     )
+    for message, where in ((spec, "pipelineSpec"), (deployment, "pipelineSpec.deploymentSpec")):
+        for path, number in _not_finite(message, where):
+            raise InvalidArgument(f"{path} is {number}; give a finite number")
     if spec.root.WhichOneof("implementation") != "dag":
         raise InvalidArgument("pipelineSpec.root has no dag; compile a pipeline, not a component")
     return ParsedSpec(spec=spec, executors=dict(deployment.executors))
@@ -55,5 +61,23 @@ def _check_schema_version(wire: Mapping[str, Any]) -> None:
 def _parse(wire: Mapping[str, Any], message: Any, where: str) -> Any:  # noqa: ANN401  # generated protos
     try:
         return json_format.ParseDict(dict(wire), message)
-    except json_format.ParseError as error:
+    except (json_format.ParseError, ValueError, TypeError, OverflowError) as error:
         raise InvalidArgument(f"{where} is no valid PipelineSpec: {error}") from error
+
+
+def _not_finite(message: Message, path: str) -> Iterator[tuple[str, float]]:
+    """Return the paths of numbers that are NaN or infinite: JSON has strings for them in a field."""
+    for field, value in message.ListFields():
+        inner = f"{path}.{field.json_name}"
+        if field.type in (field.TYPE_DOUBLE, field.TYPE_FLOAT):
+            numbers = value if field.is_repeated else [value]
+            yield from ((inner, number) for number in numbers if not math.isfinite(number))
+        elif field.message_type is None:
+            continue
+        elif field.message_type.GetOptions().map_entry:
+            if field.message_type.fields_by_name["value"].message_type is not None:
+                for key, item in value.items():
+                    yield from _not_finite(item, f"{inner}.{key}")
+        else:
+            for item in value if field.is_repeated else [value]:
+                yield from _not_finite(item, inner)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from starlette.routing import Route
 from local_gcp.vertex.domain.errors import InvalidArgument, PermissionDenied, VertexError
 from local_gcp.vertex.server import status
 from local_gcp.vertex.server.faults import Fault, PlannedFault
+from local_gcp.vertex.server.wire_values import read_json
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -61,9 +61,10 @@ class FaultOrders:
 
 
 def _parse(body: bytes) -> PlannedFault:
+    order: Any = read_json(body)
     try:
-        order: Any = json.loads(body)
         method, fault, calls = str(order["method"]), str(order["fault"]), int(order.get("calls", 1))
+        method.encode()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidArgument(f"this orders no fault ({error!r}); send for instance {_EXAMPLE}") from error
     if calls < 1:

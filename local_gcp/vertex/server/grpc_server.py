@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from local_gcp.vertex.domain.errors import Unimplemented, VertexError
+from local_gcp.vertex.domain.errors import InvalidArgument, Unimplemented, VertexError
 from local_gcp.vertex.server import faults, status
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ class _Handlers(_GenericHandler):
 
 
 def _handler(method: Method, dispatch: faults.Dispatch) -> _MethodHandler:
-    def answer(request: Message, context: grpc.ServicerContext) -> Message | bytes:
+    def answer(body: bytes, context: grpc.ServicerContext) -> Message | bytes:
         try:
-            return dispatch(method, request, _order(context))
+            return dispatch(method, _request(method, body), _order(context))
         except faults.GarbledReplyError:
             return faults.GARBAGE
         except faults.LostReplyError:
@@ -62,12 +63,17 @@ def _handler(method: Method, dispatch: faults.Dispatch) -> _MethodHandler:
             context.abort_with_status(rpc_status.to_status(status.to_status(error)))
             raise
 
-    supported = method.handler is not None and method.request_type is not None
-    return grpc.unary_unary_rpc_method_handler(
-        answer,
-        request_deserializer=method.request_type.FromString if supported and method.request_type else None,
-        response_serializer=_serialize,
-    )
+    return grpc.unary_unary_rpc_method_handler(answer, response_serializer=_serialize)
+
+
+def _request(method: Method, body: bytes) -> Message:
+    """Return a request; what is not one is INVALID_ARGUMENT, where gRPC's own reading would say INTERNAL."""
+    if method.handler is None or method.request_type is None:
+        raise status.unsupported(method)
+    try:
+        return method.request_type.FromString(body)
+    except DecodeError as error:
+        raise InvalidArgument(f"the request is not a {method.rpc}Request: {error}") from error
 
 
 def _order(context: grpc.ServicerContext) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING
 
 from google.api import httpbody_pb2
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from local_gcp.vertex.domain.errors import NotFound, VertexError
+from local_gcp.vertex.domain.errors import Internal, NotFound, VertexError
 from local_gcp.vertex.server import faults, status, transcoding
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from local_gcp.vertex.api.messages import Message
     from local_gcp.vertex.server.methods import Method
 
+_LOG = logging.getLogger(__name__)
 _VERBS = ["GET", "POST", "PATCH", "PUT", "DELETE"]
 _JSON = "application/json; charset=UTF-8"
 
@@ -51,7 +54,8 @@ class RestApi:
                 Route("/healthz", self._healthy),
                 *self._pages,
                 Route("/{path:path}", self._answer, methods=_VERBS),
-            ]
+            ],
+            exception_handlers={HTTPException: _unknown},
         )
 
     async def _healthy(self, _request: Request) -> Response:
@@ -66,15 +70,16 @@ class RestApi:
         except faults.LostReplyError as error:
             return StreamingResponse(_cut_off(error), media_type=_JSON)
         except VertexError as error:
-            return Response(
-                json.dumps(status.to_json(error)), status.HTTP_STATUS[error.code], media_type=_JSON
-            )
+            return _refusal(error)
+        except Exception as error:  # noqa: BLE001  # the boundary of a request: a client reads JSON only
+            _LOG.exception("%s %s failed", request.method, request.url.path)
+            return _refusal(Internal(f"the local Vertex AI failed: {type(error).__name__}: {error}"))
 
     def _call(self, request: Request, body: bytes) -> Response:
-        path = request.scope["raw_path"].decode("ascii").partition("?")[0]
+        path = request.scope["raw_path"].decode("ascii", errors="replace").partition("?")[0]
         route = self._router.find(request.method, path)
         if route is None:
-            raise NotFound(f"{request.method} {path} is no method of Vertex AI's v1 REST API")
+            raise _no_method(request.method, path)
         if route.method.handler is None:
             raise status.unsupported(route.method)
         query = request.query_params.multi_items()
@@ -82,6 +87,18 @@ class RestApi:
         message = transcoding.parse_request(route, query, body, content_type)
         response = self._dispatch(route.method, message, request.headers.get(faults.HEADER, ""))
         return _response(response, enum_numbers=transcoding.wants_enum_numbers(query))
+
+
+def _no_method(verb: str, path: str) -> NotFound:
+    return NotFound(f"{verb} {path} is not a method of Vertex AI's v1 REST API")
+
+
+async def _unknown(request: Request, _error: Exception) -> Response:
+    return _refusal(_no_method(request.method, request.url.path))
+
+
+def _refusal(error: VertexError) -> Response:
+    return Response(json.dumps(status.to_json(error)), status.HTTP_STATUS[error.code], media_type=_JSON)
 
 
 def _cut_off(error: faults.LostReplyError) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ from google.protobuf import any_pb2, json_format
 from google.rpc import error_details_pb2, status_pb2
 
 from local_gcp.vertex.domain.errors import Code, Internal, Unimplemented, VertexError
+from local_gcp.vertex.server.wire_values import check_request
 
 if TYPE_CHECKING:
     from local_gcp.vertex.api.messages import Message
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _DOMAIN = "aiplatform.googleapis.com"
+# gRPC sends errors as headers, percent-encoded, and a client takes 8 kB of those.
+_LONGEST_MESSAGE = 2000
+_PERCENT_ENCODED = 3
 
 HTTP_STATUS = {
     Code.OK: 200,
@@ -44,6 +48,7 @@ def call(method: Method, request: Message) -> Message:
     if method.handler is None:
         raise unsupported(method)
     try:
+        check_request(request)
         return method.handler(request)
     except VertexError:
         raise
@@ -65,7 +70,7 @@ def unsupported(method: Method) -> Unimplemented:
 
 def to_status(error: VertexError) -> status_pb2.Status:
     """Return an error as google.rpc.Status with its details."""
-    status = status_pb2.Status(code=int(error.code), message=error.message)
+    status = status_pb2.Status(code=int(error.code), message=_sendable(error.message))
     reason = error_details_pb2.ErrorInfo(reason=error.code.name, domain=_DOMAIN)
     details: list[Any] = [reason]
     if error.violations:
@@ -73,7 +78,7 @@ def to_status(error: VertexError) -> status_pb2.Status:
             error_details_pb2.BadRequest(
                 field_violations=[
                     error_details_pb2.BadRequest.FieldViolation(
-                        field=each.field, description=each.description
+                        field=_sendable(each.field), description=_sendable(each.description)
                     )
                     for each in error.violations
                 ]
@@ -86,12 +91,23 @@ def to_status(error: VertexError) -> status_pb2.Status:
     return status
 
 
+def _sendable(text: str) -> str:
+    """Return a text that may quote whatever a client sent, cut to a bounded size and without surrogates."""
+    text = text.encode(errors="replace").decode()
+    size = 0
+    for number, char in enumerate(text):
+        size += 1 if char.isascii() else _PERCENT_ENCODED * len(char.encode())
+        if size > _LONGEST_MESSAGE:
+            return f"{text[:number]}…"
+    return text
+
+
 def to_json(error: VertexError) -> dict[str, Any]:
     """Return an error as the JSON body of Google's REST APIs."""
     return {
         "error": {
             "code": HTTP_STATUS[error.code],
-            "message": error.message,
+            "message": _sendable(error.message),
             "status": error.code.name,
             "details": [json_format.MessageToDict(each) for each in to_status(error).details],
         }
