@@ -71,7 +71,9 @@ the clients can tell; *partial* means that it does with the difference named. An
 UNIMPLEMENTED, and nothing is done.
 
 On all methods: there is one project in one region; credentials and permissions are not checked; quotas are
-those of the machine; `v1beta1` is not served.
+those of the machine; `v1beta1` is not served. Refused with INVALID_ARGUMENT are NaN and Infinity in
+a Struct, messages nested more than 90 deep and filters with more than 50 parentheses and NOTs; which bounds
+Google sets is not documented. A task that publishes NaN or Infinity fails, as kfp's own launcher fails it.
 """
 
 

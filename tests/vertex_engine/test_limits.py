@@ -213,4 +213,4 @@ def test_notes_are_no_root_cause(engine: LocalPipelineEngine, recorder: Recorder
     error = recorder.errors[run.name]
 
     assert error is not None
-    assert "exit code 3: it wrote nothing" in error.message
+    assert "exit code 3 without a message; it wrote nothing" in error.message

@@ -20,6 +20,8 @@ _CHAINED = (
 )
 _EXCEPTION = re.compile(r"[A-Za-z_][\w.]*(:.*)?")
 _LIMIT = 500
+_LAST_LINES = 3
+_WORD = re.compile(r"[^\W\d_]{2}")
 
 
 def root_cause(log: str) -> str:
@@ -27,14 +29,18 @@ def root_cause(log: str) -> str:
 
     Python prints a chain from its root to what was raised last; the root says what happened.
     """
+    spoken = _spoken(log)
+    return _exception(log) or (spoken[-1][:_LIMIT] if spoken else "it wrote nothing")
+
+
+def _spoken(log: str) -> list[str]:
+    return [line.strip() for line in log.splitlines() if line.strip() and not line.startswith(NOTE)]
+
+
+def _exception(log: str) -> str:
     lines = log.splitlines()
     starts = [number for number, line in enumerate(lines) if line == _TRACEBACK]
-    if starts:
-        exception = _exception_after(lines, _first_of_chain(lines, starts))
-        if exception:
-            return exception[:_LIMIT]
-    spoken = [line.strip() for line in lines if line.strip() and not line.startswith(NOTE)]
-    return spoken[-1][:_LIMIT] if spoken else "it wrote nothing"
+    return _exception_after(lines, _first_of_chain(lines, starts))[:_LIMIT] if starts else ""
 
 
 def _first_of_chain(lines: list[str], starts: list[int]) -> int:
@@ -61,7 +67,14 @@ def explain_exit(code: int, log_path: Path) -> str:
     if code < 0:
         name = signal.Signals(-code).name
         return f"killed by {name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")
-    return f"exit code {code}: {root_cause(tail(log_path))}"
+    log = tail(log_path)
+    spoken = _spoken(log)
+    # `sys.exit` with a message makes it the last line, and the code 1; nothing marks that of another code.
+    if _exception(log) or (spoken and code == 1 and _WORD.search(spoken[-1])):
+        return f"exit code {code}: {root_cause(log)}"
+    told = [line for line in spoken if _WORD.search(line)][-_LAST_LINES:]
+    last = f"last lines: {' | '.join(told)[-_LIMIT:]}" if told else "it wrote nothing"
+    return f"exit code {code} without a message; {last}"
 
 
 def tail(path: Path, size: int = _TAIL) -> str:
