@@ -18,7 +18,7 @@ from local_gcp.vertex.composition import Doors, Engines, LocalVertex, Options
 from local_gcp.vertex.engine.ports import EngineSettings
 from local_gcp.vertex.images import ImageTableError, read_images
 from local_gcp.vertex.server.grpc_server import PortInUseError
-from local_gcp.vertex.store import StateInUseError
+from local_gcp.vertex.store import StateInUseError, StateUnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _on_signals(_leave)
     try:
         _serve(chosen)
-    except (ImageTableError, PortInUseError, StateInUseError) as error:
+    except (ImageTableError, PortInUseError, StateInUseError, StateUnreadableError) as error:
         sys.stderr.write(f"vertex: {error}\n")
         return 1
     return 0

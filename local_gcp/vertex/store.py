@@ -52,6 +52,10 @@ class StateInUseError(Exception):
     """Another server works on the same file."""
 
 
+class StateUnreadableError(Exception):
+    """The file cannot be opened, or is not one that this server wrote."""
+
+
 class Store:
     """Resources as opaque bodies, the tasks of pipeline jobs, and counters.
 
@@ -60,17 +64,24 @@ class Store:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open or create the file and claim it for this process; raises StateInUseError."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        """Open or create the file and claim it for this process.
+
+        Raises StateInUseError, and StateUnreadableError, which leaves the file as it is.
+        """
         self._path = path
-        self._claim = _claim(path.with_suffix(".lock"))
+        self._claim = _claim(path)
         self._lock = threading.RLock()
         self._depth = 0
         self._ending = threading.Event()
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.executescript(_SCHEMA)
+        try:
+            self._connection = _connect(path)
+        except StateUnreadableError:
+            self._claim.close()
+            raise
+
+    def unreadable(self, kind: str, error: Exception) -> StateUnreadableError:
+        """Return the error of a body that is not of its kind."""
+        return _unreadable(self._path, f"{kind}: {error}")
 
     def close(self) -> None:
         """Close the file; any later call raises sqlite3.ProgrammingError."""
@@ -220,12 +231,34 @@ class Store:
             self._execute("DELETE FROM counters WHERE name = ?", (counter,))
 
 
+def _unusable(path: Path, error: sqlite3.DatabaseError) -> StateUnreadableError:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    if code in _UNWRITABLE or code == sqlite3.SQLITE_BUSY:
+        return StateUnreadableError(
+            f"{path} cannot be opened ({error}); free some space, end what uses it, or choose another --state"
+        )
+    return _unreadable(path, error)
+
+
+def _unreadable(path: Path, error: object) -> StateUnreadableError:
+    return StateUnreadableError(
+        f"{path} is not a readable state of the local Vertex AI ({error}); "
+        "put a copy of it back, or move it away to begin with an empty one"
+    )
+
+
 def _primary(error: sqlite3.Error) -> int:
     return error.sqlite_errorcode & 0xFF
 
 
 def _claim(path: Path) -> IO[str]:
-    lock = path.open("w")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_suffix(".lock").open("w")
+    except OSError as error:
+        raise StateUnreadableError(
+            f"{path} cannot be opened ({error}); choose a --state that is a folder and can be written"
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -234,3 +267,22 @@ def _claim(path: Path) -> IO[str]:
             f"{path.parent} is in use by another local Vertex AI; stop that one or choose another --state"
         ) from error
     return lock
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    except sqlite3.OperationalError as error:
+        raise _unusable(path, error) from error
+    try:
+        # Before anything is written: damage is found here, or it would be met in the middle of a request.
+        problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if problem != "ok":
+            raise sqlite3.DatabaseError(problem)  # noqa: TRY301  # one message for whatever finds the damage
+        connection.executescript(_SCHEMA)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise _unusable(path, error) from error
+    return connection

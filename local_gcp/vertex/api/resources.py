@@ -6,6 +6,8 @@ import base64
 import hashlib
 from typing import TYPE_CHECKING
 
+from google.protobuf.message import DecodeError
+
 from local_gcp.vertex.domain.errors import Aborted, AlreadyExists, NotFound
 from local_gcp.vertex.store import DuplicateError
 
@@ -36,7 +38,7 @@ class Collection:
     def find(self, key: str) -> Message | None:
         """Return a resource, or None."""
         body = self._store.find(self._kind, key)
-        return None if body is None else self._type.FromString(body)
+        return None if body is None else self._parse(body)
 
     def insert(self, message: Message, parent: str) -> None:
         """Add a resource; raises AlreadyExists."""
@@ -56,7 +58,13 @@ class Collection:
 
     def all(self, parent: str | None = None) -> list[Message]:
         """Return all resources, or those of `parent`, the newest first."""
-        return [self._type.FromString(body) for body in self._store.bodies(self._kind, parent)]
+        return [self._parse(body) for body in self._store.bodies(self._kind, parent)]
+
+    def _parse(self, body: bytes) -> Message:
+        try:
+            return self._type.FromString(body)
+        except DecodeError as error:
+            raise self._store.unreadable(self._kind, error) from error
 
 
 def seal(message: Message) -> Message:
