@@ -13,6 +13,11 @@ help: ## show this list
 
 setup: .venv/complete pipeline-env ## make both environments, as far as they are missing
 
+# Two makes would install into each other's half: the second one waits, looks again and finds it made.
+ifndef HOLDS_LOCK
+.venv/complete: requirements-dev.txt
+	@local_gcp/one_at_a_time.sh .venv/lock $(MAKE) --no-print-directory HOLDS_LOCK=yes $@
+else
 .venv/complete: requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 		{ echo "needs Python 3.11 (that of Composer 3); install it, or: make PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -25,10 +30,13 @@ setup: .venv/complete pipeline-env ## make both environments, as far as they are
 	@UV_COMPILE_BYTECODE=1 $(BIN)/uv pip sync --quiet --python $(BIN)/python requirements-dev.txt || \
 		{ echo "could not install requirements-dev.txt: see above, then run make again" >&2; exit 1; }
 	@touch $@
+endif
 
+# All clones of a user share the cache.
 .PHONY: pipeline-env
 pipeline-env: .venv/complete
-	@local_gcp/pipeline_env.sh
+	@local_gcp/one_at_a_time.sh \
+		"$${LOCAL_GCP_CACHE_DIR:-$${XDG_CACHE_HOME:-$$HOME/.cache}/taxi-vertex}/pipeline.lock" local_gcp/pipeline_env.sh
 
 demo: setup ## real trips to a served model, through Airflow and the local Google Cloud
 	@$(BIN)/python -m local_gcp.demo
