@@ -78,16 +78,39 @@ def read(file: Path) -> StackState:
     try:
         content: dict[str, Any] = json.loads(file.read_text())
         if content["version"] != _VERSION:
-            raise StateError(f"{file} has version {content['version']}, not {_VERSION}; {_REMEDY}")
-        services = {name: ServiceRecord(**record) for name, record in content["services"].items()}
-        return StackState(mark=content["mark"], ports=content["ports"], services=services)
+            raise StateError(f"{file} has version {content['version']}, not {_VERSION}; {_remedy(file)}")
+        services = {name: _record(record) for name, record in content["services"].items()}
+        ports = {name: _positive(port) for name, port in content["ports"].items()}
+        return StackState(mark=str(content["mark"]), ports=ports, services=services)
     except FileNotFoundError:
         return StackState()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StateError(f"{file} is not a state file ({error!r}); {_REMEDY}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise StateError(f"{file} is not a state file ({error!r}); {_remedy(file)}") from error
 
 
-_REMEDY: Final = "stop its services by their pids and remove the folder"
+def _record(content: Mapping[str, Any]) -> ServiceRecord:
+    record = ServiceRecord(**content)
+    signal.Signals(record.stop_signal)
+    return replace(
+        record,
+        pid=_positive(record.pid),
+        start_time=_positive(record.start_time),
+        stop_seconds=float(record.stop_seconds),
+        urls=dict(record.urls),
+    )
+
+
+def _positive(number: object) -> int:
+    if not isinstance(number, int) or number <= 0:
+        raise TypeError(f"{number!r} is not a positive integer")
+    return number
+
+
+def _remedy(file: Path) -> str:
+    return (
+        f"end what still runs there (`pgrep -af '{file.parent}|airflow'` lists it), then move the file away: "
+        "what the services have stored stays"
+    )
 
 
 def write(file: Path, state: StackState) -> None:

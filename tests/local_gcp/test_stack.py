@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -314,13 +315,38 @@ def test_full_disk(tmp_path: Path) -> None:
         state.require_space(tmp_path, megabytes=10**9)
 
 
-def test_unreadable_state_file(make_stack: Callable[..., Stack], layout: Layout) -> None:
-    """A damaged state file is an error, not an empty stack."""
-    layout.state.mkdir()
-    layout.stack_file.write_text("{")
+def damaged(**changes: object) -> str:
+    """Return a state file with a service whose record has these values."""
+    record = {"pid": 7, "start_time": 1, "mark": "m", "log": "l", "fingerprint": "f", "urls": {}}
+    record |= {"stop_signal": 15, "stop_seconds": 1.0}
+    return json.dumps({"version": 1, "mark": "m", "ports": {}, "services": {"gcs": record | changes}})
 
-    with pytest.raises(StateError, match=r"stack\.json is not a state file"):
-        make_stack().up()
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "\0\0",
+        "null",
+        "[" * 99999,
+        '{"version": 2}',
+        '{"version": 1, "mark": "m", "ports": [1], "services": {}}',
+        '{"version": 1, "mark": "m", "ports": {"gcs": "x"}, "services": {}}',
+        damaged(pid="x"),
+        damaged(pid=-1),
+        damaged(stop_signal=999),
+        damaged(urls=1),
+    ],
+    ids=lambda content: content[:60],
+)
+def test_unreadable_state_file(make_stack: Callable[..., Stack], layout: Layout, content: str) -> None:
+    """A damaged state file is an error that names it and what to do, not an empty stack."""
+    layout.state.mkdir()
+    layout.stack_file.write_text(content)
+
+    with pytest.raises(StateError, match=r"/stack\.json (is not|has version 2).*; end what still runs"):
+        make_stack().down()
     layout.stack_file.unlink()
 
 
