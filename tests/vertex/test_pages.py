@@ -16,6 +16,7 @@ from local_gcp.vertex.domain.errors import Code
 from local_gcp.vertex.domain.records import Failure
 from local_gcp.vertex.domain.states import RunState, TaskState
 from local_gcp.vertex.server.methods import method_table
+from local_gcp.vertex.ui import formats
 from local_gcp.vertex.ui.pages import PREFIX
 from local_gcp.vertex.ui.sources import Sources
 from tests.vertex.conftest import CANONICAL, PARENT, connect
@@ -62,6 +63,35 @@ def upload(server: Server) -> str:
         "version_aliases": ["champion"],
     }
     return str(models.upload_model(parent=PARENT, model=model).result(timeout=10).model)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (f"/console?start={'9' * 5000}", 400),
+        ("/console?start=-1", 400),
+        ("/console?start=%C2%B2", 400),
+        (f"/console?start={'9' * 9}", 200),
+        ("/console/%FF", 404),
+        ("/console/projects/%00/locations/%FF/pipelineJobs/%ED%A0%80", 403),
+        (f"/console/{PARENT}/models/{'m' * 5000}", 404),
+        (f"/console/{PARENT}/pipelineJobs/a/tasks/%00/log", 404),
+    ],
+)
+def test_an_address_that_is_none(server: Server, path: str, expected: int) -> None:
+    """An address that nothing links to is a page that says so, never a failure of the server."""
+    status, text = read(server, path)
+
+    assert status == expected
+    assert "<title>" in text
+
+
+@pytest.mark.parametrize("text", ["[" * 99999, "[NaN", "[" + "9" * 5000 + "]"])
+def test_a_string_that_is_nearly_json_is_shown_as_it_is(text: str) -> None:
+    """A parameter may begin as JSON does and be anything."""
+    shown = formats.value(text)
+
+    assert shown == text
 
 
 @pytest.mark.parametrize("path", ["/console", "/console/models", "/console/endpoints", "/console/customJobs"])

@@ -54,6 +54,6 @@ def value(content: Any) -> str:  # noqa: ANN401  # JSON
     if content[:1] in ("{", "["):
         try:
             return json.dumps(json.loads(content), indent=2, ensure_ascii=False)
-        except ValueError:
+        except (ValueError, RecursionError):
             return content
     return content

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse
 from starlette.routing import Route
 
-from local_gcp.vertex.domain.errors import Code, NotFound, VertexError
+from local_gcp.vertex.domain.errors import Code, InvalidArgument, NotFound, VertexError
 from local_gcp.vertex.ui import formats
 from local_gcp.vertex.ui.custom_jobs import custom_job_view
 from local_gcp.vertex.ui.layout import NODE_HEIGHT, NODE_WIDTH
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/console"
 PAGE_SIZE = 50
+_MOST_DIGITS = 9
 _STATIC = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
@@ -160,8 +161,10 @@ class Pages:
 
 
 def _start(request: Request) -> int:
-    text = request.query_params.get("start", "")
-    return int(text) if text.isdecimal() else 0
+    text = request.query_params.get("start", "0")
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
+        raise InvalidArgument(f"start is '{text[:20]}'; expected a number of at most {_MOST_DIGITS} digits")
+    return int(text)
 
 
 def _name(request: Request, collection: str) -> str:
