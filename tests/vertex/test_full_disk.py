@@ -49,6 +49,18 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run([*privileged, "umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.fixture
+def server_folder(small_disk: Path, tmp_path: Path) -> Path:
+    """Return the folder of a server whose database alone is on the small disk.
+
+    A container that ends removes its environment, and what that frees may be all that a record needs.
+    """
+    state = tmp_path / "server" / "vertex"
+    state.mkdir(parents=True)
+    (state / "vertex.sqlite").symlink_to(small_disk / "vertex.sqlite")
+    return state.parent
+
+
 @contextmanager
 def filled(folder: Path) -> Iterator[None]:
     """Leave no space on the disk of a folder while the block runs."""
@@ -71,10 +83,10 @@ def waiting_for(gate: Path) -> list[str]:
     return ["-c", f"{begin}while not os.path.exists({str(gate)!r}): time.sleep(0.05)"]
 
 
-def test_a_custom_job_that_ends_on_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
+def test_a_custom_job_that_ends_on_a_full_disk(small_disk: Path, server_folder: Path, tmp_path: Path) -> None:
     """It is running until its end can be kept, has succeeded then, and a restart does not run it again."""
     gate = tmp_path / "gate"
-    with serving(small_disk) as process:
+    with serving(server_folder) as process:
         name = run_job(process, waiting_for(gate))
         wait_for((tmp_path / "ran").exists, 30)
         with filled(small_disk):
@@ -82,16 +94,18 @@ def test_a_custom_job_that_ends_on_a_full_disk(small_disk: Path, tmp_path: Path)
             wait_for(lambda: not descendants(process.popen.pid), 30)
             meanwhile = job_of(process, name).state.name
         wait_for(lambda: job_of(process, name).state.name == "JOB_STATE_SUCCEEDED", 30)
-    with serving(small_disk) as again:
+    with serving(server_folder) as again:
         state = job_of(again, name).state.name
 
     assert (meanwhile, state) == ("JOB_STATE_RUNNING", "JOB_STATE_SUCCEEDED")
     assert (tmp_path / "ran").read_text() == "job\n"
 
 
-def test_a_pipeline_whose_task_ends_on_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
+def test_a_pipeline_whose_task_ends_on_a_full_disk(
+    small_disk: Path, server_folder: Path, tmp_path: Path
+) -> None:
     """The task and the job end when their ends can be kept."""
-    with serving(small_disk) as process:
+    with serving(server_folder) as process:
         name = run_pipeline(process, pipeline(tmp_path / "gate"))
         wait_for(lambda: pipeline_states(process, name)[1].get("second") == "RUNNING", 30)
         with filled(small_disk):
@@ -105,9 +119,9 @@ def test_a_pipeline_whose_task_ends_on_a_full_disk(small_disk: Path, tmp_path: P
     assert ended == ("PIPELINE_STATE_SUCCEEDED", {"first": "SUCCEEDED", "second": "SUCCEEDED"})
 
 
-def test_a_cancellation_on_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
+def test_a_cancellation_on_a_full_disk(small_disk: Path, server_folder: Path, tmp_path: Path) -> None:
     """A job can be cancelled while nothing can be written, which may be what frees the disk."""
-    with serving(small_disk) as process:
+    with serving(server_folder) as process:
         name = run_job(process, waiting_for(tmp_path / "gate"))
         wait_for((tmp_path / "ran").exists, 30)
         with filled(small_disk):
@@ -116,10 +130,10 @@ def test_a_cancellation_on_a_full_disk(small_disk: Path, tmp_path: Path) -> None
         wait_for(lambda: job_of(process, name).state.name == "JOB_STATE_CANCELLED", 30)
 
 
-def test_a_server_ends_while_its_disk_is_full(small_disk: Path, tmp_path: Path) -> None:
+def test_a_server_ends_while_its_disk_is_full(small_disk: Path, server_folder: Path, tmp_path: Path) -> None:
     """What waits for the disk does not hold up the end of the server."""
     gate = tmp_path / "gate"
-    with serving(small_disk) as process:
+    with serving(server_folder) as process:
         run_job(process, waiting_for(gate))
         wait_for((tmp_path / "ran").exists, 30)
         with filled(small_disk):
