@@ -24,6 +24,7 @@ from local_gcp.layout import BUCKET
 from local_gcp.vertex.composition import Doors, Engines, LocalVertex, Options
 from local_gcp.vertex.engine.ports import ImageRule
 from tests.vertex.conftest import wait_for
+from tests.vertex.discovery import Recorder
 from tests.vertex.fakes import FakeCustomJobRunner, FakeModelServers, FakePipelineEngine
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Running:
     """Starts local Vertex AIs one after the other with the same options, and ends the last one."""
 
     def __init__(self, options: Options) -> None:
+        self.recorder = Recorder(requests=True)
         self._options = options
         self._open: tuple[Doors, LocalVertex, threading.Thread] | None = None
 
@@ -109,6 +111,7 @@ class Running:
 
         options = self._options
         vertex = LocalVertex(options, build)
+        vertex.methods = self.recorder.watch(vertex.methods)
         doors = Doors(vertex, options)
         thread = threading.Thread(target=doors.serve)
         thread.start()
@@ -133,6 +136,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     servers = Running(Options(state=tmp_path, project=PROJECT, region=REGION, faults=True))
     yield servers
     servers.stop()
+    servers.recorder.check()
 
 
 @pytest.fixture
@@ -152,6 +156,7 @@ def running_with_images(tmp_path: Path) -> Iterator[Running]:
     servers = Running(Options(state=tmp_path, project=PROJECT, region=REGION, images=(fresh, stale)))
     yield servers
     servers.stop()
+    servers.recorder.check()
 
 
 @pytest.fixture

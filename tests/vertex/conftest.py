@@ -14,6 +14,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import aiplatform_v1
 
 from local_gcp.vertex.composition import Doors, Engines, LocalVertex, Options
+from tests.vertex.discovery import Recorder
 from tests.vertex.fakes import FakeCustomJobRunner, FakeModelServers, FakePipelineEngine
 
 if TYPE_CHECKING:
@@ -56,7 +57,10 @@ def running_server(
     faults: bool = False,
     check: Callable[[PipelineRun], object] = lambda _run: None,
 ) -> Iterator[Server]:
-    """Serve on these ports (0: free ones) with fakes, and with `check` at the engine's door."""
+    """Serve on these ports (0: free ones) with fakes; then end everything and check what was answered.
+
+    `check` is the engine's door.
+    """
     fakes: dict[str, Any] = {"models": FakeModelServers()}
 
     def build(runs: RunListener, jobs: JobListener, _history: RunHistory) -> Engines:
@@ -73,6 +77,8 @@ def running_server(
         faults=faults,
     )
     vertex = LocalVertex(options, build)
+    recorder = Recorder()
+    vertex.methods = recorder.watch(vertex.methods)
     doors = Doors(vertex, options)
     thread = threading.Thread(target=doors.serve)
     thread.start()
@@ -83,6 +89,7 @@ def running_server(
         doors.stop()
         thread.join(20)
         vertex.close()
+    recorder.check()
 
 
 @pytest.fixture
