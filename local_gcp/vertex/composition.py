@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -13,6 +13,7 @@ from local_gcp.vertex.api.custom_jobs import CustomJobs
 from local_gcp.vertex.api.deployments import Deployments
 from local_gcp.vertex.api.endpoint_service import EndpointService
 from local_gcp.vertex.api.endpoints import ENDPOINT
+from local_gcp.vertex.api.field_checks import checked
 from local_gcp.vertex.api.job_service import JobService
 from local_gcp.vertex.api.location_service import LocationService, ProjectService
 from local_gcp.vertex.api.metadata import Metadata
@@ -126,7 +127,10 @@ class LocalVertex:
             LocationService(region),
             ProjectService(region),
         )
-        self.methods = methods.method_table({SERVICES[type(each)]: each for each in answering})
+        table = methods.method_table({SERVICES[type(each)]: each for each in answering})
+        self.methods = tuple(
+            replace(each, handler=checked(each.handler)) if each.handler else each for each in table
+        )
         self.pages = Pages(
             Sources(
                 region=region,

@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from local_gcp.vertex.api.field_rules import RULES
 from local_gcp.vertex.composition import SERVICES
 from local_gcp.vertex.server.methods import method_table
 
@@ -76,6 +77,16 @@ a Struct, messages nested more than 90 deep and filters with more than 50 parent
 Google sets is not documented. A task that publishes NaN or Infinity fails, as kfp's own launcher fails it.
 """
 
+_RULES_HEAD = """\
+## Rules of fields
+
+A request that breaks one of these rules is refused with INVALID_ARGUMENT before anything is done; the details
+of the error name each field (`google.rpc.BadRequest`). Sources are the comments of the fields in Google's
+clients, quoted, or pages. From the same comments it is read which fields are *Required*: a request without
+them is refused. What is *Output only* is ignored in a new resource, as https://google.aip.dev/203 says.
+Of an update, the fields that its mask names are checked; fields that no update can change are refused.
+"""
+
 
 class UnknownMethodError(ValueError):
     """A difference is told of a method that is not supported."""
@@ -102,6 +113,7 @@ def render() -> str:
             "| --- | --- |",
             *(f"| {name} | {', '.join(each.rpc for each in methods)} |" for name, methods in refused.items()),
             "",
+            *_rules(),
         ]
     )
 
@@ -130,6 +142,16 @@ def _section(service: str, methods: Iterable[Method]) -> Iterator[str]:
         supported = "partial" if difference else "supported"
         status = supported if method.handler is not None else "UNIMPLEMENTED"
         yield f"| {method.rpc} | {status} | {difference} |"
+    yield ""
+
+
+def _rules() -> Iterator[str]:
+    yield _RULES_HEAD
+    yield "| Field | Allowed | Source |"
+    yield "| --- | --- | --- |"
+    for rule in RULES:
+        source = rule.source if rule.source.startswith("https://") else f"“{rule.source}”"
+        yield f"| `{rule.field}` | {rule.rule} | {source} |"
     yield ""
 
 

@@ -96,7 +96,8 @@ def models() -> dict[str, Any]:
     """Upload a model, serve it, and take all of it away again."""
     model = run(UploadModelOperator, model=MODEL)["model"]
     endpoint = run(CreateEndpointOperator, endpoint={"display_name": "fares"})["name"].rpartition("/")[2]
-    deployed = {"model": model, "display_name": "fare-v1", "dedicated_resources": {"min_replica_count": 1}}
+    resources = {"machine_spec": {"machine_type": "n1-standard-2"}, "min_replica_count": 1}
+    deployed = {"model": model, "display_name": "fare-v1", "dedicated_resources": resources}
     answer = run(DeployModelOperator, endpoint_id=endpoint, deployed_model=deployed, traffic_split={"0": 100})
     serving = run(ListEndpointsOperator)[0]["traffic_split"]
     run(UndeployModelOperator, endpoint_id=endpoint, deployed_model_id=answer["deployed_model"]["id"])

@@ -200,7 +200,8 @@ def test_models_and_endpoints_know_each_other(server: Server) -> None:
     model = upload(server)
     endpoints: Client = connect(aiplatform_v1.EndpointServiceClient, server, "grpc")
     endpoint = endpoints.create_endpoint(parent=PARENT, endpoint={"display_name": "fares"}).result(timeout=10)
-    deployed = {"model": model, "display_name": "fare-v1", "dedicated_resources": {"min_replica_count": 1}}
+    resources = {"machine_spec": {"machine_type": "n1-standard-2"}, "min_replica_count": 1}
+    deployed = {"model": model, "display_name": "fare-v1", "dedicated_resources": resources}
     deploy = endpoints.deploy_model(endpoint=endpoint.name, deployed_model=deployed, traffic_split={"0": 100})
     deploy.result(timeout=10)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from typing import TYPE_CHECKING
 
@@ -17,15 +16,9 @@ from local_gcp.vertex.api.endpoints import (
     resolve_split,
     set_split,
 )
+from local_gcp.vertex.api.field_behavior import clear_output_only
 from local_gcp.vertex.api.listing import page_of
-from local_gcp.vertex.api.messages import (
-    check_display_name,
-    check_labels,
-    first_set,
-    last_part,
-    set_time,
-    update,
-)
+from local_gcp.vertex.api.messages import first_set, last_part, set_time, update
 from local_gcp.vertex.api.operations import Work
 from local_gcp.vertex.api.resources import Collection, check_etag
 from local_gcp.vertex.domain.errors import (
@@ -43,18 +36,6 @@ if TYPE_CHECKING:
     from local_gcp.vertex.api.operations import Operations
     from local_gcp.vertex.api.region import Region
 
-_ENDPOINT_ID = re.compile(r"[0-9]{1,10}|[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_DEPLOYED_ID = re.compile(r"[0-9]{1,10}")
-_OUTPUT_FIELDS = (
-    "name",
-    "create_time",
-    "update_time",
-    "deployed_models",
-    "traffic_split",
-    "etag",
-    "model_deployment_monitoring_job",
-    "dedicated_endpoint_dns",
-)
 _UNSUPPORTED = (
     "encryption_spec",
     "enable_private_service_connect",
@@ -89,17 +70,13 @@ class EndpointService:
     def create_endpoint(self, request: Message) -> Message:
         """Answer CreateEndpoint, with an id of the client or of the server."""
         parent = self._region.parent(request.parent)
-        chosen = str(request.endpoint_id)
-        if chosen and not _ENDPOINT_ID.fullmatch(chosen):
-            raise InvalidArgument.of(
-                "endpoint_id", f"'{chosen}' must be up to 10 digits, or a letter, then a-z 0-9 -"
-            )
         endpoint = ENDPOINT()
         endpoint.CopyFrom(request.endpoint)
-        for name in _OUTPUT_FIELDS:
-            endpoint.ClearField(name)
+        clear_output_only(endpoint)
+        # A new endpoint has no models that could get a share.
+        endpoint.ClearField("traffic_split")
         _check(endpoint)
-        endpoint.name = f"{parent}/endpoints/{chosen or self._region.new_id()}"
+        endpoint.name = f"{parent}/endpoints/{request.endpoint_id or self._region.new_id()}"
         now = self._region.clock()
         set_time(endpoint.create_time, now)
         set_time(endpoint.update_time, now)
@@ -130,8 +107,6 @@ class EndpointService:
             update(endpoint, changed, paths, _UPDATABLE)
             if "traffic_split" in paths:
                 set_split(endpoint, dict(changed.traffic_split))
-            check_display_name("endpoint.display_name", endpoint.display_name)
-            check_labels(endpoint.labels)
             return self._put(endpoint)
 
     def delete_endpoint(self, request: Message) -> Message:
@@ -169,21 +144,19 @@ class EndpointService:
     def _new_deployed(self, asked: Message) -> Message:
         deployed = type(asked)()
         deployed.CopyFrom(asked)
+        clear_output_only(deployed)
         _check_deployed(deployed)
         version = self._models.get(ModelName.parse(self._region.canonical(asked.model)))
         deployed.model = version.name
         deployed.model_version_id = version.version_id
         deployed.display_name = deployed.display_name or version.display_name
         deployed.id = self._deployed_id(asked.id)
-        deployed.ClearField("status")
         set_time(deployed.create_time, self._region.clock())
         return deployed
 
     def _deployed_id(self, chosen: str) -> str:
         if not chosen:
             return self._region.new_id()
-        if not _DEPLOYED_ID.fullmatch(chosen):
-            raise InvalidArgument.of("deployed_model.id", f"'{chosen}' must be 1 to 10 digits")
         for endpoint in self._endpoints.all():
             if chosen in deployed_ids(endpoint):
                 raise AlreadyExists(f"deployed model '{chosen}' already exists on '{endpoint.name}'")
@@ -230,8 +203,6 @@ def _check(endpoint: Message) -> None:
     unsupported = first_set(endpoint, _UNSUPPORTED)
     if unsupported:
         raise Unimplemented(f"endpoint.{unsupported} is not supported by the local Vertex AI; leave it out")
-    check_display_name("endpoint.display_name", endpoint.display_name)
-    check_labels(endpoint.labels)
 
 
 def _check_deployed(deployed: Message) -> None:

@@ -8,14 +8,9 @@ from google.cloud import aiplatform_v1
 from google.protobuf import empty_pb2
 
 from local_gcp.vertex.api.custom_jobs import CUSTOM_JOB, STATES
+from local_gcp.vertex.api.field_behavior import clear_output_only
 from local_gcp.vertex.api.listing import page_of
-from local_gcp.vertex.api.messages import (
-    check_display_name,
-    check_gcs_uri,
-    check_labels,
-    first_set,
-    set_time,
-)
+from local_gcp.vertex.api.messages import check_gcs_uri, first_set, set_time
 from local_gcp.vertex.domain.errors import (
     FailedPrecondition,
     InvalidArgument,
@@ -33,7 +28,6 @@ if TYPE_CHECKING:
     from local_gcp.vertex.domain.records import Failure
     from local_gcp.vertex.engine.ports import CustomJobRunner
 
-_OUTPUT_FIELDS = ("create_time", "start_time", "end_time", "update_time", "state", "error", "web_access_uris")
 _UNSUPPORTED = (
     "persistent_resource_id",
     "psc_interface_config",
@@ -78,8 +72,7 @@ class JobService:
     def _new_job(self, asked: Message, parent: str) -> Message:
         job = CUSTOM_JOB()
         job.CopyFrom(asked)
-        for name in _OUTPUT_FIELDS:
-            job.ClearField(name)
+        clear_output_only(job)
         _check(job)
         job.name = f"{parent}/customJobs/{self._region.new_id()}"
         job.state = STATES.to_wire(RunState.PENDING)
@@ -149,8 +142,6 @@ class JobService:
 
 
 def _check(job: Message) -> None:
-    check_display_name("custom_job.display_name", job.display_name)
-    check_labels(job.labels)
     spec = job.job_spec
     unsupported = first_set(spec, _UNSUPPORTED)
     if unsupported:
@@ -159,8 +150,6 @@ def _check(job: Message) -> None:
         check_gcs_uri("job_spec.base_output_directory", spec.base_output_directory.output_uri_prefix)
     if spec.scheduling.timeout.ToNanoseconds() < 0:
         raise InvalidArgument.of("job_spec.scheduling.timeout", "it is negative; 0 means seven days")
-    if not spec.worker_pool_specs:
-        raise InvalidArgument.of("job_spec.worker_pool_specs", "required; give one pool")
     if len(spec.worker_pool_specs) > 1:
         raise Unimplemented(
             f"{len(spec.worker_pool_specs)} worker pools: the local Vertex AI runs one; leave out the others"

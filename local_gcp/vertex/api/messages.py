@@ -11,7 +11,7 @@ from google.rpc import status_pb2
 from local_gcp.vertex.domain.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from datetime import datetime
 
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 
 Message: TypeAlias = Any
 """A protobuf message; the generated classes have no static types."""
-
-_LABEL = re.compile(r"(?:[^\WA-Z]|[-_])*")
-_LABEL_LENGTH = 63
-_LABELS = 64
-_DISPLAY_NAME_LENGTH = 128
 
 
 def set_time(field: Timestamp, at: datetime | None) -> None:
@@ -51,39 +46,6 @@ def to_value(content: Any) -> struct_pb2.Value:  # noqa: ANN401  # JSON
 def last_part(message: Message) -> str:
     """Return the id at the end of a resource's name."""
     return str(message.name).rpartition("/")[2]
-
-
-def check_labels(labels: Mapping[str, str]) -> None:
-    """Raise InvalidArgument for labels that Google Cloud refuses.
-
-    At most 64; keys and values of at most 63 lower-case letters, digits, `_` and `-`; a key begins
-    with a letter.
-    """
-    if len(labels) > _LABELS:
-        raise InvalidArgument.of("labels", f"{len(labels)} labels; at most {_LABELS} are allowed")
-    for key, value in labels.items():
-        _check_label(key, value)
-
-
-def _check_label(key: str, value: str) -> None:
-    if not key or not key[0].isalpha() or not _is_label(key):
-        raise InvalidArgument.of(
-            "labels", f"key '{key}' must be a lower-case letter, then up to 62 of a-z 0-9 _ -"
-        )
-    if not _is_label(value):
-        raise InvalidArgument.of("labels", f"value '{value}' of '{key}' must be up to 63 of a-z 0-9 _ -")
-
-
-def _is_label(text: str) -> bool:
-    return len(text) <= _LABEL_LENGTH and _LABEL.fullmatch(text) is not None and text == text.lower()
-
-
-def check_display_name(field: str, text: str) -> None:
-    """Raise InvalidArgument for a display name that is missing or longer than 128 characters."""
-    if not text:
-        raise InvalidArgument.of(field, "required; give a name of up to 128 characters")
-    if len(text) > _DISPLAY_NAME_LENGTH:
-        raise InvalidArgument.of(field, f"{len(text)} characters; at most {_DISPLAY_NAME_LENGTH} are allowed")
 
 
 def check_gcs_uri(field: str, uri: str) -> None:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from google.cloud import aiplatform_v1
 
+from local_gcp.vertex.api.field_behavior import clear_output_only
 from local_gcp.vertex.api.listing import page_of
-from local_gcp.vertex.api.messages import (
-    check_display_name,
-    check_gcs_uri,
-    check_labels,
-    first_set,
-    last_part,
-    set_time,
-    update,
-)
-from local_gcp.vertex.api.models import MODEL, check_aliases
+from local_gcp.vertex.api.messages import check_gcs_uri, first_set, last_part, set_time, update
+from local_gcp.vertex.api.models import MODEL
 from local_gcp.vertex.api.resources import check_etag
 from local_gcp.vertex.domain.errors import (
     AlreadyExists,
@@ -36,24 +28,6 @@ if TYPE_CHECKING:
     from local_gcp.vertex.api.operations import Operations
     from local_gcp.vertex.api.region import Region
 
-_MODEL_ID = re.compile(r"[a-z_0-9][a-z0-9_-]{0,62}")
-_OUTPUT_FIELDS = (
-    "name",
-    "version_id",
-    "version_create_time",
-    "version_update_time",
-    "create_time",
-    "update_time",
-    "deployed_models",
-    "supported_export_formats",
-    "supported_deployment_resources_types",
-    "supported_input_storage_formats",
-    "supported_output_storage_formats",
-    "training_pipeline",
-    "original_model_info",
-    "metadata_artifact",
-    "etag",
-)
 _UNSUPPORTED = ("explanation_spec", "encryption_spec", "base_model_source")
 _SHARED = frozenset({"display_name", "description", "labels"})
 _OWN = frozenset({"version_description", "labels"})
@@ -89,8 +63,7 @@ class ModelService:
     def _new_version(self, asked: Message) -> Message:
         version = MODEL()
         version.CopyFrom(asked)
-        for name in _OUTPUT_FIELDS:
-            version.ClearField(name)
+        clear_output_only(version)
         _check(version)
         version.supported_deployment_resources_types.extend(
             [int(_RESOURCES.DEDICATED_RESOURCES), int(_RESOURCES.AUTOMATIC_RESOURCES)]
@@ -108,13 +81,7 @@ class ModelService:
         version.name = str(name)
 
     def _new_model(self, request: Message, version: Message, parent: str) -> None:
-        chosen = str(request.model_id)
-        if chosen and not _MODEL_ID.fullmatch(chosen):
-            raise InvalidArgument.of(
-                "model_id", f"'{chosen}' must be up to 63 of a-z 0-9 _ -, with no - first"
-            )
-        check_display_name("model.display_name", version.display_name)
-        name = f"{parent}/models/{chosen or self._region.new_id()}"
+        name = f"{parent}/models/{request.model_id or self._region.new_id()}"
         if self._models.exists(ModelName.parse(name)):
             raise AlreadyExists(f"model '{name}' already exists; give it as parent_model to add a version")
         version.name = name
@@ -149,7 +116,6 @@ class ModelService:
         """Answer UpdateModel: shared fields without a version in the name, its own with one."""
         name = self._name(request.model.name)
         changed = request.model
-        check_labels(changed.labels)
         with self._region.store.transaction():
             check_etag(self._models.get(name), changed.etag)
             _check_fields(name, request.update_mask.paths)
@@ -160,7 +126,6 @@ class ModelService:
             else:
                 shared = self._models.shared(name)
                 update(shared, changed, request.update_mask.paths, _SHARED)
-                check_display_name("model.display_name", shared.display_name)
                 self._models.put_shared(shared)
             return self._get(name)
 
@@ -169,7 +134,6 @@ class ModelService:
         name = self._name(request.name)
         if not name.version:
             raise InvalidArgument.of("name", f"'{name}' names no version; expected …/models/ID@VERSION")
-        check_aliases(alias.removeprefix("-") for alias in request.version_aliases)
         with self._region.store.transaction():
             return _named_by_version(self._models.merge_aliases(name, list(request.version_aliases)))
 
@@ -221,8 +185,6 @@ def _check(version: Message) -> None:
     unsupported = first_set(version, _UNSUPPORTED)
     if unsupported:
         raise Unimplemented(f"model.{unsupported} is not supported by the local Vertex AI; leave it out")
-    check_labels(version.labels)
-    check_aliases(version.version_aliases)
     if not version.container_spec.image_uri:
         raise InvalidArgument.of(
             "model.container_spec.image_uri", "required; name the serving container's image"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from google.cloud import aiplatform_v1
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 MODEL = aiplatform_v1.Model.pb()
 DEFAULT = "default"
-_ALIAS = re.compile(r"[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]")
 _MODEL_FIELDS = ("name", "display_name", "description", "labels", "create_time", "update_time")
 
 
@@ -202,13 +200,4 @@ class Models:
             raise FailedPrecondition(
                 f"version {version.version_id} of model '{version.name}' is deployed on "
                 f"'{deployments[0].endpoint}'; undeploy it first"
-            )
-
-
-def check_aliases(aliases: Iterable[str]) -> None:
-    """Raise InvalidArgument for an alias that Vertex AI refuses."""
-    for alias in aliases:
-        if not _ALIAS.fullmatch(alias):
-            raise InvalidArgument.of(
-                "version_aliases", f"'{alias}' must be a lower-case letter, then up to 127 of a-z A-Z 0-9 -"
             )

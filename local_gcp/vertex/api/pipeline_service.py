@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from google.cloud import aiplatform_v1
 from google.protobuf import empty_pb2
 
+from local_gcp.vertex.api.field_behavior import clear_output_only
 from local_gcp.vertex.api.listing import page_of
 from local_gcp.vertex.api.messages import (
-    check_display_name,
     check_gcs_uri,
-    check_labels,
     first_set,
     plain,
     set_time,
@@ -35,10 +33,7 @@ if TYPE_CHECKING:
     from local_gcp.vertex.domain.records import Failure
     from local_gcp.vertex.engine.ports import PipelineEngine
 
-_JOB_ID = re.compile(r"[a-z][-a-z0-9]{0,127}")
-_OUTPUT_FIELDS = ("create_time", "start_time", "end_time", "update_time", "state", "job_detail", "error")
 _UNSUPPORTED = ("template_uri", "encryption_spec", "psc_interface_config", "preflight_validations")
-_LARGEST_BATCH = 32
 
 
 class PipelineService:
@@ -72,24 +67,15 @@ class PipelineService:
     def _new_job(self, request: Message, parent: str) -> Message:
         job = JOB()
         job.CopyFrom(request.pipeline_job)
-        for name in _OUTPUT_FIELDS:
-            job.ClearField(name)
+        clear_output_only(job)
         _check(job)
-        job.name = f"{parent}/pipelineJobs/{self._job_id(request)}"
+        job.name = f"{parent}/pipelineJobs/{request.pipeline_job_id or self._region.new_id()}"
         job.display_name = job.display_name or pipeline_name(job)
         job.state = STATES.to_wire(RunState.PENDING)
         now = self._region.clock()
         set_time(job.create_time, now)
         set_time(job.update_time, now)
         return job
-
-    def _job_id(self, request: Message) -> str:
-        chosen = str(request.pipeline_job_id)
-        if chosen and not _JOB_ID.fullmatch(chosen):
-            raise InvalidArgument.of(
-                "pipeline_job_id", f"'{chosen}' must be a lower-case letter, then up to 127 of a-z 0-9 -"
-            )
-        return chosen or self._region.new_id()
 
     def _run(self, job: Message) -> PipelineRun:
         name = PipelineJobName.parse(job.name)
@@ -141,7 +127,7 @@ class PipelineService:
 
     def batch_cancel_pipeline_jobs(self, request: Message) -> Message:
         """Answer BatchCancelPipelineJobs: all or, if one cannot be cancelled, none."""
-        jobs = [self._jobs.get(name) for name in self._batch(request)]
+        jobs = [self._jobs.get(self._name(name)) for name in request.names]
         for job in jobs:
             _check_running(job)
         for job in jobs:
@@ -155,7 +141,7 @@ class PipelineService:
     def batch_delete_pipeline_jobs(self, request: Message) -> Message:
         """Answer BatchDeletePipelineJobs: all or none."""
         with self._region.store.transaction():
-            jobs = [self._jobs.get(name) for name in self._batch(request)]
+            jobs = [self._jobs.get(self._name(name)) for name in request.names]
             for job in jobs:
                 self._delete(job.name)
             response = aiplatform_v1.BatchDeletePipelineJobsResponse.pb()(pipeline_jobs=jobs)
@@ -171,11 +157,6 @@ class PipelineService:
 
     def _name(self, text: str) -> str:
         return str(PipelineJobName.parse(self._region.canonical(text)))
-
-    def _batch(self, request: Message) -> list[str]:
-        if not 0 < len(request.names) <= _LARGEST_BATCH:
-            raise InvalidArgument.of("names", f"{len(request.names)} names; expected 1 to {_LARGEST_BATCH}")
-        return [self._name(name) for name in request.names]
 
     def _cancel(self, name: str) -> None:
         _check_running(self._jobs.get(name))
@@ -209,9 +190,6 @@ def _check(job: Message) -> None:
         )
     if not job.pipeline_spec.fields:
         raise InvalidArgument.of("pipeline_job.pipeline_spec", "required; give a compiled PipelineSpec")
-    if job.display_name:
-        check_display_name("pipeline_job.display_name", job.display_name)
-    check_labels(job.labels)
     check_gcs_uri(
         "pipeline_job.runtime_config.gcs_output_directory",
         job.runtime_config.gcs_output_directory or _default_root(job),
