@@ -241,6 +241,48 @@ def test_mutate_deployed_model(endpoints: Client, models: Client, endpoint: str)
     assert got.automatic_resources.max_replica_count == 3
 
 
+def test_mutating_counts_keeps_the_machine(endpoints: Client, models: Client, endpoint: str) -> None:
+    """What an update mask does not name stays, next to what it names."""
+    resources = {"machine_spec": {"machine_type": "n1-standard-2"}, "min_replica_count": 1}
+    made = endpoints.deploy_model(
+        endpoint=endpoint, deployed_model={"model": upload(models).name, "dedicated_resources": resources}
+    )
+    deployed_id = made.result(timeout=10).deployed_model.id
+    endpoints.mutate_deployed_model(
+        endpoint=endpoint,
+        deployed_model={"id": deployed_id, "dedicated_resources": {"min_replica_count": 2}},
+        update_mask={"paths": ["dedicated_resources.min_replica_count"]},
+    ).result(timeout=5)
+    got = endpoints.get_endpoint(name=endpoint).deployed_models[0].dedicated_resources
+
+    assert (got.machine_spec.machine_type, got.min_replica_count) == ("n1-standard-2", 2)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "dedicated_resources.machine_spec",
+        "dedicated_resources.min_replica_count",
+        "service_account",
+        "model",
+    ],
+)
+def test_a_deployed_model_is_immutable(endpoints: Client, models: Client, endpoint: str, path: str) -> None:
+    """Other resources, another account or another version take another deployment."""
+    deployed_id = deploy(endpoints, endpoint, upload(models).name, {"0": 100})
+    deployed = {
+        "id": deployed_id,
+        "model": "m",
+        "service_account": "a@b.c",
+        "dedicated_resources": {"machine_spec": {"machine_type": "n1-standard-4"}, "min_replica_count": 1},
+    }
+
+    with pytest.raises(exceptions.BadRequest, match=f"'{path}' cannot be updated"):
+        endpoints.mutate_deployed_model(
+            endpoint=endpoint, deployed_model=deployed, update_mask={"paths": [path]}
+        )
+
+
 def test_predict(endpoints: Client, models: Client, prediction: Client, endpoint: str) -> None:
     """A prediction says which deployed model and version made it."""
     model = upload(models)

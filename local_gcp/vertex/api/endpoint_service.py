@@ -49,6 +49,15 @@ _UNSUPPORTED = (
 _DEPLOYED_UNSUPPORTED = ("shared_resources", "explanation_spec", "speculative_decoding_spec")
 _UPDATABLE = frozenset({"display_name", "description", "labels", "traffic_split"})
 _RESOURCES = ("dedicated_resources", "automatic_resources")
+_MUTABLE = frozenset(
+    {
+        *(f"{each}.{count}_replica_count" for each in _RESOURCES for count in ("min", "max")),
+        "dedicated_resources.required_replica_count",
+        "dedicated_resources.autoscaling_metric_specs",
+        "disable_container_logging",
+    }
+)
+"""What the comment of MutateDeployedModelRequest lists; the rest of a deployed model is immutable."""
 
 
 class EndpointService:
@@ -181,8 +190,9 @@ class EndpointService:
         with self._region.store.transaction():
             endpoint = self._endpoints.get(self._name(request.endpoint))
             deployed = find_deployed(endpoint, request.deployed_model.id)
-            roots = {path.partition(".")[0] for path in request.update_mask.paths}
-            update(deployed, request.deployed_model, sorted(roots), frozenset(_RESOURCES))
+            kind = deployed.WhichOneof("prediction_resources")
+            allowed = frozenset(path for path in _MUTABLE if path.partition(".")[0] in (kind, path))
+            update(deployed, request.deployed_model, request.update_mask.paths, allowed)
             self._put(endpoint)
             return self._operations.finished(
                 endpoint.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from google.protobuf import json_format, struct_pb2
+from google.protobuf import field_mask_pb2, json_format, struct_pb2
 from google.rpc import status_pb2
 
 from local_gcp.vertex.domain.errors import InvalidArgument
@@ -108,7 +108,7 @@ def _copy_struct_key(source: struct_pb2.Struct, target: struct_pb2.Struct, name:
 
 
 def update(current: Message, changed: Message, paths: Iterable[str], allowed: frozenset[str]) -> None:
-    """Copy the fields of an update mask from `changed` to `current`.
+    """Copy the fields of an update mask, of whatever depth, from `changed` to `current`.
 
     Raises InvalidArgument for an empty mask and for a field that cannot be changed.
     """
@@ -122,6 +122,6 @@ def update(current: Message, changed: Message, paths: Iterable[str], allowed: fr
             raise InvalidArgument.of(
                 "update_mask", f"'{path}' cannot be updated; can be: {', '.join(sorted(allowed))}"
             )
-    for path in chosen:
-        current.ClearField(path)
-        _copy_field(changed, current, changed.DESCRIPTOR.fields_by_name[path])
+    field_mask_pb2.FieldMask(paths=chosen).MergeMessage(
+        changed, current, replace_message_field=True, replace_repeated_field=True
+    )
