@@ -99,8 +99,10 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield running
 
 
-def connect(client_type: Client, server: Server, transport: str) -> Client:
-    """Return a generated client that speaks to the server over `grpc` or `rest`."""
+def connect(
+    client_type: Client, server: Server, transport: str, *, recorder: Recorder | None = None
+) -> Client:
+    """Return a generated client that speaks to the server over `grpc`, which `recorder` notes, or `rest`."""
     if transport == "rest":
         credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]  # google.auth has none
         return client_type(
@@ -109,6 +111,8 @@ def connect(client_type: Client, server: Server, transport: str) -> Client:
             )
         )
     channel = grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}")
+    if recorder is not None:
+        channel = recorder.listen(channel)
     return client_type(transport=client_type.get_transport_class("grpc")(channel=channel))
 
 

@@ -13,6 +13,8 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
+import grpc
+import proto
 import pytest
 from google.api import httpbody_pb2
 from google.api_core.path_template import transcode
@@ -20,6 +22,7 @@ from google.protobuf import json_format
 from jsonschema import Draft202012Validator, FormatChecker
 
 from local_gcp.vertex.server import transcoding
+from local_gcp.vertex.server.methods import method_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -144,7 +147,7 @@ def _packed(content: object) -> Iterator[tuple[str, JSON]]:
 
 
 class Recorder:
-    """Holds every call of a server's methods against the documents, on whichever transport it came.
+    """Holds every call of a server's methods, or of a client's channel, against the documents.
 
     An answer is taken as the REST door writes it, enums by name. A request is taken as the REST client would
     send it: only a client of ours need keep to the schema, a test may send what is wrong.
@@ -157,6 +160,10 @@ class Recorder:
     def watch(self, methods: Iterable[Method]) -> tuple[Method, ...]:
         """Return the methods, each of which notes what it gets and answers."""
         return tuple(replace(each, handler=self._watched(each)) if each.handler else each for each in methods)
+
+    def listen(self, channel: grpc.Channel) -> grpc.Channel:
+        """Return a channel each answer of which is noted, to a server in another process."""
+        return grpc.intercept_channel(channel, _Listener(self._calls))
 
     def check(self) -> None:
         """Fail the test whose calls were not what Google documents."""
@@ -184,6 +191,25 @@ class Recorder:
             return response
 
         return answer
+
+
+class _Listener(grpc.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
+    """Notes the answers of a channel."""
+
+    def __init__(self, calls: list[tuple[Method, Message, Message | None]]) -> None:
+        self._calls = calls
+        self._table = {method.path: method for method in method_table({})}
+
+    def intercept_unary_unary(self, continuation: Message, details: Message, request: Message) -> Message:
+        call = continuation(details, request)
+        if call.exception() is None:
+            self._calls.append((self._table[details.method], _protobuf(request), _protobuf(call.result())))
+        return call
+
+
+def _protobuf(message: Message) -> Message:
+    """Return a message of proto-plus, as the clients have them, as one of protobuf."""
+    return type(message).pb(message) if isinstance(message, proto.Message) else message
 
 
 def described(method: Method) -> tuple[Document, list[tuple[HttpRule, JSON]]]:

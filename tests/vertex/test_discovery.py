@@ -10,11 +10,13 @@ from google.cloud import aiplatform_v1
 
 from local_gcp.vertex.composition import SERVICES
 from local_gcp.vertex.server.methods import method_table
-from tests.vertex.conftest import PARENT
+from tests.vertex import discovery
+from tests.vertex.conftest import PARENT, connect
 from tests.vertex.discovery import Recorder, described, document, request_problems
 
 if TYPE_CHECKING:
     from local_gcp.vertex.server.methods import Method
+    from tests.vertex.conftest import Server
 
 TABLE = {each.rpc: each for each in method_table({name: type_ for type_, name in SERVICES.items()})}
 SUPPORTED = [each for each in TABLE.values() if each.handler]
@@ -84,3 +86,18 @@ def test_a_call_that_is_not_documented_fails_its_test() -> None:
 
     with pytest.raises(pytest.fail.Exception, match=r"GetPipelineJob: .*state: 99 is not of type 'string'"):
         recorder.check()
+
+
+def test_the_answers_of_another_process_are_held_against_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client's channel is listened to where the server's methods cannot be."""
+    recorder = Recorder()
+    connect(aiplatform_v1.PipelineServiceClient, server, "grpc", recorder=recorder).list_pipeline_jobs(
+        parent=PARENT
+    )
+    with monkeypatch.context() as every_answer_wrong:
+        every_answer_wrong.setattr(discovery, "answer_problems", lambda *_: ["wrong"])
+
+        with pytest.raises(pytest.fail.Exception, match="ListPipelineJobs: wrong"):
+            recorder.check()

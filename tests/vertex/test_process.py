@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from google.cloud import aiplatform_v1
 from google.protobuf import struct_pb2
 
 from tests.vertex.conftest import PARENT, PROJECT, REGION, connect, wait_for
+from tests.vertex.discovery import Recorder
 from tests.vertex.test_custom_jobs import custom_job
 from tests.vertex.test_endpoints import AUTOMATIC
 from tests.vertex_engine.specs import pipeline_spec, python_task
@@ -36,15 +37,16 @@ SLEEP = ["-c", "import time; print('sleeping', flush=True); time.sleep(600)"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A server in its own process."""
+    """A server in its own process, whose answers are recorded."""
 
     popen: subprocess.Popen[str]
     rest_port: int
     grpc_port: int
+    recorder: Recorder = field(default_factory=Recorder)
 
     def client(self, client_type: Client) -> Client:
         """Return an official client."""
-        return connect(client_type, self, "grpc")  # type: ignore[arg-type]  # has the ports that it needs
+        return connect(client_type, self, "grpc", recorder=self.recorder)  # type: ignore[arg-type]  # has the ports
 
 
 def start(folder: Path) -> Process:
@@ -70,13 +72,14 @@ def _port(address: str) -> int:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[Process]:
-    """Serve, then end with SIGTERM."""
+    """Serve, then end with SIGTERM and check what was answered."""
     process = start(folder)
     try:
         yield process
     finally:
         process.popen.terminate()
         process.popen.wait(30)
+    process.recorder.check()
 
 
 def descendants(pid: int) -> list[int]:
