@@ -127,6 +127,17 @@ def test_a_given_id_carries_its_attempt(vertex: Vertex) -> None:
     assert [run.job_id for run in vertex.engine.runs] == ["my-job", "my-job-attempt1"]
 
 
+def test_an_own_id_is_cut_to_what_vertex_ai_takes(vertex: Vertex) -> None:
+    """An id has fewer than 128 characters, with its attempt."""
+    end_soon(vertex, RunState.FAILED)
+    with pytest.raises(VertexError):
+        run_task(operator(job_id="j" * 200), context())
+    with pytest.raises(TaskDeferred):
+        operator(job_id="j" * 200).execute(context())
+
+    assert [run.job_id for run in vertex.engine.runs] == ["j" * 127, "j" * 118 + "-attempt1"]
+
+
 @pytest.mark.parametrize(
     "part", ["component: Trainer (FAILED)", "cause: ", "log: /logs/Trainer", "job: https://"]
 )

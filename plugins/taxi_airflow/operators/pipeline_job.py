@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from taxi_airflow.hooks.vertex import VertexHook
     from taxi_airflow.jobs import JobView
 
-_MAX_ID = 128
+_MAX_ID = 127
 
 
 class VertexPipelineJobOperator(VertexJobOperator):
@@ -30,7 +30,7 @@ class VertexPipelineJobOperator(VertexJobOperator):
     Returns ``{"job": name, "artifacts": {"<component>.<output>": uri}}``.
 
     :param spec_uri: ``gs://…/pipeline.json``: a PipelineSpec, or a PipelineJob that holds one
-    :param job_id: id of the first attempt, ``[a-z][-a-z0-9]{0,127}``; empty: made of DAG id and run id.
+    :param job_id: id of the first attempt, ``[a-z][-a-z0-9]{0,126}``; empty: made of DAG id and run id.
         Give one where a DAG runs more than one pipeline.
     :param display_name: name in the console; empty: the pipeline's
     :param pipeline_root: ``gs://…`` folder of the artifacts; empty: the spec's
