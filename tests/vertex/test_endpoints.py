@@ -331,9 +331,7 @@ def test_a_number_that_json_does_not_have_is_refused(server: Server, serving: st
     value = struct_pb2.Value()
     value.struct_value.fields["legs"].list_value.values.add().number_value = number
 
-    with pytest.raises(
-        exceptions.BadRequest, match=r"instances\[0\].legs\[0\] is (nan|-?inf); JSON has finite"
-    ):
+    with pytest.raises(exceptions.BadRequest, match=r"instances\[0\].legs\[0\]: (nan|-?inf) is not a number"):
         prediction.predict(endpoint=serving, instances=[value])
 
 

@@ -73,7 +73,7 @@ def test_a_number_over_grpc_that_json_does_not_have(server: Server) -> None:
     models = connect(aiplatform_v1.ModelServiceClient, server, "grpc")
     uploaded = MODEL(display_name="m", container_spec={"image_uri": "i"})
     uploaded.metadata.struct_value.fields["a"].number_value = math.nan
-    with pytest.raises(exceptions.InvalidArgument, match=r"model\.metadata\.struct_value\.fields\.a"):
+    with pytest.raises(exceptions.InvalidArgument, match=r"model\.metadata\.a"):
         models.upload_model(parent=PARENT, model=uploaded)
 
     assert listed(server) == (200, {})

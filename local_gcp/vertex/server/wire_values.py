@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _DEEPEST = 90
 # How JSON writes half of a pair of UTF-16, which alone is not Unicode.
 _SURROGATE = "\\ud"
+# Their own fields are not part of a path: {"a": [1]} has the number at a[0].
+_JSON = (struct_pb2.Value, struct_pb2.Struct, struct_pb2.ListValue)
 _TIMES = (timestamp_pb2.Timestamp, duration_pb2.Duration)
 
 
@@ -69,7 +71,8 @@ def nested(message: Message, path: str = "", depth: int = 1) -> Iterator[tuple[s
     for field, value in message.ListFields():
         if field.message_type is None:
             continue
-        inner = f"{path}.{field.name}" if path else field.name
+        own = "" if isinstance(message, _JSON) else field.name
+        inner = f"{path}.{own}".strip(".")
         if field.message_type.GetOptions().map_entry:
             if field.message_type.fields_by_name["value"].message_type is not None:
                 for key, item in value.items():
