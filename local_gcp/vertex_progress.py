@@ -26,16 +26,21 @@ class PipelineProgress:
 
     def show(self) -> None:
         """Look once and print what has changed."""
-        for job in self._newest():
+        for listed in self._newest():
+            job = self._get(listed["name"])
             for task in job.get("jobDetail", {}).get("taskDetails", []):
                 self._show_task(job["name"], task)
 
     def _newest(self) -> list[dict[str, Any]]:
-        url = f"{self.vertex_url}/v1/projects/{PROJECT}/locations/{REGION}/pipelineJobs"
         query = {"pageSize": "1", "orderBy": "create_time desc", "filter": 'state="PIPELINE_STATE_RUNNING"'}
-        response = requests.get(url, query, timeout=_TIMEOUT_SECONDS)
+        answer = self._get(f"projects/{PROJECT}/locations/{REGION}/pipelineJobs", query)
+        return list(answer.get("pipelineJobs", []))
+
+    def _get(self, name: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        response = requests.get(f"{self.vertex_url}/v1/{name}", query, timeout=_TIMEOUT_SECONDS)
         response.raise_for_status()
-        return list(response.json().get("pipelineJobs", []))
+        found: dict[str, Any] = response.json()
+        return found
 
     def _show_task(self, job: str, task: Mapping[str, Any]) -> None:
         key, state = (job, str(task["taskName"])), str(task.get("state", "PENDING"))

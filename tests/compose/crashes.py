@@ -49,14 +49,18 @@ class Crashes:
         return any(job["state"] == "JOB_STATE_RUNNING" for job in self._list("customJobs"))
 
     def _trains(self) -> bool:
-        tasks = [
-            task for job in self._list("pipelineJobs") for task in job.get("jobDetail", {})["taskDetails"]
-        ]
+        jobs = [self._get(job["name"]) for job in self._list("pipelineJobs")]
+        tasks = [task for job in jobs for task in job.get("jobDetail", {}).get("taskDetails", [])]
         return any(task["taskName"] == _COMPONENT and task.get("state") == "RUNNING" for task in tasks)
 
     def _list(self, collection: str) -> list[dict[str, Any]]:
-        url = f"{self.vertex_url}/v1/projects/{PROJECT}/locations/{REGION}/{collection}"
-        answer = requests.get(url, timeout=_TIMEOUT_SECONDS)
+        found: list[dict[str, Any]] = self._get(f"projects/{PROJECT}/locations/{REGION}/{collection}").get(
+            collection, []
+        )
+        return found
+
+    def _get(self, name: str) -> dict[str, Any]:
+        answer = requests.get(f"{self.vertex_url}/v1/{name}", timeout=_TIMEOUT_SECONDS)
         answer.raise_for_status()
-        found: list[dict[str, Any]] = answer.json().get(collection, [])
+        found: dict[str, Any] = answer.json()
         return found

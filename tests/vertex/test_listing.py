@@ -122,6 +122,16 @@ def test_wrong_pages_are_refused(pipelines: Client, fields: dict[str, Any]) -> N
         listed(pipelines, **fields)
 
 
+def test_lists_have_no_details(pipelines: Client, server: Server) -> None:
+    """What the tasks did is told by GetPipelineJob only."""
+    name = create(pipelines, "a").name
+    server.engine.finish_task(name, "Trainer")
+    (listed_job,) = pipelines.list_pipeline_jobs(parent=PARENT)
+
+    assert not listed_job.job_detail.task_details
+    assert len(pipelines.get_pipeline_job(name=name).job_detail.task_details) == 1
+
+
 def test_read_mask(pipelines: Client) -> None:
     """A read mask leaves only its fields, also inside the spec."""
     create(pipelines, "a", labels={"run": "a"})

@@ -38,13 +38,11 @@ def page_of(
     message_type: type[Message],
     *,
     virtual: Virtual | None = None,
-    complete: Callable[[Message], Message] = lambda message: message,
 ) -> Page:
     """Return the page that a list request asks for; raises InvalidArgument.
 
     `messages` stand in the default order. Uses the request's `filter`, `order_by`, `page_size`,
-    `page_token` and `read_mask`, as far as it has them. `complete` adds to the messages of the page
-    what is costly to read.
+    `page_token` and `read_mask`, as far as it has them.
     """
     keep = parse_filter(_option(request, "filter", ""), message_type, virtual)
     kept = [message for message in messages if keep(message)]
@@ -53,7 +51,7 @@ def page_of(
     end = start + _size(request.page_size)
     paths = request.read_mask.paths if "read_mask" in request.DESCRIPTOR.fields_by_name else ()
     return Page(
-        items=[masked(complete(message), paths) for message in ordered[start:end]],
+        items=[masked(message, paths) for message in ordered[start:end]],
         next_page_token=_token(request, ordered[end - 1], end) if end < len(ordered) else "",
     )
 

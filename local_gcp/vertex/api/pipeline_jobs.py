@@ -36,7 +36,14 @@ class PipelineJobs:
 
     def get(self, name: str) -> Message:
         """Return a job with the details of its tasks; raises NotFound."""
-        return self.with_details(self._jobs.get(name))
+        job = self._jobs.get(name)
+        parent = str(PipelineJobName.parse(job.name).parent)
+        details = [task_records.to_detail(task, parent) for task in self.tasks(job.name)]
+        job.job_detail.task_details.extend(details)
+        pipeline, run = contexts_of(job.name, pipeline_name(job))
+        job.job_detail.pipeline_context.CopyFrom(pipeline)
+        job.job_detail.pipeline_run_context.CopyFrom(run)
+        return job
 
     def all(self, parent: str | None = None) -> list[Message]:
         """Return the jobs of a location, the newest first, without the details of their tasks."""
@@ -81,16 +88,6 @@ class PipelineJobs:
 
         event = f"{name}, task '{task.name}': {task.state}"
         self._region.store.record(event, write, final=task.state in TERMINAL_TASK_STATES)
-
-    def with_details(self, job: Message) -> Message:
-        """Add the details of its tasks to a job and return it."""
-        parent = str(PipelineJobName.parse(job.name).parent)
-        details = [task_records.to_detail(task, parent) for task in self.tasks(job.name)]
-        job.job_detail.task_details.extend(details)
-        pipeline, run = contexts_of(job.name, pipeline_name(job))
-        job.job_detail.pipeline_context.CopyFrom(pipeline)
-        job.job_detail.pipeline_run_context.CopyFrom(run)
-        return job
 
 
 def pipeline_name(job: Message) -> str:
