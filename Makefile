@@ -1,6 +1,6 @@
 # The one door to this project; CI uses the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test test-fast test-compose chaos mutation lint format lock lock-check sbom plan deploy bench clean
+.PHONY: help setup demo up down status test test-fast test-compose chaos conformance mutation lint format lock lock-check sbom plan deploy bench clean
 
 # Airflow's lock is for one minor version of Python, that of Composer 3.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -58,6 +58,12 @@ test-fast: setup ## the tests that start neither TFX nor Airflow
 
 chaos: setup ## kill Airflow and the local Vertex AI 50 times while the DAG runs (ARGS="--kills 9 --seed 2")
 	@$(BIN)/python -m local_gcp.chaos $(ARGS)
+
+CONFORMANCE := $(foreach name,PROJECT BUCKET IMAGE SERVICE_ACCOUNT REGION TRANSPORT REPORT,\
+	$(if $($(name)),--$(shell echo $(name) | tr A-Z_ a-z-)="$($(name))")) \
+	$(if $(DRY_RUN),--dry-run) $(if $(YES),--yes) $(if $(SWEEP),--sweep)
+conformance: $(if $(PROJECT),.venv/complete,setup) ## the contract tests, here or on Google: PROJECT= BUCKET= IMAGE= (DRY_RUN=1 only prints)
+	@$(BIN)/python -m tests.conformance $(strip $(CONFORMANCE))
 
 test-compose: .venv/complete ## docker compose from nothing to a promoted model (root; installs Docker if there is none)
 	@$(BIN)/python -m tests.compose

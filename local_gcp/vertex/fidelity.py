@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from local_gcp.vertex.api.field_rules import RULES
 from local_gcp.vertex.composition import SERVICES
+from local_gcp.vertex.evidence import Evidence, checks
 from local_gcp.vertex.server.methods import method_table
 
 if TYPE_CHECKING:
@@ -103,11 +104,13 @@ def render() -> str:
     served = {name: methods for name, methods in by_service.items() if any(each.handler for each in methods)}
     refused = {name: methods for name, methods in by_service.items() if name not in served}
     count = sum(method.handler is not None for method in table)
+    evidence = Evidence.read()
     return "\n".join(
         [
             _HEAD,
             f"{count} of {len(table)} methods are supported.\n",
-            *(line for name, methods in served.items() for line in _section(name, methods)),
+            *(line for name, methods in served.items() for line in _section(name, methods, evidence)),
+            *evidence.section(),
             "## Services that are refused as a whole\n",
             "| Service | Methods, all UNIMPLEMENTED |",
             "| --- | --- |",
@@ -120,9 +123,12 @@ def render() -> str:
 
 def _check(table: Iterable[Method]) -> None:
     supported = {_name(method) for method in table if method.handler is not None}
-    unknown = sorted(set(DIFFERENCES) - supported)
-    if unknown:
-        raise UnknownMethodError(f"DIFFERENCES has '{unknown[0]}', which is no supported method; remove it")
+    asked = {method for check in checks() for method in check.methods}
+    for table_name, named in (("DIFFERENCES", set(DIFFERENCES)), ("checks.toml", asked)):
+        if unknown := sorted(named - supported):
+            raise UnknownMethodError(
+                f"{table_name} has '{unknown[0]}', which is no supported method; remove it"
+            )
 
 
 def _service(method: Method) -> str:
@@ -133,15 +139,16 @@ def _name(method: Method) -> str:
     return f"{_service(method)}.{method.rpc}"
 
 
-def _section(service: str, methods: Iterable[Method]) -> Iterator[str]:
+def _section(service: str, methods: Iterable[Method], evidence: Evidence) -> Iterator[str]:
     yield f"## {service}\n"
-    yield "| Method | Status | What differs |"
-    yield "| --- | --- | --- |"
+    yield "| Method | Status | Known from | What differs |"
+    yield "| --- | --- | --- | --- |"
     for method in methods:
         difference = DIFFERENCES.get(_name(method), "")
         supported = "partial" if difference else "supported"
         status = supported if method.handler is not None else "UNIMPLEMENTED"
-        yield f"| {method.rpc} | {status} | {difference} |"
+        known = evidence.of_method(_name(method)) if method.handler is not None else ""
+        yield f"| {method.rpc} | {status} | {known} | {difference} |"
     yield ""
 
 

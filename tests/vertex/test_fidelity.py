@@ -16,9 +16,9 @@ def test_every_method_has_a_status() -> None:
     """A supported method, one that differs and one that is refused are told apart."""
     page = fidelity.render()
 
-    assert "| GetPipelineJob | supported |  |" in page
-    assert "| CreatePipelineJob | partial | Refused with UNIMPLEMENTED: `template_uri`" in page
-    assert "| CreateTrainingPipeline | UNIMPLEMENTED |  |" in page
+    assert "| DeleteEndpoint | supported | protos; unproven: endpoint.delete-deployed |  |" in page
+    assert "| MutateDeployedModel | partial | protos; not asked | The resources asked for are kept" in page
+    assert "| CreateTrainingPipeline | UNIMPLEMENTED |  |  |" in page
     assert "| VizierService | " in page
 
 
