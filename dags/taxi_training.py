@@ -174,6 +174,7 @@ with DAG(
         task_id="run_pipeline",
         region=REGION,
         spec_uri=f"{COMPILED}/pipeline.json",
+        required_outputs=["Report.report"],
         service_account=SERVICE_ACCOUNT,
         labels=LABELS,
     )

@@ -61,6 +61,7 @@ def _serve(chosen: argparse.Namespace) -> None:
         grpc_port=chosen.grpc_port,
         images=settings.images,
         faults=chosen.faults,
+        lean_skipped=chosen.lean_skipped,
     )
 
     def build(runs: RunListener, jobs: JobListener, history: RunHistory) -> Engines:
@@ -131,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--prestart", action=argparse.BooleanOptionalAction, default=False, help="start the parent at once"
     )
+    parser.add_argument("--lean-skipped", action="store_true", help="tasks from the cache list no outputs")
     parser.add_argument("--faults", action="store_true", help="let requests order faults on the wire")
     return parser
 

@@ -75,7 +75,8 @@ class Options:
     """What a server is told at its start; it listens on `host`, and port 0 means any free one.
 
     `images` are shown as a container registry shows them. With `faults`, requests and callers of `/faults`
-    may order faults on the wire.
+    may order faults on the wire. With `lean_skipped`, the tasks of a job that came from the cache list no
+    outputs: nobody has promised that they do, and the metadata store has them.
     """
 
     state: Path
@@ -86,6 +87,7 @@ class Options:
     grpc_port: int = 0
     images: tuple[ImageRule, ...] = ()
     faults: bool = False
+    lean_skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +109,7 @@ class LocalVertex:
         project = Project(id=options.project, number=PROJECT_NUMBER, region=options.region)
         region = Region(project=project, store=self._store)
         metadata = Metadata(region)
-        jobs = PipelineJobs(region, metadata)
+        jobs = PipelineJobs(region, metadata, lean_skipped=options.lean_skipped)
         self._operations = Operations(region)
         custom_jobs = CustomJobs(region)
         self._engines = build_engines(jobs, custom_jobs, StoredHistory(region))

@@ -23,13 +23,17 @@ _SCHEMA_OF_DAGS = "system.DagExecution"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
-    """One task of a PipelineJob; ``seconds`` is None until it has started."""
+    """One task of a PipelineJob; ``seconds`` is None until it has started.
+
+    ``execution`` is its resource name in the metadata store.
+    """
 
     name: str
     state: str
     seconds: float | None = None
     error: str = ""
     log: str = ""
+    execution: str = ""
 
     @property
     def cached(self) -> bool:
@@ -119,6 +123,7 @@ def _component(task: PipelineTaskDetail) -> Component:
         seconds=_seconds(task),
         error=task.error.message,
         log=_log(task),
+        execution=task.execution.name,
     )
 
 

@@ -100,8 +100,8 @@ class Running:
         self._options = options
         self._open: tuple[Doors, LocalVertex, threading.Thread] | None = None
 
-    def start(self) -> Vertex:
-        """Start one, on the gRPC port of the one before."""
+    def start(self, **changes: bool) -> Vertex:
+        """Start one, with some options changed, on the gRPC port of the one before."""
         fakes: dict[str, Any] = {"servers": Fares()}
 
         def build(runs: RunListener, jobs: JobListener, _history: RunHistory) -> Engines:
@@ -109,7 +109,7 @@ class Running:
             fakes["jobs"] = FakeCustomJobRunner(jobs)
             return Engines(pipelines=fakes["engine"], custom_jobs=fakes["jobs"], servers=fakes["servers"])
 
-        options = self._options
+        options = replace(self._options, **changes)  # type: ignore[arg-type]  # switches only
         vertex = LocalVertex(options, build)
         vertex.methods = self.recorder.watch(vertex.methods)
         doors = Doors(vertex, options)

@@ -12,13 +12,13 @@ from local_gcp.vertex.domain.errors import Code
 from local_gcp.vertex.domain.records import Failure
 from local_gcp.vertex.domain.states import RunState, TaskState
 from taxi_ml import naming
-from tests.airflow.conftest import REGION, context, in_background, run_task
+from tests.airflow.conftest import REGION, connect_to, context, in_background, run_task
 from tests.vertex.conftest import wait_for
 
 if TYPE_CHECKING:
     import threading
 
-    from tests.airflow.conftest import Vertex
+    from tests.airflow.conftest import Running, Vertex
     from tests.conftest import LocalStack
 
 pytestmark = pytest.mark.stack
@@ -81,6 +81,40 @@ def test_a_pipeline_gives_the_addresses_of_its_outputs(vertex: Vertex) -> None:
     returned = run_task(operator(), context())
 
     assert returned == {"job": vertex.engine.runs[0].name, "artifacts": {"Trainer.model": "gs://b/model"}}
+
+
+def skip_soon(vertex: Vertex) -> threading.Thread:
+    """End the newest pipeline with one task that came from the cache."""
+
+    def work() -> None:
+        wait_for(lambda: len(vertex.engine.runs) == 1)
+        name = vertex.engine.runs[-1].name
+        vertex.engine.finish_task(name, "Trainer", TaskState.SKIPPED)
+        vertex.engine.end(name, RunState.SUCCEEDED)
+
+    return in_background(work)
+
+
+@pytest.mark.parametrize("lean_skipped", [False, True])
+def test_a_pipeline_from_the_cache_gives_the_addresses_too(
+    running: Running, monkeypatch: pytest.MonkeyPatch, *, lean_skipped: bool
+) -> None:
+    """Whether or not a job lists the outputs of cached components, the task returns them."""
+    vertex = running.start(lean_skipped=lean_skipped)
+    connect_to(vertex.grpc_port, monkeypatch)
+    skip_soon(vertex)
+
+    returned = run_task(operator(required_outputs=["Trainer.model"]), context())
+
+    assert returned["artifacts"] == {"Trainer.model": "gs://b/model"}
+
+
+def test_a_pipeline_without_a_required_output(vertex: Vertex) -> None:
+    """A job that lists an output nowhere fails the task for good, and says how to get it."""
+    end_soon(vertex, RunState.SUCCEEDED)
+
+    with pytest.raises(AirflowFailException, match=r"list Report\.report: run the pipeline again without"):
+        run_task(operator(required_outputs=["Report.report"]), context())
 
 
 def test_the_id_follows_from_the_run(vertex: Vertex) -> None:

@@ -11,7 +11,7 @@ from local_gcp.vertex.api.job_states import JobStates
 from local_gcp.vertex.api.metadata import contexts_of
 from local_gcp.vertex.api.resources import Collection
 from local_gcp.vertex.domain.names import PipelineJobName
-from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES, TERMINAL_TASK_STATES
+from local_gcp.vertex.domain.states import TERMINAL_RUN_STATES, TERMINAL_TASK_STATES, TaskState
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,19 +27,26 @@ STATES = JobStates(enum=aiplatform_v1.PipelineState, prefix="PIPELINE_STATE_")
 
 
 class PipelineJobs:
-    """All pipeline jobs with their tasks; the engine reports to it (RunListener)."""
+    """All pipeline jobs with their tasks; the engine reports to it (RunListener).
 
-    def __init__(self, region: Region, metadata: Metadata) -> None:
+    With `lean_skipped`, tasks that came from the cache list no outputs.
+    """
+
+    def __init__(self, region: Region, metadata: Metadata, *, lean_skipped: bool = False) -> None:
         self._region = region
         self._metadata = metadata
+        self._lean_skipped = lean_skipped
         self._jobs = Collection(region.store, JOB)
 
     def get(self, name: str) -> Message:
         """Return a job with the details of its tasks; raises NotFound."""
         job = self._jobs.get(name)
         parent = str(PipelineJobName.parse(job.name).parent)
-        details = [task_records.to_detail(task, parent) for task in self.tasks(job.name)]
-        job.job_detail.task_details.extend(details)
+        for task in self.tasks(job.name):
+            detail = task_records.to_detail(task, parent)
+            if self._lean_skipped and task.state is TaskState.SKIPPED:
+                detail.outputs.clear()
+            job.job_detail.task_details.append(detail)
         pipeline, run = contexts_of(job.name, pipeline_name(job))
         job.job_detail.pipeline_context.CopyFrom(pipeline)
         job.job_detail.pipeline_run_context.CopyFrom(run)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import (
         EndpointServiceClient,
         JobServiceClient,
+        MetadataServiceClient,
         ModelServiceClient,
         PipelineServiceClient,
         PredictionServiceClient,
@@ -147,6 +148,12 @@ class VertexHook(GoogleBaseHook):
         return client
 
     @cached_property
+    def metadata(self) -> MetadataServiceClient:
+        """The client of the metadata store."""
+        client: MetadataServiceClient = self._client("metadata_service", "MetadataService")
+        return client
+
+    @cached_property
     def predictions(self) -> PredictionServiceClient:
         """The client of online predictions."""
         client: PredictionServiceClient = self._client("prediction_service", "PredictionService")
@@ -159,6 +166,14 @@ class VertexHook(GoogleBaseHook):
         if kind is JobKind.CUSTOM:
             return view_custom(self.jobs.get_custom_job(name=name, timeout=CALL_TIMEOUT))
         return view_operation(self.pipelines.get_operation({"name": name}, timeout=CALL_TIMEOUT))
+
+    def outputs_of(self, execution: str) -> dict[str, str]:
+        """Return the URIs of what an execution has made, or has taken from the cache, by output."""
+        from google.cloud.aiplatform_v1 import Event  # noqa: PLC0415  # 1.7 s, not at parse time
+
+        graph = self.metadata.query_execution_inputs_and_outputs(execution=execution, timeout=CALL_TIMEOUT)
+        made = {event.artifact for event in graph.events if event.type_ == Event.Type.OUTPUT}
+        return {each.display_name: each.uri for each in graph.artifacts if each.name in made}
 
     def cancel_job(self, kind: JobKind, name: str) -> None:
         """Ask for the cancellation of a job or operation; it happens later."""

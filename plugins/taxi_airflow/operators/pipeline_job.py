@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow.sdk.exceptions import AirflowFailException
+
 from taxi_airflow.hooks.calls import CALL_TIMEOUT
 from taxi_airflow.jobs import view_pipeline
 from taxi_airflow.labels import with_attempt
@@ -36,6 +38,7 @@ class VertexPipelineJobOperator(VertexJobOperator):
     :param pipeline_root: ``gs://…`` folder of the artifacts; empty: the spec's
     :param parameter_values: values of the pipeline's parameters
     :param enable_caching: overrides the spec for every component; None: as compiled
+    :param required_outputs: outputs, as ``component.output``, without which a job is of no use
     """
 
     kind = JobKind.PIPELINE
@@ -62,6 +65,7 @@ class VertexPipelineJobOperator(VertexJobOperator):
         pipeline_root: str = "",
         parameter_values: Mapping[str, Any] | None = None,
         enable_caching: bool | str | None = None,
+        required_outputs: Sequence[str] = (),
         **kwargs: Any,  # noqa: ANN401  # VertexJobOperator's
     ) -> None:
         super().__init__(**kwargs)
@@ -71,6 +75,7 @@ class VertexPipelineJobOperator(VertexJobOperator):
         self.pipeline_root = pipeline_root
         self.parameter_values = parameter_values or {}
         self.enable_caching = enable_caching
+        self.required_outputs = required_outputs
 
     def find_attempts(self, hook: VertexHook, context: Context) -> list[JobView]:
         """Return the attempts there are: their ids follow from the DAG run, one after the other."""
@@ -103,9 +108,24 @@ class VertexPipelineJobOperator(VertexJobOperator):
         )
         return view_pipeline(created)
 
-    def returned(self, job: JobView) -> dict[str, Any]:
-        """Return the job's name and the URI of each component's outputs."""
-        return {"job": job.name, "artifacts": dict(job.artifacts)}
+    def returned(self, hook: VertexHook, job: JobView) -> dict[str, Any]:
+        """Return the job's name and the URI of each component's outputs.
+
+        Nobody promises that a job lists the outputs of a component that came from the cache: where it does
+        not, the metadata store is asked.
+        """
+        artifacts = dict(job.artifacts)
+        listed = {output.partition(".")[0] for output in artifacts}
+        for component in job.components:
+            if component.cached and component.execution and component.name not in listed:
+                made = hook.outputs_of(component.execution)
+                artifacts |= {f"{component.name}.{key}": uri for key, uri in made.items()}
+        if missing := [output for output in self.required_outputs if output not in artifacts]:
+            raise AirflowFailException(
+                f"{job.name} succeeded, but neither it nor its executions list {', '.join(missing)}: "
+                f"run the pipeline again without its cache\n  job: {hook.page(job.name)}"
+            )
+        return {"job": job.name, "artifacts": artifacts}
 
     def _id(self, context: Context, attempt: int) -> str:
         if not self.job_id:

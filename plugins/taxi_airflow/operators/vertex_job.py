@@ -81,7 +81,7 @@ class VertexJobOperator(WaitingOperator):
     def create(self, hook: VertexHook, context: Context, *, attempt: int) -> JobView:
         """Create the job of one attempt; google.api_core's errors go to the caller."""
 
-    def returned(self, job: JobView) -> dict[str, Any]:
+    def returned(self, hook: VertexHook, job: JobView) -> dict[str, Any]:  # noqa: ARG002  # for others
         """Return what a succeeded job puts into XCom: names and URIs."""
         return {"job": job.name}
 
@@ -183,7 +183,7 @@ class VertexJobOperator(WaitingOperator):
             meant = job.state in _BY_A_PERSON
             hopeless = job.state is JobState.FAILED and job.attempt + 1 >= self.max_attempts
             raise (AirflowFailException if meant or hopeless else VertexError)(explain(job, page=page))
-        return self.returned(job)
+        return self.returned(hook, job)
 
     def _fail_without_end(self, hook: VertexHook, name: str, outcome: Outcome, page: str) -> NoReturn:
         text = f"{name} {self._ENDINGS[outcome.ending]}"
