@@ -37,6 +37,13 @@ class ExamplesFormat(StrEnum):
     PARQUET = "parquet"
 
 
+class PipelineSchema(StrEnum):
+    """The version of the PipelineSpec that is compiled; the newer one unless Vertex AI refuses it."""
+
+    NEWER = "2.1"
+    OLDER = "2.0"
+
+
 def job_id(dag_id: str, run_id: str, attempt: int = 0) -> str:
     """Return the PipelineJob id of one attempt of one DAG run.
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar, get_type_hints
 
 from taxi_ml import cron, dataflow, resources
-from taxi_ml.naming import ExamplesFormat
+from taxi_ml.naming import ExamplesFormat, PipelineSchema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -150,6 +150,9 @@ class Settings:
     examples_format: Annotated[
         str, _matches("|".join(ExamplesFormat), f"choose one of {', '.join(ExamplesFormat)}")
     ] = ExamplesFormat.CSV.value
+    pipeline_schema: Annotated[str, _matches(r"2\.[01]", f"choose one of {', '.join(PipelineSchema)}")] = (
+        PipelineSchema.NEWER.value
+    )
     cache_days: Annotated[
         int, _between(1, 3650, "days; fewer by three than the bucket keeps pipeline_root/")
     ] = 30

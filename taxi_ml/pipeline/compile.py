@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from taxi_ml import resources
+from taxi_ml import naming, resources
 from taxi_ml.pipeline.machines import MachineSize, UnknownMachineTypeError, sized
 from taxi_ml.pipeline.modules_check import ModuleError, digest, read_modules
 from taxi_ml.pipeline.request import CompileRequest, RequestError
@@ -57,7 +57,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def compile_request(request: CompileRequest, storage: Storage) -> dict[str, Any]:
-    """Return the PipelineJob as JSON (PipelineSpec 2.1), and put its wheels to `request.wheels_uri`.
+    """Return the PipelineJob as JSON, and put its wheels to `request.wheels_uri`.
 
     TensorFlow's own GCS filesystem ignores every emulator, so everything is compiled under a local root
     and the addresses are written in afterwards.
@@ -98,7 +98,8 @@ def _compiled(request: CompileRequest, modules: Path, root: Path) -> dict[str, A
     from taxi_ml.pipeline.definition import build_pipeline  # noqa: PLC0415  # as above
 
     pipeline = build_pipeline(request, modules=modules, root=str(root))
-    config = experimental.KubeflowV2DagRunnerConfig(default_image=request.image, use_pipeline_spec_2_1=True)
+    newer = request.pipeline_schema == naming.PipelineSchema.NEWER
+    config = experimental.KubeflowV2DagRunnerConfig(default_image=request.image, use_pipeline_spec_2_1=newer)
     job: dict[str, Any] = experimental.KubeflowV2DagRunner(config=config).run(pipeline, write_out=False)
     return sized(
         _driven(job, request.cache_period),

@@ -14,12 +14,17 @@ from taxi_ml.sql.ranges import ranges
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
+    from enum import StrEnum
 
     from taxi_ml.settings import Settings, Window
     from taxi_ml.sql.ranges import Range
 
 SCHEMA_VERSION: Final = 1
 
+_CHOICES: Final[dict[str, type[StrEnum]]] = {
+    "examples_format": naming.ExamplesFormat,
+    "pipeline_schema": naming.PipelineSchema,
+}
 _JSON_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
     "str": str,
     "int": int,
@@ -74,6 +79,7 @@ class CompileRequest:
     resources: tuple[str, ...] = ()
     cache_period: str = ""
     examples_format: str = naming.ExamplesFormat.CSV.value
+    pipeline_schema: str = naming.PipelineSchema.NEWER.value
     tuner_minutes: float = 30.0
     max_rmse_usd: float = 20.0
     max_rmse_growth: float = 1.0
@@ -114,6 +120,7 @@ class CompileRequest:
             resources=settings.resources,
             cache_period=naming.cache_period(cache_day, settings.cache_days) if cache_day else "",
             examples_format=settings.examples_format,
+            pipeline_schema=settings.pipeline_schema,
             ranges=ranges(settings, window),
         )
 
@@ -135,7 +142,7 @@ class CompileRequest:
         resources = _texts("resources", fields.pop("resources", []))
         bounds = _ranges(fields.pop("ranges", {}))
         _check_types(cls, fields)
-        _check_format(fields.get("examples_format", naming.ExamplesFormat.CSV))
+        _check_choices(fields)
         return cls(
             champion=_champion(champion), beam_args=beam_args, resources=resources, ranges=bounds, **fields
         )
@@ -188,9 +195,10 @@ def _check_types(cls: type, fields: dict[str, Any]) -> None:
             raise RequestError(f"{name} is {value!r}; give a {types[name]}")
 
 
-def _check_format(value: str) -> None:
-    if value not in set(naming.ExamplesFormat):
-        raise RequestError(f"examples_format is {value!r}; give one of {', '.join(naming.ExamplesFormat)}")
+def _check_choices(fields: dict[str, Any]) -> None:
+    for name, choices in _CHOICES.items():
+        if fields.get(name, next(iter(choices))) not in set(choices):
+            raise RequestError(f"{name} is {fields[name]!r}; give one of {', '.join(choices)}")
 
 
 def _texts(name: str, value: object) -> tuple[str, ...]:

@@ -89,6 +89,24 @@ def test_spec_is_of_schema_2_1() -> None:
     assert golden("first_run.json")["schemaVersion"] == "2.1.0"
 
 
+def hooks_and_machines(spec: dict[str, Any]) -> list[Any]:
+    """Return what each executor asks for, and which driver it has."""
+    executors = sorted(spec["deploymentSpec"]["executors"].items())
+    containers = [each.get("container", {}) for _, each in executors]
+    hooks = [each.get("lifecycle", {}).get("preCacheCheck", {}).get("command") for each in containers]
+    return [hooks, [each.get("resources") for each in containers]]
+
+
+def test_the_older_schema_can_be_chosen(tmp_path: Path) -> None:
+    """One setting compiles the same tasks, machines and driver for schema 2.0."""
+    older = json.loads(compile_text(make_request(tmp_path, pipeline_schema="2.0"), tmp_path))["pipelineSpec"]
+    newer = golden("first_run.json")
+
+    assert older["schemaVersion"] == "2.0.0"
+    assert older["root"]["dag"]["tasks"].keys() == newer["root"]["dag"]["tasks"].keys()
+    assert hooks_and_machines(older) == hooks_and_machines(newer)
+
+
 def test_the_cache_period_is_part_of_one_key() -> None:
     """The ExampleGen, from which everything else hangs, carries the period in its environment."""
     executors = golden("first_run.json")["deploymentSpec"]["executors"]

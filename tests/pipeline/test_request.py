@@ -49,6 +49,7 @@ def test_evaluator_stops_nothing_that_the_gate_lets_through(tmp_path: Path) -> N
         ({"beam_args": "--runner=X"}, "beam_args is '--runner=X'"),
         ({"resources": ["Trainer", 1]}, "resources is"),
         ({"examples_format": "avro"}, "examples_format is 'avro'; give one of csv, parquet"),
+        ({"pipeline_schema": "2.2"}, "pipeline_schema is '2.2'; give one of 2.1, 2.0"),
         ({"ranges": [0, 23]}, "ranges is"),
         ({"ranges": {"TripStartHour": [0]}}, "give an object of .least, largest. by feature"),
         ({"ranges": {"TripStartHour": [0, "23"]}}, "ranges is"),
