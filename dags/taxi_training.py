@@ -106,7 +106,9 @@ PARAMS = {
         type="array",
         items={"type": "string", "enum": sorted(OVERRIDABLE)},
         title="Override",
-        description="Reasons of the gate that do not count this time. The decision records them.",
+        description="Reasons of the gate that do not count this time; the decision records them. "
+        "champion_missing: compare with nothing, as the champion's files are gone. champion_newer: replace a "
+        "champion of a later window.",
     ),
     "override_reason": Param(
         None,
@@ -151,7 +153,12 @@ with DAG(
     upload_modules = UploadModulesOperator(
         task_id="upload_modules", folder=str(Path(taxi_ml.__file__).parent / "modules")
     )
-    find_champion = FindChampionOperator(task_id="find_champion", **ENDPOINT)
+    find_champion = FindChampionOperator(
+        task_id="find_champion",
+        window=of_run("window.id"),
+        evaluate_only="{{ not params.promote }}",
+        **ENDPOINT,
+    )
     write_request = WriteRequestOperator(
         task_id="write_request",
         modules_digest=result("upload_modules"),
@@ -220,6 +227,7 @@ with DAG(
         ).as_teardown(on_failure_fail_dagrun=True)
         register >> deploy >> smoke_predict >> shift_traffic >> [undeploy_others, roll_back]
 
-    validate >> preflight >> create_schema >> build_dataset >> check_rows >> export >> run_pipeline
+    validate >> preflight >> find_champion
+    find_champion >> create_schema >> build_dataset >> check_rows >> export >> run_pipeline
     preflight >> [upload_modules, find_champion] >> write_request >> compile_pipeline >> run_pipeline
     run_pipeline >> gate >> decide >> [promote, reject, evaluate_only]

@@ -74,8 +74,9 @@ def _fire(chaos: Chaos, options: argparse.Namespace) -> list[RunUnderFire]:
         missing = options.kills - sum(len(run.kills) for run in runs)
         if missing <= 0 or number >= 2 * _MONTHS:
             return runs
-        if number % 2 == 0:
-            chaos.cloud.empty_endpoints()  # so that every other run meets no champion
+        if number % 2 == 0 or number % _MONTHS == 0:
+            # So that every other run meets no champion, and none one of a later month.
+            chaos.cloud.empty_endpoints()
         window_end = f"2015-{_FIRST_MONTH + number % _MONTHS:02d}-01"
         to_stderr(f"chaos: run {number + 1}, testing on the month before {window_end}")
         run = chaos.run(

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Self
+
+from airflow.sdk.exceptions import AirflowFailException
 
 from taxi_airflow import traffic
 from taxi_airflow.registry import same_version
+from taxi_ml.gate.champion import Champion
 from taxi_ml.naming import ModelName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from taxi_airflow.objects import ObjectStore
     from taxi_airflow.registry import LiveEndpoint
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Champion:
-    """The model version that serves most traffic, and the folder of its SavedModel; empty where none does."""
-
-    name: str = ""
-    uri: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +36,21 @@ class Baseline:
         return cls(deployed=endpoint.deployed, split=endpoint.split, champion=champion)
 
     @classmethod
+    def recorded(cls, store: ObjectStore, uri: str) -> Self:
+        """Return what served before a run.
+
+        Raises:
+            AirflowFailException: when it was never recorded, or deleted.
+
+        """
+        try:
+            return cls.from_json(store.read(uri))
+        except FileNotFoundError as error:
+            raise AirflowFailException(
+                f"{error}: nobody knows what served before this run; start a new run"
+            ) from error
+
+    @classmethod
     def from_json(cls, content: bytes) -> Self:
         """Return the baseline that `to_json` wrote."""
         document = json.loads(content)
@@ -52,7 +63,7 @@ class Baseline:
     def to_json(self) -> bytes:
         """Return the document of a run's folder."""
         document = {
-            "champion": {"name": self.champion.name, "uri": self.champion.uri},
+            "champion": asdict(self.champion),
             "deployed": {each: str(name) for each, name in self.deployed.items()},
             "split": dict(self.split),
         }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from taxi_ml.gate.champion import Champion
     from taxi_ml.gate.policy import Policy, Regression
     from taxi_ml.gate.report import Hashes, Interval, Report, Rows, Slice
 
@@ -28,6 +29,8 @@ class Verdict(StrEnum):
 class ReasonCode(StrEnum):
     """Why a challenger is rejected."""
 
+    CHAMPION_MISSING = "champion_missing"
+    CHAMPION_NEWER = "champion_newer"
     METRIC_MISSING = "metric_missing"
     SLICES_MISSING = "slices_missing"
     TOO_FEW_ROWS = "too_few_rows"
@@ -117,7 +120,8 @@ class Reason:
 class Decision:
     """What happens to the challenger, and every reason against it.
 
-    `champion` and its metrics are None where nothing serves yet. `undecided_slices` had too few rows.
+    `champion` is None where nothing serves yet, its metrics where nothing was compared with it.
+    `undecided_slices` had too few rows.
     """
 
     verdict: Verdict
@@ -149,15 +153,20 @@ class Decision:
         return "\n".join(lines)
 
 
-def decide(policy: Policy, report: Report, override: Override | None = None) -> Decision:
+def decide(
+    policy: Policy, report: Report, override: Override | None = None, serving: Champion | None = None
+) -> Decision:
     """Judge the challenger of `report`; never raises, and returns every reason, not the first.
 
-    Without a champion only the absolute rules hold. A number that is missing or not finite rejects.
+    Without a champion only the absolute rules hold. A number that is missing or not finite rejects, and so
+    does a model that serves and was not compared with, or not fairly; None where it is not known.
     """
-    reasons = tuple(_reasons(policy, report))
+    champion = report.champion
+    unfair = objections(serving, report.window, compared=champion is not None) if serving else ()
+    reasons = (*unfair, *_reasons(policy, report))
     against = {reason.code for reason in reasons} - (override.codes if override else frozenset())
     metrics = report.challenger.metrics
-    champion = report.champion
+    name = champion.name if champion else serving.name if serving else ""
     return Decision(
         verdict=Verdict.REJECT if against else Verdict.PROMOTE,
         reasons=reasons,
@@ -165,7 +174,7 @@ def decide(policy: Policy, report: Report, override: Override | None = None) -> 
         window=report.window,
         rows=report.rows,
         challenger=report.challenger.uri,
-        champion=champion.name if champion else None,
+        champion=name or None,
         rmse=_finite(metrics.rmse),
         mae=_finite(metrics.mae),
         champion_rmse=_finite(champion.metrics.rmse) if champion else None,
@@ -174,6 +183,34 @@ def decide(policy: Policy, report: Report, override: Override | None = None) -> 
         hashes=report.hashes,
         policy=policy,
     )
+
+
+def objections(champion: Champion, window: str, *, compared: bool) -> tuple[Reason, ...]:
+    """Return the reasons against replacing a champion that are known before anything is trained.
+
+    `window` is the id of the challenger's window; `compared` says whether the champion's model can be, or
+    was, compared with.
+    """
+    reasons = []
+    if champion.name and not compared:
+        reasons.append(
+            Reason(
+                code=ReasonCode.CHAMPION_MISSING,
+                metric=f"SavedModel of {champion.name}",
+                observed=None,
+                required=f"saved_model.pb in {champion.uri or 'an artifact_uri'}",
+            )
+        )
+    if champion.is_newer_than(window):
+        reasons.append(
+            Reason(
+                code=ReasonCode.CHAMPION_NEWER,
+                metric=f"window of {champion.name}",
+                observed=champion.window,
+                required=f"none later than {window}, nor training on its test months",
+            )
+        )
+    return tuple(reasons)
 
 
 def _reasons(policy: Policy, report: Report) -> Iterator[Reason]:

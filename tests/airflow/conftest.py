@@ -213,8 +213,8 @@ def begin(vertex: Vertex, bucket: str) -> Begin:
     """Return what begins a DAG run: `begin("run-1")` has looked at the endpoint."""
     from tests.airflow.promotion import Promotion  # noqa: PLC0415  # it takes what this module makes
 
-    def start(run_id: str, kind: str = "") -> Promotion:
-        return Promotion(vertex=vertex, folder=bucket, run_id=run_id, kind=kind).begin()
+    def start(run_id: str, kind: str = "", **fields: Any) -> Promotion:  # noqa: ANN401  # Promotion's
+        return Promotion(vertex=vertex, folder=bucket, run_id=run_id, kind=kind, **fields).begin()
 
     return start
 

@@ -44,6 +44,9 @@ class Promotion:
     folder: str
     run_id: str
     kind: str = ""
+    window: str = "2015-07_train24_test1"
+    evaluate_only: bool = False
+    form: Mapping[str, Any] = field(default_factory=dict)
     champion: dict[str, str] = field(init=False)
     model: str = field(init=False)
 
@@ -51,9 +54,14 @@ class Promotion:
         """Record what serves."""
         self.champion = run_task(
             FindChampionOperator(
-                task_id="champion", endpoint_name=NAME, baseline_uri=self.baseline_uri, **FAST
+                task_id="champion",
+                endpoint_name=NAME,
+                baseline_uri=self.baseline_uri,
+                window=self.window,
+                evaluate_only=self.evaluate_only,
+                **FAST,
             ),
-            context(self.run_id),
+            context(self.run_id, params=self.form),
         )
         return self
 
@@ -80,7 +88,7 @@ class Promotion:
             model_name=NAME,
             artifact_uri=self.artifact,
             image="taxi-vertex/pipeline:local",
-            labels={"run": self.run_id},
+            labels={"run": self.run_id, "window": self.window},
             **FAST,
         )
         self.model = str(run_task(task, context(self.run_id))["model"])

@@ -92,6 +92,38 @@ def test_nothing_is_submitted_before_the_door() -> None:
     assert DAG.get_task("preflight").upstream_task_ids == {"validate"}
 
 
+def test_the_champion_is_known_before_anything_is_spent() -> None:
+    """No query and no job starts in a run that cannot be compared with what serves."""
+    after = DAG.get_task("find_champion").get_flat_relative_ids(upstream=False)
+
+    assert set(DAG.task_ids) - {"validate", "preflight", "find_champion", "upload_modules"} == after
+
+
+def test_the_form_overrides_what_is_known_of_the_champion() -> None:
+    """A person may choose to compare with nothing, and to replace a model of a later window."""
+    codes = DAG.params.get_param("override_codes").schema["items"]["enum"]
+
+    assert {"champion_missing", "champion_newer"} <= set(codes)
+
+
+@pytest.mark.parametrize(("promote", "evaluates"), [(True, "False"), (False, "True")])
+def test_the_champions_window_is_compared_with_that_of_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+    promote: bool,  # noqa: FBT001  # a parameter
+    evaluates: str,
+) -> None:
+    """The task that finds the champion is told the run's window, and whether it promotes."""
+    for name, text in SETTINGS.items():
+        monkeypatch.setenv(name, text)
+    params = {"window_end": "2015-03-01", "promote": promote}
+    names: Any = {**context(params=params), "taxi": run_in_template}
+    task = DAG.get_task("find_champion")
+
+    rendered = [task.render_template(getattr(task, field), names) for field in ("window", "evaluate_only")]
+
+    assert rendered == ["2015-03_train24_test1", evaluates]
+
+
 def test_counts_come_before_the_pipeline() -> None:
     """No pipeline starts for a window with too few rows, and no export either."""
     after = DAG.get_task("check_rows").get_flat_relative_ids(upstream=False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
+from taxi_airflow.baseline import Baseline
 from taxi_airflow.objects import ObjectStore
 from taxi_airflow.operators.gate import GateOperator
 from taxi_airflow.operators.modules import UploadModulesOperator, WriteRequestOperator
@@ -22,6 +23,7 @@ from taxi_airflow.smoke import read_instances
 
 import taxi_ml
 from taxi_ml import naming, sql
+from taxi_ml.gate.champion import Champion as Serving
 from taxi_ml.modules.features import MISSING, NULLABLE_FLOATS
 from taxi_ml.naming import Split
 from taxi_ml.pipeline.request import Champion, CompileRequest
@@ -100,16 +102,22 @@ def test_a_module_with_a_syntax_error_fails_with_its_line(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "champion"),
-    [("", None), (CHAMPION, Champion(name=CHAMPION, uri="gs://b/m"))],
+    ("name", "uri", "champion"),
+    [
+        ("", "gs://b/m/", None),
+        (CHAMPION, "", None),
+        (CHAMPION, "gs://b/m/", Champion(name=CHAMPION, uri="gs://b/m")),
+    ],
 )
-def test_the_request_holds_the_champion(store: ObjectStore, name: str, champion: Champion | None) -> None:
-    """The compiler is told who serves, or that nobody does, and whether to use the cache."""
+def test_the_request_holds_the_champion(
+    store: ObjectStore, name: str, uri: str, champion: Champion | None
+) -> None:
+    """The compiler is told what to compare with, or that there is nothing, and whether to use the cache."""
     task = WriteRequestOperator(
         task_id="write",
         modules_digest="abc",
         champion_name=name,
-        champion_uri="gs://b/m/",
+        champion_uri=uri,
         enable_cache="False",
     )
 
@@ -253,7 +261,8 @@ def test_instances_of_the_smoke_test_are_real_trips(store: ObjectStore) -> None:
     assert {"fare", "trip_id"}.isdisjoint(instances[0])
 
 
-REPORT = json.loads(replace(a_report(), window="2015-02_train12_test1").to_json())
+WINDOW = "2015-02_train12_test1"
+REPORT = json.loads(replace(a_report(), window=WINDOW).to_json())
 
 
 def gate(store: ObjectStore, job: str, report: dict[str, Any], running: Any = None) -> Any:  # noqa: ANN401  # XCom's
@@ -265,9 +274,11 @@ def judge(store: ObjectStore, job: str, content: bytes, running: Any = None) -> 
     """Let the gate judge what a job has written as its report."""
     uri = f"gs://taxi-local/reports/{job}/report.json"
     store.write(uri, content)
+    running = running or context(params=PARAMS)
+    store.write_once(run_of(running).baseline_uri, Baseline.of(None, Serving()).to_json())
     name = f"projects/taxi-local/locations/us-central1/pipelineJobs/{job}"
     task = GateOperator(task_id="gate", job=name, report_uri=uri)
-    return run_task(task, running or context(params=PARAMS))
+    return run_task(task, running)
 
 
 def test_the_gate_keeps_its_decision(store: ObjectStore) -> None:
@@ -338,6 +349,48 @@ def test_an_override_promotes_and_is_kept_in_the_decision(store: ObjectStore) ->
     assert (decision["verdict"], decision["reasons"][0]["code"]) == ("promote", "not_blessed")
     assert decision["override"]["codes"] == ["not_blessed"]
     assert decision["override"]["reason"] == "the threshold is stale"
+
+
+@pytest.mark.parametrize(
+    ("serving", "reported", "code"),
+    [
+        (Serving(name=CHAMPION, uri="gs://b/gone"), None, "champion_missing"),
+        (Serving(name=CHAMPION, uri="gs://b/m", window="2015-06_train12_test1"), "report", "champion_newer"),
+    ],
+)
+def test_the_gate_knows_what_serves(
+    store: ObjectStore, serving: Serving, reported: str | None, code: str
+) -> None:
+    """A champion that is not compared with, or not fairly, rejects; an override goes on, and is kept."""
+    report = (
+        REPORT if reported else json.loads(replace(a_report(with_champion=False), window=WINDOW).to_json())
+    )
+    overriding = {**PARAMS, "override_codes": [code], "override_reason": "a test"}
+    verdicts, reasons = [], []
+    for run_id, params in (("judged", PARAMS), ("overridden", overriding)):
+        running = context(f"{run_id}-{code}", params=params)
+        store.write(run_of(running).baseline_uri, Baseline.of(None, serving).to_json())
+        returned = gate(store, f"job-{run_id}-{code}".replace("_", "-"), report, running)
+        decision = json.loads(store.read(returned["decision"]))
+        verdicts.append(decision["verdict"])
+        reasons.append([reason["code"] for reason in decision["reasons"]])
+
+    assert (verdicts, reasons) == (["reject", "promote"], [[code], [code]])
+
+
+def test_a_gate_that_does_not_know_what_served_decides_nothing(store: ObjectStore) -> None:
+    """Without the record of what served, nobody can say what the report should compare with."""
+    running = context("unrecorded", params=PARAMS)
+    store.delete(run_of(running).baseline_uri)
+    store.write("gs://taxi-local/reports/unrecorded/report.json", json.dumps(REPORT).encode())
+    task = GateOperator(
+        task_id="gate",
+        job="projects/taxi-local/locations/us-central1/pipelineJobs/unrecorded",
+        report_uri="gs://taxi-local/reports/unrecorded/report.json",
+    )
+
+    with pytest.raises(AirflowFailException, match="nobody knows what served before"):
+        run_task(task, running)
 
 
 @pytest.mark.parametrize(

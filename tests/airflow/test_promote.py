@@ -298,17 +298,6 @@ def test_an_empty_result_of_the_gate_is_refused(vertex: Vertex) -> None:  # noqa
         run_task(task, context())
 
 
-@pytest.mark.parametrize("artifact", ["", "gs://taxi-local/some/other/format"])
-def test_a_champion_that_cannot_be_compared_with_is_named(
-    vertex: Vertex, begin: Begin, artifact: str
-) -> None:
-    """A busiest model without a SavedModel stops the run before anything is spent."""
-    deploy_foreign(vertex, artifact, {"0": 100})
-
-    with pytest.raises(AirflowFailException, match=r"models/\d+@1 has most traffic .* no SavedModel"):
-        begin("run-1")
-
-
 def test_versions_are_compared_without_the_project() -> None:
     """Vertex AI answers with the project's number where it was asked with its id."""
     by_id = ModelName.parse(f"projects/taxi-local/locations/{REGION}/models/m@2")

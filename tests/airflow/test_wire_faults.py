@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from taxi_airflow import registry
-from taxi_airflow.baseline import Baseline, Champion
+from taxi_airflow.baseline import Baseline
 from taxi_airflow.hooks import async_vertex
 from taxi_airflow.hooks import vertex as vertex_hook
 from taxi_airflow.operators import custom_job
@@ -22,6 +22,7 @@ from taxi_airflow.operators.waiting import VertexError
 from taxi_airflow.waiting import Ending, Outcome
 
 from local_gcp.vertex.domain.states import RunState
+from taxi_ml.gate.champion import Champion
 from tests.airflow.conftest import REGION, context, first_event, in_background, killing, run_task
 from tests.vertex.conftest import wait_for
 

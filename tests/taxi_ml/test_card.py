@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from taxi_ml.card import render
 from taxi_ml.card.plots import WIDTH, calibration_dots, difference_bars, shown
+from taxi_ml.gate.champion import Champion
 from taxi_ml.gate.decision import Override, decide
 from taxi_ml.gate.distributions import Fit
 from taxi_ml.gate.report import Anomaly, Difference, Interval, parse
@@ -60,6 +61,15 @@ def test_card_of_a_rejection_has_every_reason() -> None:
     page = card(replace(a_report(), blessed=False), override)
 
     assert all(text in page for text in ("not_blessed", "overridden", "by ada: known to be stale"))
+
+
+def test_card_names_a_champion_that_was_not_compared_with() -> None:
+    """A page without a comparison does not claim that nothing served."""
+    given_report = a_report(with_champion=False)
+    page = render(given_report, decide(POLICY, given_report, serving=Champion(name="projects/p/models/m@3")))
+
+    assert "<code>projects/p/models/m@3</code>, not compared with" in page
+    assert "nothing served before" not in page
 
 
 def test_texts_of_the_report_are_escaped() -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
 from taxi_airflow import registry, traffic
-from taxi_airflow.baseline import Baseline, Champion
+from taxi_airflow.baseline import Baseline
 from taxi_airflow.hooks.calls import CALL_TIMEOUT
 from taxi_airflow.operators.operation import VertexOperationOperator
-from taxi_airflow.rendered import check_given
+from taxi_airflow.rendered import check_given, is_true
+from taxi_airflow.runs import override_of
+from taxi_ml.gate.champion import Champion
+from taxi_ml.gate.decision import ReasonCode, objections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from taxi_airflow.hooks.vertex import VertexHook
+    from taxi_ml.gate.decision import Reason
 
 # As the Evaluator looks for it: a registered model, or the Trainer's own layout.
 _SAVED_MODELS = ("saved_model.pb", "Format-Serving/saved_model.pb")
@@ -29,16 +32,25 @@ class FindChampionOperator(VertexOperationOperator):
 
     Both are empty where nothing serves: the endpoint's traffic says so, not an alias nor a blessing. What
     is deployed and serves is recorded once per run; another try, and a run that was cleared, return what
-    was recorded. A champion without a SavedModel fails the task, as nothing could be compared with it.
+    was recorded.
+
+    A champion that the run cannot be compared with, or not fairly, fails the task before anything is
+    recorded: its files are gone, it was trained on this window's test months, or for a later window. A run
+    whose form overrides that reason goes on; where the files are gone, ``uri`` is empty. So does one that
+    only evaluates, with a champion that is too new: the gate rejects what comes of it.
 
     :param endpoint_name: display name of the endpoint
     :param baseline_uri: ``gs://…`` object to record what served in
+    :param window: id of the window that the run trains and tests on
+    :param evaluate_only: whether the run promotes nothing
     """
 
     template_fields: Sequence[str] = (
         *VertexOperationOperator.template_fields,
         "endpoint_name",
         "baseline_uri",
+        "window",
+        "evaluate_only",
     )
 
     def __init__(
@@ -46,54 +58,95 @@ class FindChampionOperator(VertexOperationOperator):
         *,
         endpoint_name: str,
         baseline_uri: str,
+        window: str,
+        evaluate_only: bool | str = False,
         **kwargs: Any,  # noqa: ANN401  # WaitingOperator's
     ) -> None:
         super().__init__(**kwargs)
         self.endpoint_name = endpoint_name
         self.baseline_uri = baseline_uri
+        self.window = window
+        self.evaluate_only = evaluate_only
 
     def scope(self, hook: VertexHook) -> str | None:  # noqa: ARG002  # looking waits for nothing
         """Return None: looking waits for nothing."""
         return None
 
-    def find(self, hook: VertexHook, context: Context) -> dict[str, str]:  # noqa: ARG002
+    def find(self, hook: VertexHook, context: Context) -> dict[str, str]:
         """Look at the endpoint's live traffic, unless the run has done so before."""
-        check_given(baseline_uri=self.baseline_uri)
+        check_given(baseline_uri=self.baseline_uri, window=self.window)
         store = self.store()
-        if not store.exists(self.baseline_uri):
+        recorded = store.exists(self.baseline_uri)
+        if recorded:
+            baseline = Baseline.recorded(store, self.baseline_uri)
+        else:
             endpoint = registry.find_endpoint(hook, self.endpoint_name)
-            seen = Baseline.of(endpoint, self._champion(hook, endpoint))
-            store.write_once(self.baseline_uri, seen.to_json(), content_type="application/json")
-        baseline = Baseline.from_json(store.read(self.baseline_uri))
+            baseline = Baseline.of(endpoint, _champion(hook, endpoint))
         self._describe(baseline)
-        return asdict(baseline.champion)
+        champion = baseline.champion
+        compared = self._has_saved_model(champion)
+        self._judge(objections(champion, self.window, compared=compared), context)
+        content = baseline.to_json()
+        if not recorded and not store.write_once(self.baseline_uri, content, content_type="application/json"):
+            return self.find(hook, context)  # another try was first, and may have seen something else
+        return {"name": champion.name, "uri": champion.uri if compared else ""}
 
     def start(self, hook: VertexHook, context: Context) -> str | None:
         """Nothing is ever started: `find` always answers."""
         raise NotImplementedError
 
-    def _champion(self, hook: VertexHook, endpoint: registry.LiveEndpoint | None) -> Champion:
-        busiest = traffic.busiest(endpoint.split) if endpoint else None
-        if endpoint is None or busiest is None:
-            return Champion()
-        model = hook.models.get_model(name=str(endpoint.deployed[busiest]), timeout=CALL_TIMEOUT)
-        found = Champion(name=registry.version_name(model), uri=model.artifact_uri)
-        store = self.store()
-        folder = found.uri.rstrip("/")
-        if not folder or not any(store.exists(f"{folder}/{each}") for each in _SAVED_MODELS):
-            raise AirflowFailException(
-                f"{found.name} has most traffic on endpoint {self.endpoint_name!r} and no SavedModel to "
-                f"compare with (artifact_uri {found.uri!r}): give the traffic to a model of this DAG, or set "
-                "TAXI_ENDPOINT_NAME to an endpoint of its own; then clear this task"
+    def _has_saved_model(self, champion: Champion) -> bool:
+        store, folder = self.store(), champion.uri.rstrip("/")
+        return bool(folder) and any(store.exists(f"{folder}/{each}") for each in _SAVED_MODELS)
+
+    def _judge(self, reasons: Sequence[Reason], context: Context) -> None:
+        """Stop a run that the gate would reject whatever it trains, unless a person wants it all the same."""
+        override = override_of(context)
+        accepted = override.codes if override else frozenset()
+        if is_true(self.evaluate_only):
+            accepted |= {ReasonCode.CHAMPION_NEWER}
+        for reason in reasons:
+            self.log.warning("%s", reason)
+        refused = [reason for reason in reasons if reason.code not in accepted]
+        if refused:
+            raise AirflowFailException("\n".join(f"{each}: {self._remedy(each)}" for each in refused))
+
+    def _remedy(self, reason: Reason) -> str:
+        override = f"override {reason.code} in the form of a new run"
+        if reason.code is ReasonCode.CHAMPION_MISSING:
+            return (
+                f"it has most traffic on endpoint {self.endpoint_name!r} and no SavedModel to compare with. "
+                "Restore the folder, or give the traffic to a model of this DAG, or set TAXI_ENDPOINT_NAME "
+                f"to an endpoint of its own; then clear this task. Or {override}: then only the absolute "
+                "rules of policy.toml decide, and the model may be replaced"
             )
-        return found
+        return (
+            f"a run of {self.window} would be compared on trips that the champion was trained on, or replace "
+            "a model of a later window. Turn Promote off to evaluate only, give another window_end, or "
+            f"{override}"
+        )
 
     def _describe(self, baseline: Baseline) -> None:
         champion = baseline.champion
-        if champion.name:
-            self.log.info("%s serves from %s", champion.name, champion.uri)
-        else:
+        if not champion.name:
             self.log.info("Nothing serves on %r: there is no champion to beat", self.endpoint_name)
+        elif champion.window:
+            self.log.info("%s of %s serves from %s", champion.name, champion.window, champion.uri)
+        else:
+            self.log.warning(
+                "%s serves from %s; it has no label `window`, and may have been trained on this run's test "
+                "months",
+                champion.name,
+                champion.uri,
+            )
         for each, name in baseline.deployed.items():
             if each not in baseline.split:
                 self.log.warning("%s is deployed without traffic; no promotion will undeploy it", name)
+
+
+def _champion(hook: VertexHook, endpoint: registry.LiveEndpoint | None) -> Champion:
+    busiest = traffic.busiest(endpoint.split) if endpoint else None
+    if endpoint is None or busiest is None:
+        return Champion()
+    model = hook.models.get_model(name=str(endpoint.deployed[busiest]), timeout=CALL_TIMEOUT)
+    return Champion.of(name=registry.version_name(model), uri=model.artifact_uri, labels=model.labels)

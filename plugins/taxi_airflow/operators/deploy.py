@@ -59,12 +59,7 @@ class EndpointOperator(VertexOperationOperator):
 
         """
         check_given(baseline_uri=self.baseline_uri)
-        try:
-            return Baseline.from_json(self.store().read(self.baseline_uri))
-        except FileNotFoundError as error:
-            raise AirflowFailException(
-                f"{error}: nobody knows what served before this run; start a new run"
-            ) from error
+        return Baseline.recorded(self.store(), self.baseline_uri)
 
     def check_unchanged(
         self, endpoint: registry.LiveEndpoint | None, own: str | None, baseline: Baseline

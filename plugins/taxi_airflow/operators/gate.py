@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from taxi_airflow.baseline import Baseline
 from taxi_airflow.links import ModelCardLink
 from taxi_airflow.operators.connected import ConnectedOperator
 from taxi_airflow.runs import override_of, run_of
@@ -25,11 +26,15 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from taxi_airflow.objects import ObjectStore
+    from taxi_ml.gate.champion import Champion
     from taxi_ml.gate.decision import Decision, Override
 
 
 class GateOperator(ConnectedOperator):
     """Judge the report of a pipeline job by the policy, and write decision.json, then a model card beside it.
+
+    It also reads what `FindChampionOperator` recorded: a model that the report does not compare with, or not
+    fairly, is a reason to reject.
 
     The decision is written once: another try, or a cleared task, reads the one that is there. A rejection
     is a success of this task; a report or policy that cannot be read is an error for good. The run's
@@ -72,7 +77,8 @@ class GateOperator(ConnectedOperator):
             self.log.info("%s was written before and stands", uri)
         except FileNotFoundError:
             report = store.read(self.report_uri)
-            decided = self._decide(report, window=run.window.id, override=_override(context))
+            serving = Baseline.recorded(store, run.baseline_uri).champion
+            decided = self._decide(report, run.window.id, _override(context), serving)
             store.write_once(report_uri, report)
             store.write_once(uri, decided.to_json().encode())
             # Whoever was first decides, and it need not have been this try.
@@ -90,9 +96,11 @@ class GateOperator(ConnectedOperator):
             "challenger": decision["challenger"],
         }
 
-    def _decide(self, report: bytes, *, window: str, override: Override | None) -> Decision:
+    def _decide(self, report: bytes, window: str, override: Override | None, serving: Champion) -> Decision:
         try:
-            decision = decide(load_policy(self.policy), parse_report(report, window=window), override)
+            decision = decide(
+                load_policy(self.policy), parse_report(report, window=window), override, serving
+            )
         except (PolicyError, ReportError) as error:
             raise AirflowFailException(f"no decision about {self.report_uri}: {error}") from error
         self.log.info("%s", decision.describe())

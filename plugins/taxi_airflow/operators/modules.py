@@ -60,7 +60,7 @@ class WriteRequestOperator(ConnectedOperator):
 
     :param modules_digest: what `UploadModulesOperator` returned
     :param champion_name: resource name of the version that serves; empty: nothing serves
-    :param champion_uri: ``gs://…`` folder of its SavedModel
+    :param champion_uri: ``gs://…`` folder of its SavedModel; empty: the run compares with nothing
     :param enable_cache: whether components may take their outputs from the cache
     """
 
@@ -91,7 +91,7 @@ class WriteRequestOperator(ConnectedOperator):
     def execute(self, context: Context) -> str:
         """Write request.json beside where pipeline.json will be."""
         run = run_of(context)
-        nothing = is_empty(self.champion_name)
+        nothing = is_empty(self.champion_name) or is_empty(self.champion_uri)
         champion = None if nothing else Champion(name=self.champion_name, uri=self.champion_uri.rstrip("/"))
         request = CompileRequest.of(
             run.settings,

@@ -1,0 +1,161 @@
+"""What a run does about a champion that it cannot be compared with, or not fairly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+from taxi_airflow.baseline import Baseline
+from taxi_airflow.objects import ObjectStore
+from taxi_airflow.operators import promote as promote_module
+
+from tests.airflow.promotion import deploy_foreign, serving
+
+if TYPE_CHECKING:
+    from tests.airflow.conftest import Vertex
+    from tests.airflow.promotion import Begin, Promotion
+
+EARLIER, OWN, LATER = "2015-03_train24_test1", "2015-07_train24_test1", "2015-09_train24_test1"
+GONE = r"SavedModel of .*/models/\S+@1 is nothing; .* has most traffic on endpoint 'chicago-taxi-fare'"
+
+
+@pytest.fixture(autouse=True)
+def trips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask about one trip; reading trips from Cloud Storage has tests of its own."""
+    monkeypatch.setattr(promote_module, "read_instances", lambda *_, **__: [{"TripStartHour": 8}])
+
+
+def overriding(*codes: str) -> dict[str, Any]:
+    """Return the fields of a form that overrides reasons."""
+    return {"form": {"override_codes": list(codes), "override_reason": "a test"}}
+
+
+def lose_files(champion: Promotion) -> None:
+    """Delete what a promoted model was registered with, as a bucket's rule may."""
+    ObjectStore(gcp_conn_id="google_cloud_default").delete(f"{champion.artifact}/saved_model.pb")
+
+
+def recorded(run: Promotion) -> Baseline:
+    """Return what a run has recorded."""
+    return Baseline.recorded(ObjectStore(gcp_conn_id="google_cloud_default"), run.baseline_uri)
+
+
+@pytest.mark.parametrize("artifact", ["", "gs://taxi-local/some/other/format"])
+def test_a_foreign_champion_is_named(vertex: Vertex, begin: Begin, artifact: str) -> None:
+    """A busiest model without a SavedModel stops the run before anything is spent."""
+    deploy_foreign(vertex, artifact, {"0": 100})
+
+    with pytest.raises(AirflowFailException, match=GONE):
+        begin("run-1")
+
+
+def test_a_champion_whose_files_are_gone_is_named(begin: Begin) -> None:
+    """The error says which model, which folder, and every way out."""
+    first = begin("run-1").promote()
+    lose_files(first)
+
+    with pytest.raises(AirflowFailException, match=GONE) as refused:
+        begin("run-2")
+
+    ways = (first.artifact, "Restore the folder", "give the traffic", "override champion_missing")
+    assert all(way in str(refused.value) for way in ways)
+
+
+def test_a_refused_run_records_nothing(begin: Begin) -> None:
+    """Once the files are back, the cleared task looks at the endpoint again."""
+    first = begin("run-1").promote()
+    lose_files(first)
+    with pytest.raises(AirflowFailException, match=GONE):
+        begin("run-2")
+
+    ObjectStore(gcp_conn_id="google_cloud_default").write(f"{first.artifact}/saved_model.pb", b"")
+
+    assert begin("run-2").champion["uri"] == first.artifact
+
+
+def test_an_override_replaces_exactly_that_champion(vertex: Vertex, begin: Begin) -> None:
+    """The run compares with nothing, knows whom it replaces, and gets the traffic."""
+    first = begin("run-1").promote()
+    lose_files(first)
+
+    second = begin("run-2", **overriding("champion_missing"))
+
+    assert second.champion == {"name": first.model, "uri": ""}
+    second.promote()
+    assert serving(vertex) == {"2": 100}
+
+
+def test_an_overriding_run_does_not_replace_another_model(vertex: Vertex, begin: Begin) -> None:
+    """The override is about the model that served when the run began."""
+    lose_files(begin("run-1").promote())
+    second = begin("run-2", **overriding("champion_missing"))
+    begin("run-3", **overriding("champion_missing")).promote()
+
+    with pytest.raises(AirflowFailException, match="start a new run"):
+        second.prepare()
+
+    assert serving(vertex) == {"2": 100}
+
+
+def test_files_that_go_while_a_run_waits_are_missed(begin: Begin) -> None:
+    """A task that is cleared looks at the files of the recorded champion again."""
+    first = begin("run-1").promote()
+    second = begin("run-2")
+    lose_files(first)
+
+    with pytest.raises(AirflowFailException, match=GONE):
+        second.begin()
+
+
+@pytest.mark.parametrize("window", [EARLIER, "2015-07_train24_test3"])
+def test_a_newer_champion_stops_a_run(begin: Begin, window: str) -> None:
+    """A run whose test months the champion was trained on ends, with both windows and the ways out."""
+    begin("run-1").promote()
+
+    with pytest.raises(
+        AirflowFailException, match=f"is {OWN}; required is none later than {window}"
+    ) as refused:
+        begin("run-2", window=window)
+
+    ways = ("Promote off", "another window_end", "override champion_newer")
+    assert all(way in str(refused.value) for way in ways)
+
+
+@pytest.mark.parametrize("choice", [{"evaluate_only": True}, overriding("champion_newer")])
+def test_a_newer_champion_is_compared_with_all_the_same(begin: Begin, choice: dict[str, Any]) -> None:
+    """A run that promotes nothing goes on, and so does one whose form overrides it."""
+    first = begin("run-1").promote()
+
+    second = begin("run-2", window=EARLIER, **choice)
+
+    assert second.champion == {"name": first.model, "uri": first.artifact}
+    assert recorded(second).champion.window == OWN
+
+
+def test_evaluating_does_not_excuse_lost_files(begin: Begin) -> None:
+    """Nothing is trained to be compared with nothing, unless somebody says so."""
+    lose_files(begin("run-1").promote())
+
+    with pytest.raises(AirflowFailException, match=GONE):
+        begin("run-2", evaluate_only=True)
+
+
+@pytest.mark.parametrize("window", [OWN, LATER])
+def test_the_same_and_later_windows_meet_the_champion(begin: Begin, window: str) -> None:
+    """The month may be run again, and the next ones follow."""
+    first = begin("run-1").promote()
+
+    assert begin("run-2", window=window).champion["name"] == first.model
+
+
+def test_a_champion_without_a_window_is_warned_of(
+    vertex: Vertex, begin: Begin, bucket: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a foreign model was trained on is not known, which is said and stops nothing."""
+    ObjectStore(gcp_conn_id="google_cloud_default").write(f"{bucket}/foreign/saved_model.pb", b"")
+    deploy_foreign(vertex, f"{bucket}/foreign", {"0": 100})
+
+    begin("run-1", window=EARLIER)
+
+    assert "it has no label `window`" in capsys.readouterr().out

@@ -1,0 +1,200 @@
+"""The gate's rules about the model that a challenger would replace."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taxi_ml.gate import kept
+from taxi_ml.gate.champion import Champion, has_learned_from, parse_window
+from taxi_ml.gate.decision import Override, ReasonCode, Verdict, decide, objections
+from taxi_ml.naming import job_labels
+from taxi_ml.settings import Window
+from tests.taxi_ml import reports
+from tests.taxi_ml.reports import CHAMPION, CHAMPION_NAME, POLICY, a_report
+
+if TYPE_CHECKING:
+    from taxi_ml.gate.policy import Policy
+    from taxi_ml.gate.report import Report
+
+RUN = "2015-03_train24_test1"
+LATER = "2015-06_train24_test1"
+ENDS = st.builds(date, st.integers(1960, 2100), st.integers(1, 12), st.just(1))
+MONTHS = st.integers(1, 48)
+WINDOWS = st.builds(Window, end=ENDS, train_months=MONTHS, test_months=st.integers(1, 6))
+CHAMPIONS = st.builds(
+    Champion,
+    name=st.sampled_from(["", CHAMPION_NAME]),
+    uri=st.just(CHAMPION),
+    window=WINDOWS.map(lambda w: w.id),
+)
+
+
+def champion(window: str = "", uri: str = CHAMPION) -> Champion:
+    """Return a champion that was trained for a window."""
+    return Champion(name=CHAMPION_NAME, uri=uri, window=window)
+
+
+def days(first: date, end: date) -> set[date]:
+    """Return the firsts of the months from a day to before another."""
+    every = (first + timedelta(days=count) for count in range((end - first).days))
+    return {day for day in every if day.day == 1}
+
+
+@given(WINDOWS)
+def test_a_window_is_read_back_from_its_label(window: Window) -> None:
+    """What a run writes on its model says which window it was trained for."""
+    assert parse_window(job_labels("d", "r", window)["window"]) == window
+
+
+@given(st.text() | st.from_regex(r"[0-9]{4}-[0-9]{2}_train[0-9]{1,3}_test[0-9]{1,3}", fullmatch=True))
+def test_any_other_label_says_nothing(text: str) -> None:
+    """A label of somebody else's gives no window, or the one that it names to the letter."""
+    window = parse_window(text)
+
+    assert window is None or window.id == text
+
+
+@given(WINDOWS, WINDOWS)
+def test_learning_from_test_months_is_sharing_a_month(trained: Window, tested: Window) -> None:
+    """A model has seen a run's test months when its training months and they have one in common."""
+    shared = days(trained.train_start, trained.test_start) & days(tested.test_start, tested.end)
+
+    assert has_learned_from(trained, tested) == bool(shared)
+
+
+@given(WINDOWS)
+def test_no_model_is_newer_than_its_own_window(window: Window) -> None:
+    """A run may be repeated: the champion of the same window has not seen its test months."""
+    assert not champion(window.id).is_newer_than(window.id)
+
+
+@given(WINDOWS, MONTHS)
+def test_a_champion_of_the_past_is_not_newer(window: Window, train_months: int) -> None:
+    """The months are trained on one after the other, whatever the lengths of training."""
+    earlier = Window(end=window.test_start, train_months=train_months, test_months=1)
+
+    assert not champion(earlier.id).is_newer_than(window.id)
+
+
+@given(WINDOWS, WINDOWS)
+def test_of_two_windows_the_later_one_is_newer(one: Window, other: Window) -> None:
+    """No model of a later window is replaced, whether it has seen the test months or not."""
+    if one.end > other.end:
+        assert champion(one.id).is_newer_than(other.id)
+
+
+@pytest.mark.parametrize(
+    ("window", "newer"),
+    [
+        (LATER, True),
+        (RUN, False),
+        ("2015-02_train24_test1", False),
+        ("2016-06_train1_test1", True),
+        ("2015-03_train24_test1x", False),
+        ("2015-13_train24_test1", False),
+        ("2015-03_train0_test1", False),
+        ("1900-01_train24_test1", False),
+        ("0000-01_train24_test1", False),
+        ("", False),
+    ],
+)
+def test_newer_champions(window: str, newer: bool) -> None:  # noqa: FBT001  # a parameter
+    """Later windows are newer; what no window is says nothing."""
+    assert champion(window).is_newer_than(RUN) == newer
+
+
+def test_a_shorter_test_window_may_have_been_trained_on() -> None:
+    """Windows with one end differ in what they train on."""
+    assert champion("2015-03_train24_test1").is_newer_than("2015-03_train24_test2")
+    assert not champion("2015-03_train24_test2").is_newer_than("2015-03_train24_test1")
+
+
+def test_labels_of_other_applications_are_no_window() -> None:
+    """A label of the same name but another meaning is as good as none."""
+    labelled = [
+        Champion.of(name="n", uri="u", labels=labels).window
+        for labels in ({"window": LATER}, {"window": "bay"}, {})
+    ]
+
+    assert labelled == [LATER, "", ""]
+
+
+def test_objections_say_what_was_seen_and_required() -> None:
+    """Both reasons name the model, what there is, and what would pass."""
+    missing, newer = map(str, objections(champion(LATER), RUN, compared=False))
+
+    assert missing == (
+        f"champion_missing: SavedModel of {CHAMPION_NAME} is nothing; "
+        f"required is saved_model.pb in {CHAMPION}"
+    )
+    assert newer == (
+        f"champion_newer: window of {CHAMPION_NAME} is {LATER}; "
+        f"required is none later than {RUN}, nor training on its test months"
+    )
+
+
+def test_a_champion_without_a_folder_is_missing() -> None:
+    """A model that was registered without an artifact cannot be compared with."""
+    (reason,) = objections(champion(uri=""), RUN, compared=False)
+
+    assert (reason.code, reason.required) == ("champion_missing", "saved_model.pb in an artifact_uri")
+
+
+def test_nothing_is_missing_where_nothing_serves() -> None:
+    """The first model has no champion to compare with."""
+    assert objections(Champion(), RUN, compared=False) == ()
+
+
+def test_a_report_without_the_champion_rejects() -> None:
+    """A model that serves and is not compared with is not replaced, and the decision names it."""
+    decision = decide(POLICY, a_report(with_champion=False), serving=champion())
+
+    assert (decision.verdict, [reason.code for reason in decision.reasons], decision.champion) == (
+        Verdict.REJECT,
+        [ReasonCode.CHAMPION_MISSING],
+        CHAMPION_NAME,
+    )
+
+
+def test_an_override_goes_on_with_the_absolute_rules() -> None:
+    """What a person says of the champion's files promotes a sound model, and no other."""
+    override = Override.of("its files have expired", ["champion_missing"])
+    sound, unblessed = (
+        decide(POLICY, replace(a_report(with_champion=False), blessed=blessed), override, champion())
+        for blessed in (True, False)
+    )
+
+    assert (sound.verdict, unblessed.verdict) == (Verdict.PROMOTE, Verdict.REJECT)
+    assert (sound.champion_rmse, sound.champion_mae) == (None, None)
+    assert kept.parse(sound.to_json()) == sound
+
+
+def test_a_newer_champion_rejects_unless_overridden() -> None:
+    """However good the numbers look, they come from trips that the champion knows."""
+    given_report = replace(a_report(), window=RUN)
+    override = Override.of("we go back", ["champion_newer"])
+
+    verdicts = [
+        decide(POLICY, given_report, each, serving).verdict
+        for each, serving in ((None, champion(LATER)), (override, champion(LATER)), (None, champion(RUN)))
+    ]
+
+    assert verdicts == [Verdict.REJECT, Verdict.PROMOTE, Verdict.PROMOTE]
+
+
+@given(reports.policies(), reports.reports(), CHAMPIONS)
+def test_what_serves_only_adds_its_own_reasons(
+    policy: Policy, given_report: Report, serving: Champion
+) -> None:
+    """The other rules decide as they do where the champion is not known."""
+    alone, beside = decide(policy, given_report), decide(policy, given_report, serving=serving)
+    own = {ReasonCode.CHAMPION_MISSING, ReasonCode.CHAMPION_NEWER}
+
+    assert tuple(reason for reason in beside.reasons if reason.code not in own) == alone.reasons
+    assert (beside.verdict is Verdict.PROMOTE) == (beside.reasons == ())
