@@ -197,7 +197,7 @@ def objections(champion: Champion, window: str, *, compared: bool) -> tuple[Reas
             Reason(
                 code=ReasonCode.CHAMPION_MISSING,
                 metric=f"SavedModel of {champion.name}",
-                observed=None,
+                observed="missing",
                 required=f"saved_model.pb in {champion.uri or 'an artifact_uri'}",
             )
         )

@@ -19,6 +19,7 @@ import pytest
 import requests
 from airflow.sdk.exceptions import TaskDeferred
 from taxi_airflow.hooks.vertex import VertexHook
+from taxi_airflow.objects import ObjectStore
 
 from local_gcp.layout import BUCKET
 from local_gcp.vertex.composition import Doors, Engines, LocalVertex, Options
@@ -199,6 +200,21 @@ def connect_to(grpc_port: int, monkeypatch: pytest.MonkeyPatch, **extra: str) ->
         },
     }
     monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(connection))
+
+
+@pytest.fixture
+def cloud(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> LocalStack:
+    """Lead connection and settings to the local cloud."""
+    for name, value in stack.environment.items():
+        monkeypatch.setenv(name, value)
+    connect_to(1, monkeypatch)
+    return stack
+
+
+@pytest.fixture
+def store() -> ObjectStore:
+    """Return the operators' own door to Cloud Storage."""
+    return ObjectStore(gcp_conn_id="google_cloud_default")
 
 
 @pytest.fixture

@@ -1,19 +1,12 @@
 from __future__ import annotations
 
 import csv
-import json
-import sys
-import urllib.request
 import uuid
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
-from taxi_airflow.baseline import Baseline
-from taxi_airflow.objects import ObjectStore
-from taxi_airflow.operators.gate import GateOperator
 from taxi_airflow.operators.modules import UploadModulesOperator, WriteRequestOperator
 from taxi_airflow.operators.rows import CheckRowsOperator
 from taxi_airflow.operators.statement import ExportSplitOperator, StatementOperator
@@ -23,37 +16,22 @@ from taxi_airflow.smoke import read_instances
 
 import taxi_ml
 from taxi_ml import naming, sql
-from taxi_ml.gate.champion import Champion as Serving
 from taxi_ml.modules.features import MISSING, NULLABLE_FLOATS
 from taxi_ml.naming import Split
 from taxi_ml.pipeline.request import Champion, CompileRequest
 from taxi_ml.sql.ranges import ranges
-from tests.airflow.conftest import connect_to, context, run_task
-from tests.taxi_ml.reports import a_report
+from tests.airflow.conftest import context, run_task
 
 if TYPE_CHECKING:
+    from taxi_airflow.objects import ObjectStore
+
     from taxi_ml.settings import Window
     from tests.conftest import LocalStack
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("cloud")]
 MODULES = Path(taxi_ml.__file__).parent / "modules"
 CHAMPION = "projects/p/locations/l/models/m@3"
 PARAMS = {"window_end": "2015-02-01", "train_months": 12}
-
-
-@pytest.fixture(autouse=True)
-def cloud(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> LocalStack:
-    """Lead connection and settings to the local cloud."""
-    for name, value in stack.environment.items():
-        monkeypatch.setenv(name, value)
-    connect_to(1, monkeypatch)
-    return stack
-
-
-@pytest.fixture
-def store() -> ObjectStore:
-    """Return the operators' own door to Cloud Storage."""
-    return ObjectStore(gcp_conn_id="google_cloud_default")
 
 
 def test_the_first_writer_wins(store: ObjectStore) -> None:
@@ -259,182 +237,3 @@ def test_instances_of_the_smoke_test_are_real_trips(store: ObjectStore) -> None:
 
     assert len(instances) == 3
     assert {"fare", "trip_id"}.isdisjoint(instances[0])
-
-
-WINDOW = "2015-02_train12_test1"
-REPORT = json.loads(replace(a_report(), window=WINDOW).to_json())
-
-
-def gate(store: ObjectStore, job: str, report: dict[str, Any], running: Any = None) -> Any:  # noqa: ANN401  # XCom's
-    """Let the gate judge a report of a job."""
-    return judge(store, job, json.dumps(report).encode(), running)
-
-
-def judge(store: ObjectStore, job: str, content: bytes, running: Any = None) -> Any:  # noqa: ANN401  # XCom's
-    """Let the gate judge what a job has written as its report."""
-    uri = f"gs://taxi-local/reports/{job}/report.json"
-    store.write(uri, content)
-    running = running or context(params=PARAMS)
-    store.write_once(run_of(running).baseline_uri, Baseline.of(None, Serving()).to_json())
-    name = f"projects/taxi-local/locations/us-central1/pipelineJobs/{job}"
-    task = GateOperator(task_id="gate", job=name, report_uri=uri)
-    return run_task(task, running)
-
-
-def test_the_gate_keeps_its_decision(store: ObjectStore) -> None:
-    """The decision is written once: another report of the same job does not change it."""
-    first = gate(store, "job-kept", REPORT)
-
-    again = gate(store, "job-kept", {**REPORT, "blessed": False})
-
-    assert ("promote", first) == (first["verdict"], again)
-
-
-def test_a_rejection_is_no_failure(store: ObjectStore) -> None:
-    """A model that is not good enough gives a decision with reasons, not an error."""
-    returned = gate(store, "job-rejected", {**REPORT, "blessed": False})
-
-    decision = json.loads(store.read(returned["decision"]))
-    assert (returned["verdict"], decision["reasons"][0]["code"]) == ("reject", "not_blessed")
-
-
-def test_the_model_card_is_kept_and_linked(store: ObjectStore) -> None:
-    """The card is written once beside the decision, and the task links to a page that a browser shows."""
-    running = context(params=PARAMS)
-    returned = gate(store, "job-card", REPORT, running)
-
-    with urllib.request.urlopen(running["ti"].xcom["model_card_link"], timeout=10) as response:
-        assert response.headers["Content-Type"] == "text/html; charset=utf-8"
-        assert response.read() == store.read(returned["card"])
-
-
-@pytest.mark.parametrize("usd", [1e6, 1e9, 1e12, 1e300, sys.float_info.max, None])
-def test_a_diverged_model_is_rejected_with_a_card(store: ObjectStore, usd: float | None) -> None:
-    """However far a model's fares have run away, there is a decision against it and a page that shows it."""
-    report = json.loads(json.dumps(REPORT))
-    report["champion"] = report["difference"] = None
-    report["challenger"]["metrics"].update(rmse=usd, mae=usd, mean_prediction=usd)
-    for band in report["fit"]["bands"]:
-        band["challenger"] = usd
-
-    returned = gate(store, f"job-diverged-{usd}".replace("+", "-"), report)
-
-    assert (returned["verdict"], returned["card_problem"]) == ("reject", "")
-    assert len(store.read(returned["card"])) < 30_000
-
-
-def test_a_card_that_cannot_be_rendered_leaves_the_decision(
-    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The task succeeds with the decision and says why there is no card; once cleared, it writes the card."""
-    with monkeypatch.context() as broken:
-        broken.setattr("taxi_ml.card.page._TEMPLATE", "missing.html.jinja")
-        first_run = context(params=PARAMS)
-        first = gate(store, "job-no-card", REPORT, first_run)
-
-    again = gate(store, "job-no-card", {**REPORT, "blessed": False})
-
-    assert (first["verdict"], first["card"], first_run["ti"].xcom["model_card_link"]) == ("promote", "", "")
-    assert "TemplateNotFound" in first["card_problem"]
-    assert (again["verdict"], again["card_problem"]) == ("promote", "")
-    assert b'class="verdict promote"' in store.read(again["card"])
-
-
-def test_an_override_promotes_and_is_kept_in_the_decision(store: ObjectStore) -> None:
-    """A run whose form overrides a reason, and says why, promotes; the decision has both."""
-    params = {**PARAMS, "override_codes": ["not_blessed"], "override_reason": "the threshold is stale"}
-    returned = gate(store, "job-overridden", {**REPORT, "blessed": False}, context(params=params))
-
-    decision = json.loads(store.read(returned["decision"]))
-    assert (decision["verdict"], decision["reasons"][0]["code"]) == ("promote", "not_blessed")
-    assert decision["override"]["codes"] == ["not_blessed"]
-    assert decision["override"]["reason"] == "the threshold is stale"
-
-
-@pytest.mark.parametrize(
-    ("serving", "reported", "code"),
-    [
-        (Serving(name=CHAMPION, uri="gs://b/gone"), None, "champion_missing"),
-        (Serving(name=CHAMPION, uri="gs://b/m", window="2015-06_train12_test1"), "report", "champion_newer"),
-    ],
-)
-def test_the_gate_knows_what_serves(
-    store: ObjectStore, serving: Serving, reported: str | None, code: str
-) -> None:
-    """A champion that is not compared with, or not fairly, rejects; an override goes on, and is kept."""
-    report = (
-        REPORT if reported else json.loads(replace(a_report(with_champion=False), window=WINDOW).to_json())
-    )
-    overriding = {**PARAMS, "override_codes": [code], "override_reason": "a test"}
-    verdicts, reasons = [], []
-    for run_id, params in (("judged", PARAMS), ("overridden", overriding)):
-        running = context(f"{run_id}-{code}", params=params)
-        store.write(run_of(running).baseline_uri, Baseline.of(None, serving).to_json())
-        returned = gate(store, f"job-{run_id}-{code}".replace("_", "-"), report, running)
-        decision = json.loads(store.read(returned["decision"]))
-        verdicts.append(decision["verdict"])
-        reasons.append([reason["code"] for reason in decision["reasons"]])
-
-    assert (verdicts, reasons) == (["reject", "promote"], [[code], [code]])
-
-
-def test_a_gate_that_does_not_know_what_served_decides_nothing(store: ObjectStore) -> None:
-    """Without the record of what served, nobody can say what the report should compare with."""
-    running = context("unrecorded", params=PARAMS)
-    store.delete(run_of(running).baseline_uri)
-    store.write("gs://taxi-local/reports/unrecorded/report.json", json.dumps(REPORT).encode())
-    task = GateOperator(
-        task_id="gate",
-        job="projects/taxi-local/locations/us-central1/pipelineJobs/unrecorded",
-        report_uri="gs://taxi-local/reports/unrecorded/report.json",
-    )
-
-    with pytest.raises(AirflowFailException, match="nobody knows what served before"):
-        run_task(task, running)
-
-
-@pytest.mark.parametrize(
-    ("codes", "reason", "problem"),
-    [
-        (["not_blessed"], None, "needs a written reason"),
-        ([], "because", "names the codes"),
-        (["metric_missing"], "because", "cannot be overridden"),
-    ],
-)
-def test_an_override_that_nobody_can_audit_is_refused(
-    store: ObjectStore, codes: list[str], reason: str | None, problem: str
-) -> None:
-    """Neither the first task nor the gate takes one without reason or codes, or of missing numbers."""
-    running = context(params={**PARAMS, "override_codes": codes, "override_reason": reason})
-
-    with pytest.raises(AirflowFailException, match=problem):
-        run_task(ValidateOperator(task_id="validate"), running)
-    with pytest.raises(AirflowFailException, match=problem):
-        gate(store, "job-unaudited", REPORT, running)
-
-
-@pytest.mark.parametrize("content", [b'{"schema_version": 1}', b"[" * 100_000, b"\xff\xfe\xfd", b"9" * 5000])
-def test_an_unreadable_report_is_a_failure(store: ObjectStore, content: bytes) -> None:
-    """Without a report there is no decision, neither way, and no retry."""
-    with pytest.raises(AirflowFailException, match="no decision about"):
-        judge(store, "job-unreadable", content)
-
-    with pytest.raises(FileNotFoundError):
-        store.read("gs://taxi-local/runs/job-unreadable/decision.json")
-
-
-@pytest.mark.parametrize("content", [b"", b"[]", b"7", b'{"verdict": "maybe"}', b'{"verdict": []}'])
-def test_what_is_not_a_decision_is_a_failure(store: ObjectStore, content: bytes) -> None:
-    """An object in the decision's place that the gate has not written decides nothing, and is left alone."""
-    store.write("gs://taxi-local/runs/job-foreign/decision.json", content)
-
-    with pytest.raises(AirflowFailException, match="holds no decision"):
-        gate(store, "job-foreign", REPORT)
-
-
-def test_a_report_of_another_window_is_a_failure(store: ObjectStore) -> None:
-    """A report that does not belong to this run decides nothing."""
-    other = {**REPORT, "window": "2014-02_train12_test1"}
-
-    with pytest.raises(AirflowFailException, match="2014-02_train12_test1"):
-        gate(store, "job-other", other)

@@ -130,7 +130,7 @@ def test_objections_say_what_was_seen_and_required() -> None:
     missing, newer = map(str, objections(champion(LATER), RUN, compared=False))
 
     assert missing == (
-        f"champion_missing: SavedModel of {CHAMPION_NAME} is nothing; "
+        f"champion_missing: SavedModel of {CHAMPION_NAME} is missing; "
         f"required is saved_model.pb in {CHAMPION}"
     )
     assert newer == (

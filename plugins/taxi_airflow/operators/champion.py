@@ -115,7 +115,7 @@ class FindChampionOperator(VertexOperationOperator):
         override = f"override {reason.code} in the form of a new run"
         if reason.code is ReasonCode.CHAMPION_MISSING:
             return (
-                f"it has most traffic on endpoint {self.endpoint_name!r} and no SavedModel to compare with. "
+                f"the model has most traffic on endpoint {self.endpoint_name!r} and cannot be compared with. "
                 "Restore the folder, or give the traffic to a model of this DAG, or set TAXI_ENDPOINT_NAME "
                 f"to an endpoint of its own; then clear this task. Or {override}: then only the absolute "
                 "rules of policy.toml decide, and the model may be replaced"
