@@ -157,3 +157,12 @@ def test_clearly_better_challenger_is_promoted(better: Outcome, corrupted: tuple
     assert max(highs) < 0
     assert list(better.serving.values()) == [100]
     assert better.serving.keys() != overridden.serving.keys()
+
+
+def test_a_month_before_the_champions_ends_before_anything_is_spent(runs: Runs, better: Outcome) -> None:
+    """A run whose test month the champion was trained on starts no query, and what serves goes on serving."""
+    run_id, states = runs.run({"window_end": "2015-02-01", **SMALL})
+
+    assert (states["find_champion"], states["create_schema"]) == ("failed", "upstream_failed")
+    assert "champion_newer" in runs.log(run_id, "find_champion")
+    assert serving(runs) == better.serving
