@@ -15,6 +15,7 @@ from local_gcp.gcs import adopt
 from local_gcp.ports import HOST
 from local_gcp.vertex.adapters.composition import build_engines
 from local_gcp.vertex.composition import Doors, Engines, LocalVertex, Options
+from local_gcp.vertex.domain.past import Lags
 from local_gcp.vertex.engine.ports import EngineSettings
 from local_gcp.vertex.images import ImageTableError, read_images
 from local_gcp.vertex.server.grpc_server import PortInUseError
@@ -31,6 +32,10 @@ _PATHS = {
     "--state": "folder of the state",
     "--gcs-root": "folder whose subfolders are the buckets",
     "--images": "JSON file that maps images to interpreters",
+}
+_LAGS = {
+    "--stale-lists": "lists show the state of so long ago: new resources are missing, deleted ones stay",
+    "--late-traffic": "predictions are routed by the traffic split of so long ago",
 }
 _OWN_IMAGES = "file of the same form, which need not exist, with rows of a person's own: they come first"
 _GIGABYTE = 10**9
@@ -62,6 +67,7 @@ def _serve(chosen: argparse.Namespace) -> None:
         images=settings.images,
         faults=chosen.faults,
         lean_skipped=chosen.lean_skipped,
+        lags=Lags(lists=chosen.stale_lists, traffic=chosen.late_traffic),
     )
 
     def build(runs: RunListener, jobs: JobListener, history: RunHistory) -> Engines:
@@ -134,7 +140,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--lean-skipped", action="store_true", help="tasks from the cache list no outputs")
     parser.add_argument("--faults", action="store_true", help="let requests order faults on the wire")
+    _add_lags(parser)
     return parser
+
+
+def _add_lags(parser: argparse.ArgumentParser) -> None:
+    lags = parser.add_argument_group("replicas", "what a service of many replicas does, in seconds (0)")
+    for option, meaning in _LAGS.items():
+        lags.add_argument(option, type=_duration, default=0.0, metavar="SECONDS", help=meaning)
+
+
+def _duration(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds, such as 2 or 0.5")
+    return seconds
 
 
 def _absolute(text: str) -> Path:

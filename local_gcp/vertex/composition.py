@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from local_gcp.vertex.api.region import PROJECT_NUMBER, Region
 from local_gcp.vertex.api.resources import Collection
 from local_gcp.vertex.api.run_history import StoredHistory
 from local_gcp.vertex.domain.names import Project
+from local_gcp.vertex.domain.past import NO_LAGS, Past
 from local_gcp.vertex.server import faults, methods
 from local_gcp.vertex.server.fault_orders import FaultOrders
 from local_gcp.vertex.server.grpc_server import GrpcServer, PortInUseError
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from local_gcp.vertex.domain.past import Lags
     from local_gcp.vertex.engine.ports import (
         CustomJobRunner,
         ImageRule,
@@ -76,7 +79,8 @@ class Options:
 
     `images` are shown as a container registry shows them. With `faults`, requests and callers of `/faults`
     may order faults on the wire. With `lean_skipped`, the tasks of a job that came from the cache list no
-    outputs: nobody has promised that they do, and the metadata store has them.
+    outputs: nobody has promised that they do, and the metadata store has them. `lags`, measured by `clock` in
+    seconds, are those of a service of many replicas.
     """
 
     state: Path
@@ -88,6 +92,8 @@ class Options:
     images: tuple[ImageRule, ...] = ()
     faults: bool = False
     lean_skipped: bool = False
+    lags: Lags = NO_LAGS
+    clock: Callable[[], float] = time.monotonic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +111,9 @@ class LocalVertex:
     def __init__(
         self, options: Options, build_engines: Callable[[RunListener, JobListener, RunHistory], Engines]
     ) -> None:
-        self._store = Store(options.state / "vertex.sqlite")
+        self._store = Store(options.state / "vertex.sqlite", Past(options.lags.longest, options.clock))
         project = Project(id=options.project, number=PROJECT_NUMBER, region=options.region)
-        region = Region(project=project, store=self._store)
+        region = Region(project=project, store=self._store, lags=options.lags)
         metadata = Metadata(region)
         jobs = PipelineJobs(region, metadata, lean_skipped=options.lean_skipped)
         self._operations = Operations(region)

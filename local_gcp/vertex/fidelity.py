@@ -76,7 +76,24 @@ On all methods: there is one project in one region; credentials and permissions 
 those of the machine; `v1beta1` is not served. Refused with INVALID_ARGUMENT are NaN and Infinity in
 a Struct, messages nested more than 90 deep and filters with more than 50 parentheses and NOTs; which bounds
 Google sets is not documented. A task that publishes NaN or Infinity fails, as kfp's own launcher fails it.
+
+Lists and traffic are current, which Google does not promise of a service of many replicas. To see what a
+client does where they are not:
+
+| Option | What it does |
+| --- | --- |
+| `--stale-lists SECONDS` | {stale} |
+| `--late-traffic SECONDS` | {late} |
 """
+_STALE = (
+    "List methods show the state of so long ago: what is new is missing, what was deleted or changed is "
+    "there as it was. Get methods show what there is now."
+)
+_LATE = (
+    "Predict and RawPredict are routed by the traffic split of so long ago. An endpoint's first split is "
+    'none until then: FAILED_PRECONDITION, "doesn\'t have traffic_split". A request that the old split '
+    "gives to a model which is not deployed any more is UNAVAILABLE."
+)
 
 _RULES_HEAD = """\
 ## Rules of fields
@@ -107,7 +124,7 @@ def render() -> str:
     evidence = Evidence.read()
     return "\n".join(
         [
-            _HEAD,
+            _HEAD.format(stale=_STALE, late=_LATE),
             f"{count} of {len(table)} methods are supported.\n",
             *(line for name, methods in served.items() for line in _section(name, methods, evidence)),
             *evidence.section(),

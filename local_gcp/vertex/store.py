@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from local_gcp.vertex.domain.errors import ResourceExhausted
+from local_gcp.vertex.domain.past import Past, Row
 
 _LOG = logging.getLogger(__name__)
 
@@ -60,14 +61,15 @@ class Store:
     """Resources as opaque bodies, the tasks of pipeline jobs, and counters.
 
     Safe for many threads: one connection behind a re-entrant lock. A `transaction` makes several
-    calls atomic; single calls commit by themselves.
+    calls atomic; single calls commit by themselves. `earlier` needs a `past` that is kept.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, past: Past | None = None) -> None:
         """Open or create the file and claim it for this process.
 
         Raises StateInUseError, and StateUnreadableError, which leaves the file as it is.
         """
+        self._past = past or Past()
         self._path = path
         self._claim = _claim(path)
         self._lock = threading.RLock()
@@ -159,6 +161,7 @@ class Store:
     def insert(self, kind: str, name: str, parent: str, body: bytes) -> None:
         """Add a resource; raises DuplicateError if its name is taken."""
         with self._lock:
+            self._note(kind, name)
             try:
                 self._execute(
                     "INSERT INTO resources (kind, name, parent, body) VALUES (?, ?, ?, ?)",
@@ -170,6 +173,7 @@ class Store:
     def replace(self, kind: str, name: str, body: bytes) -> None:
         """Give an existing resource a new body; does nothing if there is none."""
         with self._lock:
+            self._note(kind, name)
             self._execute("UPDATE resources SET body = ? WHERE kind = ? AND name = ?", (body, kind, name))
 
     def find(self, kind: str, name: str) -> bytes | None:
@@ -183,6 +187,7 @@ class Store:
     def delete(self, kind: str, name: str) -> None:
         """Forget a resource, if it exists."""
         with self._lock:
+            self._note(kind, name)
             self._execute("DELETE FROM resources WHERE kind = ? AND name = ?", (kind, name))
 
     def bodies(self, kind: str, parent: str | None = None) -> list[bytes]:
@@ -194,6 +199,29 @@ class Store:
                 (kind, parent),
             ).fetchall()
         return [row[0] for row in rows]
+
+    def earlier(self, kind: str, parent: str | None = None, *, age: float) -> list[bytes]:
+        """Return what `bodies` returned `age` seconds ago, as far as the past is kept."""
+        if age <= 0:
+            return self.bodies(kind, parent)
+        with self._lock:
+            now = self._rows("SELECT position, name, parent, body FROM resources WHERE kind = ?", (kind,))
+            then = self._past.rows(kind, now, age=age)
+        return [row.body for row in then if parent in {None, row.parent}]
+
+    def _note(self, kind: str, name: str) -> None:
+        if not self._past.is_kept:
+            return
+        before = self._rows(
+            "SELECT position, name, parent, body FROM resources WHERE kind = ? AND name = ?", (kind, name)
+        )
+        self._past.note(kind, name, before[0] if before else None)
+
+    def _rows(self, query: str, values: tuple[object, ...]) -> list[Row]:
+        return [
+            Row(position=position, name=name, parent=parent, body=body)
+            for position, name, parent, body in self._execute(query, values)
+        ]
 
     def put_task(self, job: str, task_id: int, body: str) -> None:
         """Keep the record of a task, replacing an older one."""

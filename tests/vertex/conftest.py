@@ -52,12 +52,10 @@ class Server:
 def running_server(
     state: Path,
     *,
-    grpc_port: int = 0,
-    rest_port: int = 0,
-    faults: bool = False,
     check: Callable[[PipelineRun], object] = lambda _run: None,
+    **options: Any,  # noqa: ANN401  # fields of Options
 ) -> Iterator[Server]:
-    """Serve on these ports (0: free ones) with fakes; then end everything and check what was answered.
+    """Serve with fakes, on free ports unless told otherwise; then end everything and check what was answered.
 
     `check` is the engine's door.
     """
@@ -68,18 +66,11 @@ def running_server(
         fakes["jobs"] = FakeCustomJobRunner(jobs)
         return Engines(pipelines=fakes["engine"], custom_jobs=fakes["jobs"], servers=fakes["models"])
 
-    options = Options(
-        state=state,
-        project=PROJECT,
-        region=REGION,
-        grpc_port=grpc_port,
-        rest_port=rest_port,
-        faults=faults,
-    )
-    vertex = LocalVertex(options, build)
+    chosen = Options(state=state, project=PROJECT, region=REGION, **options)
+    vertex = LocalVertex(chosen, build)
     recorder = Recorder()
     vertex.methods = recorder.watch(vertex.methods)
-    doors = Doors(vertex, options)
+    doors = Doors(vertex, chosen)
     thread = threading.Thread(target=doors.serve)
     thread.start()
     vertex.recover()

@@ -100,7 +100,8 @@ class EndpointService:
 
     def list_endpoints(self, request: Message) -> Message:
         """Answer ListEndpoints, the newest first unless ordered otherwise."""
-        endpoints = self._endpoints.all(self._region.parent(request.parent))
+        parent = self._region.parent(request.parent)
+        endpoints = self._endpoints.earlier(parent, age=self._region.lags.lists)
         page = page_of(endpoints, request, ENDPOINT, virtual={"endpoint": last_part})
         return aiplatform_v1.ListEndpointsResponse.pb()(
             endpoints=page.items, next_page_token=page.next_page_token

@@ -104,7 +104,8 @@ class JobService:
 
     def list_custom_jobs(self, request: Message) -> Message:
         """Answer ListCustomJobs, the newest first."""
-        page = page_of(self._jobs.all(self._region.parent(request.parent)), request, CUSTOM_JOB)
+        jobs = self._jobs.earlier(self._region.parent(request.parent), age=self._region.lags.lists)
+        page = page_of(jobs, request, CUSTOM_JOB)
         return aiplatform_v1.ListCustomJobsResponse.pb()(
             custom_jobs=page.items, next_page_token=page.next_page_token
         )

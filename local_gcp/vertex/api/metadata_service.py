@@ -133,7 +133,8 @@ class MetadataService:
             return f"{key}=True"
 
         asked.filter = _RELATION.sub(replaced, request.filter)
-        page = page_of(collection.all(store), asked, message_type, virtual=virtual)
+        listed = collection.earlier(store, age=self._region.lags.lists)
+        page = page_of(listed, asked, message_type, virtual=virtual)
         return page.items, page.next_page_token
 
     def _artifacts_in(self, context: str) -> Iterable[str]:

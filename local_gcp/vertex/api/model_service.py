@@ -100,13 +100,15 @@ class ModelService:
 
     def list_models(self, request: Message) -> Message:
         """Answer ListModels with each model's default version, the newest model first."""
-        models = self._models.all(self._region.parent(request.parent))
+        models = self._models.listed(self._region.parent(request.parent))
         page = page_of(models, request, MODEL, virtual={"model": last_part})
         return aiplatform_v1.ListModelsResponse.pb()(models=page.items, next_page_token=page.next_page_token)
 
     def list_model_versions(self, request: Message) -> Message:
         """Answer ListModelVersions, the newest first unless ordered otherwise; named `ID@VERSION`."""
-        versions = [_named_by_version(each) for each in self._models.versions(self._name(request.name))]
+        versions = [
+            _named_by_version(each) for each in self._models.listed_versions(self._name(request.name))
+        ]
         page = page_of(versions, request, MODEL)
         return aiplatform_v1.ListModelVersionsResponse.pb()(
             models=page.items, next_page_token=page.next_page_token

@@ -77,10 +77,26 @@ class Models:
         """Return the default version of every model, the newest model first."""
         return [self.get(ModelName.parse(model.name)) for model in self._models.all(parent)]
 
+    def listed(self, parent: str) -> list[Message]:
+        """Return what a list shows of the models of a location, as `all` does."""
+        age = self._region.lags.lists
+        return [
+            self._merged(model, version)
+            for model in self._models.earlier(parent, age=age)
+            for version in self._versions.earlier(model.name, age=age)
+            if DEFAULT in version.version_aliases
+        ]
+
     def versions(self, name: ModelName) -> list[Message]:
         """Return the merged views of all versions, the newest first; raises NotFound."""
         model = self._models.get(str(name.unversioned))
         return [self._merged(model, version) for version in self._versions.all(model.name)]
+
+    def listed_versions(self, name: ModelName) -> list[Message]:
+        """Return what a list shows of a model's versions, the newest first; raises NotFound."""
+        model = self._models.get(str(name.unversioned))
+        versions = self._versions.earlier(model.name, age=self._region.lags.lists)
+        return [self._merged(model, version) for version in versions]
 
     def put_shared(self, model: Message) -> None:
         """Keep display name, description and labels of a model."""

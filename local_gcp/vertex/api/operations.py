@@ -162,7 +162,8 @@ class Operations:
     def list_operations(self, request: Message) -> Message:
         """Answer ListOperations: those of one resource, or of the whole location."""
         parent = self._region.canonical(request.name.removesuffix("/operations"))
-        mine = [each for each in self._operations.all() if each.name.startswith(f"{parent}/")]
+        operations = self._operations.earlier(age=self._region.lags.lists)
+        mine = [each for each in operations if each.name.startswith(f"{parent}/")]
         page = page_of(mine, request, operations_pb2.Operation)
         return operations_pb2.ListOperationsResponse(
             operations=page.items, next_page_token=page.next_page_token

@@ -56,6 +56,10 @@ class PipelineJobs:
         """Return the jobs of a location, the newest first, without the details of their tasks."""
         return self._jobs.all(parent)
 
+    def listed(self, parent: str) -> list[Message]:
+        """Return what a list shows of the jobs of a location, as `all` does."""
+        return self._jobs.earlier(parent, age=self._region.lags.lists)
+
     def insert(self, job: Message, parent: str) -> None:
         """Add a job and its contexts; raises AlreadyExists."""
         with self._region.store.transaction():

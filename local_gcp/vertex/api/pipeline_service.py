@@ -101,7 +101,7 @@ class PipelineService:
 
     def list_pipeline_jobs(self, request: Message) -> Message:
         """Answer ListPipelineJobs, the newest first unless ordered otherwise; without what the tasks did."""
-        jobs = self._jobs.all(self._region.parent(request.parent))
+        jobs = self._jobs.listed(self._region.parent(request.parent))
         page = page_of(jobs, request, JOB, virtual={"pipeline_name": pipeline_name})
         return aiplatform_v1.ListPipelineJobsResponse.pb()(
             pipeline_jobs=page.items, next_page_token=page.next_page_token

@@ -95,12 +95,24 @@ class PredictionService:
         endpoint = self._endpoints.get(str(EndpointName.parse(self._region.canonical(name))))
         if not endpoint.deployed_models:
             raise FailedPrecondition(f"endpoint '{endpoint.name}' has no deployed model; deploy one first")
-        if not endpoint.traffic_split:
-            raise FailedPrecondition(
-                f"endpoint '{endpoint.name}' has no traffic split; give traffic to a model"
-            )
-        ids, percentages = zip(*endpoint.traffic_split.items(), strict=True)
-        return find_deployed(endpoint, self._random.choices(ids, percentages)[0])
+        split = self._split_in_effect(endpoint)
+        if not split:
+            # In the service's own words, by which clients know it.
+            raise FailedPrecondition(f"Endpoint {endpoint.name} doesn't have traffic_split.")
+        ids, percentages = zip(*split.items(), strict=True)
+        chosen = self._random.choices(ids, percentages)[0]
+        try:
+            return find_deployed(endpoint, chosen)
+        except NotFound as error:
+            raise Unavailable(f"deployed model '{chosen}' is undeployed; retry") from error
+
+    def _split_in_effect(self, endpoint: Message) -> dict[str, int]:
+        """Return the split by which requests are routed now, which the last change may not have reached."""
+        late = self._region.lags.traffic
+        if not late:
+            return dict(endpoint.traffic_split)
+        known = (each for each in self._endpoints.earlier(age=late) if each.name == endpoint.name)
+        return next((dict(each.traffic_split) for each in known), {})
 
     def _ask(self, deployed: Message, body: bytes) -> bytes:
         try:

@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from local_gcp.vertex.domain.past import NO_LAGS
 from local_gcp.vertex.engine.clock import utc_now
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from local_gcp.vertex.domain.names import Project
+    from local_gcp.vertex.domain.past import Lags
     from local_gcp.vertex.store import Store
 
 PROJECT_NUMBER = "123456789012"
@@ -25,12 +27,13 @@ def random_id() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """The project and region that are served, with their store, clock and source of ids."""
+    """The project and region that are served, with their store, clock, lags and source of ids."""
 
     project: Project
     store: Store
     clock: Callable[[], datetime] = utc_now
     new_id: Callable[[], str] = random_id
+    lags: Lags = NO_LAGS
 
     def canonical(self, name: str) -> str:
         """Return a resource name with the project's number; raises as `Project.canonical`."""

@@ -66,6 +66,10 @@ class Collection:
         except DecodeError as error:
             raise self._store.unreadable(self._kind, error) from error
 
+    def earlier(self, parent: str | None = None, *, age: float) -> list[Message]:
+        """Return what `all` returned `age` seconds ago, for the methods whose replicas lag behind."""
+        return [self._type.FromString(body) for body in self._store.earlier(self._kind, parent, age=age)]
+
 
 def seal(message: Message) -> Message:
     """Set the message's etag, if it has one, from the rest of its content."""
