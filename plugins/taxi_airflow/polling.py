@@ -45,6 +45,9 @@ _UNREADY = re.compile(
     r"service agents? (is|are) being provisioned|@gcp-sa-aiplatform[\w-]*\.iam", re.IGNORECASE
 )
 _UNREADY_CODES = frozenset({400, 403})
+# Predict's answer, in the words of public reports, until the first split of an endpoint has reached it.
+_UNSPLIT = re.compile(r"doesn't have traffic_split")
+_BAD_REQUEST = 400
 
 
 def judge(error: BaseException) -> Verdict:
@@ -52,11 +55,14 @@ def judge(error: BaseException) -> Verdict:
 
     Transient: 408, 429, 499, 5xx except UNIMPLEMENTED, gRPC's UNKNOWN, a lost connection, credentials that
     could not be refreshed just now. 499 is a call that the transport cancelled, not the job. UNKNOWN, which
-    google.api_core gives no HTTP code, is what gRPC makes of a stream that broke.
+    google.api_core gives no HTTP code, is what gRPC makes of a stream that broke. An endpoint whose first
+    traffic split has not taken effect is transient as well.
     """
     code = getattr(error, "code", None)
     number = getattr(code, "value", code)
-    if getattr(getattr(error, "grpc_status_code", None), "name", "") == "UNKNOWN":
+    if getattr(getattr(error, "grpc_status_code", None), "name", "") == "UNKNOWN" or (
+        number == _BAD_REQUEST and _UNSPLIT.search(str(error))
+    ):
         return Verdict.TRANSIENT
     if isinstance(number, int):
         if number in _UNREADY_CODES and _UNREADY.search(str(error)):

@@ -77,6 +77,7 @@ def test_senseless_intervals_are_refused(shortest: float, longest: float) -> Non
             Verdict.UNREADY,
         ),
         (ERRORS.FailedPrecondition("it is not empty"), Verdict.INVALID),
+        (ERRORS.FailedPrecondition("Endpoint e doesn't have traffic_split."), Verdict.TRANSIENT),
         (ConnectionResetError("peer"), Verdict.TRANSIENT),
         (TimeoutError("late"), Verdict.TRANSIENT),
         (ERRORS.NotFound("no such job"), Verdict.MISSING),

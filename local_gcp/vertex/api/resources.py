@@ -60,15 +60,15 @@ class Collection:
         """Return all resources, or those of `parent`, the newest first."""
         return [self._parse(body) for body in self._store.bodies(self._kind, parent)]
 
+    def earlier(self, parent: str | None = None, *, age: float) -> list[Message]:
+        """Return what `all` returned `age` seconds ago, for the methods whose replicas lag behind."""
+        return [self._parse(body) for body in self._store.earlier(self._kind, parent, age=age)]
+
     def _parse(self, body: bytes) -> Message:
         try:
             return self._type.FromString(body)
         except DecodeError as error:
             raise self._store.unreadable(self._kind, error) from error
-
-    def earlier(self, parent: str | None = None, *, age: float) -> list[Message]:
-        """Return what `all` returned `age` seconds ago, for the methods whose replicas lag behind."""
-        return [self._type.FromString(body) for body in self._store.earlier(self._kind, parent, age=age)]
 
 
 def seal(message: Message) -> Message:
