@@ -11,7 +11,7 @@ from taxi_airflow.polling import Verdict, judge
 from taxi_ml.naming import ModelName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from google.cloud.aiplatform_v1 import Endpoint, Model
     from google.cloud.aiplatform_v1.types import DeployedModel
@@ -43,13 +43,19 @@ class LiveEndpoint:
 
 
 def find_endpoint(hook: VertexHook, display_name: str) -> LiveEndpoint | None:
-    """Return the endpoint of this display name, the oldest if there are several, or None."""
-    found = list(
-        hook.endpoints.list_endpoints(
-            {"parent": hook.location, "filter": f'display_name="{display_name}"'}, timeout=CALL_TIMEOUT
-        )
-    )
-    return live_endpoint(min(found, key=_created)) if found else None
+    """Return the endpoint with this id, else the oldest with this display name, as it is now, or None.
+
+    A list only tells names: it may not show yet what was just made, still show what was deleted, and show a
+    split of before. The endpoint that our own deployments make is found without one, by its id.
+    """
+    own = _get(hook.endpoints.get_endpoint, f"{hook.location}/endpoints/{display_name}")
+    if own is not None:
+        return live_endpoint(own)
+    for listed in _oldest_first(hook, hook.endpoints.list_endpoints, display_name):
+        endpoint = _get(hook.endpoints.get_endpoint, listed.name)
+        if endpoint is not None and endpoint.display_name == display_name:
+            return live_endpoint(endpoint)
+    return None
 
 
 def live_endpoint(endpoint: Endpoint) -> LiveEndpoint:
@@ -83,25 +89,21 @@ def is_promoted(hook: VertexHook, endpoint: LiveEndpoint, version: ModelName) ->
 
 
 def find_model(hook: VertexHook, display_name: str) -> ModelName | None:
-    """Return the model of this display name, the oldest if there are several, without a version, or None."""
-    found = list(
-        hook.models.list_models(
-            {"parent": hook.location, "filter": f'display_name="{display_name}"'}, timeout=CALL_TIMEOUT
-        )
-    )
-    if not found:
-        return None
-    return ModelName.parse(min(found, key=_created).name).unversioned
+    """Return the model that `find_endpoint` would return if it were an endpoint, without a version."""
+    own = _get(hook.models.get_model, f"{hook.location}/models/{display_name}")
+    if own is not None:
+        return ModelName.parse(own.name).unversioned
+    for listed in _oldest_first(hook, hook.models.list_models, display_name):
+        model = _get(hook.models.get_model, listed.name)
+        if model is not None and model.display_name == display_name:
+            return ModelName.parse(model.name).unversioned
+    return None
 
 
 def find_version(hook: VertexHook, model: ModelName, alias: str) -> Model | None:
     """Return the version that an alias points to, or None."""
-    try:
-        return hook.models.get_model(name=f"{model.unversioned}@{alias}", timeout=CALL_TIMEOUT)
-    except Exception as error:
-        if judge(error) is Verdict.MISSING:
-            return None
-        raise
+    found: Model | None = _get(hook.models.get_model, f"{model.unversioned}@{alias}")
+    return found
 
 
 def aliases_of(hook: VertexHook, version: ModelName) -> frozenset[str]:
@@ -142,6 +144,20 @@ def same_version(one: ModelName, other: ModelName) -> bool:
 def same_model(one: ModelName, other: ModelName) -> bool:
     """Tell whether two names mean versions of one model."""
     return (one.location, one.id) == (other.location, other.id)
+
+
+def _get(get: Callable[..., Any], name: str) -> Any:  # noqa: ANN401  # an endpoint or a model, or None
+    try:
+        return get(name=name, timeout=CALL_TIMEOUT)
+    except Exception as error:
+        if judge(error) is Verdict.MISSING:
+            return None
+        raise
+
+
+def _oldest_first(hook: VertexHook, list_all: Callable[..., Any], display_name: str) -> list[Any]:
+    request = {"parent": hook.location, "filter": f'display_name="{display_name}"'}
+    return sorted(list_all(request, timeout=CALL_TIMEOUT), key=_created)
 
 
 def _merge_aliases(hook: VertexHook, version: ModelName, aliases: Sequence[str]) -> None:

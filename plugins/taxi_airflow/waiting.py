@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
@@ -48,6 +49,30 @@ class Outcome:
         return cls(
             ending=Ending(event["ending"]), state=JobState(event["state"]), detail=event.get("detail", "")
         )
+
+
+@dataclass(slots=True, kw_only=True)
+class Doubt:
+    """Whether something may have been made that lists, which lag behind, do not show yet.
+
+    It begins with a call that may have been heard without an answer, and is over `lag` seconds later. Times
+    are those of a clock that never goes back.
+    """
+
+    lag: float
+    _until: float = -math.inf
+
+    def begin(self, *, now: float) -> None:
+        """Doubt from now on, for as long as lists may lag."""
+        self._until = now + self.lag
+
+    def end(self) -> None:
+        """Doubt no more: what there was to find has been found."""
+        self._until = -math.inf
+
+    def holds(self, *, now: float) -> bool:
+        """Tell whether to look again rather than to make it."""
+        return now < self._until
 
 
 _VERDICT_ENDINGS = {

@@ -23,6 +23,7 @@ from taxi_airflow.objects import ObjectStore
 
 from local_gcp.layout import BUCKET
 from local_gcp.vertex.composition import Doors, Engines, LocalVertex, Options
+from local_gcp.vertex.domain.past import NO_LAGS
 from local_gcp.vertex.engine.ports import ImageRule
 from tests.vertex.conftest import wait_for
 from tests.vertex.discovery import Recorder
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import BaseOperator
 
+    from local_gcp.vertex.domain.past import Lags
     from local_gcp.vertex.engine.ports import JobListener, RunHistory, RunListener
     from tests.airflow.promotion import Begin
     from tests.conftest import LocalStack
@@ -132,9 +134,15 @@ class Running:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
+def lags() -> Lags:
+    """Return how far the local Vertex AI lags behind; a module that wants it to parametrizes this."""
+    return NO_LAGS
+
+
+@pytest.fixture
+def running(tmp_path: Path, lags: Lags) -> Iterator[Running]:
     """Return what starts and stops local Vertex AIs."""
-    servers = Running(Options(state=tmp_path, project=PROJECT, region=REGION, faults=True))
+    servers = Running(Options(state=tmp_path, project=PROJECT, region=REGION, faults=True, lags=lags))
     yield servers
     servers.stop()
     servers.recorder.check()

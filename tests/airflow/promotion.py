@@ -15,6 +15,7 @@ from taxi_airflow.operators.promote import ShiftTrafficOperator, SmokePredictOpe
 from taxi_airflow.operators.register import RegisterModelVersionOperator
 from taxi_airflow.operators.roll_back import RollBackOperator
 
+from local_gcp.vertex.domain.past import NO_LAGS, Lags
 from taxi_ml.naming import ModelName
 from tests.airflow.conftest import REGION, context, run_task
 
@@ -27,12 +28,15 @@ Begin: TypeAlias = "Callable[..., Promotion]"
 """What the fixture `begin` gives."""
 
 NAME = "chicago-taxi-fare"
+# Lists that show nothing that a test makes, and traffic that takes effect while the smoke test asks.
+LAGGING = {"current": NO_LAGS, "lagging": Lags(lists=3600.0, traffic=0.3)}
 FAST: dict[str, Any] = {
     "region": REGION,
     "shortest_poll": 0.05,
     "longest_poll": 0.2,
     "settle": 0.0,
     "patience": 0.0,
+    "list_lag": 0.0,
 }
 
 
@@ -94,9 +98,10 @@ class Promotion:
         self.model = str(run_task(task, context(self.run_id))["model"])
         return self
 
-    def deploy_task(self) -> DeployModelOperator:
+    def deploy_task(self, **changes: Any) -> DeployModelOperator:  # noqa: ANN401  # arguments of the operator
         """Return the task that deploys."""
-        return DeployModelOperator(task_id="deploy", machine_type="n1-standard-2", **self.common)
+        arguments = {"machine_type": "n1-standard-2", **self.common, **changes}
+        return DeployModelOperator(task_id="deploy", **arguments)
 
     def deploy(self) -> str:
         """Deploy the version without traffic, and return the deployed model's id."""
@@ -104,7 +109,13 @@ class Promotion:
 
     def smoke_task(self, **changes: Any) -> SmokePredictOperator:  # noqa: ANN401  # arguments of the operator
         """Return the task that asks for fares."""
-        arguments = {"instances_uri": "gs://b/trips_*.csv", "largest": "200.0", **self.common, **changes}
+        arguments = {
+            "instances_uri": "gs://b/trips_*.csv",
+            "largest": "200.0",
+            "shortest_pause": 0.01,
+            **self.common,
+            **changes,
+        }
         return SmokePredictOperator(task_id="smoke", **arguments)
 
     def smoke(self) -> None:
@@ -175,6 +186,12 @@ def deploy_foreign(vertex: Vertex, artifact: str = "", split: Mapping[str, int] 
         }
     )
     return str(deploying.result().deployed_model.id)
+
+
+def count_versions(vertex: Vertex) -> int:
+    """Count the versions of the model, by name: a list may lag behind."""
+    name = ModelName(project=vertex.hook.project_id, location=REGION, id=NAME)
+    return sum(registry.find_version(vertex.hook, name, str(number)) is not None for number in range(1, 10))
 
 
 def live(vertex: Vertex) -> registry.LiveEndpoint:

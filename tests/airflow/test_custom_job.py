@@ -31,6 +31,7 @@ def operator(**changes: Any) -> VertexCustomJobOperator:  # noqa: ANN401  # argu
         "shortest_poll": 0.05,
         "longest_poll": 0.2,
         "settle": 0.0,
+        "list_lag": 0.0,
         **changes,
     }
     return VertexCustomJobOperator(**arguments)

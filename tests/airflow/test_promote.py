@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,15 +10,23 @@ from taxi_airflow.operators import promote as promote_module
 from taxi_airflow.operators.register import RegisterModelVersionOperator
 from taxi_airflow.operators.waiting import VertexError
 
+from local_gcp.vertex.domain.past import NO_LAGS, Lags
 from taxi_ml.naming import ModelName
 from tests.airflow.conftest import REGION, context, killing, run_task
-from tests.airflow.promotion import FAST, NAME, deploy_foreign, live, serving
+from tests.airflow.promotion import FAST, LAGGING, NAME, count_versions, deploy_foreign, live, serving
 
 if TYPE_CHECKING:
     from taxi_airflow.operators.deploy import DeployModelOperator
 
     from tests.airflow.conftest import Vertex
     from tests.airflow.promotion import Begin
+
+
+@pytest.fixture(params=LAGGING)
+def lags(request: pytest.FixtureRequest) -> Lags:
+    """Promote on a service that is current, and on one whose lists and traffic lag behind."""
+    chosen: Lags = LAGGING[request.param]
+    return chosen
 
 
 @pytest.fixture(autouse=True)
@@ -42,12 +51,9 @@ def test_a_first_promotion_serves_everything(vertex: Vertex, begin: Begin) -> No
 
 def test_a_second_promotion_replaces_the_first(vertex: Vertex, begin: Begin) -> None:
     """One model, two versions, one deployed model: nothing piles up."""
-    begin("run-1").promote()
-    begin("run-2").promote()
+    models = {begin(run).promote().model.partition("@")[0] for run in ("run-1", "run-2")}
 
-    models = list(vertex.hook.models.list_models(parent=vertex.hook.location))
-    versions = list(vertex.hook.models.list_model_versions(name=models[0].name))
-    assert (len(models), len(versions), len(live(vertex).deployed)) == (1, 2, 1)
+    assert (len(models), count_versions(vertex), len(live(vertex).deployed)) == (1, 2, 1)
     assert serving(vertex) == {"2": 100}
 
 
@@ -74,8 +80,7 @@ def test_registering_again_attaches(vertex: Vertex, begin: Begin) -> None:
 
     again = run.register().model
 
-    versions = list(vertex.hook.models.list_model_versions(name=f"{vertex.hook.location}/models/{NAME}"))
-    assert (first, 1) == (again, len(versions))
+    assert (first, 1) == (again, count_versions(vertex))
 
 
 def test_another_artifact_of_a_run_is_another_version(begin: Begin) -> None:
@@ -96,28 +101,28 @@ def test_deploying_again_attaches(vertex: Vertex, begin: Begin) -> None:
     assert (first, 1) == (again, len(live(vertex).deployed))
 
 
+@pytest.mark.parametrize("lags", [NO_LAGS, Lags(lists=0.5)], ids=["current", "lagging"])
 def test_deploying_while_a_deployment_runs_waits_for_it(vertex: Vertex, begin: Begin) -> None:
     """A try whose predecessor died in the middle of a deployment waits for that one."""
     run = begin("run-1", kind="slow").register()
-    task = run.deploy_task()
-    operations = [next_operation(task), next_operation(task), next_operation(task)]
+    operations = [next_operation(run.deploy_task(list_lag=10.0), try_number) for try_number in (1, 2, 3)]
     vertex.servers.release.set()
 
     deployed = run.deploy()
 
-    assert operations[1] == operations[2]
+    assert len(set(operations)) == 1
     assert [deployed] == list(live(vertex).deployed)
 
 
-def next_operation(task: DeployModelOperator) -> str:
-    """Return the operation that a try defers for; making the endpoint is waited for here."""
+def next_operation(task: DeployModelOperator, try_number: int) -> str:
+    """Return the deployment that a try defers for; making the endpoint is waited for here."""
+    ctx = context()
+    ctx["ti"].try_number = try_number
     while True:
-        try:
-            task.execute(context())
-        except TaskDeferred as deferred:
-            name = str(deferred.trigger.name)
-            if "slow" not in name and task.access.hook().pipelines.get_operation({"name": name}).done:
-                continue
+        with pytest.raises(TaskDeferred) as deferred:
+            task.execute(ctx)
+        name = str(deferred.value.trigger.name)
+        if not task.access.hook().pipelines.get_operation({"name": name}).done:
             return name
 
 
@@ -159,6 +164,31 @@ def test_asking_leaves_no_traffic_on_a_new_model(vertex: Vertex, begin: Begin) -
     begin("run-2").prepare().smoke()
 
     assert serving(vertex) == {"1": 100}
+
+
+@pytest.mark.parametrize("fault", ["fail=UNAVAILABLE", "fail=RESOURCE_EXHAUSTED", "fail=UNKNOWN", "garbage"])
+def test_questions_that_fail_are_asked_again(vertex: Vertex, begin: Begin, fault: str) -> None:
+    """A server that is busy, or a replica that does not know the endpoint yet, gets another question."""
+    begin("run-1").promote()
+    second = begin("run-2").prepare()
+    vertex.order("Predict", fault, calls=3)
+
+    second.smoke()
+
+    assert (serving(vertex), vertex.orders()) == ({"1": 100}, [])
+
+
+@pytest.mark.parametrize("lags", [Lags(traffic=3600.0)], ids=["lagging"])
+def test_a_share_that_takes_no_effect_fails_in_time(vertex: Vertex, begin: Begin) -> None:
+    """The failure says how many questions had how many answers over what time, and the last error."""
+    first = begin("run-1").prepare()
+
+    with pytest.raises(AirflowFailException) as failure:
+        run_task(first.smoke_task(ask_for="0.3"), context("run-1"))
+
+    words = r"answered 0 of \d+ questions in \d+ s with 10 % .* Last error: .* doesn't have traffic_split"
+    assert re.search(words, str(failure.value))
+    assert serving(vertex) == {}
 
 
 @pytest.mark.parametrize("fare", [-1.0, 250.0, None])

@@ -10,11 +10,19 @@ from taxi_airflow.operators import promote as promote_module
 from taxi_airflow.operators.roll_back import RollBackOperator
 
 from tests.airflow.conftest import context, run_task
-from tests.airflow.promotion import FAST, NAME, deploy_foreign, live, serving
+from tests.airflow.promotion import FAST, LAGGING, NAME, deploy_foreign, live, serving
 
 if TYPE_CHECKING:
+    from local_gcp.vertex.domain.past import Lags
     from tests.airflow.conftest import Vertex
     from tests.airflow.promotion import Begin
+
+
+@pytest.fixture(params=LAGGING)
+def lags(request: pytest.FixtureRequest) -> Lags:
+    """Promote on a service that is current, and on one whose lists and traffic lag behind."""
+    chosen: Lags = LAGGING[request.param]
+    return chosen
 
 
 @pytest.fixture(autouse=True)

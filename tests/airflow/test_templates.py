@@ -11,6 +11,7 @@ from taxi_airflow import operators
 # Objects of Python, bounds of the waiting, and what the DAG file decides for all runs.
 NOT_TEMPLATED = {
     "deferrable",
+    "list_lag",
     "longest_poll",
     "max_attempts",
     "outage",

@@ -21,9 +21,11 @@ from taxi_airflow.operators.register import RegisterModelVersionOperator
 from taxi_airflow.operators.waiting import VertexError
 from taxi_airflow.waiting import Ending, Outcome
 
+from local_gcp.vertex.domain.past import NO_LAGS, Lags
 from local_gcp.vertex.domain.states import RunState
 from taxi_ml.gate.champion import Champion
 from tests.airflow.conftest import REGION, context, first_event, in_background, killing, run_task
+from tests.airflow.promotion import count_versions
 from tests.vertex.conftest import wait_for
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ def written(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def compile_task(**changes: Any) -> VertexCustomJobOperator:  # noqa: ANN401  # arguments of the operator
     """Return a task that runs a custom job."""
-    arguments = {"display_name": "compile", "image": "i", **FAST, **changes}
+    arguments = {"display_name": "compile", "image": "i", "list_lag": 0.0, **FAST, **changes}
     return VertexCustomJobOperator(task_id="compile", **arguments)
 
 
@@ -78,30 +80,29 @@ def pipeline_task(**changes: Any) -> VertexPipelineJobOperator:  # noqa: ANN401 
     return VertexPipelineJobOperator(task_id="run_pipeline", spec_uri=SPEC_URI, **FAST, **changes)
 
 
-def register_task(uri: str = "gs://b/1") -> RegisterModelVersionOperator:
+def register_task(uri: str = "gs://b/1", **changes: Any) -> RegisterModelVersionOperator:  # noqa: ANN401
     """Return a task that uploads a version."""
-    return RegisterModelVersionOperator(
-        task_id="register", model_name=NAME, artifact_uri=uri, image="i", patience=5.0, **FAST
-    )
+    arguments = {"artifact_uri": uri, "image": "i", "patience": 5.0, "list_lag": 0.0, **FAST, **changes}
+    return RegisterModelVersionOperator(task_id="register", model_name=NAME, **arguments)
 
 
-def deploy_task(model: str) -> DeployModelOperator:
+def deploy_task(model: str, **changes: Any) -> DeployModelOperator:  # noqa: ANN401  # arguments of the operator
     """Return a task that deploys a version."""
-    return DeployModelOperator(
-        task_id="deploy",
-        endpoint_name=NAME,
-        model=model,
-        baseline_uri=BASELINE_URI,
-        machine_type="n1",
-        patience=5.0,
+    arguments = {
+        "baseline_uri": BASELINE_URI,
+        "machine_type": "n1",
+        "patience": 5.0,
+        "list_lag": 0.0,
         **FAST,
-    )
+        **changes,
+    }
+    return DeployModelOperator(task_id="deploy", endpoint_name=NAME, model=model, **arguments)
 
 
-def deploy_a_version(uri: str = "gs://b/1") -> None:
+def deploy_a_version(**changes: Any) -> None:  # noqa: ANN401  # arguments of the operators
     """Register a version and deploy it."""
-    model = str(run_task(register_task(uri), context())["model"])
-    run_task(deploy_task(model), context())
+    model = str(run_task(register_task(**changes), context())["model"])
+    run_task(deploy_task(model, **changes), context())
 
 
 def submit(task: BaseOperator) -> None:
@@ -120,12 +121,6 @@ def custom_jobs(vertex: Vertex) -> int:
     return len(vertex.jobs.runs)
 
 
-def versions(vertex: Vertex) -> int:
-    """Count the versions of the model."""
-    name = f"{vertex.hook.location}/models/{NAME}"
-    return len(list(vertex.hook.models.list_model_versions(name=name)))
-
-
 def endpoints(vertex: Vertex) -> int:
     """Count the endpoints there are."""
     return len(list(vertex.hook.endpoints.list_endpoints(parent=vertex.hook.location)))
@@ -142,14 +137,14 @@ class Creation:
     """A call that makes something, the task that sends it, and how much of it there is afterwards."""
 
     method: str
-    run: Callable[[], None]
+    run: Callable[..., None]
     count: Callable[[Vertex], int]
 
 
 CREATIONS = [
     Creation(method="CreatePipelineJob", run=lambda: submit(pipeline_task()), count=pipelines),
-    Creation(method="CreateCustomJob", run=lambda: submit(compile_task()), count=custom_jobs),
-    Creation(method="UploadModel", run=deploy_a_version, count=versions),
+    Creation(method="CreateCustomJob", run=lambda **lag: submit(compile_task(**lag)), count=custom_jobs),
+    Creation(method="UploadModel", run=deploy_a_version, count=count_versions),
     Creation(method="CreateEndpoint", run=deploy_a_version, count=endpoints),
     Creation(method="DeployModel", run=deploy_a_version, count=deployments),
 ]
@@ -165,6 +160,18 @@ def test_what_is_created_exists_once(vertex: Vertex, creation: Creation, fault: 
     creation.run()
 
     assert creation.count(vertex) == 1
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("lags", [Lags(lists=0.5)], ids=["lagging"])
+@pytest.mark.parametrize("creation", CREATIONS[1:], ids=lambda creation: creation.method)
+def test_what_no_list_shows_yet_is_not_created_twice(vertex: Vertex, creation: Creation) -> None:
+    """A list that lags behind does not show what a call without an answer has made."""
+    vertex.order(creation.method, "lose-reply")
+
+    creation.run(list_lag=10.0)
+
+    wait_for(lambda: creation.count(vertex) == 1)
 
 
 @pytest.mark.stack
@@ -357,6 +364,25 @@ def test_a_kill_during_a_deployment_leaves_no_half_of_it(vertex: Vertex) -> None
         run_task(task, context())
 
     assert (deployments(vertex), unfinished(vertex)) == (0, [])
+
+
+@pytest.mark.parametrize("lags", [NO_LAGS, Lags(lists=3600.0)], ids=["current", "lagging"])
+def test_a_kill_during_the_call_that_deploys_leaves_nothing(vertex: Vertex) -> None:
+    """A deployment whose call acts while the task is being killed is cancelled once it is known."""
+    model = str(run_task(register_task("gs://b/slow"), context())["model"])
+    vertex.hook.endpoints.create_endpoint(
+        {"parent": vertex.hook.location, "endpoint": {"display_name": NAME}, "endpoint_id": NAME}
+    )
+    vertex.order("DeployModel", "delay=1")
+    task = deploy_task(model)
+
+    with (
+        killing(task, lambda: not vertex.orders()),
+        pytest.raises((VertexError, AirflowFailException)),
+    ):
+        run_task(task, context())
+
+    assert deployments(vertex) == 0
 
 
 def unfinished(vertex: Vertex) -> list[str]:

@@ -8,6 +8,8 @@ from taxi_airflow.hooks.calls import CALL_TIMEOUT
 from taxi_airflow.jobs import view_custom
 from taxi_airflow.labels import ATTACH_LABEL, ATTEMPT_LABEL, run_key, with_attempt
 from taxi_airflow.operators.vertex_job import VertexJobOperator
+from taxi_airflow.operators.waiting import LIST_LAG
+from taxi_airflow.polling import Verdict, judge
 from taxi_airflow.states import JobKind
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ class VertexCustomJobOperator(VertexJobOperator):
     :param command, args: what it runs; empty: the image's own
     :param env: environment variables
     :param machine_type: such as ``n1-standard-4``
+    :param list_lag: seconds that a list may need to show a new job. Where an earlier try, or a create call
+        without an answer, may have created one, the list is asked for so long before another is created
     """
 
     kind = JobKind.CUSTOM
@@ -56,6 +60,7 @@ class VertexCustomJobOperator(VertexJobOperator):
         args: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         machine_type: str = "n1-standard-4",
+        list_lag: float = LIST_LAG,
         **kwargs: Any,  # noqa: ANN401  # VertexJobOperator's
     ) -> None:
         super().__init__(**kwargs)
@@ -65,9 +70,10 @@ class VertexCustomJobOperator(VertexJobOperator):
         self.args = args
         self.env = env or {}
         self.machine_type = machine_type
+        self.list_lag = list_lag
 
     def find_attempts(self, hook: VertexHook, context: Context) -> list[JobView]:
-        """Return the jobs that carry this task's label, the first attempt first."""
+        """Return the jobs that carry this task's label as they are now, the first attempt first."""
         jobs = hook.jobs.list_custom_jobs(
             request={
                 "parent": hook.location,
@@ -76,7 +82,16 @@ class VertexCustomJobOperator(VertexJobOperator):
             timeout=CALL_TIMEOUT,
         )
         ordered = sorted(jobs, key=lambda job: int(job.labels.get(ATTEMPT_LABEL, "0")))
-        return [view_custom(job) for job in ordered]
+        return [job for each in ordered if (job := self._as_it_is(hook, each.name)) is not None]
+
+    def _as_it_is(self, hook: VertexHook, name: str) -> JobView | None:
+        """Return a job that a list showed, whose state there may be an older one; None: it is deleted."""
+        try:
+            return hook.get_job(self.kind, name)
+        except Exception as error:
+            if judge(error) is Verdict.MISSING:
+                return None
+            raise
 
     def create(self, hook: VertexHook, context: Context, *, attempt: int) -> JobView:
         """Create the attempt's job."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from taxi_airflow.explain import root_cause
 from taxi_airflow.hooks.calls import CALL_TIMEOUT
-from taxi_airflow.operators.waiting import KILL_BOUND, VertexError, WaitingOperator, failure_of
+from taxi_airflow.operators.waiting import KILL_BOUND, LIST_LAG, VertexError, WaitingOperator, failure_of
 from taxi_airflow.polling import Verdict, judge
 from taxi_airflow.states import JobKind, JobState
-from taxi_airflow.waiting import Ending, Outcome, Wait
+from taxi_airflow.waiting import Doubt, Ending, Outcome, Wait
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -30,10 +30,25 @@ class VertexOperationOperator(WaitingOperator):
     What a try finds decides what it does: nothing where the state is reached, waiting where an operation of
     an earlier try still runs, starting one otherwise. The answer of an operation is never trusted: the
     state is looked at again.
+
+    :param list_lag: seconds that a list may need to show a new operation. Where an earlier try, or a call
+        without an answer, may have started one, the task looks for so long before it starts another
     """
 
-    def __init__(self, *, patience: float = 10.0, **kwargs: Any) -> None:  # noqa: ANN401  # WaitingOperator's
+    # Whether even the first try may find operations under way that no list shows yet.
+    doubts_first_try: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        patience: float = 10.0,
+        list_lag: float = LIST_LAG,
+        **kwargs: Any,  # noqa: ANN401  # WaitingOperator's
+    ) -> None:
         super().__init__(patience=patience, **kwargs)
+        self.list_lag = list_lag
+        self.doubt = Doubt(lag=list_lag)
+        self._operation = ""
 
     @abstractmethod
     def find(self, hook: VertexHook, context: Context) -> dict[str, Any] | None:
@@ -54,6 +69,8 @@ class VertexOperationOperator(WaitingOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Look, and start what is missing."""
         self._context = context
+        if self.doubts_first_try or context["ti"].try_number > 1:
+            self.doubt.begin(now=time.monotonic())
         return self._advance(self.access.hook(), context, steps=0)
 
     def execute_complete(
@@ -67,7 +84,8 @@ class VertexOperationOperator(WaitingOperator):
 
     def cancel(self, hook: VertexHook) -> None:
         """Cancel the operations that this task started or waits for."""
-        for operation in self._unfinished(hook):
+        known = [self._operation] if self._operation else []
+        for operation in dict.fromkeys([*known, *self._unfinished(hook)]):
             over = hook.cancel_and_wait(JobKind.OPERATION, operation, bound=KILL_BOUND)
             self.log.info("Cancelled %s%s", operation, "" if over else "; it is not over yet")
 
@@ -81,6 +99,9 @@ class VertexOperationOperator(WaitingOperator):
             if operation is None:
                 continue
             self.log.info("Waiting for %s", operation)
+            self._operation = operation
+            if self._killed.is_set():
+                self.cancel(hook)
             self.stop_if_killed()
             outcome = self._wait_briefly(hook, operation)
             if outcome is None:
@@ -103,19 +124,27 @@ class VertexOperationOperator(WaitingOperator):
     def _look_or_start(self, hook: VertexHook, context: Context) -> tuple[dict[str, Any] | None, str | None]:
         """Return what is there, or the operation to wait for.
 
-        A call whose reply is lost is followed by another look, so that it is never repeated blindly.
+        A call whose reply is lost is followed by more looks, for as long as lists may lag, so that it is
+        never repeated blindly.
         """
         wait = Wait(polling=self.polling)
         while True:
+            starting = False
             try:
                 if running := self._unfinished(hook):
                     return None, running[0]
                 if (found := self.find(hook, context)) is not None:
                     return found, None
+                if self.doubt.holds(now=time.monotonic()):
+                    self._sleep(self.shortest_poll)
+                    continue
+                starting = True
                 return None, self.start(hook, context)
             except (VertexError, AirflowFailException, AirflowSkipException):
                 raise
             except Exception as error:  # noqa: BLE001  # Wait.failed() decides about every one
+                if starting and judge(error) is Verdict.TRANSIENT:
+                    self.doubt.begin(now=time.monotonic())
                 self.give_up_or_sleep(wait, error, f"The change by {self.task_id}")
 
     def _unfinished(self, hook: VertexHook) -> list[str]:
@@ -128,7 +157,18 @@ class VertexOperationOperator(WaitingOperator):
             if judge(error) is Verdict.MISSING:
                 return []
             raise
-        return [operation.name for operation in answer.operations if not operation.done]
+        listed = [operation.name for operation in answer.operations if not operation.done]
+        return [name for name in listed if self._is_running(hook, name)]
+
+    @staticmethod
+    def _is_running(hook: VertexHook, operation: str) -> bool:
+        """Tell whether an operation runs that a list shows as running, which may have been before."""
+        try:
+            return hook.get_job(JobKind.OPERATION, operation).active
+        except Exception as error:
+            if judge(error) is Verdict.MISSING:
+                return False
+            raise
 
     def _check(self, hook: VertexHook, operation: str, outcome: Outcome) -> None:
         """Raise unless the operation succeeded, or is not known any more and the state must tell."""

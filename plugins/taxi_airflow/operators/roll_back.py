@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ class RollBackOperator(EndpointOperator):
     """
 
     template_fields: Sequence[str] = (*EndpointOperator.template_fields, "declined")
+    # A deployment of the run's own may go on that was not cancelled: its worker was lost a moment ago.
+    doubts_first_try = True
 
     def __init__(
         self,
@@ -60,6 +63,9 @@ class RollBackOperator(EndpointOperator):
         if endpoint is not None and registry.is_promoted(hook, endpoint, self.version):
             raise AirflowSkipException(f"{self.version} is promoted: there is nothing to roll back")
         if endpoint is not None and endpoint.deployment_of(self.version):
+            self.doubt.end()
+            return None
+        if endpoint is not None and self.doubt.holds(now=time.monotonic()):
             return None
         self._settle_aliases(hook, endpoint)
         busiest = traffic.busiest(endpoint.split) if endpoint else None

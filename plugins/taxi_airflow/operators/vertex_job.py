@@ -10,9 +10,10 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from taxi_airflow.explain import explain
 from taxi_airflow.operators.waiting import KILL_BOUND, VertexError, WaitingOperator, failure_of
+from taxi_airflow.polling import Verdict, judge
 from taxi_airflow.rendered import is_true
 from taxi_airflow.states import REPLACEABLE_STATES, JobState
-from taxi_airflow.waiting import Ending, Outcome, Wait
+from taxi_airflow.waiting import Doubt, Ending, Outcome, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +47,8 @@ class VertexJobOperator(WaitingOperator):
     """
 
     kind: ClassVar[JobKind]
+    # How long `find_attempts` may miss a job that was just created, in seconds.
+    list_lag: float = 0.0
     template_fields: Sequence[str] = (
         *WaitingOperator.template_fields,
         "labels",
@@ -75,7 +78,7 @@ class VertexJobOperator(WaitingOperator):
 
     @abstractmethod
     def find_attempts(self, hook: VertexHook, context: Context) -> list[JobView]:
-        """Return the jobs of this DAG run and task, the first attempt first."""
+        """Return the jobs of this DAG run and task as they are now, the first attempt first."""
 
     @abstractmethod
     def create(self, hook: VertexHook, context: Context, *, attempt: int) -> JobView:
@@ -129,20 +132,31 @@ class VertexJobOperator(WaitingOperator):
     def _submit_or_attach(self, hook: VertexHook, context: Context) -> tuple[JobView, str]:
         """Return the job of this DAG run, creating it when there is none or its attempt is to be replaced.
 
-        A create call whose reply is lost is followed by another look, so that it is never repeated blindly.
+        A create call whose reply is lost is followed by more looks, for as long as lists may lag, so that it
+        is never repeated blindly. So is that of an earlier try, which may have died just after it.
         """
         wait = Wait(polling=self.polling)
+        doubt = Doubt(lag=self.list_lag)
+        if context["ti"].try_number > 1:
+            doubt.begin(now=time.monotonic())
         while True:
+            creating = False
             try:
                 attempts = self.find_attempts(hook, context)
                 if attempts and not self._replaceable(hook, attempts[-1]):
                     return attempts[-1], _FOREIGN
+                if doubt.holds(now=time.monotonic()):
+                    self._sleep(self.shortest_poll)
+                    continue
                 if attempts:
                     self.log.info("Attempt %d is %s; submitting another", len(attempts), attempts[-1].state)
+                creating = True
                 return self.create(hook, context, attempt=len(attempts)), _OWN
             except VertexError:
                 raise
             except Exception as error:  # noqa: BLE001  # Wait.failed() decides about every one
+                if creating and judge(error) is Verdict.TRANSIENT:
+                    doubt.begin(now=time.monotonic())
                 self.give_up_or_sleep(wait, error, "Submitting the job")
 
     def _replaceable(self, hook: VertexHook, job: JobView) -> bool:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # The supervisor of a killed task sends SIGKILL five seconds after SIGTERM.
 KILL_BOUND = 4.0
+# How long a list may lag behind, in seconds. Google documents no bound.
+LIST_LAG = 20.0
 
 
 class VertexError(AirflowException):
