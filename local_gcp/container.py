@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from local_gcp.errors import LocalCloudError, ServiceFailedError
 from local_gcp.layout import Layout
-from local_gcp.services import CLOUD, Setting
+from local_gcp.services import CLOUD, Setting, told_addresses
 from local_gcp.stack import to_stderr
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def setting(environ: Mapping[str, str]) -> Setting:
         bind=_EVERYWHERE,
         hosts=HOSTS,
         console=environ.get(CONSOLE_VARIABLE, ""),
+        told=told_addresses(environ),
     )
 
 

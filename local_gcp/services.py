@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -12,7 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from local_gcp import gcs, trips
-from local_gcp.errors import MissingToolError, ServiceFailedError
+from local_gcp.errors import LocalCloudError, MissingToolError, ServiceFailedError
 from local_gcp.layout import BUCKET, PIPELINE_IMAGE, PROJECT, REGION
 from local_gcp.ports import HOST
 from local_gcp.supervise import Service, answers
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from local_gcp.layout import Layout
 
+HOSTS_VARIABLE: Final = "LOCAL_GCP_HOSTS"
+_ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
@@ -29,7 +33,7 @@ class Setting:
 
     ``bind`` is the address that servers listen on. ``hosts`` names the machine behind a port, where that is
     not this one, and ``console`` the URL of Vertex AI's pages for a browser, where that is another than for
-    programs.
+    programs. ``told`` are more addresses that lead to the servers: of published ports, of tunnels.
     """
 
     layout: Layout
@@ -37,6 +41,7 @@ class Setting:
     bind: str = HOST
     hosts: Mapping[str, str] = field(default_factory=dict)
     console: str = ""
+    told: tuple[str, ...] = ()
 
     def place(self, port_name: str) -> str:
         """Return host and port for clients."""
@@ -45,6 +50,27 @@ class Setting:
     def url(self, port_name: str) -> str:
         """Return the URL of a port for clients."""
         return f"http://{self.place(port_name)}"
+
+    def allow_hosts(self, port_name: str) -> list[str]:
+        """Return the options that tell the server of a port by which addresses it is reached."""
+        return [f"--allow-host={address}" for address in (self.place(port_name), *self.told)]
+
+
+def told_addresses(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Read LOCAL_GCP_HOSTS: addresses as a browser shows them, `host` or `host:port`, joined by commas.
+
+    Raises:
+        LocalCloudError: one of them is not an address.
+
+    """
+    told = tuple(filter(None, (each.strip() for each in environ.get(HOSTS_VARIABLE, "").split(","))))
+    for address in told:
+        if not _ADDRESS.fullmatch(address):
+            raise LocalCloudError(
+                f"{HOSTS_VARIABLE} has {address!r}, which is not an address; write host:port, as in "
+                "localhost:8090, and join several by commas"
+            )
+    return told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +195,7 @@ def _build_vertex(setting: Setting) -> Service:
     command += ["--gcs-root", str(layout.gcs_root), "--images", str(layout.images)]
     command += ["--own-images", str(layout.own_images)]
     command += ["--project", PROJECT, "--region", REGION, "--host", setting.bind, "--prestart"]
+    command += setting.allow_hosts(names[0])
     return Service(
         name="vertex",
         command=tuple(command),

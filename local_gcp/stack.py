@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
 import time
@@ -153,7 +154,9 @@ class Stack:
         state.write(self._layout.stack_file, current)
 
     def _setting(self) -> Setting:
-        return Setting(layout=self._layout, ports=self._read().ports)
+        return Setting(
+            layout=self._layout, ports=self._read().ports, told=services.told_addresses(os.environ)
+        )
 
     def _assign_ports(self, *, new_ports: bool) -> None:
         current = self._read()

@@ -68,6 +68,7 @@ def _serve(chosen: argparse.Namespace) -> None:
         faults=chosen.faults,
         lean_skipped=chosen.lean_skipped,
         lags=Lags(lists=chosen.stale_lists, traffic=chosen.late_traffic),
+        addresses=tuple(chosen.allow_host),
     )
 
     def build(runs: RunListener, jobs: JobListener, history: RunHistory) -> Engines:
@@ -126,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--project", required=True, help="id of the one project")
     parser.add_argument("--region", required=True, help="the one region, such as us-central1")
     parser.add_argument("--host", default=HOST, help="address to listen on (%(default)s)")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="HOST:PORT", help="another address of REST"
+    )
     parser.add_argument("--rest-port", type=int, default=0, help="0: any free port")
     parser.add_argument("--grpc-port", type=int, default=0, help="0: any free port")
     parser.add_argument(

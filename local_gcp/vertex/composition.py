@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from local_gcp.guard import Guard, addresses
 from local_gcp.ports import HOST
 from local_gcp.vertex.api.custom_jobs import CustomJobs
 from local_gcp.vertex.api.deployments import Deployments
@@ -80,7 +81,8 @@ class Options:
     `images` are shown as a container registry shows them. With `faults`, requests and callers of `/faults`
     may order faults on the wire. With `lean_skipped`, the tasks of a job that came from the cache list no
     outputs: nobody has promised that they do, and the metadata store has them. `lags`, measured by `clock` in
-    seconds, are those of a service of many replicas.
+    seconds, are those of a service of many replicas. `addresses` are those by which REST is reached beyond
+    loopback's own.
     """
 
     state: Path
@@ -94,6 +96,7 @@ class Options:
     lean_skipped: bool = False
     lags: Lags = NO_LAGS
     clock: Callable[[], float] = time.monotonic
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,9 +186,10 @@ class Doors:
         orders = [FaultOrders(self._faults).route()] if options.faults else []
         pages = [*vertex.pages.routes(), *orders, *ImageRegistry(options.images).routes()]
         application = RestApi(vertex.methods, health, dispatch=dispatch, pages=pages).application()
+        guard = Guard(application, addresses(self.rest_port, options.addresses), _takes_json)
         self._rest = uvicorn.Server(
             uvicorn.Config(
-                application,
+                guard,
                 log_level="warning",
                 access_log=False,
                 timeout_graceful_shutdown=STOP_SECONDS,
@@ -206,6 +210,11 @@ class Doors:
     def stop(self) -> None:
         """Make `serve` return; may be called from any thread."""
         self._rest.should_exit = True
+
+
+def _takes_json(path: str) -> bool:
+    """Whether bodies sent to a path are JSON: rawPredict hands any body to a model's own server."""
+    return not path.endswith(":rawPredict")
 
 
 def _bind(host: str, port: int) -> socket.socket:

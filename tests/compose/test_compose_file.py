@@ -111,6 +111,15 @@ def test_cloud_publishes_the_port_that_its_service_listens_on(name: str) -> None
     assert int(inside) == container.PORTS.get(name, container.PORTS.get(f"{name}.rest"))
 
 
+@pytest.mark.parametrize("name", ["gcs", "bigquery", "vertex"])
+def test_cloud_is_told_its_published_addresses(name: str) -> None:
+    """Clients and browsers of this machine, which call a server by its published port, are served."""
+    ((_, published, _),) = [_with_defaults(port).split(":") for port in SERVICES[name]["ports"]]
+    told = container.setting(_environment(name)).told
+
+    assert {f"127.0.0.1:{published}", f"localhost:{published}"} <= set(told)
+
+
 def test_secrets_are_in_no_variable() -> None:
     """Passwords and keys are read from files that only the containers' user can read."""
     named = {key for name in AIRFLOW for key in SERVICES[name]["environment"]}

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local_gcp import container, ports
+from local_gcp.errors import LocalCloudError
 from local_gcp.layout import BUCKET
-from local_gcp.services import client_environment
+from local_gcp.services import VERTEX, client_environment, told_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,3 +97,22 @@ def test_browser_is_told_another_address(tmp_path: Path) -> None:
     connection = client_environment(container.setting(environ))["AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT"]
 
     assert json.loads(connection)["extra"]["vertex_console"] == console
+
+
+def test_servers_are_told_their_addresses(tmp_path: Path) -> None:
+    """A server in a container is reached by its name, and from outside by what LOCAL_GCP_HOSTS says."""
+    environ = {"LOCAL_GCP_STATE_DIR": str(tmp_path), "LOCAL_GCP_HOSTS": "127.0.0.1:2, localhost:2,"}
+    command = VERTEX.build(container.setting(environ)).command
+
+    assert [option for option in command if option.startswith("--allow-host")] == [
+        "--allow-host=vertex:8090",
+        "--allow-host=127.0.0.1:2",
+        "--allow-host=localhost:2",
+    ]
+
+
+@pytest.mark.parametrize("address", ["http://localhost:8090", "localhost:8090/console", "*", "a b"])
+def test_addresses_are_read_at_the_door(address: str) -> None:
+    """What no browser would send as a Host is refused with the variable's name."""
+    with pytest.raises(LocalCloudError, match=r"LOCAL_GCP_HOSTS has .* write host:port"):
+        told_addresses({"LOCAL_GCP_HOSTS": f"localhost:1,{address}"})

@@ -21,7 +21,8 @@ JOB = {"displayName": "taxi", "pipelineSpec": SPEC, "runtimeConfig": {"gcsOutput
 def call(server: Server, verb: str, path: str, body: object = None) -> tuple[int, Any]:
     """Send a request and return status and JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
-    request = urllib.request.Request(f"{server.rest_url}{path}", content, method=verb)
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{server.rest_url}{path}", content, headers, method=verb)
     try:
         with urllib.request.urlopen(request, timeout=10) as response:
             return response.status, json.loads(response.read())

@@ -31,11 +31,13 @@ PREFIX = "/console"
 PAGE_SIZE = 50
 _MOST_DIGITS = 9
 _STATIC = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_NOT_SNIFFED = {"X-Content-Type-Options": "nosniff"}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
-    "connect-src 'self'; img-src 'self'",
+    "connect-src 'self'; img-src 'self'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
+    **_NOT_SNIFFED,
 }
 _FOLDER = Path(__file__).parent / "static"
 _IN_LOCATION = PREFIX + "/projects/{project}/locations/{location}"
@@ -182,4 +184,6 @@ def _static(request: Request) -> Response:
     file = request.path_params["file"]
     if file not in _STATIC:
         return PlainTextResponse("There is no such file.\n", 404)
-    return FileResponse(_FOLDER / file, media_type=_STATIC[file], headers={"Cache-Control": "max-age=60"})
+    return FileResponse(
+        _FOLDER / file, media_type=_STATIC[file], headers={"Cache-Control": "max-age=60", **_NOT_SNIFFED}
+    )
