@@ -63,6 +63,11 @@ class Layout:
         return self.state / "tls"
 
     @property
+    def gcs_certificates(self) -> Path:
+        """The certificates between the two servers of Cloud Storage."""
+        return self.state / "gcs-certificates"
+
+    @property
     def images(self) -> Path:
         """Which interpreter stands for which container image."""
         return self.state / "images.json"

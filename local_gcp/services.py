@@ -116,6 +116,7 @@ def client_environment(setting: Setting) -> dict[str, str]:
 
 
 def _prepare_gcs(setting: Setting, _progress: Callable[[str], None]) -> None:
+    gcs.find_server()  # what is missing is said here, not only in the service's log
     setting.layout.gcs_root.mkdir(parents=True, exist_ok=True)
     gcs.require_attributes(setting.layout.state)
 
@@ -124,13 +125,13 @@ def _build_gcs(setting: Setting) -> Service:
     root = setting.layout.gcs_root
     url = setting.url("gcs")
     port = setting.ports["gcs"]
-    command = [str(gcs.find_server()), "-backend", "filesystem", "-filesystem-root", str(root)]
-    command += ["-scheme", "http", "-host", setting.bind, "-port", str(port), "-location", REGION.upper()]
-    command += ["-external-url", url, "-public-host", setting.place("gcs")]
+    command = [sys.executable, "-m", "local_gcp.gcs_server", "--host", setting.bind, "--port", str(port)]
+    command += ["--root", str(root), "--certificates", str(setting.layout.gcs_certificates)]
+    command += ["--location", REGION.upper(), "--url", url, *setting.allow_hosts("gcs")]
     return Service(
         name="gcs",
         command=tuple(command),
-        directory=setting.layout.state,
+        directory=setting.layout.repository,
         log=setting.layout.logs / "gcs.log",
         healthy=answers(f"{url}/_internal/healthcheck"),
         ports={"gcs": port},

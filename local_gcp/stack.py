@@ -103,6 +103,7 @@ class Stack:
             self._stop_all(())
             for path in (
                 self._layout.gcs_root,
+                self._layout.gcs_certificates,
                 self._layout.bigquery,
                 self._layout.vertex,
                 self._layout.airflow,

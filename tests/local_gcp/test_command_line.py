@@ -90,7 +90,7 @@ def test_logs_show_a_service(local_gcp: CommandLine) -> None:
     local_gcp.run("up", "--only", "gcs")
     done = local_gcp.run("logs", "gcs")
 
-    assert "server started at http://127.0.0.1:" in done.stdout
+    assert "server started at https://127.0.0.1:" in done.stdout
 
 
 def test_errors_are_one_line(local_gcp: CommandLine) -> None:

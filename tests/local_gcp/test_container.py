@@ -49,6 +49,10 @@ def _await(file: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.05)
 
 
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 @pytest.fixture
 def port() -> int:
     """A free port."""
@@ -76,9 +80,11 @@ def test_service_is_asked_to_stop_with_its_container(tmp_path: Path, port: int) 
 def test_container_ends_with_the_status_of_its_service(tmp_path: Path, port: int) -> None:
     """When the service dies, so does the container, for the engine to start it again."""
     with _running(tmp_path, port) as process:
-        (service,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        os.kill(int(service), signal.SIGKILL)
+        (service,) = _children(process.pid)
+        (server,) = _children(service)
+        os.kill(service, signal.SIGKILL)
         status = process.wait(STOP_SECONDS)
+        os.kill(server, signal.SIGKILL)  # which the engine does, with all of a container
 
     assert status != 0
 
