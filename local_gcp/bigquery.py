@@ -9,7 +9,8 @@ Run as ``python -m local_gcp.bigquery``. Beyond bqemulator 1.4:
 - a job keeps its whole configuration, labels included;
 - a job on which the emulator itself fails is refused at once, where a 500 would be retried for minutes;
 - columns keep the case of their names in results, tables and exported files;
-- a dry run says how many bytes the query would read.
+- a dry run says how many bytes the query would read;
+- SQL reaches no file but those of Cloud Storage, and web pages reach nothing (see `guard`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from sqlglot.errors import OptimizeError
 from sqlglot.optimizer.qualify import qualify
 
 from local_gcp import gcs
+from local_gcp.guard import Guard, addresses
 from local_gcp.ports import HOST
 from local_gcp.query_bytes import bytes_read
 
@@ -54,7 +56,15 @@ _Context = Depends(get_context)
 
 
 class OfflineEngine(DuckDBEngine):
-    """The emulator's engine with extensions from Python packages instead of DuckDB's server."""
+    """The emulator's engine with extensions from Python packages, held to the folders that it works in."""
+
+    async def start(self) -> None:
+        """Open the database, then close the door to all other files for good."""
+        await super().start()
+        folders = ", ".join(f"'{_quoted(each)}'" for each in _folders(self._settings))
+        self.execute(f"SET allowed_directories = [{folders}]")
+        self.execute("SET enable_external_access = false")
+        self.execute("SET lock_configuration = true")
 
     def _load_spatial(self) -> None:
         self.execute(f"LOAD '{_extension('spatial')}'")
@@ -180,20 +190,18 @@ def qualify_keeping_case(query: Expression, **options: Any) -> Expression:  # no
         return qualify(query, **options)
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT."""
-    root, folder = settings.gcs_local_root, settings.data_dir
-    if root is None or folder is None:
-        raise ValueError("gcs_local_root and data_dir must be set")
+def serve(settings: Settings, allowed: frozenset[str]) -> None:
+    """Serve until SIGTERM or SIGINT; `allowed` are the addresses of REST."""
+    root, exports, _ = _folders(settings)
     publisher = ExportPublisher(
-        root=root, staging=folder / "exports", copy=_replaceable(executor, "_copy_relation_to_file")
+        root=root, staging=exports, copy=_replaceable(executor, "_copy_relation_to_file")
     )
     _replace(executor, "_copy_relation_to_file", publisher.copy_relation_to_file)
     _replace(executor, "write_export", _checked_export(root, executor.write_export))
     _replace(bqemulator.server, "DuckDBEngine", OfflineEngine)
     _replace(translator, "qualify", qualify_keeping_case)
     create_app = _replaceable(bqemulator.server, "create_app")
-    _replace(bqemulator.server, "create_app", _with_job_door(create_app))
+    _replace(bqemulator.server, "create_app", _guarded(create_app, allowed))
     bqemulator.server.run_forever(settings)
 
 
@@ -206,7 +214,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, required=True, help="the database, kept between runs")
     parser.add_argument("--gcs-root", type=Path, required=True, help="the folder that Cloud Storage serves")
     parser.add_argument("--project", required=True)
-    serve(_settings(parser.parse_args(arguments)))
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="HOST:PORT", help="another address of REST"
+    )
+    options = parser.parse_args(arguments)
+    serve(_settings(options), addresses(options.rest_port, options.allow_host))
+
+
+def _folders(settings: Settings) -> tuple[Path, Path, Path]:
+    """Return where SQL may read and write: Cloud Storage's root, exports and uploads on their way."""
+    root, folder, uploads = settings.gcs_local_root, settings.data_dir, settings.upload_staging_dir
+    if root is None or folder is None or uploads is None:
+        raise ValueError("gcs_local_root, data_dir and upload_staging_dir must be set")
+    return root, folder / "exports", uploads
+
+
+def _quoted(folder: Path) -> str:
+    return str(folder.resolve()).replace("'", "''")
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -253,12 +277,12 @@ def _checked_export(root: Path, write_export: Callable[..., Any]) -> Callable[..
     return write
 
 
-def _with_job_door(create_app: Callable[..., FastAPI]) -> Callable[[AppContext], FastAPI]:
-    def create(context: AppContext) -> FastAPI:
+def _guarded(create_app: Callable[..., FastAPI], allowed: frozenset[str]) -> Callable[[AppContext], Guard]:
+    def create(context: AppContext) -> Guard:
         app = create_app(context)
         app.add_api_route(_INSERT_JOB, JobDoor().insert_job, methods=["POST"])
         app.router.routes.insert(0, app.router.routes.pop())  # before the emulator's own
-        return app
+        return Guard(app, allowed, lambda path: not path.startswith("/upload/"))
 
     return create
 

@@ -160,6 +160,7 @@ def _build_bigquery(setting: Setting) -> Service:
     command = [sys.executable, "-m", "local_gcp.bigquery", "--project", PROJECT]
     command += ["--rest-port", str(setting.ports[names[0]]), "--grpc-port", str(setting.ports[names[1]])]
     command += ["--folder", str(layout.bigquery), "--gcs-root", str(layout.gcs_root), "--host", setting.bind]
+    command += setting.allow_hosts(names[0])
     url = setting.url(names[0])
     return Service(
         name="bigquery",
@@ -177,7 +178,10 @@ def _load_trips(setting: Setting, progress: Callable[[str], None]) -> None:
     if trips.is_loaded(url):
         return
     source = trips.find_source(setting.layout.pipeline_python)
-    rows = trips.load(url, source, setting.layout.bigquery)
+    # One of the folders that SQL may read.
+    scratch = setting.layout.bigquery / "uploads"
+    scratch.mkdir(exist_ok=True)
+    rows = trips.load(url, source, scratch)
     progress(f"bigquery: loaded {rows} trips into {trips.PROJECT}.{trips.DATASET}.{trips.TABLE}")
 
 

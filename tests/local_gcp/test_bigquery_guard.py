@@ -1,0 +1,133 @@
+"""The guard of BigQuery: who may send, and which files SQL reaches."""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+from google.api_core.exceptions import GoogleAPICallError
+from google.cloud import bigquery
+
+from local_gcp.layout import BUCKET, PROJECT
+from tests.local_gcp.raw_http import send
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import LocalStack
+
+pytestmark = pytest.mark.stack
+
+QUERIES = f"POST /bigquery/v2/projects/{PROJECT}/queries"
+JOBS = f"POST /bigquery/v2/projects/{PROJECT}/jobs"
+JSON = {"Content-Type": "application/json"}
+ROWS = "x,y\n1,a\n2,b\n"
+
+
+@pytest.fixture(scope="module")
+def client(stack: LocalStack) -> bigquery.Client:
+    """A client of the project with a dataset for tests."""
+    client = stack.bigquery_client()
+    client.create_dataset("guarded", exists_ok=True)
+    return client
+
+
+@pytest.fixture
+def url(stack: LocalStack) -> str:
+    """Where BigQuery answers."""
+    return stack.environment["BIGQUERY_EMULATOR_HOST"]
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A file outside of the folders that BigQuery works in."""
+    file = tmp_path / "secret.csv"
+    file.write_text(ROWS)
+    return file
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT content FROM read_text('{file}')",
+        "SELECT * FROM read_csv('{file}')",
+        "SELECT * FROM glob('{folder}/*')",
+        "SELECT * FROM '{file}'",
+        "SELECT content FROM read_text('{state}/gcs/../stack.json')",
+        "COPY (SELECT 1) TO '{folder}/written.csv'",
+        "COPY (SELECT 1) TO '{state}/gcs/../written.csv'",
+        "ATTACH '{folder}/written.duckdb'",
+        "SET enable_external_access = true",
+        "RESET lock_configuration",
+        "SET allowed_directories = ['/']",
+        "INSTALL httpfs",
+        "LOAD '{folder}/harm.duckdb_extension'",
+        "EXPORT DATA OPTIONS (uri='gs://{bucket}/../../written*.csv', format='CSV') AS SELECT 1 AS x",
+        "EXPORT DATA OPTIONS (uri='file://{folder}/written*.csv', format='CSV') AS SELECT 1 AS x",
+    ],
+)
+def test_sql_stays_in_its_folders(stack: LocalStack, client: bigquery.Client, secret: Path, sql: str) -> None:
+    """SQL neither reads nor writes a file that is not an object, and cannot change that."""
+    words = {"file": secret, "folder": secret.parent, "state": stack.layout.state, "bucket": BUCKET}
+    with pytest.raises(GoogleAPICallError):
+        client.query(sql.format(**words), job_retry=None).result(retry=None, timeout=30)
+
+    assert [file.name for file in secret.parent.iterdir()] == ["secret.csv"]
+    assert list(stack.layout.state.glob("written*")) == []
+
+
+def test_jobs_stay_in_their_folders(client: bigquery.Client, secret: Path) -> None:
+    """A load job reads no file outside of Cloud Storage, and an extract job writes none."""
+    config = bigquery.LoadJobConfig(source_format="CSV", autodetect=True)
+    with pytest.raises(GoogleAPICallError):
+        client.load_table_from_uri(f"file://{secret}", "guarded.secret", job_config=config).result(timeout=30)
+    client.query("CREATE OR REPLACE TABLE guarded.one AS SELECT 1 AS x").result()
+    with pytest.raises(GoogleAPICallError):
+        client.extract_table("guarded.one", f"file://{secret.parent}/written*.csv").result(timeout=30)
+
+    assert [file.name for file in secret.parent.iterdir()] == ["secret.csv"]
+
+
+def test_files_are_uploaded_and_objects_loaded(stack: LocalStack, client: bigquery.Client) -> None:
+    """Loading from a client's file and from Cloud Storage goes on as before."""
+    config = bigquery.LoadJobConfig(source_format="CSV", autodetect=True, write_disposition="WRITE_TRUNCATE")
+    client.load_table_from_file(io.BytesIO(ROWS.encode()), "guarded.file", job_config=config).result()
+    blob = stack.storage_client().bucket(BUCKET).blob(f"{uuid.uuid4().hex}/rows.csv")
+    blob.upload_from_string(ROWS)
+    uri = f"gs://{BUCKET}/{blob.name}"
+    client.load_table_from_uri(uri, "guarded.object", job_config=config).result()
+    counted = client.query("SELECT (SELECT SUM(x) FROM guarded.file), (SELECT SUM(x) FROM guarded.object)")
+
+    assert [tuple(row.values()) for row in counted.result()] == [(3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "text/plain", "Origin": "https://evil.example"}, 403),
+        ({**JSON, "Origin": "http://127.0.0.1:1"}, 403),
+        ({**JSON, "Sec-Fetch-Site": "same-site"}, 403),
+        ({**JSON, "Host": "rebind.evil.example"}, 403),
+    ],
+    ids=["type", "form", "origin", "site", "host"],
+)
+@pytest.mark.parametrize("request_line", [QUERIES, JOBS])
+def test_pages_elsewhere_run_no_query(
+    url: str, request_line: str, headers: dict[str, str], expected: int
+) -> None:
+    """What a page of another origin can send is refused in the form of Google's errors."""
+    status, answered, answer = send(url, request_line, headers, '{"query": "SELECT 1"}')
+
+    assert (status, json.loads(answer)["error"]["code"]) == (expected, expected)
+    assert [name for name in answered if name.startswith("access-control-")] == []
+
+
+def test_programs_run_queries(url: str) -> None:
+    """The same request as JSON, without a page behind it, is answered."""
+    status, _, answer = send(url, QUERIES, JSON, '{"query": "SELECT 1", "useLegacySql": false}')
+
+    assert (status, json.loads(answer)["jobComplete"]) == (200, True)
