@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 from benchmarks.taxi_pipeline.vertex_jobs import serving_cold, timed  # noqa: E402  # after the path
-from local_gcp.airflow import AIRFLOW  # noqa: E402  # as above
+from local_gcp.airflow import AIRFLOW, login  # noqa: E402  # as above
 from local_gcp.airflow_client import AirflowClient  # noqa: E402  # as above
 from local_gcp.layout import Layout  # noqa: E402  # as above
 from local_gcp.services import CLOUD  # noqa: E402  # as above
@@ -86,7 +86,7 @@ class Bench:
         """Reach a stack that is up."""
         urls = {service.name: service.urls[0] for service in stack.status() if service.urls}
         airflow = AirflowClient(urls["airflow-api"])
-        airflow.authenticate()
+        airflow.authenticate(*login(layout))
         airflow.await_dag(DAG_ID, deadline_seconds=90)
         environment = {**os.environ, **stack.client_environment()}
         return cls(layout=layout, environment=environment, airflow=airflow, url=urls["vertex"])

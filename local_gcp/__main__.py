@@ -10,7 +10,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
 
-from local_gcp.airflow import AIRFLOW
+from local_gcp.airflow import AIRFLOW, login
 from local_gcp.errors import LocalCloudError
 from local_gcp.layout import Layout
 from local_gcp.services import CLOUD
@@ -87,6 +87,7 @@ def _up(stack: Stack, layout: Layout, options: argparse.Namespace) -> int:
     chosen = options.only or tuple(declaration.name for declaration in wanted)
     tls = (TLS.name,) if options.tls or (is_on(layout) and not options.only) else ()
     stack.up((*chosen, *tls), new_ports=options.new_ports)
+    _say_login(stack, layout)
     return 0
 
 
@@ -100,15 +101,24 @@ def _reset(stack: Stack, _layout: Layout, _options: argparse.Namespace) -> int:
     return 0
 
 
-def _status(stack: Stack, _layout: Layout, _options: argparse.Namespace) -> int:
+def _status(stack: Stack, layout: Layout, _options: argparse.Namespace) -> int:
     services = stack.status()
     for service in services:
         pid = f"pid {service.pid}" if service.pid else "-"
         place = " ".join(service.urls) or service.log
         sys.stdout.write(f"{service.name:<22} {service.condition:<10} {pid:<12} {place}\n")
+    _say_login(stack, layout)
     awaited = {declaration.name for declaration in CLOUD} | {item.name for item in services if item.pid}
     running = {item.name for item in services if item.condition is Condition.RUNNING}
     return 0 if awaited <= running else _NOT_RUNNING
+
+
+def _say_login(stack: Stack, layout: Layout) -> None:
+    """Say how to get into Airflow, where it runs."""
+    for service in stack.status():
+        if service.name == AIRFLOW[0].name and service.urls:
+            user, password = login(layout)
+            sys.stdout.write(f"Airflow at {service.urls[0]}: user {user}, password {password}\n")
 
 
 def _logs(_stack: Stack, layout: Layout, options: argparse.Namespace) -> int:

@@ -22,9 +22,12 @@ from local_gcp.tls import environment as tls_environment
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from local_gcp.layout import Layout
     from local_gcp.services import Setting
 
 _API: Final = "airflow-api"
+_USER: Final = "admin"
+_SECRETS: Final = ("AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__API__SECRET_KEY")
 _PROGRAM: Final = Path(sys.executable).with_name("airflow")
 _START_SECONDS: Final = 120
 _STOP_SECONDS: Final = 30
@@ -45,14 +48,26 @@ def environment(setting: Setting) -> dict[str, str]:
         "PYTHONPATH": str(layout.repository),
         "AIRFLOW__CORE__DAGS_FOLDER": str(layout.repository / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(layout.repository / "plugins"),
-        # Everybody who reaches the loopback address is an administrator of a developer's own Airflow.
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{_USER}:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(_passwords(layout)),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__API__HOST": HOST,
         "AIRFLOW__API__PORT": str(setting.ports[_API]),
         "AIRFLOW__API__BASE_URL": url,
-        **_secrets(layout.airflow / "secrets.json"),
+        **_kept(layout.airflow / "secrets.json", {name: secrets.token_hex(64) for name in _SECRETS}),
     }
+
+
+def login(layout: Layout) -> tuple[str, str]:
+    """Return user and password of the one administrator; the password is made once for a state folder.
+
+    Reaching the loopback address is not enough: so does a web page in the developer's browser.
+    """
+    return _USER, _kept(_passwords(layout), {_USER: secrets.token_urlsafe(12)})[_USER]
+
+
+def _passwords(layout: Layout) -> Path:
+    return layout.airflow / "passwords.json"
 
 
 def _variables() -> dict[str, str]:
@@ -62,23 +77,23 @@ def _variables() -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _secrets(file: Path) -> dict[str, str]:
-    """Return the secrets that Airflow's processes share, made once and readable by their owner only."""
+def _kept(file: Path, fresh: Mapping[str, str]) -> dict[str, str]:
+    """Return what a file holds; `fresh`, readable by its owner only, when there is none."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        names = ("AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__API__SECRET_KEY")
-        fresh = file.with_suffix(f".{os.getpid()}")
-        fresh.touch(mode=0o600)
-        fresh.write_text(json.dumps({name: secrets.token_hex(64) for name in names}))
-        fresh.replace(file)
+        draft = file.with_suffix(f".{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps(fresh))
+        draft.replace(file)
     kept: dict[str, str] = json.loads(file.read_text())
     return kept
 
 
 def _prepare(setting: Setting, progress: Callable[[str], None]) -> None:
-    """Write what the scheduler imports and bring Airflow's database to this version's schema."""
+    """Write what the scheduler and the login need and bring Airflow's database to this version's schema."""
     home = setting.layout.airflow
     (home / "config").mkdir(parents=True, exist_ok=True)
+    login(setting.layout)
     shutil.copyfile(_LOCAL_SETTINGS, home / "config" / _LOCAL_SETTINGS.name)
     if (home / "airflow.db").exists():
         return

@@ -54,12 +54,11 @@ class AirflowClient:
     url: str
     _session: requests.Session = field(default_factory=requests.Session)
 
-    def authenticate(self, user: str = "", password: str = "") -> None:
-        """Fetch a token and send it from now on; without a user, one that is given to everybody."""
-        response = self._session.request(
-            "POST" if user else "GET",
+    def authenticate(self, user: str, password: str) -> None:
+        """Fetch a token and send it from now on."""
+        response = self._session.post(
             f"{self.url}/auth/token",
-            json={"username": user, "password": password} if user else None,
+            json={"username": user, "password": password},
             timeout=REQUEST_TIMEOUT_SECONDS,
         )
         response.raise_for_status()

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import requests
 
-from local_gcp.airflow import AIRFLOW
+from local_gcp.airflow import AIRFLOW, login
 from local_gcp.airflow_client import AirflowClient, AirflowError, RunState
 from local_gcp.demo_results import Reader, read_results
 from local_gcp.errors import LocalCloudError
@@ -103,11 +103,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _demonstrate(window_end: date | None) -> Results:
     began = time.monotonic()
-    stack = Stack(Layout.from_environment(os.environ), declarations=(*CLOUD, *AIRFLOW))
+    layout = Layout.from_environment(os.environ)
+    stack = Stack(layout, declarations=(*CLOUD, *AIRFLOW))
     stack.up()
     urls = {service.name: service.urls[0] for service in stack.status() if service.urls}
     airflow = AirflowClient(urls["airflow-api"])
-    airflow.authenticate()
+    airflow.authenticate(*login(layout))
     airflow.await_dag(DAG_ID, deadline_seconds=_PARSE_SECONDS)
     demo = Demo(airflow=airflow, environment=stack.client_environment(), vertex_url=urls["vertex"])
     end = window_end or demo.next_window_end()

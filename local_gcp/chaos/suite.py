@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import requests
 
 from local_gcp import pids, state
+from local_gcp.airflow import login
 from local_gcp.airflow_client import AirflowClient, AirflowError, RunState
 from local_gcp.chaos.checks import Aftermath, violations
 from local_gcp.chaos.cloud import Cloud
@@ -116,7 +117,7 @@ class Chaos:
 
     def run(self, conf: Mapping[str, Any], *, kills: int) -> RunUnderFire:
         """Run the DAG once, with up to so many kills, and look at what it left."""
-        self._airflow.authenticate()
+        self._airflow.authenticate(*login(self._layout))
         self._airflow.await_dag(DAG_ID, deadline_seconds=120)
         before = self._snapshot()
         run = RunUnderFire(run_id=self._airflow.trigger(DAG_ID, conf))

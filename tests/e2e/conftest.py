@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from local_gcp.airflow import login
 from local_gcp.airflow_client import AirflowClient
 from tests.e2e.runs import DAG_ID, SMALL, Runs
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def runs(airflow_stack: LocalStack) -> Iterator[Runs]:
     """The DAG in a running Airflow."""
     client = AirflowClient(airflow_stack.url("airflow-api", "rest"))
-    client.authenticate()
+    client.authenticate(*login(airflow_stack.layout))
     client.await_dag(DAG_ID, deadline_seconds=120)
     found = Runs(airflow_stack, client)
     yield found

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from local_gcp.airflow import login
 from local_gcp.airflow_client import AirflowClient, AirflowError, RunState
 from local_gcp.chaos.cloud import Cloud
 from local_gcp.layout import BUCKET
@@ -126,7 +127,7 @@ class Stage:
     def __init__(self, stack: LocalStack) -> None:
         self.stack = stack
         self.airflow = AirflowClient(stack.url("airflow-api", "rest"))
-        self.airflow.authenticate()
+        self.airflow.authenticate(*login(stack.layout))
         self.airflow.await_dag(DAG_ID, deadline_seconds=120)
         self.cloud = Cloud(stack.url("vertex", "rest"), stack.url("gcs", "rest"), stack.layout.gcs_root)
         self._count = 0

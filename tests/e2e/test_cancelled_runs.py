@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from local_gcp.airflow import login
 from local_gcp.airflow_client import AirflowClient, RunState
 from local_gcp.chaos.__main__ import SMALL
 from local_gcp.chaos.cloud import Cloud
@@ -31,7 +32,7 @@ class Watched:
 
     def __init__(self, stack: LocalStack) -> None:
         self.airflow = AirflowClient(stack.url("airflow-api", "rest"))
-        self.airflow.authenticate()
+        self.airflow.authenticate(*login(stack.layout))
         self.airflow.await_dag(DAG_ID, deadline_seconds=120)
         self.cloud = Cloud(stack.url("vertex", "rest"), stack.url("gcs", "rest"), stack.layout.gcs_root)
         self._database = stack.layout.airflow / "airflow.db"
