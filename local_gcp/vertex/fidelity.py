@@ -76,6 +76,8 @@ On all methods: there is one project in one region; credentials and permissions 
 those of the machine; `v1beta1` is not served. Refused with INVALID_ARGUMENT are NaN and Infinity in
 a Struct, messages nested more than 90 deep and filters with more than 50 parentheses and NOTs; which bounds
 Google sets is not documented. A task that publishes NaN or Infinity fails, as kfp's own launcher fails it.
+REST answers only to the addresses that it was told of, refuses web pages of other origins, and takes a body
+only as `application/json` (`rawPredict` any), see [SECURITY.md](../SECURITY.md#web-pages-in-your-browser).
 
 Lists and traffic are current, which Google does not promise of a service of many replicas. To see what a
 client does where they are not:
