@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import re
 import ssl
 import sys
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlencode
@@ -22,23 +24,24 @@ import httpx
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
-from starlette.responses import StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from local_gcp import certificates, gcs, gcs_names, ports
 from local_gcp.guard import Guard, addresses, refusal
+from local_gcp.vertex.api.region import PROJECT_NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from starlette.requests import Request
-    from starlette.responses import Response
 
 Pairs: TypeAlias = list[tuple[str, str]]
 _READING: Final = frozenset({"GET", "HEAD", "DELETE"})
 _VERBS: Final = [*_READING, "POST", "PUT", "PATCH"]
 # Not batches: fake-gcs-server skips what Google's client puts into one.
 _WRITABLE: Final = re.compile(r"/storage/v1/.+|/upload/storage/v1/b/[^/]+/o/?|/upload/resumable/.+")
+_BUCKETS: Final = re.compile(r"/storage/v1/b(/[^/]+)?/?")
 _NAME: Final = "localhost"
 _DOCUMENT_BYTES: Final = 1 << 20
 # TLS gives 16 KB at a time; handing on fewer, larger chunks makes downloads faster.
@@ -101,11 +104,25 @@ class Front:
         answer = await self.client.send(
             httpx.Request(request.method, url, headers=headers, content=body), stream=True
         )
+        if _BUCKETS.fullmatch(request.url.path) and answer.status_code == HTTPStatus.OK:
+            return await _owned(answer)
         response = StreamingResponse(_content(answer), answer.status_code)
         response.raw_headers = [
             (key.lower(), value) for key, value in answer.headers.raw if _is_passed_on(key.lower())
         ]
         return response
+
+
+async def _owned(answer: httpx.Response) -> Response:
+    """Return buckets with their project's number, by which clients tell the owner; fake-gcs-server says 0."""
+    async with contextlib.aclosing(answer):
+        content = await answer.aread()
+    if not content:
+        return Response()
+    document = json.loads(content)
+    for bucket in document.get("items", [document]):
+        bucket["projectNumber"] = PROJECT_NUMBER
+    return JSONResponse(document)
 
 
 def _is_passed_on(header: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from typing import Any
 
@@ -11,6 +12,18 @@ from google.cloud import aiplatform
 
 sdk: Any = aiplatform  # its types are incomplete
 IMAGE = "taxi-vertex/pipeline:local"
+
+
+class Errors(logging.Handler):
+    """Keeps what the SDK logs as errors: it goes on without some of what it asks for."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.logged: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message."""
+        self.logged.append(record.getMessage())
 
 
 def raw_prediction() -> Any:  # noqa: ANN401  # JSON
@@ -40,6 +53,8 @@ def submitted(template: str) -> str:
 
 
 if __name__ == "__main__":
+    errors = Errors()
+    logging.getLogger("google.cloud.aiplatform.pipeline_jobs").addHandler(errors)
     sdk.init(
         location="us-central1",
         credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]  # google.auth has none
@@ -50,5 +65,6 @@ if __name__ == "__main__":
         "endpoints": sdk.Endpoint.list(filter='display_name="none"'),
         "raw": raw_prediction(),
         "state": submitted(sys.argv[1]),
+        "errors": errors.logged,
     }
     sys.stdout.write(json.dumps(done) + "\n")

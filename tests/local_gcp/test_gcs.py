@@ -11,6 +11,7 @@ from google.api_core.exceptions import PreconditionFailed
 
 from local_gcp import gcs
 from local_gcp.layout import BUCKET
+from local_gcp.vertex.api.region import PROJECT_NUMBER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +41,17 @@ def disk(stack: LocalStack, folder: str) -> Path:
     path = stack.layout.gcs_root / BUCKET / folder
     path.mkdir(parents=True)
     return path
+
+
+def test_a_bucket_is_of_the_project(stack: LocalStack) -> None:
+    """A bucket says the project's number, by itself and in a list: clients tell by it whose it is."""
+    client = stack.storage_client()
+    numbers = [
+        client.get_bucket(BUCKET).project_number,
+        *(each.project_number for each in client.list_buckets()),
+    ]
+
+    assert set(numbers) == {int(PROJECT_NUMBER)}
 
 
 def test_resumable_upload(bucket: Bucket, folder: str) -> None:

@@ -149,13 +149,17 @@ def test_the_sdk_over_grpc(cloud: Cloud, tmp_path: Path) -> None:
 
 
 def test_the_sdk_without_a_project(cloud: Cloud, tmp_path: Path) -> None:
-    """After an init without project the SDK speaks REST, to the local Vertex AI all the same."""
+    """After an init without project the SDK speaks REST, to the local Vertex AI all the same.
+
+    Submitting, it finds that the bucket belongs to the project.
+    """
     assert printed(SDK_REST_SCRIPT, cloud, tmp_path) == {
         "transport": "rest",
         "project": PROJECT,
         "endpoints": [],
         "raw": {"predictions": ["gs://taxi-local/model"]},
         "state": SUCCEEDED,
+        "errors": [],
     }
 
 
