@@ -50,6 +50,7 @@ class VertexPipelineJobOperator(VertexJobOperator):
         "pipeline_root",
         "parameter_values",
         "enable_caching",
+        "required_outputs",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **VertexJobOperator.template_fields_renderers,
