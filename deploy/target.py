@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from taxi_ml.settings import PREFIX, Settings, SettingsError
+from taxi_ml.rules import SettingsError
+from taxi_ml.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

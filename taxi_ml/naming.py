@@ -10,7 +10,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 if TYPE_CHECKING:
-    from taxi_ml.settings import Settings, Window
+    from taxi_ml.settings import Settings
+    from taxi_ml.window import Window
 
 _MAX_JOB_ID: Final = 127
 _MAX_DISPLAY_NAME: Final = 128

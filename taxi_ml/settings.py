@@ -6,15 +6,17 @@ import dataclasses
 import re
 import shlex
 from dataclasses import MISSING, dataclass
-from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar, get_type_hints
 
 from taxi_ml import cron, dataflow, resources
 from taxi_ml.naming import ExamplesFormat, PipelineSchema
+from taxi_ml.rules import Rule, SettingsError, between, matches, shown_value
+from taxi_ml.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+    from datetime import date
 
 PREFIX: Final = "TAXI_"
 """Environment variables with this prefix are settings: TAXI_BUCKET is `bucket`."""
@@ -36,56 +38,29 @@ class Check(StrEnum):
     QUERIES = "queries"
 
 
-class SettingsError(ValueError):
-    """One or more settings are wrong; each problem names the setting, its value and the remedy."""
-
-    def __init__(self, *problems: str) -> None:
-        """Keep every problem, so that a person fixes them all at once."""
-        self.problems = problems
-        super().__init__("; ".join(problems))
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What one setting accepts; `accepts` may raise a ValueError that says more than the remedy."""
-
-    accepts: Callable[[Any], bool]
-    remedy: str
-
-
-def _matches(pattern: str, remedy: str) -> Rule:
-    compiled = re.compile(pattern)
-    return Rule(lambda text: compiled.fullmatch(text) is not None, remedy)
-
-
-def _between(low: float, high: float, unit: str) -> Rule:
-    return Rule(lambda number: low <= number <= high, f"give {low} to {high} {unit}")
-
-
 _PROJECT: Final = r"(?:[a-z][a-z0-9.-]*:)?[a-z][-a-z0-9]{4,28}[a-z0-9]"
 _TABLE: Final = rf"{_PROJECT}\.[A-Za-z0-9_]{{1,1024}}\.[\w-]{{1,1024}}"
 _FULL_TABLE: Final = "name it <project>.<dataset>.<table>"
-_MACHINE: Final = _matches(r"[a-z][a-z0-9]*(-[a-z0-9]+)+", "name a machine type such as n1-standard-4")
-_DISPLAY_NAME: Final = _matches(
+_MACHINE: Final = matches(r"[a-z][a-z0-9]*(-[a-z0-9]+)+", "name a machine type such as n1-standard-4")
+_DISPLAY_NAME: Final = matches(
     r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "use up to 63 lower-case letters, digits and hyphens"
 )
 _RESOURCES: Final = Rule(
     lambda texts: resources.parse(texts) is not None,
     "write <component>=cpu:<vCPUs>,memory:<size>,accelerator:<type>x<count>, separated by spaces",
 )
-_MONTHS: Final = _between(1, 240, "months; training ends where testing begins, so they never overlap")
-_ROWS: Final = _between(1, 10**12, "rows")
-_DAYS: Final = _between(0, 7500, "days")
+_MONTHS: Final = between(1, 240, "months; training ends where testing begins, so they never overlap")
+_ROWS: Final = between(1, 10**12, "rows")
+_DAYS: Final = between(0, 7500, "days")
 _CHECKS: Final = Rule(
     lambda checks: set(checks) <= set(Check),
     f"name checks to leave out, separated by spaces: {', '.join(Check)}",
 )
-_STEPS: Final = _between(1, 10**9, "steps")
+_STEPS: Final = between(1, 10**9, "steps")
 _SCHEDULE: Final = Rule(
     lambda text: text == BY_HAND or cron.is_runnable(text),
     "give five cron fields in UTC such as 0 0 1 * *, or none for runs by hand only",
 )
-_LONGEST_SHOWN: Final = 200
 
 
 _AnySettings = TypeVar("_AnySettings", bound="Settings")
@@ -98,78 +73,78 @@ class Settings:
     Build it with `from_environment` or change it with `with_overrides`: both check every rule.
     """
 
-    project: Annotated[str, _matches(_PROJECT, "give the id of a Google Cloud project, such as my-project")]
+    project: Annotated[str, matches(_PROJECT, "give the id of a Google Cloud project, such as my-project")]
     bucket: Annotated[
         str,
-        _matches(
+        matches(
             r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[A-Za-z0-9._=-]+)*",
             "write gs://<bucket> or gs://<bucket>/<folder>, without a slash at the end",
         ),
     ]
     pipeline_image: Annotated[
         str,
-        _matches(
+        matches(
             r"[a-z0-9][a-z0-9._/-]*(:[0-9]+/[a-z0-9._/-]+)?(:[\w.-]{1,128})?(@sha256:[0-9a-f]{64})?",
             "give a container image with registry and tag: <registry>/<project>/taxi/pipeline:1.0",
         ),
     ]
-    region: Annotated[str, _matches(r"[a-z]+(-[a-z0-9]+)+", "name a region such as us-central1")] = (
+    region: Annotated[str, matches(r"[a-z]+(-[a-z0-9]+)+", "name a region such as us-central1")] = (
         "us-central1"
     )
     service_account: Annotated[
         str,
-        _matches(r"|[^@\s]+@[^@\s]+\.[^@\s]+", "give the account's e-mail address, or leave it empty"),
+        matches(r"|[^@\s]+@[^@\s]+\.[^@\s]+", "give the account's e-mail address, or leave it empty"),
     ] = ""
 
     bigquery_location: Annotated[
-        str, _matches(r"US|EU|[a-z]+(-[a-z0-9]+)+", "name US, EU or a region such as us-central1")
+        str, matches(r"US|EU|[a-z]+(-[a-z0-9]+)+", "name US, EU or a region such as us-central1")
     ] = "US"
-    dataset: Annotated[str, _matches(r"[A-Za-z0-9_]{1,1024}", "use letters, digits and underscores")] = "taxi"
-    trips_table: Annotated[str, _matches(_TABLE, _FULL_TABLE)] = (
+    dataset: Annotated[str, matches(r"[A-Za-z0-9_]{1,1024}", "use letters, digits and underscores")] = "taxi"
+    trips_table: Annotated[str, matches(_TABLE, _FULL_TABLE)] = (
         "bigquery-public-data.chicago_taxi_trips.taxi_trips"
     )
-    source_table: Annotated[str, _matches(f"|{_TABLE}", f"{_FULL_TABLE}, or leave it empty")] = ""
-    maximum_bytes_billed: Annotated[int, _between(10 * 1024**2, 10**15, "bytes for each query")] = (
+    source_table: Annotated[str, matches(f"|{_TABLE}", f"{_FULL_TABLE}, or leave it empty")] = ""
+    maximum_bytes_billed: Annotated[int, between(10 * 1024**2, 10**15, "bytes for each query")] = (
         100 * 1024**3
     )
 
-    usd_per_tib: Annotated[float, _between(0, 1000, "USD for each TiB that a query reads")] = 6.25
+    usd_per_tib: Annotated[float, between(0, 1000, "USD for each TiB that a query reads")] = 6.25
     """BigQuery's on-demand price in US and EU: https://cloud.google.com/bigquery/pricing."""
-    query_budget_usd: Annotated[float, _between(0, 10**6, "USD for the queries of one run")] = 5.0
+    query_budget_usd: Annotated[float, between(0, 10**6, "USD for the queries of one run")] = 5.0
     preflight_skip: Annotated[tuple[str, ...], _CHECKS] = ()
 
     schedule: Annotated[str, _SCHEDULE] = MONTHLY
 
-    max_fare_usd: Annotated[float, _between(1, 10_000, "USD")] = 200.0
-    max_trip_miles: Annotated[float, _between(1, 10_000, "miles")] = 100.0
-    max_trip_hours: Annotated[float, _between(0.25, 48, "hours")] = 6.0
-    history_months: Annotated[int, _between(1, 240, "months of 30 days")] = 12
+    max_fare_usd: Annotated[float, between(1, 10_000, "USD")] = 200.0
+    max_trip_miles: Annotated[float, between(1, 10_000, "miles")] = 100.0
+    max_trip_hours: Annotated[float, between(0.25, 48, "hours")] = 6.0
+    history_months: Annotated[int, between(1, 240, "months of 30 days")] = 12
     train_months: Annotated[int, _MONTHS] = 24
     test_months: Annotated[int, _MONTHS] = 1
-    eval_percent: Annotated[int, _between(1, 50, "percent of the training window")] = 5
+    eval_percent: Annotated[int, between(1, 50, "percent of the training window")] = 5
     examples_format: Annotated[
-        str, _matches("|".join(ExamplesFormat), f"choose one of {', '.join(ExamplesFormat)}")
+        str, matches("|".join(ExamplesFormat), f"choose one of {', '.join(ExamplesFormat)}")
     ] = ExamplesFormat.CSV.value
-    pipeline_schema: Annotated[str, _matches(r"2\.[01]", f"choose one of {', '.join(PipelineSchema)}")] = (
+    pipeline_schema: Annotated[str, matches(r"2\.[01]", f"choose one of {', '.join(PipelineSchema)}")] = (
         PipelineSchema.NEWER.value
     )
     cache_days: Annotated[
-        int, _between(1, 3650, "days; fewer by three than the bucket keeps pipeline_root/")
+        int, between(1, 3650, "days; fewer by three than the bucket keeps pipeline_root/")
     ] = 30
     """How long components may take their outputs from the cache; see `naming.cache_period`."""
     min_train_rows: Annotated[int, _ROWS] = 1000
     min_test_rows: Annotated[int, _ROWS] = 150
-    max_duplicate_percent: Annotated[float, _between(0, 100, "percent of the window's trips")] = 1.0
+    max_duplicate_percent: Annotated[float, between(0, 100, "percent of the window's trips")] = 1.0
     max_days_without_trips: Annotated[int, _DAYS] = 7
     """Between the first and the last trip of the window."""
     max_days_without_trips_at_end: Annotated[int, _DAYS] = 2
     """From the last trip to the end of the test months."""
 
     train_steps: Annotated[int, _STEPS] = 3000
-    batch_size: Annotated[int, _between(1, 65_536, "rows")] = 256
-    tuner_trials: Annotated[int, _between(0, 1000, "trials; 0 turns the Tuner off")] = 4
+    batch_size: Annotated[int, between(1, 65_536, "rows")] = 256
+    tuner_trials: Annotated[int, between(0, 1000, "trials; 0 turns the Tuner off")] = 4
     tuner_steps: Annotated[int, _STEPS] = 300
-    seed: Annotated[int, _between(0, 2**31 - 1, "as a seed")] = 20
+    seed: Annotated[int, between(0, 2**31 - 1, "as a seed")] = 20
     beam_args: Annotated[
         tuple[str, ...],
         Rule(
@@ -249,7 +224,7 @@ def _checked(given: Mapping[str, object], *, required: frozenset[str]) -> dict[s
     for name, raw in given.items():
         if name not in hints:
             problems.append(
-                f"setting {_shown(name)} = {_shown_value(raw)} is unknown; remove it or fix its name"
+                f"setting {_shown(name)} = {shown_value(raw)} is unknown; remove it or fix its name"
             )
             continue
         rule: Rule = hints[name].__metadata__[0]
@@ -257,10 +232,10 @@ def _checked(given: Mapping[str, object], *, required: frozenset[str]) -> dict[s
             values[name] = _converted(hints[name].__origin__, raw)
             accepted = rule.accepts(values[name])
         except ValueError as error:
-            problems.append(f"setting {_shown(name)} = {_shown_value(raw)}: {error}")
+            problems.append(f"setting {_shown(name)} = {shown_value(raw)}: {error}")
             continue
         if not accepted:
-            problems.append(f"setting {_shown(name)} = {_shown_value(raw)} is not accepted; {rule.remedy}")
+            problems.append(f"setting {_shown(name)} = {shown_value(raw)} is not accepted; {rule.remedy}")
     if problems:
         raise SettingsError(*problems)
     return values
@@ -268,15 +243,6 @@ def _checked(given: Mapping[str, object], *, required: frozenset[str]) -> dict[s
 
 def _shown(name: str) -> str:
     return f"{name} ({PREFIX}{name.upper()})"
-
-
-def _shown_value(raw: object) -> str:
-    try:
-        text = repr(raw)
-    except ValueError:
-        # Python writes no integer of more than 4,300 digits.
-        return "a number of thousands of digits"
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
 
 
 def _converted(kind: Any, raw: object) -> object:  # noqa: ANN401  # a type form: str, int, tuple[str, ...]
@@ -307,91 +273,3 @@ def _number(raw: float | str) -> float:
         return float(raw)
     except (ValueError, OverflowError):
         raise ValueError("it is not a number; give one such as 200 or 12.5") from None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """The months that one run trains on, followed by the months that it tests on.
-
-    `end` is the first day after the test months. All bounds are midnight UTC: the trips' timestamps
-    are Chicago's wall clock stored as UTC, so that they are local midnights too.
-    """
-
-    end: date
-    train_months: int
-    test_months: int
-
-    def __post_init__(self) -> None:
-        """Refuse a window that no calendar has.
-
-        Raises:
-            SettingsError: for an end inside a month, lengths below one month, or years before 1900.
-
-        """
-        problems = []
-        if self.end.day != 1:
-            first = self.end.replace(day=1)
-            problems.append(
-                f"window end = {self.end} is inside a month; give the first day after the test months, "
-                f"such as {first}"
-            )
-        for name, months in (("train_months", self.train_months), ("test_months", self.test_months)):
-            if months < 1:
-                problems.append(f"window {name} = {months} is below 1; give at least one month")
-        months_before = self.train_months + self.test_months
-        if not problems and _month_number(self.end) - months_before < _month_number(date(1900, 1, 1)):
-            problems.append(
-                f"window of {months_before} months before {self.end} begins before 1900; shorten it"
-            )
-        if problems:
-            raise SettingsError(*problems)
-
-    @property
-    def test_start(self) -> date:
-        """The first day of the test months, and the first day after training."""
-        return _months_before(self.end, self.test_months)
-
-    @property
-    def train_start(self) -> date:
-        """The first day of the training months."""
-        return _months_before(self.test_start, self.train_months)
-
-    @property
-    def id(self) -> str:
-        """The window's name in paths and tables, such as 2015-07_train24_test1 (end exclusive)."""
-        return f"{self.end:%Y-%m}_train{self.train_months}_test{self.test_months}"
-
-    @classmethod
-    def ending(cls, moment: str | date, *, train_months: int, test_months: int) -> Self:
-        """Return the window that ends at `moment`: a date, or text such as 2015-07-01 or an ISO timestamp.
-
-        Raises:
-            SettingsError: if `moment` is no date, or the window is refused.
-
-        """
-        end = _date_of(moment)
-        if end is None:
-            raise SettingsError(
-                f"window end = {_shown_value(moment)} is not a date; write it as in 2015-07-01"
-            )
-        return cls(end=end, train_months=train_months, test_months=test_months)
-
-
-def _date_of(moment: object) -> date | None:
-    """Return the day in UTC, or None for what is no date or whose day in UTC is in no calendar."""
-    try:
-        found = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-        if isinstance(found, datetime):
-            return found.astimezone(UTC).date() if found.tzinfo else found.date()
-    except (ValueError, OverflowError):
-        return None
-    return found if isinstance(found, date) else None
-
-
-def _month_number(day: date) -> int:
-    return day.year * 12 + day.month - 1
-
-
-def _months_before(day: date, months: int) -> date:
-    year, month = divmod(_month_number(day) - months, 12)
-    return date(year, month + 1, 1)

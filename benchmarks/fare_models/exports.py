@@ -23,7 +23,7 @@ from taxi_ml.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from taxi_ml.settings import Window
+    from taxi_ml.window import Window
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

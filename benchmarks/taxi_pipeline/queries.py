@@ -11,8 +11,9 @@ from local_gcp.layout import PROJECT
 from taxi_ml import naming, sql
 
 if TYPE_CHECKING:
-    from taxi_ml.settings import Settings, Window
+    from taxi_ml.settings import Settings
     from taxi_ml.sql.statements import Statement
+    from taxi_ml.window import Window
 
 
 class Queries:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from taxi_airflow.checks.clients import Subject
 from taxi_airflow.checks.findings import ok, problem, table
 from taxi_airflow.checks.inspection import inspect
-from taxi_ml.settings import Settings, SettingsError
+from taxi_ml.rules import SettingsError
+from taxi_ml.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

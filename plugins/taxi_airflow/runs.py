@@ -13,13 +13,14 @@ from airflow.sdk.exceptions import AirflowFailException
 from taxi_airflow.rendered import is_true
 from taxi_ml import naming
 from taxi_ml.gate.decision import Override, Verdict
-from taxi_ml.settings import Settings, SettingsError, schedule
+from taxi_ml.rules import SettingsError
+from taxi_ml.settings import Settings, schedule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from taxi_ml.settings import Window
+    from taxi_ml.window import Window
 
 # Parameters of the form that are settings by the same name.
 _OVERRIDES = ("train_months", "test_months", "train_steps", "tuner_trials")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
-from taxi_ml.settings import SettingsError, Window
+from taxi_ml.rules import SettingsError
+from taxi_ml.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from datetime import date
     from enum import StrEnum
 
-    from taxi_ml.settings import Settings, Window
+    from taxi_ml.settings import Settings
     from taxi_ml.sql.ranges import Range
+    from taxi_ml.window import Window
 
 SCHEMA_VERSION: Final = 1
 

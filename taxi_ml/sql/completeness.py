@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import date
 
-    from taxi_ml.settings import Settings, Window
+    from taxi_ml.settings import Settings
     from taxi_ml.sql.counts import DroppedTrips
+    from taxi_ml.window import Window
 
 _DAY: Final = timedelta(days=1)
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from taxi_ml.sql.statements import METRES_OF_A_MILE
 
 if TYPE_CHECKING:
-    from taxi_ml.settings import Settings, Window
+    from taxi_ml.settings import Settings
+    from taxi_ml.window import Window
 
 Range = tuple[float, float]
 """The least and the largest value."""

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
 
-    from taxi_ml.settings import Settings, Window
+    from taxi_ml.settings import Settings
+    from taxi_ml.window import Window
 
 DAYS_OF_A_MONTH: Final = 30
 """A month of history; every trip looks back over the same time."""

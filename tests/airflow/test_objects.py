@@ -25,7 +25,7 @@ from tests.airflow.conftest import context, run_task
 if TYPE_CHECKING:
     from taxi_airflow.objects import ObjectStore
 
-    from taxi_ml.settings import Window
+    from taxi_ml.window import Window
     from tests.conftest import LocalStack
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("cloud")]

@@ -18,7 +18,8 @@ from taxi_airflow.checks.storage_checks import queries
 from taxi_airflow.operators.preflight import PreflightOperator
 from taxi_airflow.preflight import look, main
 
-from taxi_ml.settings import Settings, Window
+from taxi_ml.settings import Settings
+from taxi_ml.window import Window
 from tests.airflow.conftest import PROJECT, REPOSITORY, connect_to_all, context, run_task
 
 if TYPE_CHECKING:

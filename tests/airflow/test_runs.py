@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from taxi_airflow.runs import next_step, run_for, run_in_template, run_of, timetable
 
-from taxi_ml.settings import SettingsError
+from taxi_ml.rules import SettingsError
 from tests.airflow.conftest import SETTINGS, context
 
 

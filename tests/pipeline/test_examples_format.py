@@ -15,7 +15,8 @@ from taxi_airflow.smoke import from_csv, from_parquet
 
 from taxi_ml import naming, sql
 from taxi_ml.naming import ExamplesFormat
-from taxi_ml.settings import Settings, Window
+from taxi_ml.settings import Settings
+from taxi_ml.window import Window
 from tests.pipeline.requests import PIPELINE_PYTHON, REPOSITORY
 
 if TYPE_CHECKING:

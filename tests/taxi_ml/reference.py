@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from taxi_ml import naming, sql
 
 if TYPE_CHECKING:
-    from taxi_ml.settings import Settings, Window
+    from taxi_ml.settings import Settings
+    from taxi_ml.window import Window
 
 _FILE = Path(__file__).with_name("reference_dataset.sql")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from taxi_ml.dataflow import beam_arguments, runs_on_dataflow
-from taxi_ml.settings import Settings, SettingsError
+from taxi_ml.rules import SettingsError
+from taxi_ml.settings import Settings
 
 SETTINGS = Settings.from_environment(
     {

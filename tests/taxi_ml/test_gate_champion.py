@@ -14,7 +14,7 @@ from taxi_ml.gate import kept
 from taxi_ml.gate.champion import Champion, has_learned_from, parse_window
 from taxi_ml.gate.decision import Override, ReasonCode, Verdict, decide, objections
 from taxi_ml.naming import job_labels
-from taxi_ml.settings import Window
+from taxi_ml.window import Window
 from tests.taxi_ml import reports
 from tests.taxi_ml.reports import CHAMPION, CHAMPION_NAME, POLICY, a_report
 

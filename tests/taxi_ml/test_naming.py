@@ -17,7 +17,8 @@ from taxi_ml.naming import (
     ResourceNameError,
     Split,
 )
-from taxi_ml.settings import Settings, Window
+from taxi_ml.settings import Settings
+from taxi_ml.window import Window
 
 if TYPE_CHECKING:
     from taxi_ml.naming import ResourceName

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taxi_ml.resources import Accelerator, Component, ComponentResources, parse
-from taxi_ml.settings import Settings, SettingsError, Window
+from taxi_ml.rules import SettingsError
+from taxi_ml.settings import Settings
+from taxi_ml.window import Window
 
 REQUIRED = {
     "TAXI_PROJECT": "taxi-local",

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taxi_ml import sql
-from taxi_ml.settings import Settings, Window
+from taxi_ml.settings import Settings
+from taxi_ml.window import Window
 
 WINDOW = Window(end=date(2015, 4, 1), train_months=2, test_months=1)
 DAYS = [WINDOW.train_start + timedelta(days=number) for number in range(90)]

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from taxi_ml import naming, sql
 from taxi_ml.modules import features
 from taxi_ml.naming import Split
-from taxi_ml.settings import Settings, Window
+from taxi_ml.settings import Settings
+from taxi_ml.window import Window
 from tests.taxi_ml.reference import reference_dataset
 from tests.taxi_ml.trips import (
     COLUMN_TYPES,

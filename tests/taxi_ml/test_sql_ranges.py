@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from taxi_ml.modules.features import INPUTS, NULLABLE_FLOATS
 from taxi_ml.serving.instances import InstanceContract
-from taxi_ml.settings import Settings, Window
+from taxi_ml.settings import Settings
 from taxi_ml.sql.ranges import ranges
+from taxi_ml.window import Window
 
 SETTINGS = Settings(project="taxi-local", bucket="gs://taxi-local", pipeline_image="taxi:1")
 WINDOW = Window(end=date(2015, 7, 1), train_months=24, test_months=1)

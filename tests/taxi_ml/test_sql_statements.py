@@ -10,8 +10,9 @@ import pytest
 
 from taxi_ml import sql
 from taxi_ml.naming import Split
-from taxi_ml.settings import Settings, Window
+from taxi_ml.settings import Settings
 from taxi_ml.sql import columns
+from taxi_ml.window import Window
 
 WINDOW = Window(end=date(2015, 7, 1), train_months=24, test_months=1)
 SETTINGS = Settings(project="taxi-local", bucket="gs://taxi-local", pipeline_image="taxi:1")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from taxi_ml.settings import Window
+from taxi_ml.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from taxi_airflow.hooks.vertex import VertexHook
-    from taxi_ml.settings import Settings, Window
+    from taxi_ml.settings import Settings
+    from taxi_ml.window import Window
 
 CALL_TIMEOUT = 20.0
 

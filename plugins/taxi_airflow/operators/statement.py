@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from taxi_airflow.runs import Run
-    from taxi_ml.settings import Settings, Window
+    from taxi_ml.settings import Settings
     from taxi_ml.sql import Statement
+    from taxi_ml.window import Window
 
 
 class StatementOperator(ConnectedOperator):

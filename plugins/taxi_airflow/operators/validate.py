@@ -11,7 +11,7 @@ from taxi_airflow.runs import override_of, run_of
 from taxi_ml import naming
 from taxi_ml.gate.decision import OverrideError
 from taxi_ml.gate.policy import PolicyError, load
-from taxi_ml.settings import SettingsError
+from taxi_ml.rules import SettingsError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
