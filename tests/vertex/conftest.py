@@ -150,3 +150,10 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
         if time.monotonic() > deadline:
             pytest.fail(f"not true within {seconds} s")
         time.sleep(0.01)
+
+
+@pytest.fixture
+def endpoint(endpoints: Client) -> str:
+    """Return the name of a fresh endpoint."""
+    created = endpoints.create_endpoint(parent=PARENT, endpoint={"display_name": "fare"}, endpoint_id="7")
+    return str(created.result(timeout=5).name)

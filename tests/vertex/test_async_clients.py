@@ -14,9 +14,10 @@ from google.cloud import aiplatform_v1
 from local_gcp.vertex.domain.states import RunState
 from tests.vertex.conftest import CANONICAL, PARENT
 from tests.vertex.test_custom_jobs import custom_job
-from tests.vertex.test_endpoints import AUTOMATIC, instances
+from tests.vertex.test_endpoints import AUTOMATIC
 from tests.vertex.test_models import model
 from tests.vertex.test_pipeline_jobs import pipeline_job
+from tests.vertex.test_predictions import instances
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -12,8 +12,9 @@ from local_gcp.vertex.__main__ import main
 from local_gcp.vertex.domain.past import Lags, Past, Row
 from tests.vertex.conftest import PARENT, connect, running_server
 from tests.vertex.test_all_lists import KINDS
-from tests.vertex.test_endpoints import deploy, instances
+from tests.vertex.test_endpoints import deploy
 from tests.vertex.test_models import model
+from tests.vertex.test_predictions import instances
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

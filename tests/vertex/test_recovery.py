@@ -14,9 +14,10 @@ from local_gcp.vertex.domain.states import RunState, TaskState
 from local_gcp.vertex.store import StateInUseError, Store
 from tests.vertex.conftest import CANONICAL, PARENT, connect, running_server, wait_for
 from tests.vertex.test_custom_jobs import custom_job
-from tests.vertex.test_endpoints import deploy, instances
+from tests.vertex.test_endpoints import deploy
 from tests.vertex.test_models import upload
 from tests.vertex.test_pipeline_jobs import create
+from tests.vertex.test_predictions import instances
 
 if TYPE_CHECKING:
     from pathlib import Path
