@@ -26,7 +26,13 @@ import duckdb
 from bqemulator.api.dependencies import AppContext, get_caller, get_context  # noqa: TC002  # see JobDoor
 from bqemulator.api.routes import jobs
 from bqemulator.config import LogFormat, LogLevel, PersistenceMode, Settings
-from bqemulator.domain.errors import AlreadyExistsError, DomainError, InvalidQueryError, NotFoundError
+from bqemulator.domain.errors import (
+    AlreadyExistsError,
+    DomainError,
+    InvalidQueryError,
+    NotFoundError,
+    ValidationError,
+)
 from bqemulator.jobs import executor
 from bqemulator.observability.logging_ import get_logger
 from bqemulator.row_access.identity import CallerIdentity  # noqa: TC002
@@ -36,7 +42,7 @@ from fastapi import Depends, FastAPI, Request  # noqa: TC002
 from sqlglot.errors import OptimizeError
 from sqlglot.optimizer.qualify import qualify
 
-from local_gcp import gcs
+from local_gcp import gcs, sql_guard
 from local_gcp.guard import Guard, addresses
 from local_gcp.ports import HOST
 from local_gcp.query_bytes import bytes_read
@@ -48,6 +54,7 @@ if TYPE_CHECKING:
     from sqlglot.expressions import Expression
 
 _INSERT_JOB: Final = "/bigquery/v2/projects/{project_id}/jobs"
+_OBJECTS_OF_A_JOB: Final = ("jobReference", "configuration")
 _FIRST_SHARD: Final = "000000000000"
 _CASE_KEPT: Final = "duckdb, normalization_strategy=case_sensitive"
 _log = get_logger(__name__)
@@ -66,11 +73,16 @@ class OfflineEngine(DuckDBEngine):
         self.execute("SET enable_external_access = false")
         self.execute("SET lock_configuration = true")
 
+    def execute(self, sql: str, parameters: list[Any] | None = None) -> duckdb.DuckDBPyConnection:
+        """Run SQL of DuckDB, as the emulator made it of a statement, a view or a script."""
+        sql_guard.check(sql)
+        return super().execute(sql, parameters)
+
     def _load_spatial(self) -> None:
-        self.execute(f"LOAD '{_extension('spatial')}'")
+        self.connection.execute(f"LOAD '{_extension('spatial')}'")
 
     def _load_format_extensions(self) -> None:
-        self.execute(f"LOAD '{_extension('avro')}'")
+        self.connection.execute(f"LOAD '{_extension('avro')}'")
 
 
 class ExportPublisher:
@@ -95,7 +107,8 @@ class ExportPublisher:
         self._staging.mkdir(parents=True, exist_ok=True)
         staged = self._staging / f"{uuid.uuid4().hex}{target.suffix}"
         try:
-            self._copy(relation_sql, str(staged), fmt, ctx, **options)
+            with sql_guard.exporting():
+                self._copy(relation_sql, str(staged), fmt, ctx, **options)
             gcs.publish(staged, target)
         finally:
             staged.unlink(missing_ok=True)
@@ -119,6 +132,8 @@ class JobDoor:
     ) -> dict[str, Any]:
         """Answer jobs.insert: 409 for a job id that exists or runs, else the job as bqemulator ran it."""
         body = await request.json()
+        if not (_is_object(body) and all(_is_object(body.get(key, {})) for key in _OBJECTS_OF_A_JOB)):
+            raise ValidationError(f"Invalid value: a job is a JSON object, as are its {_OBJECTS_OF_A_JOB}")
         job_id = body.get("jobReference", {}).get("jobId")
         key = (project_id, str(job_id))
         if job_id and (key in self._running or ctx.catalog.get_job(project_id, job_id)):
@@ -132,6 +147,10 @@ class JobDoor:
         if body["configuration"].get("dryRun"):
             _state_bytes(ctx, project_id, job)
         return job
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
 
 
 async def _run(project_id: str, request: Request, ctx: AppContext, caller: CallerIdentity) -> dict[str, Any]:

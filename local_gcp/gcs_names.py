@@ -96,7 +96,9 @@ def _parsed(body: bytes) -> Any:  # noqa: ANN401  # JSON
 
 def _members(value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401  # JSON
     if isinstance(value, dict):
-        yield from value.items()
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for each in inside:
+        # Keys and values of an object's own metadata are anybody's, and no paths.
+        members = [(key, each) for key, each in value.items() if key.casefold() != "metadata"]
+        yield from members
+        value = [each for _, each in members]
+    for each in value if isinstance(value, list) else ():
         yield from _members(each)

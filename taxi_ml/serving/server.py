@@ -21,6 +21,7 @@ MAX_BODY_BYTES: Final = 10_000_000
 """A dedicated endpoint's limit; Vertex AI's public ones take 1.5 MB. What is longer is refused unread."""
 _LENGTH_DIGITS: Final = 20
 _IDLE_SECONDS: Final = 60
+_LOOPBACK: Final = ("127.0.0.1", "localhost")
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -70,7 +71,9 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        if self._path != self.server.settings.health_route:
+        if refused := self._refusal():
+            self._answer_error(refused)
+        elif self._path != self.server.settings.health_route:
             self._answer_error(HttpError(HTTPStatus.NOT_FOUND, f"no route {self._path}"))
         elif self.server.model is None:
             self._answer_error(_LOADING)
@@ -90,6 +93,18 @@ class _Handler(BaseHTTPRequestHandler):
             _LOG.exception("prediction failed")
             self._answer_error(HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, f"prediction failed: {error}"))
 
+    def _refusal(self) -> HttpError | None:
+        """Refuse what a web page sends to a server that is on loopback: programs send no Origin.
+
+        `Host` is the name that led a browser here; another name than loopback's was rebound to it.
+        """
+        if self.server.settings.host not in _LOOPBACK:
+            return None
+        host = self.headers.get("Host", "").rpartition(":")[0]
+        if host in _LOOPBACK and "Origin" not in self.headers:
+            return None
+        return HttpError(HTTPStatus.FORBIDDEN, "send this from a program on this machine, to 127.0.0.1")
+
     @property
     def _path(self) -> str:
         return self.path.partition("?")[0]
@@ -106,6 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"the body has {shortened(text)} bytes; send at most {MAX_BODY_BYTES}",
             )
+        if refused := self._refusal():
+            raise refused
         if self._path != self.server.settings.predict_route:
             raise HttpError(HTTPStatus.NOT_FOUND, f"no route {self._path}")
         self.close_connection = asked_to_close

@@ -20,8 +20,6 @@ _ALLOWANCE: Final = 2.0
 """A client's averages may come from trips that the statements drop."""
 _LARGEST_TRACT: Final = 10**11 - 1
 """The Census Bureau's numbers of tracts have 11 digits."""
-_HALF_EARTH_METRES: Final = 20_015_115
-"""The longest ST_DISTANCE: half a circumference of BigQuery's sphere."""
 _CALENDAR: Final = {
     "TripStartMonth": (0, 12),
     "TripStartDay": (0, 31),
@@ -39,23 +37,23 @@ def ranges(settings: Settings, window: Window) -> dict[str, Range]:
     first = max(window.train_start.year - _YEARS, 1)
     last = min(window.end.year + _YEARS, 9999)
     seconds = _ALLOWANCE * settings.max_trip_hours * 3600
+    miles = _ALLOWANCE * settings.max_trip_miles
     bounded: dict[str, Range] = {
         "TripStartYear": (0, last),
         **_CALENDAR,
         "trip_start_timestamp": (_unix_seconds(first), _unix_seconds(last)),
         "historical_tripDuration": (0, seconds),
         "histOneWeek_tripDuration": (0, seconds),
+        "rawDistance": (0, miles * METRES_OF_A_MILE),
     }
     if settings.source_table:
-        return bounded | {"rawDistance": (0, _ALLOWANCE * settings.max_trip_miles * METRES_OF_A_MILE)}
-    miles = _ALLOWANCE * settings.max_trip_miles
+        return bounded
     return bounded | {
         "TripStartYear": (first, last),
         "pickup_census_tract": (0, _LARGEST_TRACT),
         "dropoff_census_tract": (0, _LARGEST_TRACT),
         "historical_tripDistance": (0, miles),
         "histOneWeek_tripDistance": (0, miles),
-        "rawDistance": (0, _HALF_EARTH_METRES),
     }
 
 

@@ -267,6 +267,7 @@ def context(
     run_id: str = "manual__1",
     *,
     params: Mapping[str, Any] | None = None,
+    conf: Mapping[str, Any] | None = None,
     interval_end: datetime | None = datetime(2015, 7, 1, tzinfo=UTC),
 ) -> Any:  # noqa: ANN401  # Airflow's Context
     """Return what Airflow hands to the execute() of a task in this DAG run."""
@@ -276,8 +277,11 @@ def context(
         data_interval_end=interval_end,
         run_after=datetime(2015, 8, 17, 12, tzinfo=UTC),
         start_date=datetime(2015, 8, 17, 12, tzinfo=UTC),
+        conf=dict(conf or {}),
     )
-    return {"dag_run": dag_run, "params": dict(params or {}), "ti": Pushed(), "run_id": run_id}
+    given = dict(params or {})
+    dag = SimpleNamespace(params=given)
+    return {"dag_run": dag_run, "dag": dag, "params": given, "ti": Pushed(), "run_id": run_id}
 
 
 def run_task(operator: BaseOperator, ctx: Any) -> Any:  # noqa: ANN401  # Airflow's Context; what XCom takes

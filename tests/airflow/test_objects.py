@@ -111,10 +111,13 @@ def test_the_door_names_everything_that_is_wrong(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TAXI_COLOUR", "red")
 
     with pytest.raises(AirflowFailException) as raised:
-        run_task(ValidateOperator(task_id="validate"), context(params=PARAMS))
+        run_task(
+            ValidateOperator(task_id="validate"), context(params=PARAMS, conf={"windowend": "2015-03-01"})
+        )
 
     assert "gs://<bucket>" in str(raised.value)
     assert "colour" in str(raised.value)
+    assert "parameter 'windowend' is unknown; remove it, or choose from" in str(raised.value)
 
 
 def export() -> None:

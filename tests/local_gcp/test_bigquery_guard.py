@@ -12,6 +12,7 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.cloud import bigquery
 
 from local_gcp.layout import BUCKET, PROJECT
+from local_gcp.sql_guard import REFUSED_FUNCTIONS
 from tests.local_gcp.raw_http import send
 
 if TYPE_CHECKING:
@@ -79,6 +80,96 @@ def test_sql_stays_in_its_folders(stack: LocalStack, client: bigquery.Client, se
     assert list(stack.layout.state.glob("written*")) == []
 
 
+# They read by DuckDB's own file system, which keeps to the folders, or read no file at all.
+HARMLESS = frozenset(
+    [
+        "checkpoint",
+        "disable_logging",
+        "disable_profiling",
+        "force_checkpoint",
+        "generate_series",
+        "glob",
+        "icu_calendar_names",
+        "json_each",
+        "json_tree",
+        "pg_timezone_names",
+        "range",
+        "read_avro",
+        "read_blob",
+        "read_csv",
+        "read_csv_auto",
+        "read_json",
+        "read_json_auto",
+        "read_json_objects",
+        "read_json_objects_auto",
+        "read_ndjson",
+        "read_ndjson_auto",
+        "read_ndjson_objects",
+        "read_parquet",
+        "read_text",
+        "repeat",
+        "repeat_row",
+        "rtree_index_dump",
+        "rtree_index_scan",
+        "seq_scan",
+        "sniff_csv",
+        "st_drivers",
+        "st_generatepoints",
+        "summary",
+        "test_all_types",
+        "test_vector_types",
+        "truncate_duckdb_logs",
+        "unnest",
+        "which_secret",
+    ]
+)
+VRT = """<OGRVRTDataSource><OGRVRTLayer name="secret"><SrcDataSource relativeToVRT="0">{file}</SrcDataSource>
+</OGRVRTLayer></OGRVRTDataSource>"""
+
+
+@pytest.fixture
+def pointer(stack: LocalStack, secret: Path) -> Path:
+    """An object that makes GDAL, the library behind `st_read`, open a file outside of the folders."""
+    name = f"{uuid.uuid4().hex}/pointer.vrt"
+    stack.storage_client().bucket(BUCKET).blob(name).upload_from_string(VRT.format(file=secret))
+    return stack.layout.state / "gcs" / BUCKET / name
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM st_read('{pointer}')",
+        "SELECT * FROM system.main.\"ST_Read\" /* a comment */ ('{pointer}')",
+        "SELECT * FROM ST_Read_Meta('{pointer}')",
+        "SELECT * FROM query('SELECT * FROM st_' || 'read(''{pointer}'')')",
+        "EXECUTE IMMEDIATE \"SELECT * FROM st_read('{pointer}')\"",
+        "CREATE OR REPLACE VIEW guarded.pointer AS SELECT * FROM st_read('{pointer}')",
+        "SELECT 1; COPY (SELECT 1 AS x) TO '{folder}/written.csv'",
+        "EXPLAIN ANALYZE COPY (SELECT 1 AS x) TO '{folder}/written.csv'",
+        "IMPORT DATABASE '{folder}'",
+        "ATTACH '{folder}/written.duckdb'",
+    ],
+)
+def test_nothing_leads_elsewhere_from_within(client: bigquery.Client, pointer: Path, sql: str) -> None:
+    """What DuckDB has beyond GoogleSQL follows no file out of the folders, and writes none beside objects."""
+    with pytest.raises(GoogleAPICallError):
+        client.query(sql.format(pointer=pointer, folder=pointer.parent), job_retry=None).result(
+            retry=None, timeout=30
+        )
+
+    assert [file.name for file in pointer.parent.iterdir()] == ["pointer.vrt"]
+
+
+def test_every_table_function_was_looked_at(client: bigquery.Client) -> None:
+    """A newer DuckDB with another function, which might open files by itself, fails here first."""
+    found = client.query(
+        "SELECT DISTINCT lower(function_name) AS f FROM duckdb_functions() WHERE function_type = 'table'"
+    )
+    unknown = {row.f for row in found} - REFUSED_FUNCTIONS - HARMLESS
+
+    assert {name for name in unknown if not name.startswith(("duckdb_", "pragma_", "parquet_"))} == set()
+
+
 def test_jobs_stay_in_their_folders(client: bigquery.Client, secret: Path) -> None:
     """A load job reads no file outside of Cloud Storage, and an extract job writes none."""
     config = bigquery.LoadJobConfig(source_format="CSV", autodetect=True)
@@ -89,6 +180,14 @@ def test_jobs_stay_in_their_folders(client: bigquery.Client, secret: Path) -> No
         client.extract_table("guarded.one", f"file://{secret.parent}/written*.csv").result(timeout=30)
 
     assert [file.name for file in secret.parent.iterdir()] == ["secret.csv"]
+
+
+@pytest.mark.parametrize("body", ["[]", "null", '{"jobReference": 5}', '{"configuration": []}'])
+def test_a_job_that_is_no_object_is_refused(url: str, body: str) -> None:
+    """What no client sends is 400, not a server error that clients repeat."""
+    status, _, answer = send(url, JOBS, JSON, body)
+
+    assert (status, json.loads(answer)["error"]["code"]) == (400, 400)
 
 
 def test_files_are_uploaded_and_objects_loaded(stack: LocalStack, client: bigquery.Client) -> None:

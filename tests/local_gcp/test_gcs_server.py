@@ -167,11 +167,11 @@ def test_metadata_may_hold_paths(bucket: Bucket) -> None:
     blob = bucket.blob(f"{uuid.uuid4().hex}/object")
     blob.metadata = {"source": "../elsewhere"}
     blob.upload_from_string("content")
-    blob.metadata = {"source": "../../elsewhere"}
+    blob.metadata = {"source": "../../elsewhere", "name": "/home/x"}
     blob.patch()
     blob.reload()
 
-    assert blob.metadata == {"source": "../../elsewhere"}
+    assert blob.metadata == {"source": "../../elsewhere", "name": "/home/x"}
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,17 @@ def test_bad_instance_is_400_with_the_features_name(server: str) -> None:
     )
 
 
+@pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Host": "rebind.evil.example"}])
+@pytest.mark.parametrize(("method", "path"), [("GET", "/alive"), ("POST", "/ask")])
+def test_web_pages_are_refused_on_loopback(
+    server: str, method: str, path: str, headers: dict[str, str]
+) -> None:
+    """A page of another origin, or under a name that was rebound to this machine, reads nothing."""
+    body = instances({"hour": 1}) if method == "POST" else None
+
+    assert ask(server, method, path, body, headers)[0] == 403
+
+
 @pytest.mark.parametrize(("hour", "fare"), [(98, "-103.0"), (99, "nan")])
 def test_prediction_that_is_no_fare_is_500(server: str, hour: int, fare: str) -> None:
     """A negative fare, or none, is the model's error, and is said of its instance."""

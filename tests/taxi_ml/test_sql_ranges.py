@@ -65,6 +65,7 @@ def test_every_feature_that_the_trips_bound_has_a_range() -> None:
     assert found["trip_start_timestamp"] == (1_041_379_200, 1_735_689_600)
     assert found["historical_tripDuration"] == (0, 43_200)
     assert found["histOneWeek_tripDistance"] == (0, 200)
+    assert found["rawDistance"] == (0, 321_868.8)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from taxi_ml.gate.policy import PolicyError, load
 from taxi_ml.rules import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow.sdk import Context
 
 
@@ -27,13 +29,16 @@ class ValidateOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, str]:
         """Check, and say what the run is about."""
+        problems = list(_unknown(context))
+        run = None
         try:
             run = run_of(context)
             load()
             override_of(context)
         except (SettingsError, PolicyError, OverrideError) as error:
-            problems = "\n  ".join(getattr(error, "problems", (str(error),)))
-            raise AirflowFailException(f"this run cannot start:\n  {problems}") from error
+            problems += getattr(error, "problems", (str(error),))
+        if problems or run is None:
+            raise AirflowFailException("\n  ".join(("this run cannot start:", *problems)))
         self.log.info(
             "Train on %s to %s, test until %s",
             run.window.train_start,
@@ -45,3 +50,10 @@ class ValidateOperator(BaseOperator):
             "dataset": naming.dataset_table(run.settings, run.window),
             "splits": naming.data_uri(run.settings, run.window),
         }
+
+
+def _unknown(context: Context) -> Iterator[str]:
+    """Yield a problem for each parameter that the DAG does not have: Airflow accepts and ignores it."""
+    known = context["dag"].params.keys()
+    for name in sorted((context["dag_run"].conf or {}).keys() - known):
+        yield f"parameter {name!r} is unknown; remove it, or choose from {', '.join(sorted(known))}"

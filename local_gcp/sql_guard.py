@@ -1,0 +1,102 @@
+"""Refuses the parts of DuckDB that GoogleSQL does not have and that leave the folders of the local BigQuery.
+
+`allowed_directories` holds DuckDB's own readers and writers to their folders. It does not hold GDAL, the
+library behind `st_read`: a file inside the folders may name any other file, or a URL, which GDAL then opens.
+Functions and statements that run a string or a file as SQL are refused with it, since they can name anything,
+and so are functions that take the address of an object in memory.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+import duckdb
+from bqemulator.domain.errors import InvalidQueryError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REFUSED_FUNCTIONS: Final = frozenset(
+    {
+        "arrow_scan",
+        "arrow_scan_dumb",
+        "enable_logging",
+        "enable_profiling",
+        "import_database",
+        "json_execute_serialized_sql",
+        "pandas_scan",
+        "python_map_function",
+        "query",
+        "query_table",
+        "read_duckdb",
+        "shapefile_meta",
+        "st_read",
+        "st_read_meta",
+        "st_readosm",
+        "st_readshp",
+    }
+)
+REFUSED_STATEMENTS: Final = frozenset(
+    {
+        "attach",
+        "call",
+        "copy",
+        "detach",
+        "execute",
+        "explain",
+        "export",
+        "import",
+        "install",
+        "load",
+        "pragma",
+        "prepare",
+    }
+)
+# The columns of a table, and what load jobs run; the file is a parameter, for which DuckDB's own rule holds.
+_OF_THE_EMULATOR: Final = re.compile(
+    r'PRAGMA table_info\([^;]*\)|COPY (?:"[^"]*"\.?)+ FROM \? \(FORMAT (?:CSV, HEADER|JSON)\)'
+)
+_NAME: Final = re.compile(rb'"([^"]+)"|(\w+)')
+_exporting: Final = ContextVar("exporting", default=False)
+
+
+@contextmanager
+def exporting() -> Iterator[None]:
+    """Allow COPY, which the emulator itself uses for EXPORT DATA and extract jobs."""
+    token = _exporting.set(True)
+    try:
+        yield
+    finally:
+        _exporting.reset(token)
+
+
+def check(sql: str) -> None:
+    """Refuse SQL of DuckDB by the word that a statement begins with, and by the functions that are called.
+
+    Raises:
+        InvalidQueryError: with what is refused.
+
+    """
+    if _OF_THE_EMULATOR.fullmatch(sql):
+        return
+    text = sql.encode()
+    # Offsets are in bytes, and comments are no tokens.
+    tokens = [b";", *(text[start:] for start, _ in duckdb.tokenize(sql)), b";"]
+    for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        name = _name(token)
+        if after.startswith(b"(") and name in REFUSED_FUNCTIONS:
+            raise InvalidQueryError(f"Function not found: {name}")
+        if (
+            before.startswith(b";")
+            and name in REFUSED_STATEMENTS
+            and not (name == "copy" and _exporting.get())
+        ):
+            raise InvalidQueryError(f"Syntax error: GoogleSQL has no statement {name.upper()} of this form")
+
+
+def _name(token: bytes) -> str:
+    found = _NAME.match(token)
+    return (found[1] or found[2]).decode().lower() if found else ""
