@@ -127,15 +127,22 @@ class Wait:
             return Outcome(ending=Ending.OVERDUE, detail=detail)
         return None
 
+    @property
+    def failing(self) -> bool:
+        """Whether the last call failed."""
+        return self._failures > 0
+
+    def time_left(self, *, now: float) -> float:
+        """Return the seconds until the job has to be asked for because of the deadline."""
+        return math.inf if self.deadline is None else max(self.polling.shortest, self.deadline - now)
+
     def pause(self, job: JobView | None, *, now: float) -> float:
         """Return how many seconds to wait before the next call."""
         if self._failures:
             pause = self.polling.back_off(failures=self._failures, dice=self.dice)
         else:
             pause = self.polling.interval(age=self._age(job, now), dice=self.dice)
-        if self.deadline is None:
-            return pause
-        return min(pause, max(self.polling.shortest, self.deadline - now))
+        return min(pause, self.time_left(now=now))
 
     def _age(self, job: JobView | None, now: float) -> float:
         """Return the job's age, or that of the wait where the job does not say when it was created."""

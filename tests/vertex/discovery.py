@@ -165,6 +165,10 @@ class Recorder:
         """Return a channel each answer of which is noted, to a server in another process."""
         return grpc.intercept_channel(channel, _Listener(self._calls))
 
+    def count(self, rpc: str) -> int:
+        """Return how many calls of a method there were."""
+        return sum(method.rpc == rpc for method, _, _ in self._calls)
+
     def check(self) -> None:
         """Fail the test whose calls were not what Google documents."""
         problems = dict.fromkeys(

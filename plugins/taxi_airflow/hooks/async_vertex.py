@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 
 from taxi_airflow.hooks.calls import CALL_TIMEOUT, CHANNEL_OPTIONS, SCOPES
 from taxi_airflow.jobs import view_custom, view_operation, view_pipeline
-from taxi_airflow.states import JobKind
+from taxi_airflow.labels import ATTEMPT_LABEL
+from taxi_airflow.states import ACTIVE_STATES, JobKind, wire_state
+from taxi_airflow.watch import JobWatch, Listing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from google.cloud.aiplatform_v1 import JobServiceAsyncClient, PipelineServiceAsyncClient
 
     from taxi_airflow.hooks.vertex import ApiEndpoint, VertexHook
@@ -41,6 +46,12 @@ class Access:
 
 _Reply = TypeVar("_Reply")
 
+_PAGE_SIZE: Final = 100
+# Jobs of these operators that may still move: only comparisons with AND, which need no precedence, and only
+# states that both kinds of job have always had. What else is not active is left out by its state.
+_ENDED: Final = ("SUCCEEDED", "FAILED", "CANCELLED")
+_PREFIXES: Final[Mapping[JobKind, str]] = {JobKind.PIPELINE: "PIPELINE_STATE", JobKind.CUSTOM: "JOB_STATE"}
+
 
 class UnreadableReplyError(ConnectionError):
     """The reply to a call arrived, and is no message of its type."""
@@ -52,6 +63,36 @@ class AsyncVertex:
 
     pipelines: PipelineServiceAsyncClient
     jobs: JobServiceAsyncClient
+    _watches: dict[tuple[JobKind, str], JobWatch] = field(default_factory=dict, init=False, compare=False)
+
+    def watch(self, kind: JobKind, location: str) -> JobWatch:
+        """Return the one watch over the jobs of a kind in a location, ``projects/…/locations/…``."""
+        watch = self._watches.get((kind, location))
+        if watch is None:
+            watch = self._watches[kind, location] = JobWatch(partial(self.list_active, kind, location))
+        return watch
+
+    async def list_active(self, kind: JobKind, location: str) -> Listing:
+        """Return the active jobs that were submitted by an operator; raises as `get_job` does."""
+        ended = [f'state!="{_PREFIXES[kind]}_{state}"' for state in _ENDED]
+        request = {
+            "parent": location,
+            "filter": " AND ".join([f"labels.{ATTEMPT_LABEL}:*", *ended]),
+            "page_size": _PAGE_SIZE,
+            "read_mask": {"paths": ["name", "state"]},
+        }
+        if kind is JobKind.PIPELINE:
+            pager: Any = await self.pipelines.list_pipeline_jobs(request, timeout=CALL_TIMEOUT)
+        else:
+            pager = await self.jobs.list_custom_jobs(request, timeout=CALL_TIMEOUT)
+        ids: set[str] = set()
+        pages = 0
+        async for page in pager.pages:
+            pages += 1
+            readable = _readable(page, f"the jobs in {location}")
+            jobs = readable.pipeline_jobs if kind is JobKind.PIPELINE else readable.custom_jobs
+            ids |= {job.name.rpartition("/")[2] for job in jobs if wire_state(job.state) in ACTIVE_STATES}
+        return Listing(ids=frozenset(ids), pages=pages)
 
     async def get_job(self, kind: JobKind, name: str) -> JobView:
         """Return a job as it is now; UnreadableReplyError beside the errors of google.api_core."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -17,6 +18,7 @@ from taxi_airflow.waiting import Ending, Wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from taxi_airflow.hooks.async_vertex import AsyncVertex
     from taxi_airflow.jobs import JobView
@@ -88,7 +90,8 @@ class VertexJobTrigger(BaseTrigger):
         while True:
             try:
                 vertex = await shared_vertex(self.access)
-                job = await vertex.get_job(self.kind, self.name)
+                async with self._turn(vertex, wait, job):
+                    job = await vertex.get_job(self.kind, self.name)
             except Exception as error:  # noqa: BLE001  # Wait.failed() decides about every one
                 outcome = wait.failed(error, now=time.time())
                 self.log.warning("Asking for %s failed: %s: %s", self.name, type(error).__name__, error)
@@ -98,7 +101,29 @@ class VertexJobTrigger(BaseTrigger):
             if outcome is not None:
                 yield TriggerEvent(outcome.to_event())  # type: ignore[no-untyped-call]  # a pydantic model's own __init__
                 return
-            await asyncio.sleep(wait.pause(job, now=time.time()))
+            if self._asks_alone(wait):
+                await asyncio.sleep(wait.pause(job, now=time.time()))
+
+    def _asks_alone(self, wait: Wait) -> bool:
+        """Tell whether the next question follows from the last one alone: it failed, or no list helps."""
+        return wait.failing or self.kind is JobKind.OPERATION
+
+    def _turn(
+        self, vertex: AsyncVertex, wait: Wait, job: JobView | None
+    ) -> AbstractAsyncContextManager[None]:
+        """Wait, together with the triggers of other jobs, until it is time to ask for this one.
+
+        :param job: what the last question found; None before the first
+        """
+        if self._asks_alone(wait):
+            return nullcontext()
+        location, _collection, job_id = self.name.rsplit("/", 2)
+        return vertex.watch(self.kind, location).turn(
+            job_id,
+            delay=0.0 if job is None else wait.pause(job, now=time.time()),
+            pause=lambda: wait.pause(job, now=time.time()),
+            at_latest=wait.time_left(now=time.time()),
+        )
 
     async def on_kill(self) -> None:
         """Cancel the job and wait until it is really over, unless another triggerer waits for it now.
