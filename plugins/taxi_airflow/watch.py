@@ -15,11 +15,11 @@ from taxi_airflow.polling import Polling, Verdict, judge
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-# Requests a second, each for one kind of job in one project and region. Vertex AI's quota there is 10 reads
-# a second for everybody.
+# Requests a second for one kind of job in one project and region, where Vertex AI allows 600 a minute:
+# https://cloud.google.com/vertex-ai/docs/quotas
 _PAGES: Final = 1.0
 _ASKS_OF_LISTED: Final = 1.0  # for their progress, and in case that lists err
-_ASKS_OF_UNLISTED: Final = 5.0
+_ASKS_OF_UNLISTED: Final = 3.0
 # Seconds until a list that was refused is tried again; somebody may have granted the permission by then.
 _REFUSED: Final = 600.0
 _PASSING = frozenset({Verdict.TRANSIENT, Verdict.UNREADY, Verdict.CONFLICT})
@@ -37,11 +37,17 @@ class Listing:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Waiter:
-    """Somebody who waits for one job; ``expected`` while lists are thought to show it."""
+    """Somebody who waits for one job, as ``others`` did before; ``expected`` while lists should show it."""
 
     job: str
+    others: int
     expected: bool
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def queue(self) -> float:
+        """The seconds until it is this one's turn among the others."""
+        return self.others / (_ASKS_OF_LISTED if self.expected else _ASKS_OF_UNLISTED)
 
     def compare(self, active: frozenset[str]) -> None:
         """Take what a list shows."""
@@ -89,12 +95,11 @@ class JobWatch:
         :param pause: returns the seconds from one look to the next
         :param at_latest: seconds after which to ask in any case
         """
-        others = len(self._waiters)
         expected = not self._refused and (delay == 0 or job in self._active)
-        waiter = _Waiter(job=job, expected=expected)
+        waiter = _Waiter(job=job, others=len(self._waiters), expected=expected)
         self._waiters.add(waiter)
         try:
-            await self._until_due(waiter, others, delay=delay, pause=pause, at_latest=at_latest)
+            await self._until_due(waiter, delay, pause, at_latest)
             yield
         finally:
             self._waiters.discard(waiter)
@@ -102,14 +107,13 @@ class JobWatch:
                 self._looking.cancel()
 
     async def _until_due(
-        self, waiter: _Waiter, others: int, *, delay: float, pause: Callable[[], float], at_latest: float
+        self, waiter: _Waiter, delay: float, pause: Callable[[], float], at_latest: float
     ) -> None:
         clock = asyncio.get_running_loop().time
         joined = clock()
         seen, due = joined, joined + delay
         while not waiter.gone.is_set():
-            rate = _ASKS_OF_LISTED if waiter.expected else _ASKS_OF_UNLISTED
-            turn = joined + min(delay + others / rate, at_latest)
+            turn = joined + min(delay + waiter.queue, at_latest)
             begin = max(due, self._not_before)
             if (now := clock()) >= turn:
                 return
@@ -144,7 +148,7 @@ class JobWatch:
             waiter.compare(listing.ids)
 
     def _failed(self, error: Exception, *, now: float) -> None:
-        """Look again after a while. As long as lists are refused, they are expected to show nobody's job."""
+        """Look again after a while. As long as lists are refused, no job is expected in one."""
         self._failures += 1
         self._refused = judge(error) not in _PASSING
         pause = Polling().back_off(failures=self._failures, dice=random.SystemRandom())
