@@ -45,6 +45,18 @@ def test_filter(cloud: Cloud, ask: Asking) -> None:
     ask("custom.filter-label", [job.display_name for job in found])
 
 
+def test_a_filter_by_presence_and_by_what_is_not(cloud: Cloud, ask: Asking, started: Started) -> None:
+    """A label that is there and states that are others narrow a list down."""
+    ended = [cloud.ended_job(name) for name in (started.job, started.failing_job)]
+    condition = 'labels.app:* AND state!="JOB_STATE_SUCCEEDED" AND state!="JOB_STATE_CANCELLED"'
+    listed = cloud.jobs.list_custom_jobs(
+        {"parent": cloud.target.parent, "filter": f'labels.run="{cloud.target.run}" AND {condition}'}
+    )
+    found = {job.name for job in listed}
+
+    ask("custom.filter-not-state", [job.name in found for job in ended])
+
+
 def test_a_job_without_a_pool(cloud: Cloud, ask: Asking) -> None:
     """A job that names no machine is refused."""
     job = {"display_name": "conformance", "labels": cloud.target.labels, "job_spec": {}}

@@ -224,6 +224,18 @@ def test_filters(cloud: Cloud, ask: Asking, started: Started, question: str, con
     ask(question, sorted(last(job.name).rpartition("-")[2] for job in found))
 
 
+def test_a_filter_by_presence_and_by_what_is_not(cloud: Cloud, ask: Asking, started: Started) -> None:
+    """A label that is there and states that are others narrow a list down."""
+    ended = [cloud.ended_pipeline(name) for name in (started.main, started.failing)]
+    condition = 'labels.app:* AND state!="PIPELINE_STATE_SUCCEEDED" AND state!="PIPELINE_STATE_CANCELLED"'
+    listed = cloud.pipelines.list_pipeline_jobs(
+        {"parent": cloud.target.parent, "filter": f'labels.run="{cloud.target.run}" AND {condition}'}
+    )
+    found = {job.name for job in listed}
+
+    ask("pipeline.filter-not-state", [job.name in found for job in ended])
+
+
 def test_details_in_lists(cloud: Cloud, ask: Asking, started: Started) -> None:
     """A list leaves out what the tasks did."""
     cloud.ended_pipeline(started.main)
