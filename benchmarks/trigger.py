@@ -182,12 +182,10 @@ def measure(kind: str, jobs: int, interval: float, seconds: float) -> dict[str, 
             usage = json.loads(_ask(waiting, "measure"))
             events: dict[str, float] = json.loads(_line(waiting))
         delays = [events[name] - ends[name] for name in names]
-    asked = end_asked - begin_asked
     return {
         "CPU, % of a core": 100 * (end_cpu - begun) / seconds,
-        "CPU, ms a request": 1000 * (end_cpu - begun) / max(1, asked),
         "memory, MiB": usage["mib"],
-        "requests a second": asked / seconds,
+        "requests a second": (end_asked - begin_asked) / seconds,
         "delay, median s": statistics.median(delays),
         "delay, worst s": max(delays),
     }

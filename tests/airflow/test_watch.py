@@ -223,19 +223,22 @@ def test_a_job_that_was_deleted_is_missing(vertex: Vertex, running: Running) -> 
     assert events == dict.fromkeys(names[1:], FINAL)
 
 
+@pytest.mark.usefixtures("no_turns")
 def test_lists_that_are_refused_are_done_without(
     vertex: Vertex, running: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Jobs are asked for by name then, and the list is not asked for again and again."""
+    """Jobs are asked for by name then, whoever comes later, and the list is not asked for again and again."""
     orders = 1000
     vertex.order("ListCustomJobs", "fail=PERMISSION_DENIED", calls=orders)
-    names = custom_jobs(vertex.hook, 10)
+    names = custom_jobs(vertex.hook, 8)
 
     async def scenario() -> Events:
-        async with waiting(names) as events:
-            await asyncio.to_thread(wait_for, lambda: questions(running) > 3 * len(names))
-            end(vertex, names)
-        return events
+        async with waiting(names[:5]) as early:
+            await asyncio.to_thread(wait_for, lambda: vertex.orders()[0]["calls"] < orders)
+            async with waiting(names[5:]) as late:
+                await asyncio.to_thread(wait_for, lambda: questions(running) > 3 * len(names))
+                end(vertex, names)
+        return early | late
 
     events = asyncio.run(scenario())
 
@@ -262,9 +265,12 @@ def test_lists_that_fail_for_a_while_fail_no_task(vertex: Vertex, fault: str) ->
     assert asyncio.run(scenario()) == dict.fromkeys(names, FINAL)
 
 
-def test_a_list_that_hangs_holds_nobody_up(vertex: Vertex, running: Running) -> None:
-    """While it does, jobs are asked for in turn."""
-    vertex.order("ListCustomJobs", "hang=20", calls=10)
+def test_a_list_that_hangs_holds_nobody_up(
+    vertex: Vertex, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it does, for longer than this test may take, jobs are asked for in turn."""
+    monkeypatch.setattr(async_vertex, "CALL_TIMEOUT", 3600.0)
+    vertex.order("ListCustomJobs", "hang", calls=2)
     names = custom_jobs(vertex.hook, 4)
 
     async def scenario() -> Events:
@@ -277,12 +283,13 @@ def test_a_list_that_hangs_holds_nobody_up(vertex: Vertex, running: Running) -> 
 
 
 @pytest.mark.usefixtures("no_turns")
-def test_a_deadline_needs_no_turn(vertex: Vertex) -> None:
+def test_a_deadline_needs_no_turn(vertex: Vertex, running: Running) -> None:
     """A job that is overdue is asked for, whatever lists show."""
     names = custom_jobs(vertex.hook, 5)
 
     async def scenario() -> Any:  # noqa: ANN401  # an event's payload
         async with waiting(names[1:]):
+            await look_at_least(running, 1)
             event = await first_event(trigger_for(names[0], deadline=1.0))
             end(vertex, names)
         return event
