@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 DAG_ID: Final = "taxi_training"
 DOCKERFILE: Final = "docker/pipeline.Dockerfile"
 BASE: Final = "docker/base.txt"
+BEAM: Final = "docker/beam.txt"
 # What makes the image beside the code and the lock that its labels name.
-RECIPE: Final = (DOCKERFILE, BASE, "docker/install-uv.sh", "docker/slim.sh")
+RECIPE: Final = (DOCKERFILE, BASE, BEAM, "docker/install-uv.sh", "docker/slim.sh")
 # What is copied where in the environment's bucket: each folder is ours alone, so that what is gone here is
 # deleted there. Composer puts plugins/ on the import path; taxi_ml and its image's lock lie there, too.
 FOLDERS: Final = {
@@ -64,7 +65,8 @@ class Deployment:
         self.shell.run("gcloud", "auth", "configure-docker", name.partition("/")[0], "--quiet")
         self.shell.run(
             *("docker", "build", "--platform", "linux/amd64", "--target", "pipeline", *labels),
-            *("--build-arg", f"BASE={base_image()}", "--file", DOCKERFILE, "--tag", name, "."),
+            *("--build-arg", f"BASE={image_in(BASE)}", "--build-arg", f"BEAM_SDK={image_in(BEAM)}"),
+            *("--file", DOCKERFILE, "--tag", name, "."),
         )
         self.shell.run("docker", "push", name)
 
@@ -135,15 +137,15 @@ class Deployment:
         )
 
 
-def base_image() -> str:
-    """Return what the image is built from, with its digest."""
-    return (packages.REPOSITORY / BASE).read_text().strip()
+def image_in(file: str) -> str:
+    """Return the image that a file of the repository names, with its digest where it has one."""
+    return (packages.REPOSITORY / file).read_text().strip()
 
 
 def image_tag(repository: Path = packages.REPOSITORY) -> str:
     """Return the tag of the image that a working tree makes: a digest of its labels and its recipe.
 
-    The base image is part of it, so that a base with fixes makes another image.
+    The base image is part of it, so that a base with fixes makes another image, and so is Beam's.
     """
     labels = image.labels(repository / image.CODE.name, repository / image.LOCK.name)
     recipe = b"".join((repository / file).read_bytes() for file in RECIPE)

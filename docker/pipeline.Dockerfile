@@ -2,8 +2,14 @@
 #   --target pipeline     what Vertex AI runs: executors, compiler, evaluation, model server
 #   --target local-cloud  the same with BigQuery, Cloud Storage and Vertex AI as servers, for a developer's machine
 
-# A deployment gives docker/base.txt, which names the digest.
+# A deployment gives docker/base.txt and docker/beam.txt, which may name digests.
 ARG BASE=debian:trixie-slim
+# Beam's worker for Dataflow, of the image's Python and the lock's Beam. A build for this machine gives the base
+# image instead, and leaves it out.
+ARG BEAM_SDK=apache/beam_python3.13_sdk:2.77.0
+
+FROM ${BEAM_SDK} AS beam-sdk
+RUN mkdir -p /opt/apache/beam
 
 FROM ${BASE} AS build
 RUN apt-get update \
@@ -32,14 +38,20 @@ FROM ${BASE} AS pipeline
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates python3 \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
-    && useradd --uid 10001 --create-home taxi
+    && useradd --uid 10001 --create-home taxi \
+    && install --directory --owner taxi --group taxi /opt/worker-packages
 COPY --from=pipeline-packages /opt/pipeline /opt/pipeline
+COPY --from=beam-sdk /opt/apache/beam /opt/apache/beam
 # The lock says what is installed, to the code beside it.
 COPY requirements-pipeline.txt /opt/taxi/
 COPY taxi_ml /opt/taxi/taxi_ml
 ENV PATH=/opt/pipeline/bin:$PATH PYTHONPATH=/opt/taxi PYTHONUNBUFFERED=1
+# Else a worker would make an environment of its own, without the packages of this one.
+ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
 USER taxi
 WORKDIR /home/taxi
+# Dataflow starts it with options only; everything else names a command.
+ENTRYPOINT ["python", "-m", "taxi_ml.pipeline.beam_worker"]
 CMD ["python", "-m", "taxi_ml.serving"]
 
 FROM pipeline AS local-cloud

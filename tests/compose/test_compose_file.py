@@ -120,6 +120,16 @@ def test_cloud_is_told_its_published_addresses(name: str) -> None:
     assert {f"127.0.0.1:{published}", f"localhost:{published}"} <= set(told)
 
 
+def test_local_cloud_is_built_without_an_image_that_must_be_pulled() -> None:
+    """Beam's worker for Dataflow is left out: the stage that has it is the base image."""
+    dockerfile = (REPOSITORY / "docker" / "pipeline.Dockerfile").read_text()
+    (base,) = re.findall(r"(?m)^ARG BASE=(\S+)$", dockerfile)
+
+    assert [SERVICES[name]["build"]["args"] for name in ("gcs", "bigquery", "vertex")] == [
+        {"BEAM_SDK": base}
+    ] * 3
+
+
 def test_secrets_are_in_no_variable() -> None:
     """Passwords and keys are read from files that only the containers' user can read."""
     named = {key for name in AIRFLOW for key in SERVICES[name]["environment"]}

@@ -244,10 +244,19 @@ def test_the_image_is_built_on_the_pinned_base(programs: Programs) -> None:
     assert re.search(r"--build-arg BASE=debian:trixie-slim@sha256:[0-9a-f]{64} ", built)
 
 
+def test_a_deployed_image_has_beams_worker(programs: Programs) -> None:
+    """Beam's image is the one that the repository names: its worker is what Dataflow starts."""
+    deploy(tested=True)
+
+    built = next(call for call in programs.called() if call.startswith("docker build"))
+    assert f"--build-arg BEAM_SDK={(REPOSITORY / 'docker' / 'beam.txt').read_text().strip()} " in built
+
+
 @pytest.mark.parametrize(
     "changed",
     [
         "docker/base.txt",
+        "docker/beam.txt",
         "docker/pipeline.Dockerfile",
         "docker/slim.sh",
         "docker/install-uv.sh",

@@ -85,8 +85,26 @@ def test_a_base_image_can_be_pinned(file: Path) -> None:
     stages = re.findall(r"(?m)^FROM (\S+)(?: AS (\S+))?$", text)
 
     named = {name for _, name in stages}
-    assert {base for base, _ in stages} - named == {"${BASE}"}
+    beams = {"${BEAM_SDK}"} if file.name == "pipeline.Dockerfile" else set()
+    assert {base for base, _ in stages} - named == {"${BASE}"} | beams
     assert re.search(r"(?m)^ARG BASE=debian:(trixie|bookworm)-slim$", text)
+
+
+def test_beams_worker_is_that_of_the_image() -> None:
+    """Beam's image has the lock's Beam and the Python of the lock and of the base image, in both places."""
+    lock = (REPOSITORY / "requirements-pipeline.txt").read_text()
+    (beam,) = re.findall(r"(?m)^apache-beam==(\S+)", lock)
+    ((python,),) = {
+        tuple(re.findall(r"--python-version (\S+)", line))
+        for line in (REPOSITORY / "Makefile").read_text().splitlines()
+        if "--python-version" in line and "manylinux" in line
+    }
+    dockerfile = (REPOSITORY / "docker" / "pipeline.Dockerfile").read_text()
+    deployed = (REPOSITORY / "docker" / "beam.txt").read_text().strip()
+
+    image = f"apache/beam_python{python}_sdk:{beam}"
+    assert re.findall(r"(?m)^ARG BEAM_SDK=(\S+)$", dockerfile) == [image]
+    assert re.fullmatch(rf"{re.escape(image)}(@sha256:[0-9a-f]{{64}})?", deployed)
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)

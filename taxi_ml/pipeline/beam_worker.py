@@ -1,0 +1,150 @@
+"""The entry point of the pipeline image: any command, and for Dataflow a worker of Beam.
+
+Dataflow restarts a worker that cannot start, and the component that waits for its job learns nothing. So
+Beam's launcher runs as a child, and what kept it from starting answers the work that the runner sends: the
+job fails with the worker's error after as many tries as the runner gives to work that fails.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+BOOT: Final = Path("/opt/apache/beam/boot")
+"""Beam's launcher, by the contract of its containers: https://s.apache.org/beam-fn-api-container-contract."""
+
+PACKAGES: Final = Path("/opt/worker-packages")
+"""Where wheels that a job brings are installed: the image's own packages belong to root."""
+
+IN_DEFAULT_ENVIRONMENT: Final = "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT"
+
+_PERSISTENT: Final = "--semi_persist_dir"
+# The runner sends work as soon as a worker connects, and a container that ends is started anew.
+_ANSWER_SECONDS: Final = 120
+_LINES_OF_ERROR: Final = 40
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command, or a worker if there are only options; return the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and not given[0].startswith("-"):
+        os.execvp(given[0], given)  # noqa: S606  # a container runs the command that it is given
+    found = list(problems(os.environ))
+    error = "\n".join(found) or _launch(given)
+    if not error:
+        return 0
+    print(error, file=sys.stderr)  # noqa: T201  # a container's log
+    _answer_work(_options(given), f"the worker cannot start: {error}")
+    return 1
+
+
+def problems(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield what keeps a container of this image from being a worker, each with its remedy."""
+    if not os.access(BOOT, os.X_OK):
+        yield (
+            f"{BOOT} is not there: the image was built without Beam's worker; "
+            "build it with the build argument BEAM_SDK that docker/beam.txt names"
+        )
+    if not environ.get(IN_DEFAULT_ENVIRONMENT):
+        yield (
+            f"{IN_DEFAULT_ENVIRONMENT} is not set: Beam would make an environment without this image's "
+            "packages; set it to 1"
+        )
+    if importlib.util.find_spec("apache_beam") is None:
+        yield f"{sys.executable} has no apache_beam; put the image's own environment first in PATH"
+    if not os.access(PACKAGES, os.W_OK):
+        yield f"user {os.getuid()} cannot write to {PACKAGES}; make it that user's, or run as its owner"
+
+
+def _launch(arguments: Sequence[str]) -> str:
+    """Run Beam's launcher until it ends; return the end of what it wrote if it failed."""
+    command = [str(BOOT), *arguments, *_persistent_folder(arguments)]
+    boot = subprocess.Popen(command, env=_environment(os.environ), stderr=subprocess.PIPE, text=True)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _: boot.send_signal(received))
+    lines = _passed_on(boot.stderr) if boot.stderr else deque[str]()
+    code = boot.wait()
+    # A signal ends a worker whose job has ended.
+    return "" if code <= 0 else "".join(lines) or f"{BOOT} ended with {code}"
+
+
+def _passed_on(stream: IO[str]) -> deque[str]:
+    lines: deque[str] = deque(maxlen=_LINES_OF_ERROR)
+    for line in stream:
+        sys.stderr.write(line)
+        sys.stderr.flush()
+        lines.append(line)
+    return lines
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    paths = [environ.get("PYTHONPATH", ""), str(PACKAGES)]
+    return {**environ, "PIP_TARGET": str(PACKAGES), "PYTHONPATH": ":".join(filter(None, paths))}
+
+
+def _persistent_folder(arguments: Sequence[str]) -> Iterator[str]:
+    """Replace a folder of the host that belongs to its root; only a restart would have read it again."""
+    folder = _options(arguments).get(_PERSISTENT)
+    if folder is not None and not os.access(folder, os.W_OK):
+        yield f"{_PERSISTENT}={tempfile.gettempdir()}"
+
+
+def _options(arguments: Sequence[str]) -> dict[str, str]:
+    """Return options by name, with two hyphens, of which Go's flags may have one."""
+    parts = (argument.lstrip("-").partition("=") for argument in arguments)
+    return {f"--{name}": value for name, _, value in parts}
+
+
+def _answer_work(options: Mapping[str, str], error: str) -> None:
+    """Answer what the runner asks of this worker with the error, until it ends or the time is over."""
+    import grpc  # noqa: PLC0415  # a worker that starts needs none of it
+    from apache_beam.portability.api import (  # noqa: PLC0415  # as above
+        beam_fn_api_pb2,
+        beam_fn_api_pb2_grpc,
+    )
+
+    metadata = (("worker_id", options.get("--id", "")),)
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    with grpc.insecure_channel(options.get("--control_endpoint", "") or _provisioned(options)) as channel:
+        stub = beam_fn_api_pb2_grpc.BeamFnControlStub(channel)
+        work = stub.Control(iter(answers.get, None), metadata=metadata, timeout=_ANSWER_SECONDS)
+        try:
+            for request in work:
+                answers.put(
+                    beam_fn_api_pb2.InstructionResponse(instruction_id=request.instruction_id, error=error)
+                )
+        except grpc.RpcError as ended:
+            print(f"the runner was told, and ended: {ended}", file=sys.stderr)  # noqa: T201  # as above
+
+
+def _provisioned(options: Mapping[str, str]) -> str:
+    """Ask the runner where it controls its workers, as Beam's launcher does."""
+    import grpc  # noqa: PLC0415  # as above
+    from apache_beam.portability.api import (  # noqa: PLC0415  # as above
+        beam_provision_api_pb2,
+        beam_provision_api_pb2_grpc,
+    )
+
+    with grpc.insecure_channel(options["--provision_endpoint"]) as channel:
+        stub = beam_provision_api_pb2_grpc.ProvisionServiceStub(channel)
+        answer = stub.GetProvisionInfo(
+            beam_provision_api_pb2.GetProvisionInfoRequest(),
+            metadata=(("worker_id", options["--id"]),),
+            timeout=_ANSWER_SECONDS,
+        )
+    return str(answer.info.control_endpoint.url)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

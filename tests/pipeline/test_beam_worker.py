@@ -1,0 +1,91 @@
+"""The image's entry point as a process; `test_workers.py` has it in containers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from taxi_ml.pipeline import beam_worker
+from tests.pipeline.requests import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a launcher that writes down how it was started, and all else that a worker needs."""
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    boot = tmp_path / "boot"
+    boot.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" "$PIP_TARGET" "$PYTHONPATH" >{tmp_path}/started\n')
+    boot.chmod(0o755)
+    (tmp_path / "apache_beam.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(beam_worker, "BOOT", boot)
+    monkeypatch.setattr(beam_worker, "PACKAGES", packages)
+    monkeypatch.setenv(beam_worker.IN_DEFAULT_ENVIRONMENT, "1")
+    monkeypatch.setenv("PYTHONPATH", "/opt/taxi")
+    return tmp_path
+
+
+def started(folder: Path) -> list[str]:
+    """Return the arguments of the launcher, where pip installs and where imports look."""
+    return (folder / "started").read_text().splitlines()
+
+
+def test_a_command_replaces_the_entry_point() -> None:
+    """What a component, the compiler or a model server names runs as the container's process."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "taxi_ml.pipeline.beam_worker", "sh", "-c", "echo $0 $1; exit 7", "a", "--b"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (ran.stdout, ran.returncode) == ("a --b\n", 7)
+
+
+def test_options_start_beams_launcher(whole: Path) -> None:
+    """It gets the options as they are; pip installs, and imports find, what a job brings."""
+    given = ["--id=1-1", "--provision_endpoint=localhost:1"]
+
+    assert beam_worker.main(given) == 0
+    assert started(whole) == [*given, f"{whole}/packages", f"/opt/taxi:{whole}/packages"]
+
+
+@pytest.mark.parametrize(("folder", "replaced"), [("", False), ("nowhere", True)])
+def test_a_persistent_folder_must_be_writable(whole: Path, folder: str, replaced: bool) -> None:  # noqa: FBT001
+    """One of the host's that this user cannot write to is replaced; the launcher takes the last."""
+    given = ["--id=1-1", f"--semi_persist_dir={whole}/{folder}"]
+
+    beam_worker.main(given)
+
+    added = started(whole)[len(given) : -2]
+    assert [each.startswith("--semi_persist_dir=") for each in added] == [True] * replaced
+
+
+def test_a_whole_image_has_no_problems(whole: Path) -> None:
+    """Nothing is found where nothing is wrong."""
+    assert whole.exists()
+    assert list(beam_worker.problems(os.environ)) == []
+
+
+def test_every_problem_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Launcher, variable, Beam and folder are each named when they are missing."""
+    monkeypatch.setattr(beam_worker, "BOOT", tmp_path / "boot")
+    monkeypatch.setattr(beam_worker, "PACKAGES", tmp_path / "packages")
+
+    found = list(beam_worker.problems({}))
+
+    assert [each.split()[0] for each in found] == [
+        f"{tmp_path}/boot",
+        beam_worker.IN_DEFAULT_ENVIRONMENT,
+        sys.executable,
+        "user",
+    ]
