@@ -16,6 +16,10 @@ RUNNER_V2: Final = "use_runner_v2"
 """What runs custom containers.
 https://cloud.google.com/dataflow/docs/runner-v2"""
 
+LONGEST: Final = "max_workflow_runtime_walltime_seconds=21600"
+"""Six hours, after which Dataflow ends a job: a component waits for its own without an end.
+https://cloud.google.com/dataflow/docs/reference/service-options"""
+
 _WITHOUT_RUNNER_V2: Final = "disable_runner_v2"
 _LOCAL: Final = "--direct_"
 _IMAGE_ALIAS: Final = "--worker_harness_container_image"
@@ -57,7 +61,7 @@ def beam_arguments(settings: Settings) -> tuple[str, ...]:
     if problems := [*_repeated(given), *_contradictions(given, wanted, settings), *_misplaced(given)]:
         raise DataflowError(*problems)
     missing = [f"{name}={value}" for name, value in wanted.items() if name not in given and value]
-    return (*settings.beam_args, *missing, *_experiments(given), *_labels(given))
+    return (*settings.beam_args, *missing, *_experiments(given), *_labels(given), *_end(given))
 
 
 def _parts(argument: str) -> tuple[str, str]:
@@ -136,3 +140,10 @@ def _experiments(given: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
 def _labels(given: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     if "--labels" not in given and "--label" not in given:
         yield f"--labels={LABEL}"
+
+
+def _end(given: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    option = LONGEST.partition("=")[0]
+    names = ("--dataflow_service_options", "--dataflow_service_option", "--experiments", "--experiment")
+    if not any(option in text for name in names for text in given.get(name, ())):
+        yield f"--dataflow_service_options={LONGEST}"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from taxi_ml import naming, resources
+from taxi_ml.dataflow import runs_on_dataflow
+from taxi_ml.pipeline import beam_worker
 from taxi_ml.pipeline.machines import MachineSize, UnknownMachineTypeError, sized
 from taxi_ml.pipeline.modules_check import ModuleError, digest, read_modules
 from taxi_ml.pipeline.request import CompileRequest, RequestError
@@ -17,6 +20,10 @@ from taxi_ml.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+class NoWorkerError(ValueError):
+    """Dataflow is asked for, and this image cannot be a worker of it."""
 
 
 class StaleModulesError(ValueError):
@@ -28,6 +35,7 @@ _REFUSALS: Final = (
     RequestError,
     ModuleError,
     StaleModulesError,
+    NoWorkerError,
     UnknownMachineTypeError,
     resources.ResourcesError,
     FileNotFoundError,
@@ -40,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     storage = Storage()
     try:
         request = CompileRequest.parse(storage.read(options.request).decode())
+        _require_worker(request)
         job = compile_request(request, storage)
     except _REFUSALS as error:
         print(f"cannot compile {options.request}: {error}", file=sys.stderr)  # noqa: T201  # a command's answer
@@ -54,6 +63,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--request", required=True, help="gs:// address or path of the compile request")
     parser.add_argument("--out", required=True, help="gs:// address or path for pipeline.json")
     return parser.parse_args(arguments)
+
+
+def _require_worker(request: CompileRequest) -> None:
+    """Look at this image, which is the workers', before Dataflow starts machines for them."""
+    found = list(beam_worker.problems(os.environ)) if runs_on_dataflow(request.beam_args) else []
+    if found:
+        raise NoWorkerError(f"Dataflow cannot run this image's workers: {'; '.join(found)}")
 
 
 def compile_request(request: CompileRequest, storage: Storage) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def main() -> None:
         "labels": cloud.labels,
         "sdk_container_image": workers.sdk_container_image,
         "max_num_workers": workers.max_num_workers,
+        "service_options": cloud.dataflow_service_options,
         "experiments": options.view_as(DebugOptions).experiments,
     }
     print(json.dumps(found))  # noqa: T201  # its answer

@@ -37,13 +37,24 @@ VARIANTS: dict[str, dict[str, object]] = {
 }
 
 
+# The command itself refuses Dataflow outside of an image that has Beam's worker.
+_COMPILE = """
+import json, pathlib, sys
+from taxi_ml.pipeline.compile import compile_request
+from taxi_ml.pipeline.request import CompileRequest
+from taxi_ml.storage import Storage
+request = CompileRequest.parse(pathlib.Path(sys.argv[1]).read_text())
+pathlib.Path(sys.argv[2]).write_text(json.dumps(compile_request(request, Storage())))
+"""
+
+
 def compile_text(request: CompileRequest, root: Path) -> str:
-    """Compile by the command and return the spec, without what changes with the modules' content."""
+    """Compile and return the spec, without what changes with the modules' content."""
     path = root / "request.json"
     path.write_text(request.to_json())
     out = root / "pipeline.json"
     subprocess.run(
-        [str(PIPELINE_PYTHON), "-m", "taxi_ml.pipeline.compile", "--request", str(path), "--out", str(out)],
+        [str(PIPELINE_PYTHON), "-c", _COMPILE, str(path), str(out)],
         cwd=REPOSITORY,
         env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         check=True,
@@ -61,7 +72,8 @@ def normalised(text: str, request: CompileRequest, root: Path) -> str:
         (str(root), "<root>"),
     ):
         text = text.replace(found, word)
-    return json.dumps(json.loads(re.sub(r"0\.0\+[0-9a-f]{64}", "<wheel version>", text)), indent=2) + "\n"
+    job = json.loads(re.sub(r"0\.0\+[0-9a-f]{64}", "<wheel version>", text))
+    return json.dumps(job, indent=2, sort_keys=True) + "\n"
 
 
 def main() -> int:

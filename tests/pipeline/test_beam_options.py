@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from taxi_ml.dataflow import beam_arguments
+from taxi_ml.dataflow import LONGEST, beam_arguments
 from tests.pipeline.requests import PIPELINE_PYTHON, REPOSITORY
 from tests.taxi_ml.test_dataflow import SETTINGS
 
@@ -47,6 +47,11 @@ def test_beam_runs_where_and_as_whom_the_settings_say(options: dict[str, Any]) -
     assert options["service_account_email"] == SETTINGS.service_account
     assert options["temp_location"].startswith(f"{SETTINGS.bucket}/")
     assert options["staging_location"].startswith(f"{SETTINGS.bucket}/")
+
+
+def test_jobs_end(options: dict[str, Any]) -> None:
+    """Dataflow ends a job whose workers never start."""
+    assert options["service_options"] == [LONGEST]
 
 
 def test_workers_run_the_pipeline_image(options: dict[str, Any]) -> None:

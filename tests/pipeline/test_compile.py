@@ -71,6 +71,15 @@ def test_modules_of_another_digest_are_refused(tmp_path: Path) -> None:
     assert "upload the modules again" in compile_failure(request, tmp_path)
 
 
+def test_dataflow_is_refused_by_an_image_without_its_worker(tmp_path: Path) -> None:
+    """A request that would start Dataflow's machines is refused where no worker could start on them."""
+    request = make_request(tmp_path, beam_args=("--runner=DataflowRunner",))
+
+    failure = compile_failure(request, tmp_path)
+
+    assert "Dataflow cannot run this image's workers: /opt/apache/beam/boot is not there" in failure
+
+
 def test_missing_request_is_one_line(tmp_path: Path) -> None:
     """A request that lies nowhere is named."""
     request = dataclasses.replace(make_request(tmp_path), modules_uri=str(tmp_path / "nowhere"))

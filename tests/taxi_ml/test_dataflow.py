@@ -26,6 +26,7 @@ FILLED = (
     "--sdk_container_image=registry.example/taxi/pipeline:1.0",
     "--experiments=use_runner_v2",
     "--labels=app=taxi-vertex",
+    "--dataflow_service_options=max_workflow_runtime_walltime_seconds=21600",
 )
 
 
@@ -45,6 +46,7 @@ def test_arguments_that_agree_are_kept() -> None:
         "--temp_location=gs://taxi-bucket/prod/elsewhere",
         "--experiments=use_runner_v2,enable_data_sampling",
         "--labels=team=fares",
+        "--dataflow_service_options=max_workflow_runtime_walltime_seconds=3600",
     )
     added = set(beam_arguments(SETTINGS.with_overrides(beam_args=given))) - set(given)
 
