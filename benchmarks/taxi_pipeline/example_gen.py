@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from google.protobuf import json_format
 from tfx.components.example_gen.csv_example_gen import executor as csv_executor
@@ -19,6 +20,9 @@ from tfx.types import standard_artifacts
 from taxi_ml import naming
 from taxi_ml.pipeline import parquet_examples
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 BEAM = ("--runner=FnApiRunner", "--direct_num_workers=1")
 """As the settings have them by default."""
 
@@ -28,7 +32,9 @@ EXECUTORS = {
 }
 
 
-def generate(examples_format: naming.ExamplesFormat, source: Path, target: Path) -> None:
+def generate(
+    examples_format: naming.ExamplesFormat, source: Path, target: Path, beam_args: Sequence[str] = BEAM
+) -> None:
     """Write the examples of all splits below `target`, as the pipeline's component does."""
     splits = [
         example_gen_pb2.Input.Split(name=split, pattern=naming.split_pattern(split, examples_format))
@@ -44,7 +50,7 @@ def generate(examples_format: naming.ExamplesFormat, source: Path, target: Path)
         "output_file_format": example_gen_pb2.FORMAT_TFRECORDS_GZIP,
     }
     context = BaseBeamExecutor.Context(
-        beam_pipeline_args=list(BEAM), tmp_dir=str(target / "tmp"), unique_id="1"
+        beam_pipeline_args=list(beam_args), tmp_dir=str(target / "tmp"), unique_id="1"
     )
     EXECUTORS[examples_format](context).Do({}, {"examples": [artifact]}, properties)
 

@@ -29,6 +29,7 @@ PACKAGES: Final = Path("/opt/worker-packages")
 
 IN_DEFAULT_ENVIRONMENT: Final = "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT"
 
+_REQUIRED: Final = frozenset({"--id", "--provision_endpoint"})
 _PERSISTENT: Final = "--semi_persist_dir"
 # The runner sends work as soon as a worker connects, and a container that ends is started anew.
 _ANSWER_SECONDS: Final = 120
@@ -41,11 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given and not given[0].startswith("-"):
         os.execvp(given[0], given)  # noqa: S606  # a container runs the command that it is given
     found = list(problems(os.environ))
+    sys.stderr.writelines(f"{each}\n" for each in found)
     error = "\n".join(found) or _launch(given)
     if not error:
         return 0
-    print(error, file=sys.stderr)  # noqa: T201  # a container's log
-    _answer_work(_options(given), f"the worker cannot start: {error}")
+    options = _options(given)
+    if options.keys() >= _REQUIRED:
+        _answer_work(options, f"the worker cannot start: {error}")
     return 1
 
 
@@ -109,41 +112,39 @@ def _options(arguments: Sequence[str]) -> dict[str, str]:
 def _answer_work(options: Mapping[str, str], error: str) -> None:
     """Answer what the runner asks of this worker with the error, until it ends or the time is over."""
     import grpc  # noqa: PLC0415  # a worker that starts needs none of it
-    from apache_beam.portability.api import (  # noqa: PLC0415  # as above
-        beam_fn_api_pb2,
-        beam_fn_api_pb2_grpc,
-    )
 
-    metadata = (("worker_id", options.get("--id", "")),)
-    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    with grpc.insecure_channel(options.get("--control_endpoint", "") or _provisioned(options)) as channel:
-        stub = beam_fn_api_pb2_grpc.BeamFnControlStub(channel)
-        work = stub.Control(iter(answers.get, None), metadata=metadata, timeout=_ANSWER_SECONDS)
-        try:
-            for request in work:
-                answers.put(
-                    beam_fn_api_pb2.InstructionResponse(instruction_id=request.instruction_id, error=error)
-                )
-        except grpc.RpcError as ended:
-            print(f"the runner was told, and ended: {ended}", file=sys.stderr)  # noqa: T201  # as above
+    metadata = (("worker_id", options["--id"]),)
+    try:
+        with grpc.insecure_channel(options["--provision_endpoint"]) as channel:
+            endpoint = _control_endpoint(channel, metadata) or options.get("--control_endpoint", "")
+        with grpc.insecure_channel(endpoint) as channel:
+            _answer(channel, metadata, error)
+    except grpc.RpcError as ended:
+        print(f"the runner has ended, or cannot be told: {ended}", file=sys.stderr)  # noqa: T201  # a container's log
 
 
-def _provisioned(options: Mapping[str, str]) -> str:
-    """Ask the runner where it controls its workers, as Beam's launcher does."""
-    import grpc  # noqa: PLC0415  # as above
+def _control_endpoint(channel: Any, metadata: Any) -> str:  # noqa: ANN401  # grpc has no types here
     from apache_beam.portability.api import (  # noqa: PLC0415  # as above
         beam_provision_api_pb2,
         beam_provision_api_pb2_grpc,
     )
 
-    with grpc.insecure_channel(options["--provision_endpoint"]) as channel:
-        stub = beam_provision_api_pb2_grpc.ProvisionServiceStub(channel)
-        answer = stub.GetProvisionInfo(
-            beam_provision_api_pb2.GetProvisionInfoRequest(),
-            metadata=(("worker_id", options["--id"]),),
-            timeout=_ANSWER_SECONDS,
-        )
+    stub = beam_provision_api_pb2_grpc.ProvisionServiceStub(channel)
+    request = beam_provision_api_pb2.GetProvisionInfoRequest()
+    answer = stub.GetProvisionInfo(request, metadata=metadata, timeout=_ANSWER_SECONDS)
     return str(answer.info.control_endpoint.url)
+
+
+def _answer(channel: Any, metadata: Any, error: str) -> None:  # noqa: ANN401  # as above
+    from apache_beam.portability.api import (  # noqa: PLC0415  # as above
+        beam_fn_api_pb2,
+        beam_fn_api_pb2_grpc,
+    )
+
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    stub = beam_fn_api_pb2_grpc.BeamFnControlStub(channel)
+    for request in stub.Control(iter(answers.get, None), metadata=metadata, timeout=_ANSWER_SECONDS):
+        answers.put(beam_fn_api_pb2.InstructionResponse(instruction_id=request.instruction_id, error=error))
 
 
 if __name__ == "__main__":

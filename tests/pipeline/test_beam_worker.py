@@ -70,6 +70,16 @@ def test_a_persistent_folder_must_be_writable(whole: Path, folder: str, replaced
     assert [each.startswith("--semi_persist_dir=") for each in added] == [True] * replaced
 
 
+def test_a_launcher_that_is_started_by_hand_fails_as_itself(
+    whole: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Without the options that name a runner, nobody is told but the one who reads."""
+    (whole / "boot").write_text("#!/bin/sh\necho No id provided. >&2; exit 1\n")
+
+    assert beam_worker.main(["--help"]) == 1
+    assert capfd.readouterr().err == "No id provided.\n"
+
+
 def test_a_whole_image_has_no_problems(whole: Path) -> None:
     """Nothing is found where nothing is wrong."""
     assert whole.exists()
