@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     options = _options(given)
     if options.keys() >= _REQUIRED:
-        _answer_work(options, f"the worker cannot start: {error}")
+        _answer_work(options, f"the worker failed: {error}")
     return 1
 
 

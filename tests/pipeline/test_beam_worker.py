@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -13,11 +14,12 @@ from taxi_ml.pipeline import beam_worker
 from tests.pipeline.requests import REPOSITORY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
 @pytest.fixture
-def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with a launcher that writes down how it was started, and all else that a worker needs."""
     packages = tmp_path / "packages"
     packages.mkdir()
@@ -30,7 +32,10 @@ def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(beam_worker, "PACKAGES", packages)
     monkeypatch.setenv(beam_worker.IN_DEFAULT_ENVIRONMENT, "1")
     monkeypatch.setenv("PYTHONPATH", "/opt/taxi")
-    return tmp_path
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield tmp_path
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def started(folder: Path) -> list[str]:
@@ -78,6 +83,30 @@ def test_a_launcher_that_is_started_by_hand_fails_as_itself(
 
     assert beam_worker.main(["--help"]) == 1
     assert capfd.readouterr().err == "No id provided.\n"
+
+
+def test_the_launcher_is_told_to_end(whole: Path) -> None:
+    """A signal to the container reaches Beam's launcher, whose end is no failure then."""
+    ready = "trap 'echo ended; exit' TERM; echo ready; while :; do sleep 0.1; done"
+    (whole / "boot").write_text(f"#!/bin/sh\n{ready}\n")
+    program = (
+        "import pathlib, sys; from taxi_ml.pipeline import beam_worker; beam_worker.problems = lambda _: (); "
+        f"beam_worker.BOOT = pathlib.Path('{whole}/boot'); sys.exit(beam_worker.main(['--id=1']))"
+    )
+
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as worker:
+        assert worker.stdout is not None
+        said = [worker.stdout.readline()]
+        worker.send_signal(signal.SIGTERM)
+        said += worker.stdout.readlines()
+
+    assert (said, worker.returncode) == (["ready\n", "ended\n"], 0)
 
 
 def test_a_whole_image_has_no_problems(whole: Path) -> None:

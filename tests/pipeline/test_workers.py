@@ -28,7 +28,7 @@ BROKEN = {
     "no-launcher": "/opt/apache/beam/boot is not there: the image was built without Beam's worker",
     "own-environment": "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT is not set",
     "packages-of-root": "user 10001 cannot write to /opt/worker-packages",
-    "launcher-fails": "the worker cannot start: PIP failed to install no-such.whl",
+    "launcher-fails": "the worker failed: PIP failed to install no-such.whl",
     "code-fails": "libarrow.so.1800 is of another release",
 }
 Rows = list[dict[str, list[Any]]]
