@@ -17,6 +17,7 @@ import tensorflow_model_analysis as tfma
 from google.protobuf import json_format
 from pyarrow import csv, parquet
 from tfx import v1 as tfx
+from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 
 from benchmarks.taxi_pipeline.example_gen import generate
@@ -45,12 +46,15 @@ def main(folder: Path, pool: str) -> None:
 
 
 def run(request: CompileRequest, folder: Path, only: str = "") -> None:
-    """Run a whole pipeline, or one component upon the artifacts of the run before."""
+    """Run the whole pipeline, or one component upon the artifacts of the whole pipeline's run."""
     pipeline = build_pipeline(request, modules=Path(request.modules_uri), root=f"{folder}/root")
-    pipeline.metadata_connection_config = tfx.orchestration.metadata.sqlite_metadata_connection_config(
-        f"{folder}/metadata.db"
-    )
-    part = tfx_pipeline.RunOptions(from_nodes=[only], to_nodes=[only]) if only else None
+    connection = tfx.orchestration.metadata.sqlite_metadata_connection_config(f"{folder}/metadata.db")
+    pipeline.metadata_connection_config = connection
+    part = None
+    if only:
+        with metadata.Metadata(connection) as records:
+            whole = records.store.get_contexts_by_type("pipeline_run")[0].name
+        part = tfx_pipeline.RunOptions(from_nodes=[only], to_nodes=[only], base_pipeline_run_id=whole)
     tfx.orchestration.LocalDagRunner().run(pipeline, run_options=part)
 
 
@@ -103,8 +107,9 @@ def numbers(feature: dict[str, Any], prefix: str = "") -> dict[str, float]:
     for name, value in feature.items():
         if isinstance(value, dict):
             flat |= numbers(value, f"{prefix}{name}.")
-        elif isinstance(value, int | float):
-            flat[f"{prefix}{name}"] = value
+        elif isinstance(value, int | float) or (isinstance(value, str) and value.isdigit()):
+            # Integers of 64 bits are strings in protobuf's JSON.
+            flat[f"{prefix}{name}"] = float(value)
     return flat
 
 
