@@ -24,6 +24,7 @@ from apache_beam.portability.api import (
 from google.protobuf import json_format
 
 TRIES = 4
+MANIFEST = "extra_packages.txt"
 PIP = ("python", "-m", "pip")
 INSTALL = (*PIP, "install", "--no-cache-dir", "--disable-pip-version-check")
 
@@ -36,8 +37,7 @@ def main(arguments: list[str]) -> None:
     folder = Path(options.get("semi_persist_dir", "/tmp"), "staged")  # noqa: S108  # as Beam has it
     metadata = (("worker_id", options["id"]),)
     info = provisions(options["provision_endpoint"], metadata)
-    fetch(info, metadata, folder)
-    install(folder)
+    install(folder, fetch(info, metadata, folder))
     work(options, info, folder.parent)
 
 
@@ -49,8 +49,9 @@ def provisions(endpoint: str, metadata: Any) -> Any:  # noqa: ANN401  # protobuf
         return stub.GetProvisionInfo(request, metadata=metadata, timeout=60).info
 
 
-def fetch(info: Any, metadata: Any, folder: Path) -> None:  # noqa: ANN401  # as above
-    """Copy the staged artifacts to the folder, by their names."""
+def fetch(info: Any, metadata: Any, folder: Path) -> set[str]:  # noqa: ANN401  # as above
+    """Copy the staged artifacts to the folder; return their names."""
+    names = set()
     folder.mkdir(parents=True, exist_ok=True)
     with grpc.insecure_channel(info.artifact_endpoint.url) as channel:
         stub = beam_artifact_api_pb2_grpc.ArtifactRetrievalServiceStub(channel)
@@ -59,14 +60,15 @@ def fetch(info: Any, metadata: Any, folder: Path) -> None:  # noqa: ANN401  # as
             request = beam_artifact_api_pb2.GetArtifactRequest(artifact=artifact)
             chunks = stub.GetArtifact(request, metadata=metadata, timeout=60)
             (folder / role.staged_name).write_bytes(b"".join(chunk.data for chunk in chunks))
+            names.add(role.staged_name)
+    return names
 
 
-def install(folder: Path) -> None:
+def install(folder: Path, names: set[str]) -> None:
     """Install the extra packages over what is there, then what they need."""
     if subprocess.run([*PIP, "show", "--quiet", "apache-beam"], check=False).returncode:
         sys.exit("failed to install required packages: Apache Beam is not installed in the environment")
-    manifest = folder / "extra_packages.txt"
-    for name in manifest.read_text().split() if manifest.exists() else ():
+    for name in (folder / MANIFEST).read_text().split() if MANIFEST in names else ():
         for flags in (("--upgrade", "--force-reinstall", "--no-deps"), ()):
             if subprocess.run([*INSTALL, *flags, folder / name], check=False).returncode:
                 sys.exit(f"failed to install required packages: PIP failed to install {name}")

@@ -51,7 +51,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (shared / "request.json").write_text(request.to_json())
     run_in_namespaces(folder, "tests.pipeline.on_workers", WHOLE, timeout=600)
     read: dict[str, Any] = json.loads((shared / "found.json").read_text())
-    return read
+    packages = folder / "containers" / WHOLE / "opt" / "worker-packages"
+    return read | {"packages": [each.name for each in packages.iterdir()]}
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,7 @@ def test_workers_make_the_same_transformed_examples(found: dict[str, Any]) -> No
     here, there = found["Transform"]
     words_here, words_there = found["vocabulary"]
 
+    assert "preprocessing.py" in found["packages"]
     assert words_there == words_here
     assert {split: len(rows) for split, rows in there.items()} == {
         split: ROWS[split] for split in ("train", "eval")
