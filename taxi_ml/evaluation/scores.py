@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
@@ -12,17 +13,19 @@ from taxi_ml.gate.distributions import FareBand, Fit
 from taxi_ml.gate.report import Difference, Interval, Metrics, Slice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
 REPLICATES: Final = 2000
-MIN_REPLICATES: Final = 200
 MIN_ROWS_OF_AN_INTERVAL: Final = 30
 """A bootstrap over fewer rows knows too little of how rows vary."""
-_DRAWS: Final = 200_000_000
-"""Most rows that one bootstrap draws; many rows need fewer replicates."""
-_DRAWS_AT_ONCE: Final = 4_000_000
+MOST_GROUPS: Final = 2000
+"""Above so many rows a bootstrap draws groups of rows, added up at random.
+
+The variance of a mean over groups has a relative error of sqrt(2 / groups) to that over single rows, which
+moves an end of the interval by 0.8 % of its width, half as much as other replicates do.
+"""
 _PERCENTILES: Final = (2.5, 97.5)
 
 BANDS_USD: Final = (0.0, 5.0, 7.5, 10.0, 15.0, 25.0, 40.0)
@@ -67,8 +70,9 @@ def metrics(fares: Numbers, predicted: Numbers) -> Metrics:
 def difference(predictions: Predictions, *, seed: int) -> Difference | None:
     """Return challenger minus champion for RMSE and MAE with a 95 % interval; None without a champion.
 
-    The interval is the percentile bootstrap over rows (Efron and Tibshirani 1993, chapter 13). Both
-    models are scored on the same draw, so that what makes a row hard for both cancels.
+    The interval is the percentile bootstrap over rows (Efron and Tibshirani 1993, chapter 13), or over
+    random groups of rows where there are more than `MOST_GROUPS`, so that neither time nor memory grow with
+    the rows. Both models are scored on the same draw, so that what makes a row hard for both cancels.
     """
     if predictions.champion is None or not len(predictions.fares):
         return None
@@ -76,7 +80,7 @@ def difference(predictions: Predictions, *, seed: int) -> Difference | None:
         [predictions.challenger - predictions.fares, predictions.champion - predictions.fares], axis=1
     )
     squares, sizes = errors**2, np.abs(errors)
-    draws = np.concatenate(list(_resampled(np.concatenate([squares, sizes], axis=1), seed)))
+    draws = _resampled(np.concatenate([squares, sizes], axis=1), seed)
     root = np.sqrt(draws[:, :2])
     return Difference(
         rmse=_interval(_rmse(errors[:, 0]) - _rmse(errors[:, 1]), root[:, 0] - root[:, 1]),
@@ -142,16 +146,27 @@ def _slice(
     )
 
 
-def _resampled(columns: Numbers, seed: int) -> Iterator[Numbers]:
-    """Yield means of `columns`, [replicates, columns], over rows drawn with replacement."""
+def _resampled(columns: Numbers, seed: int) -> Numbers:
+    """Return means of `columns`, [replicates, columns], over rows or groups drawn with replacement."""
     rows = len(columns)
-    generator = np.random.default_rng(seed)
-    left = max(MIN_REPLICATES, min(REPLICATES, _DRAWS // rows))
-    while left > 0:
-        count = min(left, max(1, _DRAWS_AT_ONCE // rows))
-        weights = generator.multinomial(rows, np.full(rows, 1 / rows), size=count)
-        yield weights @ columns / rows
-        left -= count
+    if rows <= MOST_GROUPS:
+        return _weights(rows, seed) @ columns / rows
+    group = np.random.default_rng((seed, rows)).permutation(rows) % MOST_GROUPS
+    sums = np.stack([np.bincount(group, column) for column in columns.T], axis=1)
+    weights = _weights_of_groups(seed)
+    return weights @ sums / (weights @ np.bincount(group))[:, np.newaxis]
+
+
+@lru_cache(maxsize=1)
+def _weights_of_groups(seed: int) -> Numbers:
+    """Draw once for all slices: drawing takes longer than all else."""
+    return _weights(MOST_GROUPS, seed)
+
+
+def _weights(count: int, seed: int) -> Numbers:
+    """Return how often each of `count` is drawn, [replicates, count]."""
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=REPLICATES)
+    return drawn.astype(np.float64)
 
 
 def _interval(estimate: float, draws: Numbers) -> Interval:
