@@ -20,9 +20,11 @@ from taxi_ml.naming import Split
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from numpy.typing import NDArray
+
 SIGNATURE: Final = "transform_features"
 MOST_ROWS: Final = 100_000
-"""More rows than these change no share worth speaking of."""
+"""So many are drawn at random; more change no share worth speaking of."""
 
 _BATCH_ROWS: Final = 4096
 
@@ -36,7 +38,7 @@ class Learned:
     vocabulary: list[str]
 
 
-def distances(champion: str, splits: Mapping[str, str]) -> tuple[Drift, ...]:
+def distances(champion: str, splits: Mapping[str, str], *, seed: int) -> tuple[Drift, ...]:
     """Return the distances of each split of a run from the champion's training rows.
 
     Empty where the champion says nothing about them: it was trained before models did.
@@ -56,7 +58,7 @@ def distances(champion: str, splits: Mapping[str, str]) -> tuple[Drift, ...]:
     return tuple(
         drift
         for split, examples in splits.items()
-        for drift in _drifts(split, learned, _columns(transform, examples))
+        for drift in _drifts(split, learned, _columns(transform, rows.sample(examples, MOST_ROWS, seed=seed)))
     )
 
 
@@ -74,12 +76,7 @@ def _drifts(split: str, learned: Learned, columns: dict[str, Any]) -> Iterator[D
         )
 
 
-def _columns(transform: Any, folder: str) -> dict[str, Any]:  # noqa: ANN401  # a signature of TensorFlow
-    batches = []
-    seen = 0
-    for batch in rows.batches(folder, _BATCH_ROWS):
-        batches.append(transform(examples=tf.constant(batch)))
-        seen += len(batch)
-        if seen >= MOST_ROWS:
-            break
+def _columns(transform: Any, examples: NDArray[Any]) -> dict[str, Any]:  # noqa: ANN401  # a TensorFlow signature
+    starts = range(0, len(examples), _BATCH_ROWS)
+    batches = [transform(examples=tf.constant(examples[start : start + _BATCH_ROWS])) for start in starts]
     return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}

@@ -20,7 +20,7 @@ from taxi_ml.naming import Split
 from taxi_ml.storage import object_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -57,12 +57,15 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """The addresses of the artifacts; `splits` and `anomalies` are folders by split.
+    """The addresses of the artifacts; `splits`, `statistics` and `anomalies` are folders by split.
 
+    `fingerprint` is what the ExampleGen's driver says of the rows, None where the orchestrator lost it.
     `pushed_to` is where the Pusher copied the model to be served from; None where it did not.
     """
 
     splits: Mapping[str, str]
+    fingerprint: str | None
+    statistics: Mapping[str, str]
     anomalies: Mapping[str, str]
     challenger: str
     champion: str | None
@@ -89,14 +92,14 @@ def gather(sources: Sources, run: Run) -> Report:
         ReportError: where challenger and champion are the same model.
 
     """
-    content = {split: rows.split_content(folder) for split, folder in sources.splits.items()}
-    if not content[Split.TEST].count:
+    counts = {split: rows.count(folder) for split, folder in sources.statistics.items()}
+    if not counts[Split.TEST]:
         raise EmptySplitError(f"{sources.splits[Split.TEST]} holds no rows; a model cannot be judged on none")
     scored = _score(sources)
     predictions = scored.predictions
     return Report(
         window=run.window,
-        rows=Rows(**{split: part.count for split, part in content.items()}),
+        rows=Rows(**counts),
         challenger=Challenger(
             uri=_servable(sources), metrics=scores.metrics(predictions.fares, predictions.challenger)
         ),
@@ -108,9 +111,13 @@ def gather(sources: Sources, run: Run) -> Report:
         ),
         tuner=_tuner(sources.tuner_results),
         blessed=_blessed(sources.blessing),
-        drift=drift.distances(sources.champion, sources.splits) if sources.champion else (),
+        drift=drift.distances(sources.champion, sources.splits, seed=run.seed) if sources.champion else (),
         fit=scores.fit(predictions),
-        hashes=Hashes(modules=run.modules_digest, spec=run.request_digest, data=rows.data_digest(content)),
+        hashes=Hashes(
+            modules=run.modules_digest,
+            spec=run.request_digest,
+            data=rows.data_digest(sources.fingerprint, sources.splits),
+        ),
     )
 
 
@@ -122,13 +129,16 @@ def write(path: str, text: str) -> None:
 
 
 def _score(sources: Sources) -> Scored:
-    batches = list(rows.batches(sources.splits[Split.TEST], _BATCH_ROWS))
-    parsed = [rows.columns(batch, _COLUMNS) for batch in batches]
-    columns = {name: np.concatenate([part[name] for part in parsed]) for name in _COLUMNS}
+    """Read the test rows once, in batches of which only the numbers are kept."""
+    challenger = _model(sources.challenger)
+    champion = _model(sources.champion) if sources.champion else None
+    parts = []
+    for batch in rows.batches(sources.splits[Split.TEST], _BATCH_ROWS):
+        answers = {"challenger": challenger(batch)} | ({"champion": champion(batch)} if champion else {})
+        parts.append(rows.columns(batch, _COLUMNS) | answers)
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     predictions = scores.Predictions(
-        fares=columns[LABEL],
-        challenger=_predict(sources.challenger, batches),
-        champion=_predict(sources.champion, batches) if sources.champion else None,
+        fares=columns[LABEL], challenger=columns["challenger"], champion=columns.get("champion")
     )
     slicing = {name: columns[name] for name in SLICES}
     return Scored(
@@ -136,12 +146,15 @@ def _score(sources: Sources) -> Scored:
     )
 
 
-def _predict(artifact_uri: str, batches: list[NDArray[Any]]) -> NDArray[np.float64]:
-    """Ask the signature that serves, so that what is judged is what will answer."""
+def _model(artifact_uri: str) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
+    """Load the signature that serves, so that what is judged is what will answer."""
     model = tf.saved_model.load(saved_model_folder(artifact_uri))
-    signature = model.signatures[SIGNATURE]
-    fares = [signature(examples=tf.constant(batch))[LABEL].numpy().reshape(-1) for batch in batches]
-    return np.concatenate(fares).astype(np.float64)
+
+    def predict(batch: NDArray[Any]) -> NDArray[np.float64]:
+        fares = model.signatures[SIGNATURE](examples=tf.constant(batch))[LABEL]
+        return fares.numpy().reshape(-1).astype(np.float64)  # type: ignore[no-any-return]  # of TensorFlow
+
+    return predict
 
 
 def _distance_bands(metres: NDArray[np.float64]) -> NDArray[np.str_]:

@@ -6,6 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING, Any, Final
 
 from tfx import types
+from tfx.components.example_gen.utils import FINGERPRINT_PROPERTY_NAME
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
@@ -31,6 +32,7 @@ class ReportSpec(types.ComponentSpec):  # type: ignore[misc]  # tfx has no types
     }
     INPUTS: Final = {
         "examples": ChannelParameter(type=standard_artifacts.Examples),
+        "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics),
         "anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies),
         "model": ChannelParameter(type=standard_artifacts.Model),
         "champion": ChannelParameter(type=standard_artifacts.Model, optional=True),
@@ -74,6 +76,7 @@ class Report(base_component.BaseComponent):  # type: ignore[misc]  # tfx has no 
         self,
         *,
         examples: Any,  # noqa: ANN401  # tfx has no types
+        statistics: Any,  # noqa: ANN401  # as above
         anomalies: Any,  # noqa: ANN401  # as above
         model: Any,  # noqa: ANN401  # as above
         champion: Any,  # noqa: ANN401  # as above
@@ -85,6 +88,7 @@ class Report(base_component.BaseComponent):  # type: ignore[misc]  # tfx has no 
         super().__init__(
             ReportSpec(
                 examples=examples,
+                statistics=statistics,
                 anomalies=anomalies,
                 model=model,
                 champion=champion,
@@ -114,17 +118,23 @@ def _run(properties: Mapping[str, Any]) -> findings.Run:
 def _sources(inputs: Mapping[str, Sequence[Any]]) -> findings.Sources:
     examples = artifact_utils.get_single_instance(inputs["examples"])
     splits = artifact_utils.decode_split_names(examples.split_names)
-    anomalies = artifact_utils.get_single_instance(inputs["anomalies"])
     pushed = artifact_utils.get_single_instance(inputs["pushed_model"])
     return findings.Sources(
         splits={split: artifact_utils.get_split_uri([examples], split) for split in splits},
-        anomalies={split: posixpath.join(anomalies.uri, f"Split-{split}") for split in splits},
+        fingerprint=examples.get_string_custom_property(FINGERPRINT_PROPERTY_NAME) or None,
+        statistics=_folders(inputs["statistics"], splits),
+        anomalies=_folders(inputs["anomalies"], splits),
         challenger=artifact_utils.get_single_uri(inputs["model"]),
         champion=_optional_uri(inputs, "champion"),
         tuner_results=_optional_uri(inputs, "tuner_results"),
         blessing=artifact_utils.get_single_uri(inputs["blessing"]),
         pushed_to=pushed.get_string_custom_property("pushed_destination") or None,
     )
+
+
+def _folders(artifacts: Sequence[Any], splits: Sequence[str]) -> dict[str, str]:
+    uri = artifact_utils.get_single_uri(artifacts)
+    return {split: posixpath.join(uri, f"Split-{split}") for split in splits}
 
 
 def _optional_uri(inputs: Mapping[str, Sequence[Any]], name: str) -> str | None:

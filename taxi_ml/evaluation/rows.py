@@ -1,50 +1,64 @@
-"""Examples on disk: their rows, their number and a digest of their content."""
+"""Examples on disk: their rows, their number and a digest of what they say."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import posixpath
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import tensorflow as tf
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from taxi_ml.modules import sampling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
-_DIGEST_BYTES: Final = 32
+_STATISTICS_FILE: Final = "FeatureStats.pb"
+_READ_ROWS: Final = 4096
+_CHUNK_BYTES: Final = 1 << 24
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SplitContent:
-    """How many examples a split has, and the sum of their SHA-256 digests: order does not matter."""
-
-    count: int
-    digest_sum: int
-
-
-def split_content(folder: str) -> SplitContent:
-    """Read a split's TFRecord files once; `folder` is the split's."""
-    count = total = 0
-    for record in _records(folder).as_numpy_iterator():
-        count += 1
-        total += int.from_bytes(hashlib.sha256(_canonical(record)).digest(), "big")
-    return SplitContent(count=count, digest_sum=total % 2 ** (8 * _DIGEST_BYTES))
+def count(statistics: str) -> int:
+    """Return how many examples a split has; `statistics` is the folder that StatisticsGen wrote for it."""
+    with tf.io.gfile.GFile(posixpath.join(statistics, _STATISTICS_FILE), "rb") as file:
+        found = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read())
+    return sum(dataset.num_examples for dataset in found.datasets)
 
 
-def data_digest(splits: Mapping[str, SplitContent]) -> str:
-    """Return one SHA-256, in hexadecimal, over the contents of all splits by name."""
+def data_digest(fingerprint: str | None, splits: Mapping[str, str]) -> str:
+    """Return a SHA-256, in hexadecimal, of what the examples were made of.
+
+    The fingerprint is the ExampleGen driver's, over the rows of all splits in whatever order. Where an
+    orchestrator has not kept it, the files in the splits' folders stand for it, as they are.
+    """
     digest = hashlib.sha256()
-    for name in sorted(splits):
-        digest.update(name.encode() + b"\0" + splits[name].digest_sum.to_bytes(_DIGEST_BYTES, "big"))
+    for part in [fingerprint.encode()] if fingerprint else _bytes_of(splits):
+        digest.update(part)
     return digest.hexdigest()
+
+
+def _bytes_of(splits: Mapping[str, str]) -> Iterator[bytes]:
+    for split, folder in sorted(splits.items()):
+        yield split.encode()
+        for name in _names(folder):
+            with tf.io.gfile.GFile(name, "rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    yield chunk
 
 
 def batches(folder: str, size: int) -> Iterator[NDArray[Any]]:
     """Yield serialized examples, arrays of bytes of shape [up to size]."""
-    yield from _records(folder).batch(size).as_numpy_iterator()
+    records = tf.data.TFRecordDataset(_names(folder), compression_type="GZIP")
+    yield from records.batch(size).as_numpy_iterator()
+
+
+def sample(folder: str, most: int, *, seed: int) -> NDArray[Any]:
+    """Draw serialized examples of a split at random, `most` of them or all where there are no more."""
+    return sampling.draw(batches(folder, _READ_ROWS), most, seed=seed).rows
 
 
 def columns(examples: NDArray[Any], types: Mapping[str, type]) -> dict[str, NDArray[Any]]:
@@ -63,12 +77,5 @@ def columns(examples: NDArray[Any], types: Mapping[str, type]) -> dict[str, NDAr
     }
 
 
-def _canonical(record: bytes) -> bytes:
-    """Write an example anew: Beam writes an example's features in any order."""
-    canonical: bytes = tf.train.Example.FromString(record).SerializeToString(deterministic=True)
-    return canonical
-
-
-def _records(folder: str) -> tf.data.Dataset:
-    names = sorted(tf.io.gfile.glob(f"{folder}/*"))
-    return tf.data.TFRecordDataset(names, compression_type="GZIP")
+def _names(folder: str) -> list[str]:
+    return sorted(tf.io.gfile.glob(f"{folder}/*"))

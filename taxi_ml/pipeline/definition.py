@@ -147,6 +147,7 @@ def _verdict(request: CompileRequest, data: Examples, training: Training) -> lis
     )
     report = Report(
         examples=data.examples.outputs["examples"],
+        statistics=data.statistics.outputs["statistics"],
         anomalies=data.anomalies.outputs["anomalies"],
         model=training.trainer.outputs["model"],
         champion=champion.outputs["result"] if champion else None,

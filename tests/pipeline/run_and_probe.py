@@ -17,6 +17,7 @@ import tensorflow_transform as tft
 from tfx import v1 as tfx
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from taxi_ml.evaluation import rows
 from taxi_ml.evaluation.drift import distances
 from taxi_ml.modules.features import NULLABLE_FLOATS
 from taxi_ml.pipeline.definition import build_pipeline
@@ -51,6 +52,7 @@ def probe(root: str) -> dict[str, Any]:
         "transformed_label_mean": float(transformed["fare"].mean()),
         "drift": [dataclasses.asdict(found) for found in _drift(root)],
         "report": json.loads(Path(_only(f"{root}/Report/report/*/report.json")).read_text()),
+        "digests": _digests(_only(f"{root}/CsvExampleGen/examples/*")),
         "evaluator": _evaluator_metrics(_only(f"{root}/Evaluator/evaluation/*")),
         "absences": _absences(model, tests),
         **_predictions(model, tests),
@@ -64,7 +66,7 @@ def _retrained(request: CompileRequest, root: str) -> dict[str, list[float]]:
     import trainer  # type: ignore[import-not-found]  # noqa: PLC0415  # found from here on
 
     examples = _only(f"{root}/Transform/transformed_examples/*")
-    rows = _records(_only(f"{root}/CsvExampleGen/examples/*") + "/Split-test")
+    tests = _records(_only(f"{root}/CsvExampleGen/examples/*") + "/Split-test")
     options = {"batch_size": 64, "tuner_trials": 0, "tuner_steps": 1, "tuner_minutes": 1.0}
     found = {}
     for name, seed in (("once", 1), ("again", 1), ("otherwise", 2)):
@@ -78,7 +80,7 @@ def _retrained(request: CompileRequest, root: str) -> dict[str, list[float]]:
         )
         trainer.run_fn(arguments)
         model = tf.saved_model.load(arguments.serving_model_dir)
-        fares = model.signatures["serving_default"](examples=tf.constant(rows))["fare"]
+        fares = model.signatures["serving_default"](examples=tf.constant(tests))["fare"]
         found[name] = fares.numpy()[:, 0].tolist()
     return found
 
@@ -86,7 +88,18 @@ def _retrained(request: CompileRequest, root: str) -> dict[str, list[float]]:
 def _drift(root: str) -> tuple[Drift, ...]:
     examples = _only(f"{root}/CsvExampleGen/examples/*")
     splits = {split: f"{examples}/Split-{split}" for split in ("train", "test")}
-    return distances(_only(f"{root}/Trainer/model/*"), splits)
+    return distances(_only(f"{root}/Trainer/model/*"), splits, seed=1)
+
+
+def _digests(examples: str) -> dict[str, str]:
+    """Digest the rows by a fingerprint, and where it is lost by the files of all splits, or of two."""
+    splits = {split: f"{examples}/Split-{split}" for split in ("train", "eval", "test")}
+    fewer = {split: splits[split] for split in ("train", "test")}
+    return {
+        "fingerprint": rows.data_digest("split:train,lines:3", splits),
+        "files": rows.data_digest(None, splits),
+        "fewer files": rows.data_digest(None, fewer),
+    }
 
 
 def _transformed(root: str) -> dict[str, Any]:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import csv
+import hashlib
 import json
 import math
 import os
+import sqlite3
 import subprocess
 import sys
 import urllib.request
@@ -93,6 +96,23 @@ def test_gate_reads_the_report(facts: dict[str, Any]) -> None:
     report = parse(json.dumps(facts["report"]), window="2015-07_train24_test1")
 
     assert {split: getattr(report.rows, split) for split in ROWS} == ROWS
+
+
+def test_report_names_the_rows_by_their_fingerprint(facts: dict[str, Any], root: Path) -> None:
+    """The data's hash is that of the fingerprint on the examples' artifact, which the gate passes on."""
+    with contextlib.closing(sqlite3.connect(root / "metadata.db")) as store:
+        query = "SELECT string_value FROM ArtifactProperty WHERE name = 'input_fingerprint'"
+        ((fingerprint,),) = store.execute(query)
+
+    assert facts["report"]["hashes"]["data"] == hashlib.sha256(fingerprint.encode()).hexdigest()
+
+
+def test_lost_fingerprint_leaves_the_files(facts: dict[str, Any]) -> None:
+    """Without a fingerprint the data's hash is another one, and sees every split's files."""
+    digests = facts["digests"]
+
+    assert digests["fingerprint"] == hashlib.sha256(b"split:train,lines:3").hexdigest()
+    assert len(set(digests.values())) == len(digests)
 
 
 def test_report_agrees_with_the_evaluator(facts: dict[str, Any]) -> None:

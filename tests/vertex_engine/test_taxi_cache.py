@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,10 @@ def export_again(root: Path) -> None:
 def test_the_same_trips_are_not_trained_on_twice(
     tfx_engine: LocalPipelineEngine, tfx_heard: Recorder, tfx_folder: Path
 ) -> None:
-    """A second export of the same rows hits the cache in every component."""
+    """A second export of the same rows hits the cache in every component.
+
+    The report calls the rows by the fingerprint that the ExampleGen's driver has left on their artifact.
+    """
     store = tfx_folder / "gcs"
     root = store / "fares"
     root.mkdir()
@@ -51,10 +55,16 @@ def test_the_same_trips_are_not_trained_on_twice(
     export_again(root / "data")
     tfx_engine.start(second)
     repeated = tfx_heard.wait(second, 300)
+    (examples,) = tfx_heard.tasks[first.name]["CsvExampleGen"].outputs["examples"]
+    (report,) = tfx_heard.tasks[first.name]["Report"].outputs["report"]
+    written = json.loads((store / report.uri.removeprefix("gs://") / "report.json").read_text())
+    fingerprint = examples.metadata["input_fingerprint"]
 
     assert (trained, repeated) == (RunState.SUCCEEDED, RunState.SUCCEEDED), tfx_heard.errors
     assert set(tfx_heard.task_states(first).values()) == {TaskState.SUCCEEDED}
     assert set(tfx_heard.task_states(second).values()) == {TaskState.SKIPPED}
+    assert fingerprint == tfx_heard.tasks[first.name]["CsvExampleGen"].parameters["input_fingerprint"]
+    assert written["hashes"]["data"] == hashlib.sha256(fingerprint.encode()).hexdigest()
 
 
 def test_forced_training_reads_no_cache() -> None:

@@ -1,0 +1,54 @@
+"""A random sample of rows that come in batches, in memory that does not grow with the rows.
+
+The trainer imports this file as a sibling and the report as a module of its package, so it imports neither's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+
+class Drawn(NamedTuple):
+    """The rows that were drawn, in the order they came in, and how many they were drawn from."""
+
+    rows: NDArray[Any]
+    total: int
+
+
+def draw(batches: Iterable[NDArray[Any]], most: int, *, seed: int) -> Drawn:
+    """Return `most` rows, any of them as likely as any other, or all where there are no more.
+
+    Each row gets a random number, and the rows with the least ones are kept. Which rows of a file come first
+    does not matter: the runner that Beam has for one machine keeps the order of what it reads, and an export
+    may be in the order of time.
+    """
+    generator = np.random.default_rng(seed)
+    rows: list[NDArray[Any]] = [np.empty(0, dtype=object)]
+    numbers: list[NDArray[np.float64]] = [np.empty(0)]
+    total, limit = 0, 1.0
+    for batch in batches:
+        drawn = generator.random(len(batch))
+        rows.append(batch[drawn < limit])
+        numbers.append(drawn[drawn < limit])
+        total += len(batch)
+        if sum(map(len, rows)) > 2 * most:
+            least, limit = _least(numbers, most)
+            rows, numbers = [np.concatenate(rows)[least]], [np.concatenate(numbers)[least]]
+    least, _ = _least(numbers, most)
+    return Drawn(rows=np.concatenate(rows)[least], total=total)
+
+
+def _least(numbers: list[NDArray[np.float64]], most: int) -> tuple[NDArray[np.int64], float]:
+    """Return where the least numbers are, `most` of them, and what they are all below."""
+    joined = np.concatenate(numbers)
+    if len(joined) <= most:
+        return np.arange(len(joined)), 1.0
+    places = np.argpartition(joined, most)
+    return np.sort(places[:most]), float(joined[places[most]])
