@@ -2,39 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import features  # type: ignore[import-not-found]  # a sibling is a top-level module in the wheel
 import numpy as np
+import sampling  # type: ignore[import-not-found]  # as above
 import tensorflow as tf
 from network import FareScale, InputSizes  # type: ignore[import-not-found]  # as above
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import tensorflow_transform as tft
 
 SAMPLE_ROWS = 100_000
-"""How many rows are shuffled among each other, and how many are looked at before training."""
+"""How many training rows are looked at before training, kept in memory and shuffled among each other."""
+
+LOOK_ROWS = 20_000
+"""How many eval rows a look takes, the same at each: 20 looks are 1,580 batches of 256, without gradients."""
+
+_MOST_FILES = 500
+"""A process may have 1,024 files open."""
+
+_READ_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """The first training rows: inputs by name, arrays of [rows, n], and fares in USD, [rows, 1]."""
+    """Training rows drawn at random: serialized, and as inputs by name, [rows, n], and fares, USD, [rows, 1].
 
+    `total` is how many rows they were drawn from.
+    """
+
+    records: Any
     inputs: dict[str, Any]
     fares: Any
-
-    @property
-    def rows(self) -> int:
-        """How many rows there are; below `SAMPLE_ROWS`, these are all."""
-        return len(self.fares)
+    total: int
 
     @property
     def is_everything(self) -> bool:
         """Whether these are all training rows."""
-        return self.rows < SAMPLE_ROWS
+        return len(self.records) == self.total
 
     @property
     def scale(self) -> FareScale:
@@ -43,40 +55,61 @@ class Sample:
         return FareScale(mean=float(self.fares.mean()), deviation=deviation or 1.0)
 
 
-def sample(files: Sequence[str], transform: tft.TFTransformOutput) -> Sample:
-    """Read the first training rows, `SAMPLE_ROWS` at most.
-
-    Raises:
-        ValueError: where there are none.
-
-    """
-    batches = list(_parsed(_records(files).take(SAMPLE_ROWS).batch(4096), transform).as_numpy_iterator())
-    if not batches:
-        raise ValueError(f"no training examples in {list(files)}; does the window hold any trips?")
+def sample(files: Sequence[str], transform: tft.TFTransformOutput, *, seed: int) -> Sample:
+    """Draw `SAMPLE_ROWS` training rows, or all where there are no more; raises ValueError for none."""
+    drawn = _drawn(files, SAMPLE_ROWS, seed)
+    rows = tf.data.Dataset.from_tensor_slices(drawn.rows).batch(_READ_ROWS)
+    batches = list(_parsed(rows, transform).as_numpy_iterator())
     names = batches[0][0]
     return Sample(
+        records=drawn.rows,
         inputs={name: np.concatenate([inputs[name] for inputs, _ in batches]) for name in names},
         fares=np.concatenate([fares for _, fares in batches]),
+        total=drawn.total,
     )
 
 
-def training_batches(
-    files: Sequence[str], transform: tft.TFTransformOutput, *, batch_size: int, seed: int, in_memory: bool
-) -> tf.data.Dataset:
-    """Yield (inputs, fares) without end, shuffled by `seed`, batches always full.
+def shuffled_sample(sample: Sample, *, seed: int) -> tf.data.Dataset:
+    """Yield the sample's serialized rows, in another order each time."""
+    return tf.data.Dataset.from_tensor_slices(sample.records).shuffle(SAMPLE_ROWS, seed=seed)
 
-    With `in_memory` the files are read once, which only some of them allow.
+
+def shuffled_files(files: Sequence[str], rows: int, folder: str, *, seed: int) -> tf.data.Dataset:
+    """Yield all serialized rows, in another order each time, of which any is as likely as any other.
+
+    The rows are scattered at random over files in `folder`, each of which is then shuffled in memory. A
+    buffer alone would take rows that come in the order of time to the training in that order.
     """
-    records = _records(files).cache() if in_memory else _records(files)
-    shuffled = records.shuffle(SAMPLE_ROWS, seed=seed).repeat()
-    return _parsed(shuffled.batch(batch_size, drop_remainder=True), transform)
+    count = min(math.ceil(rows / SAMPLE_ROWS) + 1, _MOST_FILES)
+    room = 2 * math.ceil(rows / count)  # a file has as many rows as others, give or take their square root
+    names = [os.path.join(folder, f"{number:05}") for number in range(count)]  # noqa: PTH118  # a string
+    generator = np.random.default_rng(seed)
+    with contextlib.ExitStack() as stack:
+        writers = [stack.enter_context(tf.io.TFRecordWriter(name)) for name in names]
+        for batch in _read(files):
+            for record, number in zip(batch, generator.integers(count, size=len(batch)), strict=True):
+                writers[number].write(record)
+    seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+    shuffled = tf.data.Dataset.zip(tf.data.Dataset.from_tensor_slices(names).shuffle(count, seed=seed), seeds)
+    return shuffled.flat_map(lambda name, order: tf.data.TFRecordDataset(name).shuffle(room, seed=order))
+
+
+def training_batches(
+    shuffled: tf.data.Dataset, transform: tft.TFTransformOutput, *, batch_size: int
+) -> tf.data.Dataset:
+    """Yield (inputs, fares) without end, batches always full, pass after pass over serialized rows."""
+    return _parsed(shuffled.repeat().batch(batch_size, drop_remainder=True), transform)
 
 
 def evaluation_batches(
-    files: Sequence[str], transform: tft.TFTransformOutput, *, batch_size: int
+    files: Sequence[str], transform: tft.TFTransformOutput, *, batch_size: int, seed: int
 ) -> tf.data.Dataset:
-    """Yield (inputs, fares) once, in the files' order."""
-    return _parsed(_records(files).batch(batch_size), transform).cache()
+    """Yield (inputs, fares) once, of `LOOK_ROWS` rows at most, which the seed draws; in the files' order.
+
+    Raises ValueError where there are none.
+    """
+    rows = tf.data.Dataset.from_tensor_slices(_drawn(files, LOOK_ROWS, seed).rows)
+    return _parsed(rows.batch(batch_size), transform).cache()
 
 
 def input_sizes(transform: tft.TFTransformOutput) -> InputSizes:
@@ -88,10 +121,18 @@ def input_sizes(transform: tft.TFTransformOutput) -> InputSizes:
     return InputSizes(vocabulary=vocabulary, **widths)
 
 
-def _records(files: Sequence[str]) -> tf.data.Dataset:
+def _drawn(files: Sequence[str], most: int, seed: int) -> sampling.Drawn:
+    drawn = sampling.draw(_read(files), most, seed=seed)
+    if not drawn.total:
+        raise ValueError(f"no examples in {list(files)}; does the window hold any trips?")
+    return drawn
+
+
+def _read(files: Sequence[str]) -> Iterator[Any]:
     """Read the patterns' GZIP TFRecord files side by side, in an order that does not depend on timing."""
     names = sorted(name for pattern in files for name in tf.io.gfile.glob(pattern))
-    return tf.data.TFRecordDataset(names, compression_type="GZIP", num_parallel_reads=tf.data.AUTOTUNE)
+    records = tf.data.TFRecordDataset(names, compression_type="GZIP", num_parallel_reads=tf.data.AUTOTUNE)
+    yield from records.batch(_READ_ROWS).prefetch(1).as_numpy_iterator()
 
 
 def _parsed(batches: tf.data.Dataset, transform: tft.TFTransformOutput) -> tf.data.Dataset:

@@ -47,26 +47,27 @@ def run_fn(fn_args: FnArgs) -> None:
     options = TrainingOptions(**fn_args.custom_config)
     keras.utils.set_random_seed(options.seed)
     transform = tft.TFTransformOutput(fn_args.transform_output)
-    sample = datasets.sample(fn_args.train_files, transform)
+    sample = datasets.sample(fn_args.train_files, transform, seed=options.seed)
     steps = _steps(sample, fn_args.train_steps, options.batch_size)
     network = build_network(
         datasets.input_sizes(transform), sample.scale, _chosen(fn_args.hyperparameters), steps=steps
     )
-    fit_arguments = _fit_arguments(
-        fn_args, transform, options, steps=steps, epochs=_EPOCHS, in_memory=sample.is_everything
-    )
-    network.fit(**fit_arguments, verbose=2)
+    fit_arguments = _fit_arguments(fn_args, transform, options, steps=steps, epochs=_EPOCHS)
+    with tempfile.TemporaryDirectory(prefix="training-") as folder:
+        rows = _rows(sample, fn_args.train_files, folder, options.seed)
+        batches = datasets.training_batches(rows, transform, batch_size=options.batch_size)
+        network.fit(batches, **fit_arguments, verbose=2)
     signatures.export(network, transform, fn_args.serving_model_dir, ranges=options.ranges)
     signatures.write_profile(sample.inputs, transform, fn_args.serving_model_dir)
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
-    """Search learning rate and depth for the lowest RMSE on the eval split."""
+    """Search learning rate and depth for the lowest RMSE on the eval split; trials learn from the sample."""
     options = TrainingOptions(**fn_args.custom_config)
     keras.utils.set_random_seed(options.seed)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     sizes = datasets.input_sizes(transform)
-    sample = datasets.sample(fn_args.train_files, transform)
+    sample = datasets.sample(fn_args.train_files, transform, seed=options.seed)
     steps = _steps(sample, options.tuner_steps, options.batch_size)
     tuner = hyperparameter_search(
         lambda hyperparameters: build_network(sizes, sample.scale, hyperparameters, steps=steps),
@@ -74,15 +75,22 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
         seed=options.seed,
         folder=tempfile.mkdtemp(prefix="tuner-"),
     )
-    fit_arguments = _fit_arguments(
-        fn_args, transform, options, steps=steps, epochs=_TRIAL_EPOCHS, in_memory=sample.is_everything
-    )
-    return TunerFnResult(tuner=tuner, fit_kwargs=fit_arguments | {"verbose": 0})
+    fit_arguments = _fit_arguments(fn_args, transform, options, steps=steps, epochs=_TRIAL_EPOCHS)
+    rows = datasets.shuffled_sample(sample, seed=options.seed)
+    batches = datasets.training_batches(rows, transform, batch_size=options.batch_size)
+    return TunerFnResult(tuner=tuner, fit_kwargs=fit_arguments | {"x": batches, "verbose": 0})
+
+
+def _rows(sample: datasets.Sample, files: Sequence[str], folder: str, seed: int) -> Any:  # noqa: ANN401  # a tf.data.Dataset
+    """Shuffle the rows in memory where they are few, else through files in `folder`."""
+    if sample.is_everything:
+        return datasets.shuffled_sample(sample, seed=seed)
+    return datasets.shuffled_files(files, sample.total, folder, seed=seed)
 
 
 def _steps(sample: datasets.Sample, most: int, batch_size: int) -> int:
     """Return how many batches to learn from: `most`, or what `_MOST_PASSES` over all rows are."""
-    return min(most, math.ceil(_MOST_PASSES * sample.rows / batch_size)) if sample.is_everything else most
+    return min(most, math.ceil(_MOST_PASSES * sample.total / batch_size)) if sample.is_everything else most
 
 
 def _chosen(configuration: Mapping[str, Any] | None) -> Hyperparameters:
@@ -90,22 +98,19 @@ def _chosen(configuration: Mapping[str, Any] | None) -> Hyperparameters:
     return Hyperparameters(**configuration["values"]) if configuration else Hyperparameters()
 
 
-def _fit_arguments(  # noqa: PLR0913  # two trainings that differ in little
+def _fit_arguments(
     fn_args: FnArgs,
     transform: tft.TFTransformOutput,
     options: TrainingOptions,
     *,
     steps: int,
     epochs: int,
-    in_memory: bool,
 ) -> dict[str, Any]:
-    batch_size, seed = options.batch_size, options.seed
     per_epoch = math.ceil(steps / epochs)
     return {
-        "x": datasets.training_batches(
-            fn_args.train_files, transform, batch_size=batch_size, seed=seed, in_memory=in_memory
+        "validation_data": datasets.evaluation_batches(
+            fn_args.eval_files, transform, batch_size=options.batch_size, seed=options.seed
         ),
-        "validation_data": datasets.evaluation_batches(fn_args.eval_files, transform, batch_size=batch_size),
         "steps_per_epoch": per_epoch,
         "epochs": math.ceil(steps / per_epoch),
         "callbacks": [

@@ -166,6 +166,15 @@ def test_training_is_reproducible_from_its_seed(facts: dict[str, Any]) -> None:
     assert trained["otherwise"] != trained["once"]
 
 
+def test_training_through_files_is_reproducible(facts: dict[str, Any]) -> None:
+    """Rows that are too many for the memory are shuffled through files, by the seed as well."""
+    trained = facts["retrained"]
+
+    assert trained["through files again"] == trained["through files"]
+    assert trained["through files"] != trained["once"]
+    assert all(map(math.isfinite, trained["through files"]))
+
+
 def test_served_predictions_are_the_evaluated_ones(facts: dict[str, Any], root: Path) -> None:
     """The server answers raw JSON as the Evaluator's signature answers the same test rows."""
     with (root / "data/test/trips_000000000000.csv").open() as file:
