@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -22,8 +23,24 @@ https://cloud.google.com/dataflow/docs/reference/service-options"""
 
 _WITHOUT_RUNNER_V2: Final = "disable_runner_v2"
 _LOCAL: Final = "--direct_"
+_IN_PROCESS: Final = frozenset({"direct", "bundlebaseddirect", "fnapi", "switchingdirect"})
+"""Beam's runners that keep what they work on in the process that started them."""
 _IMAGE_ALIAS: Final = "--worker_harness_container_image"
 _IMAGE: Final = "--sdk_container_image"
+
+
+class BeamRunner(StrEnum):
+    """Where the components that use Beam do their work; auto: on their own machine while it is enough."""
+
+    AUTO = "auto"
+    LOCAL = "local"
+    DATAFLOW = "dataflow"
+
+
+_ARGUMENTS: Final = {
+    BeamRunner.LOCAL: ("--runner=FnApiRunner", "--direct_num_workers=1"),
+    BeamRunner.DATAFLOW: ("--runner=DataflowRunner",),
+}
 
 
 class DataflowError(ValueError):
@@ -37,31 +54,63 @@ class DataflowError(ValueError):
 
 def runs_on_dataflow(beam_args: Sequence[str]) -> bool:
     """Whether the last `--runner=` among the arguments is Dataflow's, by any of the names that Beam knows."""
+    return _runner(beam_args) == "dataflow"
+
+
+def _runner(beam_args: Sequence[str]) -> str:
+    """Return the last `--runner=` as Beam compares names: without path, case and ending."""
     runners = [value for name, value in map(_parts, beam_args) if name == "--runner"]
     last = runners[-1].rpartition(".")[2].lower() if runners else ""
-    return last.removesuffix("runner") == "dataflow"
+    return last.removesuffix("runner")
+
+
+def runner_of(settings: Settings) -> BeamRunner | None:
+    """Return where Beam's work is done by these settings, auto where the rows decide.
+
+    The arguments win over `beam_runner`: by a runner, which is None where it is neither on the component's
+    machine nor Dataflow, and by those of a runner on one machine.
+    """
+    given = _given(settings.beam_args)
+    if "--runner" in given:
+        if runs_on_dataflow(settings.beam_args):
+            return BeamRunner.DATAFLOW
+        return BeamRunner.LOCAL if _runner(settings.beam_args) in _IN_PROCESS else None
+    chosen = BeamRunner(settings.beam_runner)
+    undecided = chosen is BeamRunner.AUTO
+    return BeamRunner.LOCAL if undecided and any(name.startswith(_LOCAL) for name in given) else chosen
 
 
 def beam_arguments(settings: Settings) -> tuple[str, ...]:
-    """Return the settings' Beam arguments with what they leave out.
+    """Return the settings' Beam arguments with what they leave out; a runner that the rows decide is local.
 
-    That is the pipeline image for every runner: it has what the pipeline's own code imports, and without it
-    each Beam component would pack an archive of TFX for the workers, whether there are any or not. For
-    Dataflow it is also where it runs, as whom, and below which folders of the bucket it stages.
+    That is the runner, and for every runner the pipeline image: it has what the pipeline's own code imports,
+    and without it each Beam component would pack an archive of TFX for the workers, whether there are any or
+    not. For Dataflow it is also where it runs, as whom, on how many workers at most, and below which folders
+    of the bucket it stages.
 
     Raises:
         DataflowError: for arguments that contradict the settings.
 
     """
-    given = _given(settings.beam_args)
+    chosen = (*_runner_arguments(settings), *settings.beam_args)
+    given = _given(chosen)
     wanted = _wanted(settings)
-    if not runs_on_dataflow(settings.beam_args):
+    if not runs_on_dataflow(chosen):
         image = () if _IMAGE in given else (f"{_IMAGE}={wanted[_IMAGE]}",)
-        return (*settings.beam_args, *image)
+        return (*chosen, *image)
     if problems := [*_repeated(given), *_contradictions(given, wanted, settings), *_misplaced(given)]:
         raise DataflowError(*problems)
     missing = [f"{name}={value}" for name, value in wanted.items() if name not in given and value]
-    return (*settings.beam_args, *missing, *_experiments(given), *_labels(given), *_end(given))
+    return (*chosen, *missing, *_experiments(given), *_labels(given), *_end(given))
+
+
+def _runner_arguments(settings: Settings) -> tuple[str, ...]:
+    given = _given(settings.beam_args)
+    if "--runner" in given:
+        return ()
+    runner = runner_of(settings)
+    arguments = _ARGUMENTS[BeamRunner.DATAFLOW if runner is BeamRunner.DATAFLOW else BeamRunner.LOCAL]
+    return tuple(argument for argument in arguments if _parts(argument)[0] not in given)
 
 
 def _parts(argument: str) -> tuple[str, str]:
@@ -85,6 +134,7 @@ def _wanted(settings: Settings) -> Mapping[str, str]:
         "--staging_location": f"{settings.bucket}/dataflow/staging",
         "--service_account_email": settings.service_account,
         _IMAGE: settings.pipeline_image,
+        "--max_num_workers": str(settings.dataflow_workers or ""),
     }
 
 

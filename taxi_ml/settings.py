@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar, get_type_hints
 
 from taxi_ml import cron, dataflow, resources
+from taxi_ml.dataflow import BeamRunner
 from taxi_ml.naming import ExamplesFormat, PipelineSchema
 from taxi_ml.rules import Rule, SettingsError, between, matches, shown_value
 from taxi_ml.window import Window
@@ -51,6 +52,7 @@ _RESOURCES: Final = Rule(
 )
 _MONTHS: Final = between(1, 240, "months; training ends where testing begins, so they never overlap")
 _ROWS: Final = between(1, 10**12, "rows")
+_MOST_ROWS: Final = between(0, 10**12, "rows; 0 takes all of them")
 _DAYS: Final = between(0, 7500, "days")
 _CHECKS: Final = Rule(
     lambda checks: set(checks) <= set(Check),
@@ -134,24 +136,33 @@ class Settings:
     """How long components may take their outputs from the cache; see `naming.cache_period`."""
     min_train_rows: Annotated[int, _ROWS] = 1000
     min_test_rows: Annotated[int, _ROWS] = 150
+    max_train_rows: Annotated[int, _MOST_ROWS] = 1_500_000
+    """Of more, a sample of about so many is trained on, and the eval split shrinks with it."""
+    max_test_rows: Annotated[int, _MOST_ROWS] = 300_000
     max_duplicate_percent: Annotated[float, between(0, 100, "percent of the window's trips")] = 1.0
     max_days_without_trips: Annotated[int, _DAYS] = 7
     """Between the first and the last trip of the window."""
     max_days_without_trips_at_end: Annotated[int, _DAYS] = 2
     """From the last trip to the end of the test months."""
 
-    train_steps: Annotated[int, _STEPS] = 3000
+    train_steps: Annotated[int, between(0, 10**9, "steps; 0 derives them from the rows")] = 0
     batch_size: Annotated[int, between(1, 65_536, "rows")] = 256
     tuner_trials: Annotated[int, between(0, 1000, "trials; 0 turns the Tuner off")] = 4
     tuner_steps: Annotated[int, _STEPS] = 300
     seed: Annotated[int, between(0, 2**31 - 1, "as a seed")] = 20
+    beam_runner: Annotated[str, matches("|".join(BeamRunner), f"choose one of {', '.join(BeamRunner)}")] = (
+        BeamRunner.AUTO.value
+    )
+    dataflow_workers: Annotated[int, between(0, 4000, "workers; 0 says that Dataflow is not set up")] = 0
+    """The most workers of one Dataflow job."""
     beam_args: Annotated[
         tuple[str, ...],
         Rule(
             lambda args: all(arg.startswith("--") for arg in args),
             "separate arguments by spaces and begin each with --",
         ),
-    ] = ("--runner=FnApiRunner", "--direct_num_workers=1")
+    ] = ()
+    """A `--runner=` among them wins over `beam_runner`."""
 
     machine_type: Annotated[str, _MACHINE] = "n1-standard-4"
     resources: Annotated[tuple[str, ...], _RESOURCES] = ()
@@ -188,10 +199,25 @@ class Settings:
 
 
 def _consistent(settings: _AnySettings) -> _AnySettings:
+    problems = []
+    if settings.beam_runner == BeamRunner.DATAFLOW and not settings.dataflow_workers:
+        problems.append(
+            f"setting {_shown('beam_runner')} = 'dataflow' contradicts {_shown('dataflow_workers')} = 0, "
+            "which says that Dataflow is not set up; give the most workers that a job may have"
+        )
+    for split in ("train", "test"):
+        least, most = getattr(settings, f"min_{split}_rows"), getattr(settings, f"max_{split}_rows")
+        if 0 < most < least:
+            problems.append(
+                f"setting {_shown(f'max_{split}_rows')} = {most} is below {_shown(f'min_{split}_rows')} = "
+                f"{least}; raise the one, or lower the other"
+            )
     try:
         dataflow.beam_arguments(settings)
     except dataflow.DataflowError as error:
-        raise SettingsError(*(f"setting {_shown('beam_args')}: {each}" for each in error.problems)) from error
+        problems += [f"setting {_shown('beam_args')}: {each}" for each in error.problems]
+    if problems:
+        raise SettingsError(*problems)
     return settings
 
 

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from taxi_ml import dataflow, naming
+from taxi_ml import dataflow, naming, sizing
 from taxi_ml.sql.ranges import ranges
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class CompileRequest:
             image=settings.pipeline_image,
             machine_type=settings.machine_type,
             beam_args=dataflow.beam_arguments(settings),
-            train_steps=settings.train_steps,
+            train_steps=settings.train_steps or sizing.LEAST_STEPS,
             batch_size=settings.batch_size,
             tuner_trials=settings.tuner_trials,
             tuner_steps=settings.tuner_steps,

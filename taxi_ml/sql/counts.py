@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -28,6 +29,21 @@ class SplitCounts:
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Return the counts of a row with these columns."""
         return cls(train=int(row["train"]), eval=int(row["eval"]), test=int(row["test"]))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read counts from JSON.
+
+        Raises:
+            ValueError: for anything but an object with the three numbers.
+
+        """
+        try:
+            return cls.from_row(json.loads(text))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{text!r} does not say how many trips each split has; count them again: clear check_rows"
+            ) from error
 
 
 _NO_REASONS: Final = frozenset({"scanned", "kept", "impossible_coordinates"})

@@ -2,6 +2,9 @@ EXPORT DATA OPTIONS (uri = '${uri}', overwrite = true, ${options}) AS
 -- No column is ever empty and no float looks like an integer, so that every file and split infers the same types:
 -- 0 is an unknown integer, -1.0 an unknown float, all of which are 0 or more. Parquet gets the numbers of the texts
 -- that a CSV gets, so that both make the same examples.
+-- A sample is taken by a fingerprint of its own: whether a trip is in it does not depend on its eval bucket, and a larger
+-- sample holds every trip of a smaller one. Its size is that of the share, give or take chance; exactly so many trips
+-- would take a sort of all of them on one worker.
 SELECT
   trip_id,
   CAST(IFNULL(TripStartYear, 0) AS INT64) AS TripStartYear,
@@ -24,3 +27,4 @@ WHERE
   AND trip_start_timestamp < @split_end
   AND ABS(MOD(FARM_FINGERPRINT(trip_id), 100)) >= @first_bucket
   AND ABS(MOD(FARM_FINGERPRINT(trip_id), 100)) <= @last_bucket
+  AND ABS(MOD(FARM_FINGERPRINT(CONCAT('sample ', trip_id)), ${sample_buckets})) < @sampled_buckets

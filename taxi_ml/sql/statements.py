@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
@@ -27,6 +28,7 @@ _WEEK: Final = timedelta(weeks=1)
 _MAX_DISAGREEMENT: Final = timedelta(minutes=30)
 METRES_OF_A_MILE: Final = 1609.344
 _LAST_BUCKET: Final = 99
+_SAMPLE_BUCKETS: Final = 10**9
 _EXPORTS: Final = {
     ExamplesFormat.CSV: {"options": "format = 'CSV', header = true", "float": "STRING"},
     ExamplesFormat.PARQUET: {"options": "format = 'PARQUET', compression = 'SNAPPY'", "float": "FLOAT64"},
@@ -152,8 +154,11 @@ def list_days(settings: Settings, window: Window) -> Statement:
     return _statement("list_days", {"table": naming.dataset_table(settings, window)}, {})
 
 
-def export_split(settings: Settings, window: Window, split: Split) -> Statement:
+def export_split(settings: Settings, window: Window, split: Split, *, share: float = 1.0) -> Statement:
     """Write one split to `naming.split_uri`: as CSV files with a header, or as Parquet.
+
+    `share` of its trips are written, from 0 to 1: the same ones each time, and others besides with a larger
+    share. Of n trips their number deviates from share * n by sqrt(n * share * (1 - share)) on average.
 
     Files of the same names are replaced; others in the folder are left, so empty it before. Absent
     integers are 0, absent floats -1.0, and `trip_start_timestamp` is Unix seconds.
@@ -166,6 +171,7 @@ def export_split(settings: Settings, window: Window, split: Split) -> Statement:
         {
             "uri": naming.split_uri(settings, window, split),
             "table": naming.dataset_table(settings, window),
+            "sample_buckets": str(_SAMPLE_BUCKETS),
             **_EXPORTS[ExamplesFormat(settings.examples_format)],
         },
         {
@@ -173,6 +179,7 @@ def export_split(settings: Settings, window: Window, split: Split) -> Statement:
             "split_end": _midnight(last_day),
             "first_bucket": settings.eval_percent if split is Split.TRAIN else 0,
             "last_bucket": settings.eval_percent - 1 if split is Split.EVAL else _LAST_BUCKET,
+            "sampled_buckets": math.ceil(share * _SAMPLE_BUCKETS),
         },
     )
 

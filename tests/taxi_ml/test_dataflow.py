@@ -68,6 +68,44 @@ def test_other_runners_get_the_image_alone() -> None:
     assert beam_arguments(SETTINGS.with_overrides(beam_args=own)) == own
 
 
+def test_the_settings_name_the_runner() -> None:
+    """TAXI_BEAM_RUNNER=dataflow needs no arguments, and is bounded in workers."""
+    chosen = SETTINGS.with_overrides(beam_runner="dataflow", dataflow_workers=8)
+
+    assert beam_arguments(chosen) == (
+        "--runner=DataflowRunner",
+        *FILLED[:6],
+        "--max_num_workers=8",
+        *FILLED[6:],
+    )
+
+
+def test_arguments_without_a_runner_complete_the_chosen_one() -> None:
+    """They add to the runner of the settings, and replace what it would be given."""
+    local = SETTINGS.with_overrides(beam_args="--direct_num_workers=4")
+    cloud = SETTINGS.with_overrides(
+        beam_runner="dataflow",
+        dataflow_workers=8,
+        beam_args="--max_num_workers=3 --machine_type=n2-standard-8",
+    )
+
+    assert beam_arguments(local) == ("--runner=FnApiRunner", "--direct_num_workers=4", FILLED[5])
+    assert beam_arguments(cloud) == (
+        "--runner=DataflowRunner",
+        "--max_num_workers=3",
+        "--machine_type=n2-standard-8",
+        *FILLED,
+    )
+
+
+def test_arguments_of_one_machine_are_none_of_dataflow() -> None:
+    """What belongs to a runner in one process is refused when the settings choose Dataflow."""
+    with pytest.raises(SettingsError, match="--direct_num_workers is for Beam's runners in one process"):
+        SETTINGS.with_overrides(
+            beam_runner="dataflow", dataflow_workers=8, beam_args="--direct_num_workers=4"
+        )
+
+
 @pytest.mark.parametrize(
     ("runner", "expected"),
     [

@@ -76,6 +76,10 @@ def _statements(settings: Settings) -> dict[str, sql.Statement]:
         "count_splits": sql.count_splits(settings, WINDOW),
         "list_days": sql.list_days(settings, WINDOW),
         **{f"export_split {each}": sql.export_split(settings, WINDOW, each) for each in Split},
+        **{
+            f"export_split {each}": sql.export_split(settings, WINDOW, Split.TEST, share=each)
+            for each in (0.1, 1)
+        },
         **{f"scans {name}": each for name, each in sql.scans(settings, WINDOW).items()},
     }
 

@@ -59,6 +59,16 @@ def test_parameters_carry_their_types() -> None:
     assert sent["max_disagreement"] == ("INT64", "1800")
 
 
+@pytest.mark.parametrize(
+    ("share", "buckets"), [(0.0, 0), (1e-12, 1), (0.25, 250_000_000), (1.0, 1_000_000_000)]
+)
+def test_a_share_is_a_threshold(share: float, buckets: int) -> None:
+    """All trips are below the threshold of the whole, none below that of nothing."""
+    statement = sql.export_split(SETTINGS, WINDOW, Split.TRAIN, share=share)
+
+    assert next(p.value for p in statement.parameters if p.name == "sampled_buckets") == buckets
+
+
 def test_scan_reaches_as_far_back_as_the_first_trip_looks() -> None:
     """A trip that ended at the far bound may have started as long before as a trip may last."""
     (start,) = (p.value for p in sql.build_dataset(SETTINGS, WINDOW).parameters if p.name == "scan_start")

@@ -1,0 +1,315 @@
+"""The size of a run: the sample, machines, Beam's runner and steps that follow from its rows. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from taxi_ml import resources
+from taxi_ml.dataflow import BeamRunner, runner_of
+from taxi_ml.naming import Split
+from taxi_ml.pipeline.machines import MachineSize
+from taxi_ml.resources import Component
+from taxi_ml.sql.counts import SplitCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from taxi_ml.settings import Settings
+
+GB: Final = 10**9
+
+
+class TooLargeError(ValueError):
+    """A run needs more memory than its machines have; the message has numbers and the settings that help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """What a component needs: a fixed part, and so much for each row of the splits that it `reads`.
+
+    Bytes are the peak of a process of its own, seconds those on two cores, imports included.
+    """
+
+    reads: frozenset[Split] = frozenset()
+    fixed_bytes: float = 1.1 * GB
+    row_bytes: float = 0.0
+    fixed_seconds: float = 8.0
+    row_seconds: float = 0.0
+    step_seconds: float = 0.0
+    uses_beam: bool = False
+
+
+_ALL: Final = frozenset(Split)
+_LEARNED_FROM: Final = frozenset({Split.TRAIN, Split.EVAL})
+_TEST: Final = frozenset({Split.TEST})
+
+# From the table of growth in docs/benchmarks.md (`benchmarks/growth.py`): the difference between 50 times and
+# once the real trips, which is 490,000 rows, 19,000 of them in the test split.
+GROWTH: Final[Mapping[Component, Growth]] = {
+    # FnApiRunner keeps all rows in memory: 2.2 kB each up to a million, 2.6 kB at 5 million.
+    Component.EXAMPLE_GEN: Growth(
+        reads=_ALL, row_bytes=2_600, fixed_seconds=17, row_seconds=103e-6, uses_beam=True
+    ),
+    Component.STATISTICS_GEN: Growth(
+        reads=_ALL, row_bytes=650, fixed_seconds=10, row_seconds=43e-6, uses_beam=True
+    ),
+    Component.SCHEMA_GEN: Growth(),
+    Component.EXAMPLE_VALIDATOR: Growth(),
+    Component.TRANSFORM: Growth(
+        reads=_LEARNED_FROM, row_bytes=550, fixed_seconds=14, row_seconds=57e-6, uses_beam=True
+    ),
+    # Bounded in steps, and in the rows that are shuffled among each other.
+    Component.TUNER: Growth(fixed_bytes=1.3 * GB, fixed_seconds=47),
+    # Keeps the transformed rows of the eval split.
+    Component.TRAINER: Growth(
+        reads=frozenset({Split.EVAL}),
+        fixed_bytes=1.3 * GB,
+        row_bytes=200,
+        fixed_seconds=9,
+        step_seconds=0.015,
+    ),
+    Component.EVALUATOR: Growth(
+        reads=_TEST,
+        fixed_bytes=1.2 * GB,
+        row_bytes=3_600,
+        fixed_seconds=11,
+        row_seconds=0.5e-3,
+        uses_beam=True,
+    ),
+    Component.PUSHER: Growth(),
+    Component.REPORT: Growth(
+        reads=_TEST, fixed_bytes=1.2 * GB, row_bytes=2_600, fixed_seconds=11, row_seconds=1e-3
+    ),
+}
+
+PLANNED_SHARE: Final = 0.8
+"""How much of a machine's memory is planned with: 12 GB of the 15 of n1-standard-4."""
+LARGEST_MACHINE: Final = 624 * GB
+"""n1-highmem-96: what one component can ask for."""
+
+PASSES: Final = 2
+"""How often the Trainer sees each row where nothing bounds it. Many rows need few passes."""
+LEAST_STEPS: Final = 3_000
+"""What few rows are given; the Trainer itself takes 14 passes at most where it can count the rows."""
+MOST_STEPS: Final = 100_000
+"""About 25 minutes on n1-standard-4, or one pass over 25 million rows in batches of 256."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What one component is expected to take: bytes of memory at its peak, and seconds."""
+
+    component: Component
+    bytes: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizing:
+    """What was chosen for a run.
+
+    `rows` are the window's trips, `exported` about so many of them are used. `runner` is None where the Beam
+    arguments name one that is neither local nor Dataflow. `machines` are what components ask for besides
+    the settings, in the form of `taxi_ml.resources`.
+    """
+
+    rows: SplitCounts
+    exported: SplitCounts
+    runner: BeamRunner | None
+    machines: tuple[str, ...]
+    train_steps: int
+    needs: tuple[Need, ...]
+
+    def applied_to(self, settings: Settings) -> Settings:
+        """Return the settings of a run of this size."""
+        chosen: dict[str, object] = {"train_steps": self.train_steps}
+        if self.machines:
+            chosen["resources"] = (*settings.resources, *self.machines)
+        if runner_of(settings) is BeamRunner.AUTO:
+            chosen["beam_runner"] = self.runner
+        return settings.with_overrides(**chosen)
+
+    def share(self, split: Split) -> float:
+        """Return the share of a split's trips that is exported; eval's is that of train."""
+        drawn = Split.TRAIN if split is Split.EVAL else split
+        return _share(getattr(self.exported, drawn), getattr(self.rows, drawn))
+
+    def describe_rows(self) -> str:
+        """Return what the splits have and what of it is used, for log and card."""
+        return ", ".join(self._describe(split) for split in Split)
+
+    def describe(self) -> str:
+        """Return one line for a log: rows, where Beam runs, machines, steps."""
+        where = {None: "where TAXI_BEAM_ARGS says", BeamRunner.LOCAL: "on each component's own machine"}
+        return "; ".join(
+            (
+                self.describe_rows(),
+                f"Beam runs {where.get(self.runner, 'on Dataflow')}",
+                *(f"machine {text}" for text in self.machines),
+                f"{self.train_steps:,} training steps at most",
+            )
+        )
+
+    def describe_needs(self) -> str:
+        """Return what each component is expected to take on a machine of its own, for a log."""
+        return ", ".join(
+            f"{need.component} {need.bytes / GB:.1f} GB {need.seconds / 60:.0f} min" for need in self.needs
+        )
+
+    def _describe(self, split: Split) -> str:
+        there, used = getattr(self.rows, split), getattr(self.exported, split)
+        sample = f", sampled to {used:,} ({100 * self.share(split):.1f} %)" if used < there else ""
+        return f"{split} {there:,} trips{sample}"
+
+
+def plan(settings: Settings, rows: SplitCounts) -> Sizing:
+    """Choose a sample, Beam's runner, machines and steps for a window of so many trips.
+
+    Above the caps the trips are sampled. With `beam_runner` auto, Beam runs on each component's machine while
+    that is expected to be enough, else on Dataflow where it is set up. With local, components that need it
+    ask for a larger machine, unless `resources` names them. What the settings say explicitly is not changed.
+
+    Raises:
+        TooLargeError: where a component needs more memory than it can have.
+        UnknownMachineTypeError: where `machine_type` does not say its size.
+
+    """
+    exported = sampled(settings, rows)
+    steps = settings.train_steps or train_steps(exported.train, settings.batch_size)
+    needs = tuple(_needs(exported, steps))
+    runner = _runner(settings, needs)
+    return Sizing(
+        rows=rows,
+        exported=exported,
+        runner=runner,
+        machines=_larger_machines(settings, rows, _on_machines(needs, runner)),
+        train_steps=steps,
+        needs=needs,
+    )
+
+
+def sampled(settings: Settings, rows: SplitCounts) -> SplitCounts:
+    """Return about how many trips of each split the caps leave; eval shrinks in proportion to train."""
+    train = min(rows.train, settings.max_train_rows or rows.train)
+    test = min(rows.test, settings.max_test_rows or rows.test)
+    return SplitCounts(train=train, eval=round(rows.eval * _share(train, rows.train)), test=test)
+
+
+def train_steps(rows: int, batch_size: int) -> int:
+    """Return the batches that `PASSES` over so many training rows take, within the bounds."""
+    return min(MOST_STEPS, max(LEAST_STEPS, math.ceil(PASSES * rows / batch_size)))
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 1.0
+
+
+def _needs(rows: SplitCounts, steps: int) -> Iterator[Need]:
+    for component, growth in GROWTH.items():
+        read = _read(rows, growth.reads)
+        yield Need(
+            component=component,
+            bytes=growth.fixed_bytes + growth.row_bytes * read,
+            seconds=growth.fixed_seconds + growth.row_seconds * read + growth.step_seconds * steps,
+        )
+
+
+def _runner(settings: Settings, needs: tuple[Need, ...]) -> BeamRunner | None:
+    chosen = runner_of(settings)
+    if chosen is not BeamRunner.AUTO:
+        return chosen
+    fits = all(_planned(settings, need.component) >= need.bytes for need in needs if _uses_beam(need))
+    return BeamRunner.LOCAL if fits or not settings.dataflow_workers else BeamRunner.DATAFLOW
+
+
+def _on_machines(needs: tuple[Need, ...], runner: BeamRunner | None) -> list[Need]:
+    """Leave out the components whose rows are on the workers of another service."""
+    return [need for need in needs if runner is BeamRunner.LOCAL or not _uses_beam(need)]
+
+
+def _uses_beam(need: Need) -> bool:
+    return GROWTH[need.component].uses_beam
+
+
+def _planned(settings: Settings, component: Component) -> float:
+    """Return the bytes that are planned with: of what the component asks for, or of the machine of all."""
+    wish = resources.parse(settings.resources).get(component)
+    if wish is None or wish.memory is None:
+        return PLANNED_SHARE * MachineSize.of(settings.machine_type).memory * GB
+    return PLANNED_SHARE * wish.memory
+
+
+def _larger_machines(settings: Settings, rows: SplitCounts, needs: list[Need]) -> tuple[str, ...]:
+    """Return what components ask for in the form of `resources`.
+
+    Raises:
+        TooLargeError: for those that may not ask for more.
+
+    """
+    named = resources.parse(settings.resources)
+    short = [need for need in needs if need.bytes > _planned(settings, need.component)]
+    grows = settings.beam_runner == BeamRunner.LOCAL
+    refused = [
+        need
+        for need in short
+        if not grows or need.component in named or need.bytes > PLANNED_SHARE * LARGEST_MACHINE
+    ]
+    if refused:
+        raise TooLargeError("; ".join(_refusal(settings, rows, need) for need in refused))
+    return tuple(_wish(need) for need in short)
+
+
+def _wish(need: Need) -> str:
+    return f"{need.component}=memory:{math.ceil(need.bytes / PLANNED_SHARE / GB)}G"
+
+
+def _refusal(settings: Settings, rows: SplitCounts, need: Need) -> str:
+    planned = _planned(settings, need.component)
+    there = sampled(settings, rows)
+    remedies = [*_fitting_caps(settings, there, need, planned), _larger(settings, need)]
+    return (
+        f"{need.component} needs about {need.bytes / GB:.1f} GB of memory for {there.train:,} training and "
+        f"{there.test:,} test trips; its machine has {planned / PLANNED_SHARE / GB:.1f} GB, of which "
+        f"{planned / GB:.1f} GB are planned with. Set {', or '.join(remedies)}"
+    )
+
+
+def _larger(settings: Settings, need: Need) -> str:
+    if _uses_beam(need) and runner_of(settings) is BeamRunner.AUTO:
+        return "TAXI_DATAFLOW_WORKERS where Dataflow is set up (TAXI_BEAM_RUNNER=local: a larger machine)"
+    return f"TAXI_RESOURCES='{_wish(need)}' for a larger machine"
+
+
+def _fitting_caps(settings: Settings, there: SplitCounts, need: Need, planned: float) -> Iterator[str]:
+    """Yield the caps with which a component fits, in one string; nothing where it would have too few rows.
+
+    Training trips are what there is most of: test trips are left alone unless they are half of the room.
+    """
+    growth = GROWTH[need.component]
+    if not growth.reads:
+        return
+    room = (planned - growth.fixed_bytes) / growth.row_bytes
+    learned, tested = (_read(there, growth.reads & splits) for splits in (_LEARNED_FROM, _TEST))
+    caps = {}
+    if learned and tested <= room / 2:
+        room, tested = room - tested, 0
+    share = room / (learned + tested)
+    if learned:
+        caps["TAXI_MAX_TRAIN_ROWS"] = (_rounded_down(share * there.train), settings.min_train_rows)
+    if tested:
+        caps["TAXI_MAX_TEST_ROWS"] = (_rounded_down(share * there.test), settings.min_test_rows)
+    if all(most >= least for most, least in caps.values()):
+        yield " and ".join(f"{name}={most}" for name, (most, _) in caps.items())
+
+
+def _read(rows: SplitCounts, splits: frozenset[Split]) -> int:
+    return sum(getattr(rows, split) for split in splits)
+
+
+def _rounded_down(number: float) -> int:
+    """Return a number with two digits, as a person would choose it."""
+    whole = max(0, int(number))
+    unit = int(10 ** max(0, len(str(whole)) - 2))
+    return whole // unit * unit

@@ -1,0 +1,309 @@
+"""What follows from the rows of a window: the sample, Beam's runner, machines, steps, or a refusal."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from taxi_ml.dataflow import BeamRunner
+from taxi_ml.naming import Split
+from taxi_ml.resources import Component, parse
+from taxi_ml.rules import SettingsError
+from taxi_ml.settings import Settings
+from taxi_ml.sizing import (
+    GB,
+    GROWTH,
+    LEAST_STEPS,
+    MOST_STEPS,
+    PASSES,
+    TooLargeError,
+    plan,
+    sampled,
+    train_steps,
+)
+from taxi_ml.sql import SplitCounts
+
+if TYPE_CHECKING:
+    from taxi_ml.sizing import Sizing
+
+SETTINGS = Settings(project="taxi-local", bucket="gs://taxi-local", pipeline_image="taxi:1")
+UNCAPPED = SETTINGS.with_overrides(max_train_rows=0, max_test_rows=0)
+BUNDLED = SplitCounts(train=8_873, eval=443, test=347)
+PUBLIC = SplitCounts(train=64_102_331, eval=3_373_807, test=2_812_004)
+ROWS = st.builds(
+    SplitCounts,
+    train=st.integers(1, 10**9),
+    eval=st.integers(1, 10**8),
+    test=st.integers(1, 10**8),
+)
+CAPS = st.integers(0, 10**8)
+
+
+def need(size: Sizing, component: Component) -> float:
+    """Return the bytes that a component is expected to take."""
+    (found,) = (each.bytes for each in size.needs if each.component == component)
+    return found
+
+
+def fitting(settings: Settings, planned: float) -> SplitCounts:
+    """Return the most training rows, alone, with which the ExampleGen takes so many bytes at most."""
+    growth = GROWTH[Component.EXAMPLE_GEN]
+    rows = int((planned - growth.fixed_bytes) / growth.row_bytes)
+    return SplitCounts(train=rows - 1 - settings.min_test_rows, eval=1, test=settings.min_test_rows)
+
+
+def test_few_trips_are_taken_as_they_are() -> None:
+    """The bundled trips are neither sampled nor sent anywhere, and get the steps that few rows get."""
+    size = plan(SETTINGS, BUNDLED)
+
+    assert (size.exported, size.runner, size.machines) == (BUNDLED, BeamRunner.LOCAL, ())
+    assert size.train_steps == LEAST_STEPS == 3000
+
+
+def test_the_public_table_is_sampled_by_default() -> None:
+    """69 million trips become what one small machine holds, with room to spare."""
+    size = plan(SETTINGS.with_overrides(dataflow_workers=50), PUBLIC)
+
+    assert (size.exported.train, size.exported.test) == (1_500_000, 300_000)
+    assert size.runner is BeamRunner.LOCAL
+    assert max(each.bytes for each in size.needs) < 12 * GB / 2
+
+
+def test_what_was_chosen_is_said_in_numbers() -> None:
+    """Log and card have the trips of each split, those of the sample, and the share."""
+    size = plan(SETTINGS, PUBLIC)
+
+    assert size.describe_rows() == (
+        "train 64,102,331 trips, sampled to 1,500,000 (2.3 %), "
+        "eval 3,373,807 trips, sampled to 78,947 (2.3 %), "
+        "test 2,812,004 trips, sampled to 300,000 (10.7 %)"
+    )
+    assert size.describe().endswith(
+        "; Beam runs on each component's own machine; 11,719 training steps at most"
+    )
+
+
+def test_a_window_without_a_sample_says_so_by_silence() -> None:
+    """Below the caps there is no word of a sample."""
+    assert plan(SETTINGS, BUNDLED).describe_rows() == "train 8,873 trips, eval 443 trips, test 347 trips"
+
+
+@pytest.mark.parametrize(("extra", "sample"), [(0, False), (1, True)])
+def test_one_trip_more_than_the_cap_makes_a_sample(extra: int, sample: bool) -> None:  # noqa: FBT001
+    """As many trips as the cap are all of them."""
+    size = plan(SETTINGS, SplitCounts(train=1_500_000 + extra, eval=80_000, test=300_000))
+
+    assert (size.share(Split.TRAIN) < 1) is sample
+
+
+@pytest.mark.parametrize(("extra", "runner"), [(0, BeamRunner.LOCAL), (1, BeamRunner.DATAFLOW)])
+def test_one_trip_more_than_the_machine_holds_goes_to_dataflow(extra: int, runner: BeamRunner) -> None:
+    """With Dataflow set up, auto takes it where the ExampleGen would outgrow 80 % of its machine."""
+    most = fitting(UNCAPPED, 0.8 * 15 * GB)
+    rows = SplitCounts(**asdict(most) | {"train": most.train + extra})
+
+    assert plan(UNCAPPED.with_overrides(dataflow_workers=8), rows).runner is runner
+
+
+def test_dataflow_becomes_a_setting_of_the_run() -> None:
+    """The run's own settings name the runner that was chosen, and Beam's arguments follow."""
+    chosen = UNCAPPED.with_overrides(dataflow_workers=8, max_test_rows=300_000)
+    size = plan(chosen, PUBLIC)
+
+    assert size.applied_to(chosen).beam_runner == "dataflow"
+    assert "on Dataflow" in size.describe()
+
+
+def test_auto_stays_away_from_a_dataflow_that_is_not_set_up() -> None:
+    """Without workers of Dataflow, what outgrows the machine is refused with numbers and the two ways out."""
+    with pytest.raises(TooLargeError) as refused:
+        plan(UNCAPPED.with_overrides(max_test_rows=300_000), PUBLIC)
+
+    assert str(refused.value).startswith(
+        "ExampleGen needs about 177.3 GB of memory for 64,102,331 training and 300,000 test trips; "
+        "its machine has 15.0 GB, of which 12.0 GB are planned with. Set TAXI_MAX_TRAIN_ROWS=3600000, "
+        "or TAXI_DATAFLOW_WORKERS where Dataflow is set up"
+    )
+
+
+def test_local_asks_for_a_larger_machine() -> None:
+    """Whoever chooses local has the components that need it ask for more memory, in whole gigabytes."""
+    chosen = UNCAPPED.with_overrides(beam_runner="local")
+    size = plan(chosen, SplitCounts(train=20_000_000, eval=1_000_000, test=300_000))
+    wishes = parse(size.applied_to(chosen).resources)
+
+    assert wishes.keys() == {Component.EXAMPLE_GEN, Component.STATISTICS_GEN, Component.TRANSFORM}
+    assert need(size, Component.EXAMPLE_GEN) <= 0.8 * (wishes[Component.EXAMPLE_GEN].memory or 0)
+    assert "machine ExampleGen=memory:71G" in size.describe()
+
+
+def test_resources_that_are_named_win() -> None:
+    """A component that TAXI_RESOURCES names is held to what it says, be that more or less."""
+    rows = SplitCounts(train=6_000_000, eval=300_000, test=300_000)
+    enough = UNCAPPED.with_overrides(resources="ExampleGen=cpu:8,memory:32G")
+    scant = UNCAPPED.with_overrides(beam_runner="local", resources="ExampleGen=memory:8G")
+
+    assert plan(enough, rows).machines == ()
+    with pytest.raises(TooLargeError, match=r"its machine has 8\.0 GB.*TAXI_RESOURCES='ExampleGen=memory:"):
+        plan(scant, rows)
+
+
+def test_no_machine_is_larger_than_the_largest() -> None:
+    """What no machine holds is refused, local or not."""
+    with pytest.raises(TooLargeError, match="TAXI_MAX_TRAIN_ROWS="):
+        plan(
+            UNCAPPED.with_overrides(beam_runner="local"),
+            SplitCounts(train=10**9, eval=10**7, test=300_000),
+        )
+
+
+def test_what_dataflow_does_not_do_must_fit() -> None:
+    """The report reads the test rows on its own machine, wherever Beam runs."""
+    with pytest.raises(TooLargeError, match=r"Report needs .* Set TAXI_MAX_TEST_ROWS=4100000, or TAXI_RES"):
+        plan(UNCAPPED.with_overrides(dataflow_workers=8), SplitCounts(train=10**6, eval=10**4, test=10**7))
+
+
+@pytest.mark.parametrize(
+    ("beam_args", "runner"),
+    [
+        ("--runner=DataflowRunner", BeamRunner.DATAFLOW),
+        ("--runner=FnApiRunner", BeamRunner.LOCAL),
+        ("--direct_num_workers=4", BeamRunner.LOCAL),
+        ("--runner=FlinkRunner", None),
+        ("--machine_type=n2-highmem-8", BeamRunner.DATAFLOW),
+    ],
+)
+def test_beam_arguments_win(beam_args: str, runner: BeamRunner | None) -> None:
+    """A runner among the arguments, and what only one machine understands, are not decided by size."""
+    chosen = UNCAPPED.with_overrides(dataflow_workers=8, max_test_rows=300_000, beam_args=beam_args)
+    local = runner is BeamRunner.LOCAL
+    rows = BUNDLED if local else PUBLIC
+    size = plan(chosen, rows)
+
+    assert size.runner is runner
+    assert set(chosen.beam_args) <= set(size.applied_to(chosen).beam_args)
+
+
+@pytest.mark.parametrize(
+    ("rows", "steps"),
+    [
+        (8_873, LEAST_STEPS),
+        (384_000, LEAST_STEPS),
+        (384_001, LEAST_STEPS + 1),
+        (1_500_000, 11_719),
+        (5_000_000, 39_063),
+        (64_000_000, MOST_STEPS),
+    ],
+)
+def test_steps_follow_the_rows(rows: int, steps: int) -> None:
+    """Two passes over the rows, not fewer steps than few rows are given, and not more than half an hour."""
+    assert train_steps(rows, 256) == steps
+
+
+def test_steps_that_are_given_stand() -> None:
+    """TAXI_TRAIN_STEPS is what it was: as many as it says."""
+    chosen = SETTINGS.with_overrides(train_steps=200)
+
+    assert plan(chosen, PUBLIC).applied_to(chosen).train_steps == 200
+
+
+@given(rows=st.integers(0, 10**9), more=st.integers(0, 10**9), batch=st.integers(1, 65_536))
+def test_more_rows_never_mean_fewer_steps(rows: int, more: int, batch: int) -> None:
+    """Steps grow with the rows, and cover all passes unless the ceiling is reached."""
+    steps = train_steps(rows, batch)
+
+    assert LEAST_STEPS <= steps <= train_steps(rows + more, batch) <= MOST_STEPS
+    assert steps == MOST_STEPS or steps * batch >= PASSES * rows
+
+
+@given(rows=ROWS, train=CAPS, test=CAPS, more=CAPS)
+def test_a_larger_cap_exports_no_less(rows: SplitCounts, train: int, test: int, more: int) -> None:
+    """Shares grow with the caps, 0 is no cap, and eval shrinks as train does."""
+    uncapped = sampled(_capped(0, 0), rows)
+    smaller, larger = (sampled(_capped(*caps), rows) for caps in ((train, test), (train + more, test + more)))
+
+    assert uncapped == rows
+    for split in ("train", "eval", "test"):
+        low, high = getattr(smaller, split), getattr(larger, split)
+        assert (train if split != "test" else test) == 0 or low <= high <= getattr(rows, split)
+    assert abs(smaller.eval / rows.eval - smaller.train / rows.train) <= 0.5 / rows.eval + 1e-9
+
+
+def _capped(train: int, test: int) -> Settings:
+    return SETTINGS.with_overrides(
+        min_train_rows=1, min_test_rows=1, max_train_rows=train, max_test_rows=test
+    )
+
+
+@given(rows=ROWS, more=st.integers(0, 10**9))
+def test_needs_grow_with_the_rows(rows: SplitCounts, more: int) -> None:
+    """No component is expected to take less memory or time for more trips."""
+    far = UNCAPPED.with_overrides(
+        beam_args="--runner=FlinkRunner", resources="Report=memory:9T Trainer=memory:9T"
+    )
+    grown = SplitCounts(train=rows.train + more, eval=rows.eval + more, test=rows.test + more)
+    before, after = plan(far, rows).needs, plan(far, grown).needs
+
+    assert all(one.bytes <= other.bytes for one, other in zip(before, after, strict=True))
+    assert all(one.seconds <= other.seconds for one, other in zip(before, after, strict=True))
+
+
+@examples(max_examples=200, deadline=None)
+@given(
+    train=st.integers(10_000, 10**9),
+    test=st.integers(10_000, 10**8),
+    machine=st.sampled_from(["n1-standard-4", "n1-highmem-8", "e2-standard-2", "n1-highcpu-96"]),
+)
+def test_a_refusal_names_caps_that_are_enough(train: int, test: int, machine: str) -> None:
+    """Whoever sets the caps that a refusal names, for each component, gets a run."""
+    rows = SplitCounts(train=train, eval=train // 19, test=test)
+    chosen = UNCAPPED.with_overrides(machine_type=machine, min_train_rows=1, min_test_rows=1)
+    try:
+        size = plan(chosen, rows)
+    except TooLargeError as refused:
+        caps: dict[str, int] = {}
+        for name, cap in re.findall(r"TAXI_(MAX_\w+_ROWS)=(\d+)", str(refused)):
+            caps[name.lower()] = min(int(cap), caps.get(name.lower(), int(cap)))
+        size = plan(chosen.with_overrides(**caps), rows)
+
+    assert all(each.bytes <= 0.8 * _memory(machine) for each in size.needs)
+
+
+def _memory(machine: str) -> float:
+    sizes = {"n1-standard-4": 15, "n1-highmem-8": 52, "e2-standard-2": 8, "n1-highcpu-96": 86.4}
+    return sizes[machine] * GB
+
+
+def test_a_machine_that_holds_no_process_leaves_a_larger_one() -> None:
+    """Where even the imports are too much, no cap is named."""
+    chosen = UNCAPPED.with_overrides(
+        machine_type="n1-highcpu-2", beam_runner="local", resources="Report=memory:1G"
+    )
+
+    with pytest.raises(TooLargeError) as refused:
+        plan(chosen, BUNDLED)
+
+    assert str(refused.value).endswith("Set TAXI_RESOURCES='Report=memory:2G' for a larger machine")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"max_train_rows": 999}, "max_train_rows (TAXI_MAX_TRAIN_ROWS) = 999 is below min_train_rows"),
+        ({"max_test_rows": 149}, "max_test_rows (TAXI_MAX_TEST_ROWS) = 149 is below min_test_rows"),
+        ({"beam_runner": "dataflow"}, "contradicts dataflow_workers (TAXI_DATAFLOW_WORKERS) = 0"),
+        ({"beam_runner": "spark"}, "choose one of auto, local, dataflow"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(wrong: dict[str, object], named: str) -> None:
+    """A sample below what a run needs, and a Dataflow that is not set up, are refused at the door."""
+    with pytest.raises(SettingsError) as refused:
+        SETTINGS.with_overrides(**wrong)
+
+    assert named in str(refused.value)
