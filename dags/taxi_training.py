@@ -50,11 +50,24 @@ ENDPOINT = {
 }
 LABELS = {label: of_run(f"labels.{label}") for label in ("app", "dag", "run", "window")}
 COMPILED = result("write_request")
+ROWS = "{{ (ti.xcom_pull(task_ids='check_rows') or {}).get('rows') | tojson }}"
 PROMOTED = {**ENDPOINT, "model": result("promote.register", "model")}
 # False until the gate has decided: a run that is ended before that has not declined anything.
 DECLINED = (
     "{{ (ti.xcom_pull(task_ids='gate') or {}).get('verdict') not in [none, params.promote and 'promote'] }}"
 )
+
+
+def most_rows(title: str, rest: str = "") -> Param:
+    """Return the parameter for the trips that are used."""
+    return Param(
+        None,
+        type=["null", "integer"],
+        minimum=0,
+        title=f"Most trips to {title}",
+        description=f"Of more in the window, a sample of about so many is taken{rest}; the log of check_rows "
+        "and the model card say of how many. 0: all of them. Empty: the installation's setting.",
+    )
 
 
 def months(title: str) -> Param:
@@ -74,12 +87,15 @@ PARAMS = {
     ),
     "train_months": months("train on"),
     "test_months": months("test on"),
+    "max_train_rows": most_rows("train on", ", and of the eval split in proportion"),
+    "max_test_rows": most_rows("test on"),
     "train_steps": Param(
         None,
         type=["null", "integer"],
         minimum=1,
         title="Training steps",
-        description="Batches that the Trainer learns from, at most. Empty: the installation's setting.",
+        description="Batches that the Trainer learns from, at most. Empty: the installation's setting, or as "
+        "many as the trips need.",
     ),
     "tuner_trials": Param(
         None,
@@ -148,7 +164,7 @@ with DAG(
     check_rows = CheckRowsOperator(task_id="check_rows")
     with TaskGroup("export") as export:
         for split in Split:
-            ExportSplitOperator(task_id=split.value, split=split)
+            ExportSplitOperator(task_id=split.value, split=split, rows=ROWS)
 
     upload_modules = UploadModulesOperator(
         task_id="upload_modules", folder=str(Path(taxi_ml.__file__).parent / "modules")
@@ -162,6 +178,7 @@ with DAG(
     write_request = WriteRequestOperator(
         task_id="write_request",
         modules_digest=result("upload_modules"),
+        rows=ROWS,
         champion_name=result("find_champion", "name"),
         champion_uri=result("find_champion", "uri"),
         enable_cache="{{ not params.force_retrain }}",
@@ -189,6 +206,7 @@ with DAG(
         task_id="gate",
         job=result("run_pipeline", "job"),
         report_uri="{{ ti.xcom_pull(task_ids='run_pipeline')['artifacts']['Report.report'] }}/report.json",
+        sizing=result("check_rows", "sizing"),
     )
     decide = task.branch(task_id="decide")(next_step)(
         verdict=result("gate", "verdict"), wanted="{{ params.promote }}"
@@ -229,5 +247,6 @@ with DAG(
 
     validate >> preflight >> find_champion
     find_champion >> create_schema >> build_dataset >> check_rows >> export >> run_pipeline
-    preflight >> [upload_modules, find_champion] >> write_request >> compile_pipeline >> run_pipeline
+    preflight >> upload_modules
+    [upload_modules, find_champion, check_rows] >> write_request >> compile_pipeline >> run_pipeline
     run_pipeline >> gate >> decide >> [promote, reject, evaluate_only]

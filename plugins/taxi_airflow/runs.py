@@ -15,15 +15,25 @@ from taxi_ml import naming
 from taxi_ml.gate.decision import Override, Verdict
 from taxi_ml.rules import SettingsError
 from taxi_ml.settings import Settings, schedule
+from taxi_ml.sizing import plan
+from taxi_ml.sql.counts import SplitCounts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from taxi_ml.sizing import Sizing
     from taxi_ml.window import Window
 
 # Parameters of the form that are settings by the same name.
-_OVERRIDES = ("train_months", "test_months", "train_steps", "tuner_trials")
+_OVERRIDES = (
+    "train_months",
+    "test_months",
+    "max_train_rows",
+    "max_test_rows",
+    "train_steps",
+    "tuner_trials",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +45,18 @@ class Run:
     labels: dict[str, str]
     compile_name: str
     baseline_uri: str
+
+    def size(self, rows: str) -> Sizing:
+        """Return how large the run is by the trips of each split, which are JSON.
+
+        Raises:
+            AirflowFailException: where they are not, or too many.
+
+        """
+        try:
+            return plan(self.settings, SplitCounts.parse(rows))
+        except ValueError as error:
+            raise AirflowFailException(str(error)) from error
 
     @property
     def test_uri(self) -> str:

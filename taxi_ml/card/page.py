@@ -17,8 +17,11 @@ _FOLDER = Path(__file__).parent
 _TEMPLATE = "card.html.jinja"
 
 
-def render(report: Report, decision: Decision) -> str:
-    """Return the page; the same report and decision are the same text, and what is in them is escaped."""
+def render(report: Report, decision: Decision, *, sizing: str = "") -> str:
+    """Return the page; the same arguments give the same text, and what is in them is escaped.
+
+    `sizing` says what the window's trips were sampled to, and is left out where it is empty.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -30,6 +33,7 @@ def render(report: Report, decision: Decision) -> str:
     return environment.get_template(_TEMPLATE).render(
         report=report,
         decision=decision,
+        sizing=sizing,
         metrics=plots.metric_rows(report),
         differences=plots.difference_bars(report),
         slices=plots.slice_rows(report, decision.policy.slices.min_rows),

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -129,6 +130,29 @@ def test_counts_come_before_the_pipeline() -> None:
     after = DAG.get_task("check_rows").get_flat_relative_ids(upstream=False)
 
     assert {"export.train", "export.eval", "export.test", "run_pipeline"} <= after
+
+
+def test_the_size_is_decided_before_anything_is_made_of_it() -> None:
+    """The compiler is asked and trips are exported by the rows that were counted."""
+    sized = {"export.train", "export.eval", "export.test", "write_request"}
+    before = {name: DAG.get_task(name).get_flat_relative_ids(upstream=True) for name in sized}
+
+    assert all("check_rows" in upstream for upstream in before.values())
+
+
+@pytest.mark.parametrize(
+    ("counted", "rows"),
+    [
+        ({"table": "t", "rows": {"train": 2, "eval": 1, "test": 1}}, '{"eval": 1, "test": 1, "train": 2}'),
+        (None, "null"),
+    ],
+)
+def test_counted_rows_reach_the_tasks_as_json(counted: dict[str, Any] | None, rows: str) -> None:
+    """What check_rows returned is rendered as JSON, and so is that it returned nothing."""
+    names: Any = {"ti": SimpleNamespace(xcom_pull=lambda **_: counted)}
+    task: Any = DAG.get_task("export.test")
+
+    assert task.render_template(task.rows, names) == rows
 
 
 def test_rolling_back_survives_the_end_of_the_run() -> None:

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
@@ -32,6 +33,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("cloud")]
 MODULES = Path(taxi_ml.__file__).parent / "modules"
 CHAMPION = "projects/p/locations/l/models/m@3"
 PARAMS = {"window_end": "2015-02-01", "train_months": 12}
+ROWS = '{"train": 4000, "eval": 200, "test": 300}'
 
 
 def test_the_first_writer_wins(store: ObjectStore) -> None:
@@ -94,6 +96,7 @@ def test_the_request_holds_the_champion(
     task = WriteRequestOperator(
         task_id="write",
         modules_digest="abc",
+        rows=ROWS,
         champion_name=name,
         champion_uri=uri,
         enable_cache="False",
@@ -120,15 +123,17 @@ def test_the_door_names_everything_that_is_wrong(monkeypatch: pytest.MonkeyPatch
     assert "parameter 'windowend' is unknown; remove it, or choose from" in str(raised.value)
 
 
-def export() -> None:
-    """Build the window's table and export its splits, as the DAG does."""
-    ctx = context(params=PARAMS)
+def export(**params: int) -> dict[str, Any]:
+    """Build the window's table, count it and export its splits, as the DAG does; return what was counted."""
+    ctx = context(params={**PARAMS, **params})
     create = StatementOperator(task_id="create", statement=lambda settings, _: sql.create_schema(settings))
     run_task(create, ctx)
     run_task(StatementOperator(task_id="build", statement=sql.build_dataset), ctx)
-    run_task(CheckRowsOperator(task_id="check"), ctx)
+    counted: dict[str, Any] = run_task(CheckRowsOperator(task_id="check"), ctx)
+    rows = json.dumps(counted["rows"])
     for split in Split:
-        run_task(ExportSplitOperator(task_id=split.value, split=split), ctx)
+        run_task(ExportSplitOperator(task_id=split.value, split=split, rows=rows), ctx)
+    return counted
 
 
 def test_splits_are_exported(store: ObjectStore) -> None:
@@ -162,6 +167,51 @@ def test_exported_trips_are_within_the_ranges_of_their_model(store: ObjectStore)
 
     assert len(rows) > 1000
     assert outside == []
+
+
+def exported(store: ObjectStore, split: Split) -> set[str]:
+    """Return the ids of the trips in the files of a split."""
+    uris = store.matching(f"gs://taxi-local/data/2015-02_train12_test1/{split}/trips_*.csv")
+    return {row["trip_id"] for uri in uris for row in csv.DictReader(store.read(uri).decode().splitlines())}
+
+
+def test_a_capped_run_exports_a_sample(store: ObjectStore) -> None:
+    """Above the form's caps each split has about so many of its trips, and it is said of how many."""
+    everything = export()["rows"]
+    whole = {split: exported(store, split) for split in Split}
+    counted = export(max_train_rows=2000, max_test_rows=200)
+    sample = {split: exported(store, split) for split in Split}
+
+    assert counted["rows"] == everything == {split: len(ids) for split, ids in whole.items()}
+    assert all(sample[split] < whole[split] for split in Split)
+    assert len(sample[Split.TRAIN]) == pytest.approx(2000, abs=200)
+    assert len(sample[Split.TEST]) == pytest.approx(200, abs=60)
+    assert f"train {everything['train']:,} trips, sampled to 2,000 (" in counted["sizing"]
+
+
+def test_an_export_without_counts_deletes_nothing(store: ObjectStore) -> None:
+    """A run whose rows nobody has counted says which task to clear, before it touches what is there."""
+    kept = "gs://taxi-local/data/2015-02_train12_test1/test/trips_777777777777.csv"
+    store.write(kept, b"trip_id\nkept\n")
+
+    with pytest.raises(AirflowFailException, match="clear check_rows"):
+        run_task(ExportSplitOperator(task_id="test", split=Split.TEST, rows="null"), context(params=PARAMS))
+
+    assert store.read(kept) == b"trip_id\nkept\n"
+
+
+def test_the_request_is_that_of_the_runs_size(store: ObjectStore) -> None:
+    """Steps, machines and Beam's runner are those that follow from the rows."""
+    rows = json.dumps({"train": 20_000_000, "eval": 1_000_000, "test": 300_000})
+    ctx = context(params={**PARAMS, "max_train_rows": 5_000_000})
+    task = WriteRequestOperator(task_id="write", modules_digest="abc", rows=rows, enable_cache="False")
+
+    with pytest.raises(AirflowFailException, match="TAXI_MAX_TRAIN_ROWS=3600000"):
+        run_task(task, ctx)
+    ctx["params"]["max_train_rows"] = 3_000_000
+    folder = run_task(task, ctx)
+
+    assert CompileRequest.parse(store.read(f"{folder}/request.json").decode()).train_steps == 23_438
 
 
 def test_an_export_replaces_what_was_there(store: ObjectStore) -> None:

@@ -39,16 +39,23 @@ def test_a_manual_run_without_an_interval_takes_whole_months() -> None:
 
 def test_the_form_overrides_settings() -> None:
     """Lengths, steps and trials of the form win over the environment; empty fields do not."""
-    params = {"train_months": 12, "test_months": None, "train_steps": 7, "tuner_trials": 0}
+    params = {
+        "train_months": 12,
+        "test_months": None,
+        "max_train_rows": 0,
+        "train_steps": 7,
+        "tuner_trials": 0,
+    }
 
     settings = run_for(context()["dag_run"], params, {**SETTINGS, "TAXI_TEST_MONTHS": "2"}).settings
 
     assert (
         settings.train_months,
         settings.test_months,
+        settings.max_train_rows,
         settings.train_steps,
         settings.tuner_trials,
-    ) == (12, 2, 7, 0)
+    ) == (12, 2, 0, 7, 0)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +100,15 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=3,
 )
-PARAMETERS = ("window_end", "train_months", "test_months", "train_steps", "tuner_trials")
+PARAMETERS = (
+    "window_end",
+    "train_months",
+    "test_months",
+    "max_train_rows",
+    "max_test_rows",
+    "train_steps",
+    "tuner_trials",
+)
 
 
 @settings(max_examples=500, deadline=None)

@@ -40,6 +40,16 @@ def test_card_shows_both_models_with_the_interval() -> None:
     assert re.search(r"RMSE</td><td>4.40</td><td>4.50</td>\s*<td>-0.10</td><td>-0.60 to 0.40</td>", page)
 
 
+def test_card_says_what_was_sampled() -> None:
+    """The trips of the window stand beside those that were used, where they are known."""
+    report = a_report()
+    text = "train 64,102,331 trips, sampled to 1,500,000 (2.3 %)"
+    page = render(report, decide(POLICY, report, None), sizing=text)
+
+    assert f"In the window: {text}" in page
+    assert "In the window" not in card(report)
+
+
 def test_card_needs_nothing_else() -> None:
     """The page names no other address that a browser would load."""
     page = card(a_report())

@@ -443,12 +443,12 @@ def test_a_sample_has_the_size_of_its_share(bq: BigQuery, long_settings: Setting
 
 def test_a_sample_takes_from_every_eval_bucket_alike(bq: BigQuery, long_settings: Settings) -> None:
     """Which trips are sampled says nothing about the bucket by which they are in train or eval."""
-    half = sampled_ids(bq, long_settings, Split.TRAIN, 0.5)
+    everything, half = (sampled_ids(bq, long_settings, Split.TRAIN, share) for share in (1.0, 0.5))
     table = naming.dataset_table(long_settings, YEAR)
     rows = bq.client.query(
         f"SELECT trip_id, ABS(MOD(FARM_FINGERPRINT(trip_id), 100)) AS bucket FROM `{table}`"
     ).result()
-    trips = [(row["bucket"], row["trip_id"] in half) for row in rows if row["bucket"] >= 5]
+    trips = [(row["bucket"], row["trip_id"] in half) for row in rows if row["trip_id"] in everything]
     counts = {bucket: [inside for other, inside in trips if other == bucket] for bucket in range(5, 100)}
     surprise = sum(
         (sum(inside) - len(inside) / 2) ** 2 / (len(inside) / 4) for inside in counts.values() if inside

@@ -45,10 +45,11 @@ class GateOperator(ConnectedOperator):
 
     :param job: resource name of the pipeline job
     :param report_uri: ``gs://…/report.json``
+    :param sizing: what was chosen for the run's rows, for the card
     :param policy: the policy file
     """
 
-    template_fields: Sequence[str] = (*ConnectedOperator.template_fields, "job", "report_uri")
+    template_fields: Sequence[str] = (*ConnectedOperator.template_fields, "job", "report_uri", "sizing")
     operator_extra_links = (ModelCardLink(),)
     ui_color = "#fde293"
 
@@ -57,12 +58,14 @@ class GateOperator(ConnectedOperator):
         *,
         job: str,
         report_uri: str,
+        sizing: str = "",
         policy: Path = DEFAULT_PATH,
         **kwargs: Any,  # noqa: ANN401  # ConnectedOperator's
     ) -> None:
         super().__init__(**kwargs)
         self.job = job
         self.report_uri = report_uri
+        self.sizing = sizing
         self.policy = policy
 
     def execute(self, context: Context) -> dict[str, str]:
@@ -112,7 +115,9 @@ class GateOperator(ConnectedOperator):
 
         try:
             if not store.matching(card):
-                page = render(parse_report(store.read(report_uri)), parse_decision(store.read(decision_uri)))
+                report = parse_report(store.read(report_uri))
+                decision = parse_decision(store.read(decision_uri))
+                page = render(report, decision, sizing=self.sizing)
                 store.write_once(card, page.encode(), content_type="text/html; charset=utf-8")
         except Exception as error:
             # The boundary between what decides and what only shows: the decision stands whatever fails here.

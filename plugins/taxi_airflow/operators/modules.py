@@ -59,6 +59,7 @@ class WriteRequestOperator(ConnectedOperator):
     """Write what the compiler is asked for; returns the ``gs://`` folder of request.json and pipeline.json.
 
     :param modules_digest: what `UploadModulesOperator` returned
+    :param rows: the trips of each split, as JSON; see `CheckRowsOperator`
     :param champion_name: resource name of the version that serves; empty: nothing serves
     :param champion_uri: ``gs://…`` folder of its SavedModel; empty: the run compares with nothing
     :param enable_cache: whether components may take their outputs from the cache
@@ -67,6 +68,7 @@ class WriteRequestOperator(ConnectedOperator):
     template_fields: Sequence[str] = (
         *ConnectedOperator.template_fields,
         "modules_digest",
+        "rows",
         "champion_name",
         "champion_uri",
         "enable_cache",
@@ -77,6 +79,7 @@ class WriteRequestOperator(ConnectedOperator):
         self,
         *,
         modules_digest: str,
+        rows: str,
         champion_name: str = "",
         champion_uri: str = "",
         enable_cache: bool | str = True,
@@ -84,6 +87,7 @@ class WriteRequestOperator(ConnectedOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.modules_digest = modules_digest
+        self.rows = rows
         self.champion_name = champion_name
         self.champion_uri = champion_uri
         self.enable_cache = enable_cache
@@ -94,7 +98,7 @@ class WriteRequestOperator(ConnectedOperator):
         nothing = is_empty(self.champion_name) or is_empty(self.champion_uri)
         champion = None if nothing else Champion(name=self.champion_name, uri=self.champion_uri.rstrip("/"))
         request = CompileRequest.of(
-            run.settings,
+            run.size(self.rows).applied_to(run.settings),
             run.window,
             modules_digest=self.modules_digest,
             champion=champion,

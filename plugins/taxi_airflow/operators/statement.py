@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from taxi_airflow.links import BigQueryJobLink
 from taxi_airflow.operators.connected import ConnectedOperator
 from taxi_airflow.runs import run_of
-from taxi_ml import naming, sql
+from taxi_ml import naming, sizing, sql
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from airflow.providers.google.cloud.operators.bigquery import BigQueryInsertJobOperator
     from airflow.sdk import Context
@@ -86,20 +86,35 @@ class StatementOperator(ConnectedOperator):
 class ExportSplitOperator(StatementOperator):
     """Export one split of the window's trips to Cloud Storage, in place of what lies there.
 
+    Of more trips than the settings allow, a sample.
+
     :param split: the split
+    :param rows: the trips of each split, as JSON; see `CheckRowsOperator`
     """
 
-    def __init__(self, *, split: naming.Split, **kwargs: Any) -> None:  # noqa: ANN401  # StatementOperator's
+    template_fields: Sequence[str] = (*StatementOperator.template_fields, "rows")
+
+    def __init__(
+        self,
+        *,
+        split: naming.Split,
+        rows: str,
+        **kwargs: Any,  # noqa: ANN401  # StatementOperator's
+    ) -> None:
         super().__init__(statement=self._export, **kwargs)
         self.split = split
+        self.rows = rows
 
     def execute(self, context: Context) -> str:
         """Delete the files of an earlier export, of which there may be more, then export."""
         run = run_of(context)
+        # Whatever is wrong with the rows is said before anything is deleted.
+        run.size(self.rows)
         store = self.store()
         for uri in store.matching(naming.split_uri(run.settings, run.window, self.split)):
             store.delete(uri)
         return super().execute(context)
 
     def _export(self, settings: Settings, window: Window) -> Statement:
-        return sql.export_split(settings, window, self.split)
+        share = sizing.plan(settings, sql.SplitCounts.parse(self.rows)).share(self.split)
+        return sql.export_split(settings, window, self.split, share=share)
