@@ -32,6 +32,7 @@ class Check(StrEnum):
 
     IDENTITY = "identity"
     MACHINES = "machines"
+    DATAFLOW = "dataflow"
     IMAGE = "image"
     BUCKET = "bucket"
     DATASET = "dataset"

@@ -26,22 +26,24 @@ locals {
   }
   project_roles = {
     composer = ["composer.worker", "aiplatform.user", "bigquery.user"]
-    pipeline = ["logging.logWriter"]
+    # On Dataflow, the account starts the jobs and is that of their workers.
+    pipeline = concat(["logging.logWriter"], local.dataflow ? ["dataflow.developer", "dataflow.worker"] : [])
     deployer = ["composer.environmentAndStorageObjectAdmin"]
   }
   bucket_roles = {
     composer = ["storage.objectUser", "storage.legacyBucketReader"]
     pipeline = ["storage.objectViewer", "storage.legacyBucketReader"]
   }
-  repository_roles = {
+  # Dataflow's workers pull their image themselves.
+  repository_roles = merge({
     composer = "artifactregistry.reader"
     deployer = "artifactregistry.writer"
-  }
+  }, local.dataflow ? { pipeline = "artifactregistry.reader" } : {})
   # Who may start something that runs as whom.
-  impersonations = {
+  impersonations = merge({
     composer = "pipeline"
     deployer = "composer"
-  }
+  }, local.dataflow ? { pipeline = "pipeline" } : {})
 }
 
 resource "google_project_iam_member" "this" {

@@ -10,6 +10,7 @@ locals {
   # Vertex AI's cache does not look whether outputs still exist: a run, which takes two days at most, must
   # find all that it takes from there.
   cache_days = var.retention_days - 3
+  dataflow   = var.dataflow_workers > 0
 }
 
 data "google_project" "this" {
@@ -31,7 +32,7 @@ resource "google_project_service" "this" {
     "monitoring",
     "storage",
     "sts",
-  ], var.kms_key == null ? [] : ["cloudkms"]))
+  ], var.kms_key == null ? [] : ["cloudkms"], local.dataflow ? ["dataflow"] : []))
 
   service            = "${each.key}.googleapis.com"
   disable_on_destroy = false

@@ -12,6 +12,7 @@ output "deploy_env" {
     TAXI_BIGQUERY_LOCATION=${var.bigquery_location}
     TAXI_DATASET=${google_bigquery_dataset.this.dataset_id}
     TAXI_CACHE_DAYS=${local.cache_days}
+    TAXI_DATAFLOW_WORKERS=${var.dataflow_workers}
     TAXI_SERVICE_ACCOUNT=${google_service_account.pipeline.email}
   EOT
 }

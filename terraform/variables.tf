@@ -86,6 +86,17 @@ variable "private_network" {
   default     = false
 }
 
+variable "dataflow_workers" {
+  description = "Set up Dataflow for windows that outgrow a machine, with so many workers a job at most; 0: not at all."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = var.dataflow_workers >= 0 && var.dataflow_workers <= 4000 && floor(var.dataflow_workers) == var.dataflow_workers
+    error_message = "Give a whole number from 0 to 4000."
+  }
+}
+
 variable "kms_key" {
   description = "Cloud KMS key in `region` for bucket, images, dataset and Composer; null: Google's keys."
   type        = string

@@ -77,6 +77,8 @@ def test_a_query_over_its_limit_is_found() -> None:
         ("TAXI_TRIPS_TABLE", "bigquery-public-data.chicago_taxi_trips.none", "trips: NotFound"),
         ("TAXI_MACHINE_TYPE", "n1-standard-5", "machine_type: machine type 'n1-standard-5' is none"),
         ("TAXI_SERVING_MACHINE_TYPE", "t2a-standard-4", "serving_machine_type: machine type"),
+        ("TAXI_DATAFLOW_WORKERS", "8", "dataflow: the connection is anonymous"),
+        ("TAXI_BEAM_ARGS", "--runner=DataflowRunner", "dataflow: the connection is anonymous"),
         ("TAXI_PIPELINE_IMAGE", "taxi-vertex/other:1", "image: "),
         ("TAXI_PIPELINE_IMAGE", "taxi-vertex/pipeline:stale", "taxi-vertex.lock is 1, here it is"),
         ("TAXI_BIGQUERY_LOCATION", "europe-west4", "cannot export to → use a bucket"),

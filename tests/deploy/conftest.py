@@ -97,8 +97,19 @@ class Plan:
 
 @pytest.fixture(scope="session")
 def prod(tmp_path_factory: pytest.TempPathFactory, stand_in: dict[str, str]) -> Plan:
-    """The plan of prod, with every option on."""
-    copy = initialized(tmp_path_factory.mktemp("prod") / "copy", stand_in)
-    planned = copy.terraform("plan", "-input=false", "-out=plan", "-var-file=env/prod.tfvars", *EVERYTHING)
+    """The plan of prod, with every option on but Dataflow."""
+    return _planned(tmp_path_factory.mktemp("prod"), stand_in, "-var-file=env/prod.tfvars", *EVERYTHING)
+
+
+@pytest.fixture(scope="session")
+def with_dataflow(tmp_path_factory: pytest.TempPathFactory, stand_in: dict[str, str]) -> Plan:
+    """The plan of dev with Dataflow."""
+    variables = ("-var-file=env/dev.tfvars", "-var=dataflow_workers=50")
+    return _planned(tmp_path_factory.mktemp("dataflow"), stand_in, *variables)
+
+
+def _planned(folder: Path, stand_in: dict[str, str], *variables: str) -> Plan:
+    copy = initialized(folder / "copy", stand_in)
+    planned = copy.terraform("plan", "-input=false", "-out=plan", *variables)
     assert planned.returncode == 0, planned.stderr
     return Plan(json.loads(copy.terraform("show", "-json", "plan").stdout))

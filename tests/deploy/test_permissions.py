@@ -119,6 +119,23 @@ def test_a_job_has_no_role_for_models_or_endpoints(prod: Plan) -> None:
     }
 
 
+def test_dataflow_is_an_option(prod: Plan, with_dataflow: Plan) -> None:
+    """With workers the API is on, and the account of jobs starts them, is theirs, and reads their image."""
+    apis, without = (
+        {each["values"]["service"] for each in plan.resources("google_project_service")}
+        for plan in (with_dataflow, prod)
+    )
+    more = {(grant.kind, grant.role) for grant in with_dataflow.grants("pipeline") - prod.grants("pipeline")}
+
+    assert apis - without == {"dataflow.googleapis.com"}
+    assert more == {
+        (IAM["project"], "roles/dataflow.developer"),
+        (IAM["project"], "roles/dataflow.worker"),
+        (IAM["images"], "roles/artifactregistry.reader"),
+        ("google_service_account_iam_member", "roles/iam.serviceAccountUser"),
+    }
+
+
 def test_lineage_is_neither_jobs_nor_models(prod: Plan) -> None:
     """The custom role keeps metadata: no deployment, no upload, no job as somebody else, no deletion."""
     permissions = prod.values("google_project_iam_custom_role", "lineage")["permissions"]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CHECKS: Mapping[Check, Callable[[Subject], Iterator[Finding]]] = {
     Check.IDENTITY: vertex_checks.identity,
     Check.MACHINES: vertex_checks.machines,
+    Check.DATAFLOW: vertex_checks.dataflow,
     Check.IMAGE: vertex_checks.pipeline_image,
     Check.BUCKET: storage_checks.bucket,
     Check.DATASET: storage_checks.dataset,

@@ -9,6 +9,7 @@ from taxi_airflow.checks.findings import ok, problem
 from taxi_airflow.images import ImageError, PrivateRegistryError, RegistryError, image_labels
 from taxi_airflow.polling import Verdict, judge
 from taxi_ml import image
+from taxi_ml.dataflow import BeamRunner, runner_of
 from taxi_ml.pipeline.machines import UnknownMachineTypeError, offered_vcpus
 
 if TYPE_CHECKING:
@@ -60,6 +61,27 @@ def _quota(machine: str, kind: str) -> str:
     family = machine.partition("-")[0]
     middle = "" if family in _PLAIN_QUOTA else f"{family}_"
     return f"custom_model_{kind}_{middle}cpus"
+
+
+def dataflow(subject: Subject) -> Iterator[Finding]:
+    """Say whether Beam may run on Dataflow, which a connection without an account cannot lead to."""
+    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415  # not at parse time
+
+    settings = subject.settings
+    runner = runner_of(settings)
+    may_choose = runner is BeamRunner.AUTO and settings.dataflow_workers > 0
+    if runner is not BeamRunner.DATAFLOW and not may_choose:
+        yield ok("dataflow", "not used: set TAXI_DATAFLOW_WORKERS where it is set up")
+    elif isinstance(subject.vertex.get_credentials(), AnonymousCredentials):
+        yield problem(
+            "dataflow",
+            "the connection is anonymous, and Dataflow is Google's alone",
+            "set TAXI_DATAFLOW_WORKERS=0 and no Dataflow runner, or name an account in the connection",
+        )
+    else:
+        yield ok(
+            "dataflow", f"in {settings.region}, {'for what outgrows a machine' if may_choose else 'always'}"
+        )
 
 
 def pipeline_image(subject: Subject) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class PreflightOperator(ConnectedOperator):
-    """Look at connection, machines, image, bucket, dataset, trips and the queries' price; log what is found.
+    """Look at connection, machines, Dataflow, image, bucket, dataset, trips and queries; log what is found.
 
     A problem ends the run; what could only not be asked is asked again by a retry.
     """

@@ -1,0 +1,68 @@
+"""A run of the DAG over more trips than it takes: 2 million, resampled from the real ones."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from benchmarks.taxi_pipeline.resampled_trips import resample
+from local_gcp import trips
+from local_gcp.airflow_client import RunState
+from tests.e2e.runs import DAG_ID, SMALL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import LocalStack
+    from tests.e2e.runs import Runs
+
+pytestmark = [pytest.mark.large, pytest.mark.e2e, pytest.mark.pipeline, pytest.mark.timeout(3600)]
+TIMES = 134
+CAPS = {"train": 60_000, "test": 5_000}
+
+
+@pytest.fixture(scope="module")
+def many_trips(airflow_stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The number of trips in the public table, most of them resampled; afterwards it has the real ones."""
+    layout, url = airflow_stack.layout, airflow_stack.environment["BIGQUERY_EMULATOR_HOST"]
+    source = trips.find_source(layout.pipeline_python)
+    many = tmp_path_factory.mktemp("trips") / "trips.csv"
+    resample(source, many, times=TIMES)
+    yield trips.load(url, many, layout.bigquery)
+    trips.load(url, source, layout.bigquery)
+
+
+@pytest.fixture(scope="module")
+def capped_run(runs: Runs, many_trips: int) -> str:
+    """The id of a run with caps from the form, which only evaluates."""
+    assert many_trips > 2_000_000
+    caps = {f"max_{split}_rows": most for split, most in CAPS.items()}
+    run_id, _ = runs.run({"window_end": "2015-07-01", "promote": False, **SMALL, **caps})
+    assert runs.airflow.run_state(DAG_ID, run_id) == RunState.SUCCESS
+    return run_id
+
+
+def test_the_log_says_what_was_sampled(runs: Runs, capped_run: str) -> None:
+    """More than a million trips to train on are counted, and sampled to the cap."""
+    found = re.search(r"train ([\d,]+) trips, sampled to 60,000", runs.log(capped_run, "check_rows"))
+
+    assert found
+    assert int(found[1].replace(",", "")) > 1_000_000
+
+
+@pytest.mark.parametrize("split", CAPS)
+def test_the_report_is_about_the_sample(runs: Runs, capped_run: str, split: str) -> None:
+    """The trips that the models were trained and judged on are as many as the cap, give or take chance."""
+    report: dict[str, Any] = runs.json(runs.airflow.xcom(DAG_ID, capped_run, "gate")["report"])
+
+    assert abs(report["rows"][split] - CAPS[split]) < 5 * math.sqrt(CAPS[split])
+
+
+def test_the_card_says_what_was_sampled(runs: Runs, capped_run: str) -> None:
+    """The model card has the trips of the window beside those of the sample."""
+    card = runs.text(runs.airflow.xcom(DAG_ID, capped_run, "gate")["card"])
+
+    assert re.search(r"In the window: train [\d,]+ trips, sampled to 60,000 \(\d\.\d %\)", card)
