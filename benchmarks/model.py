@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from taxi_ml.settings import Settings
+from taxi_ml.sizing import LEAST_STEPS
 
 PRODUCT = "product"
 
@@ -56,7 +57,7 @@ def _ask(settings: Settings, data: Path, folder: Path) -> None:
     folder.mkdir()
     request: dict[str, Any] = {
         "data": str(data),
-        "steps": settings.train_steps,
+        "steps": settings.train_steps or LEAST_STEPS,
         "options": {
             "batch_size": settings.batch_size,
             "seed": settings.seed,
