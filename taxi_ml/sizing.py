@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from taxi_ml import resources
 from taxi_ml.dataflow import BeamRunner, runner_of
-from taxi_ml.naming import Split
+from taxi_ml.naming import ExamplesFormat, Split
 from taxi_ml.pipeline.machines import MachineSize
 from taxi_ml.resources import Component
 from taxi_ml.sql.counts import SplitCounts
@@ -48,10 +48,6 @@ _TEST: Final = frozenset({Split.TEST})
 # From the table of growth in docs/benchmarks.md (`benchmarks/growth.py`): the difference between 50 times and
 # once the real trips, which is 490,000 rows, 19,000 of them in the test split.
 GROWTH: Final[Mapping[Component, Growth]] = {
-    # FnApiRunner keeps all rows in memory: 2.2 kB each up to a million, 2.6 kB at 5 million.
-    Component.EXAMPLE_GEN: Growth(
-        reads=_ALL, row_bytes=2_600, fixed_seconds=17, row_seconds=103e-6, uses_beam=True
-    ),
     Component.STATISTICS_GEN: Growth(
         reads=_ALL, row_bytes=650, fixed_seconds=10, row_seconds=43e-6, uses_beam=True
     ),
@@ -84,6 +80,16 @@ GROWTH: Final[Mapping[Component, Growth]] = {
     ),
 }
 
+# FnApiRunner keeps all rows in memory: 2.2 kB each up to a million, 2.6 kB at 5 million.
+EXAMPLE_GEN: Final[Mapping[ExamplesFormat, Growth]] = {
+    ExamplesFormat.CSV: Growth(
+        reads=_ALL, row_bytes=2_600, fixed_seconds=17, row_seconds=103e-6, uses_beam=True
+    ),
+    ExamplesFormat.PARQUET: Growth(
+        reads=_ALL, row_bytes=2_600, fixed_seconds=17, row_seconds=60e-6, uses_beam=True
+    ),
+}
+
 PLANNED_SHARE: Final = 0.8
 """How much of a machine's memory is planned with: 12 GB of the 15 of n1-standard-4."""
 LARGEST_MACHINE: Final = 624 * GB
@@ -104,6 +110,7 @@ class Need:
     component: Component
     bytes: float
     seconds: float
+    uses_beam: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +185,7 @@ def plan(settings: Settings, rows: SplitCounts) -> Sizing:
     """
     exported = sampled(settings, rows)
     steps = settings.train_steps or train_steps(exported.train, settings.batch_size)
-    needs = tuple(_needs(exported, steps))
+    needs = tuple(_needs(settings, exported, steps))
     runner = _runner(settings, needs)
     return Sizing(
         rows=rows,
@@ -202,17 +209,23 @@ def train_steps(rows: int, batch_size: int) -> int:
     return min(MOST_STEPS, max(LEAST_STEPS, math.ceil(PASSES * rows / batch_size)))
 
 
+def growth(settings: Settings) -> Mapping[Component, Growth]:
+    """Return what each component of a run with these settings needs, in the order in which they run."""
+    return {Component.EXAMPLE_GEN: EXAMPLE_GEN[ExamplesFormat(settings.examples_format)], **GROWTH}
+
+
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else 1.0
 
 
-def _needs(rows: SplitCounts, steps: int) -> Iterator[Need]:
-    for component, growth in GROWTH.items():
-        read = _read(rows, growth.reads)
+def _needs(settings: Settings, rows: SplitCounts, steps: int) -> Iterator[Need]:
+    for component, needed in growth(settings).items():
+        read = _read(rows, needed.reads)
         yield Need(
             component=component,
-            bytes=growth.fixed_bytes + growth.row_bytes * read,
-            seconds=growth.fixed_seconds + growth.row_seconds * read + growth.step_seconds * steps,
+            bytes=needed.fixed_bytes + needed.row_bytes * read,
+            seconds=needed.fixed_seconds + needed.row_seconds * read + needed.step_seconds * steps,
+            uses_beam=needed.uses_beam,
         )
 
 
@@ -220,17 +233,13 @@ def _runner(settings: Settings, needs: tuple[Need, ...]) -> BeamRunner | None:
     chosen = runner_of(settings)
     if chosen is not BeamRunner.AUTO:
         return chosen
-    fits = all(_planned(settings, need.component) >= need.bytes for need in needs if _uses_beam(need))
+    fits = all(_planned(settings, need.component) >= need.bytes for need in needs if need.uses_beam)
     return BeamRunner.LOCAL if fits or not settings.dataflow_workers else BeamRunner.DATAFLOW
 
 
 def _on_machines(needs: tuple[Need, ...], runner: BeamRunner | None) -> list[Need]:
     """Leave out the components whose rows are on the workers of another service."""
-    return [need for need in needs if runner is BeamRunner.LOCAL or not _uses_beam(need)]
-
-
-def _uses_beam(need: Need) -> bool:
-    return GROWTH[need.component].uses_beam
+    return [need for need in needs if runner is BeamRunner.LOCAL or not need.uses_beam]
 
 
 def _planned(settings: Settings, component: Component) -> float:
@@ -277,7 +286,7 @@ def _refusal(settings: Settings, rows: SplitCounts, need: Need) -> str:
 
 
 def _larger(settings: Settings, need: Need) -> str:
-    if _uses_beam(need) and runner_of(settings) is BeamRunner.AUTO:
+    if need.uses_beam and runner_of(settings) is BeamRunner.AUTO:
         return "TAXI_DATAFLOW_WORKERS where Dataflow is set up (TAXI_BEAM_RUNNER=local: a larger machine)"
     return f"TAXI_RESOURCES='{_wish(need)}' for a larger machine"
 
@@ -287,11 +296,11 @@ def _fitting_caps(settings: Settings, there: SplitCounts, need: Need, planned: f
 
     Training trips are what there is most of: test trips are left alone unless they are half of the room.
     """
-    growth = GROWTH[need.component]
-    if not growth.reads:
+    needed = growth(settings)[need.component]
+    if not needed.reads:
         return
-    room = (planned - growth.fixed_bytes) / growth.row_bytes
-    learned, tested = (_read(there, growth.reads & splits) for splits in (_LEARNED_FROM, _TEST))
+    room = (planned - needed.fixed_bytes) / needed.row_bytes
+    learned, tested = (_read(there, needed.reads & splits) for splits in (_LEARNED_FROM, _TEST))
     caps = {}
     if learned and tested <= room / 2:
         room, tested = room - tested, 0

@@ -12,17 +12,17 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from taxi_ml.dataflow import BeamRunner
-from taxi_ml.naming import Split
+from taxi_ml.naming import ExamplesFormat, Split
 from taxi_ml.resources import Component, parse
 from taxi_ml.rules import SettingsError
 from taxi_ml.settings import Settings
 from taxi_ml.sizing import (
     GB,
-    GROWTH,
     LEAST_STEPS,
     MOST_STEPS,
     PASSES,
     TooLargeError,
+    growth,
     plan,
     sampled,
     train_steps,
@@ -53,8 +53,8 @@ def need(size: Sizing, component: Component) -> float:
 
 def fitting(settings: Settings, planned: float) -> SplitCounts:
     """Return the most training rows, alone, with which the ExampleGen takes so many bytes at most."""
-    growth = GROWTH[Component.EXAMPLE_GEN]
-    rows = int((planned - growth.fixed_bytes) / growth.row_bytes)
+    needed = growth(settings)[Component.EXAMPLE_GEN]
+    rows = int((planned - needed.fixed_bytes) / needed.row_bytes)
     return SplitCounts(train=rows - 1 - settings.min_test_rows, eval=1, test=settings.min_test_rows)
 
 
@@ -64,6 +64,15 @@ def test_few_trips_are_taken_as_they_are() -> None:
 
     assert (size.exported, size.runner, size.machines) == (BUNDLED, BeamRunner.LOCAL, ())
     assert size.train_steps == LEAST_STEPS == 3000
+
+
+@pytest.mark.parametrize("examples_format", ExamplesFormat)
+def test_every_component_is_planned_with(examples_format: ExamplesFormat) -> None:
+    """No component that may run is left out, in either format."""
+    size = plan(SETTINGS.with_overrides(examples_format=examples_format), BUNDLED)
+
+    assert {each.component for each in size.needs} == set(Component)
+    assert size.describe_needs().startswith("ExampleGen 1.1 GB 0 min, StatisticsGen 1.1 GB 0 min")
 
 
 def test_the_public_table_is_sampled_by_default() -> None:
