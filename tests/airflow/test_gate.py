@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("cloud")]
 CHAMPION = "projects/p/locations/l/models/m@3"
 PARAMS = {"window_end": "2015-02-01", "train_months": 12}
 WINDOW = "2015-02_train12_test1"
+SIZING = "train 9,000 trips, sampled to 4,000 (44.4 %)"
 REPORT = json.loads(replace(a_report(), window=WINDOW).to_json())
 
 
@@ -41,7 +42,7 @@ def judge(store: ObjectStore, job: str, content: bytes, running: Any = None) -> 
     running = running or context(params=PARAMS)
     store.write_once(run_of(running).baseline_uri, Baseline.of(None, Champion()).to_json())
     name = f"projects/taxi-local/locations/us-central1/pipelineJobs/{job}"
-    task = GateOperator(task_id="gate", job=name, report_uri=uri)
+    task = GateOperator(task_id="gate", job=name, report_uri=uri, sizing=SIZING)
     return run_task(task, running)
 
 
@@ -70,6 +71,7 @@ def test_the_model_card_is_kept_and_linked(store: ObjectStore) -> None:
     with urllib.request.urlopen(running["ti"].xcom["model_card_link"], timeout=10) as response:
         assert response.headers["Content-Type"] == "text/html; charset=utf-8"
         assert response.read() == store.read(returned["card"])
+    assert SIZING.encode() in store.read(returned["card"])
 
 
 @pytest.mark.parametrize("usd", [1e6, 1e9, 1e12, 1e300, sys.float_info.max, None])
