@@ -103,8 +103,8 @@ def prod(tmp_path_factory: pytest.TempPathFactory, stand_in: dict[str, str]) -> 
 
 @pytest.fixture(scope="session")
 def with_dataflow(tmp_path_factory: pytest.TempPathFactory, stand_in: dict[str, str]) -> Plan:
-    """The plan of dev with Dataflow."""
-    variables = ("-var-file=env/dev.tfvars", "-var=dataflow_workers=50")
+    """The same with Dataflow."""
+    variables = ("-var-file=env/prod.tfvars", *EVERYTHING, "-var=dataflow_workers=50")
     return _planned(tmp_path_factory.mktemp("dataflow"), stand_in, *variables)
 
 
