@@ -206,7 +206,7 @@ def test_the_request_is_that_of_the_runs_size(store: ObjectStore) -> None:
     ctx = context(params={**PARAMS, "max_train_rows": 5_000_000})
     task = WriteRequestOperator(task_id="write", modules_digest="abc", rows=rows, enable_cache="False")
 
-    with pytest.raises(AirflowFailException, match="TAXI_MAX_TRAIN_ROWS=3600000"):
+    with pytest.raises(AirflowFailException, match="TAXI_MAX_TRAIN_ROWS=3700000"):
         run_task(task, ctx)
     ctx["params"]["max_train_rows"] = 3_000_000
     folder = run_task(task, ctx)
