@@ -50,9 +50,9 @@ class CheckRowsOperator(ConnectedOperator):
         empty = sql.EmptyDays.of((row["day"] for row in days), run.window)
         self.log.info("%s", empty.describe())
         try:
-            sql.require_complete(dropped, empty, run.settings)
             size = sizing.plan(run.settings, counts)
             sql.require_rows(size.exported, run.settings)
+            sql.require_complete(dropped, empty, run.settings)
         except _REFUSALS as error:
             raise AirflowFailException(f"window {run.window.id}: {error}\n  {dropped.describe()}") from error
         self.log.info("%s", size.describe())
