@@ -297,10 +297,10 @@ def _fitting_caps(settings: Settings, there: SplitCounts, need: Need, planned: f
     Training trips are what there is most of: test trips are left alone unless they are half of the room.
     """
     needed = growth(settings)[need.component]
-    if not needed.reads:
+    learned, tested = (_read(there, needed.reads & splits) for splits in (_LEARNED_FROM, _TEST))
+    if not learned + tested:
         return
     room = (planned - needed.fixed_bytes) / needed.row_bytes
-    learned, tested = (_read(there, needed.reads & splits) for splits in (_LEARNED_FROM, _TEST))
     caps = {}
     if learned and tested <= room / 2:
         room, tested = room - tested, 0

@@ -289,14 +289,15 @@ def _memory(machine: str) -> float:
     return sizes[machine] * GB
 
 
-def test_a_machine_that_holds_no_process_leaves_a_larger_one() -> None:
+@pytest.mark.parametrize("rows", [BUNDLED, SplitCounts(train=0, eval=0, test=0)])
+def test_a_machine_that_holds_no_process_leaves_a_larger_one(rows: SplitCounts) -> None:
     """Where even the imports are too much, no cap is named."""
     chosen = UNCAPPED.with_overrides(
         machine_type="n1-highcpu-2", beam_runner="local", resources="Report=memory:1G"
     )
 
     with pytest.raises(TooLargeError) as refused:
-        plan(chosen, BUNDLED)
+        plan(chosen, rows)
 
     assert str(refused.value).endswith("Set TAXI_RESOURCES='Report=memory:2G' for a larger machine")
 
