@@ -28,11 +28,14 @@ CAPS = {"train": 60_000, "test": 5_000}
 def many_trips(airflow_stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The number of trips in the public table, most of them resampled; afterwards it has the real ones."""
     layout, url = airflow_stack.layout, airflow_stack.environment["BIGQUERY_EMULATOR_HOST"]
+    # BigQuery reads nothing outside of a few folders.
+    uploads = layout.bigquery / "uploads"
+    uploads.mkdir(exist_ok=True)
     source = trips.find_source(layout.pipeline_python)
     many = tmp_path_factory.mktemp("trips") / "trips.csv"
     resample(source, many, times=TIMES)
-    yield trips.load(url, many, layout.bigquery)
-    trips.load(url, source, layout.bigquery)
+    yield trips.load(url, many, uploads)
+    trips.load(url, source, uploads)
 
 
 @pytest.fixture(scope="module")
