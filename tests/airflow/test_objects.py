@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from copy import copy
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,7 +133,10 @@ def export(**params: int) -> dict[str, Any]:
     counted: dict[str, Any] = run_task(CheckRowsOperator(task_id="check"), ctx)
     rows = json.dumps(counted["rows"])
     for split in Split:
-        run_task(ExportSplitOperator(task_id=split.value, split=split, rows=rows), ctx)
+        task = ExportSplitOperator(task_id=split.value, split=split, rows="{{ rows }}")
+        rendered = copy(task)  # as Airflow renders templates
+        rendered.rows = rows
+        run_task(rendered, ctx)
     return counted
 
 

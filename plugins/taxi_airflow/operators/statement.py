@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from taxi_airflow.links import BigQueryJobLink
 from taxi_airflow.operators.connected import ConnectedOperator
 from taxi_airflow.runs import run_of
-from taxi_ml import naming, sizing, sql
+from taxi_ml import naming, sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from taxi_airflow.runs import Run
-    from taxi_ml.settings import Settings
     from taxi_ml.sql import Statement
-    from taxi_ml.window import Window
 
 
 class StatementOperator(ConnectedOperator):
@@ -39,7 +38,7 @@ class StatementOperator(ConnectedOperator):
     def __init__(
         self,
         *,
-        statement: Callable[[Settings, Window], Statement],
+        statement: Callable[..., Statement],
         deferrable: bool = True,
         **kwargs: Any,  # noqa: ANN401  # ConnectedOperator's
     ) -> None:
@@ -64,12 +63,16 @@ class StatementOperator(ConnectedOperator):
         if self._insert_job is not None:
             self._insert_job.on_kill()
 
+    def made(self, run: Run) -> Statement:
+        """Return the statement of this run."""
+        return self.statement(run.settings, run.window)
+
     def _operator(self, run: Run) -> BigQueryInsertJobOperator:
         from airflow.providers.google.cloud.operators.bigquery import (  # noqa: PLC0415  # see the class
             BigQueryInsertJobOperator,
         )
 
-        statement = self.statement(run.settings, run.window)
+        statement = self.made(run)
         self._insert_job = BigQueryInsertJobOperator(
             task_id=self.task_id,
             job_id=re.sub(r"[^\w-]+", "-", f"{self.dag_id}-{self.task_id}-{run.labels['run']}"),
@@ -101,7 +104,7 @@ class ExportSplitOperator(StatementOperator):
         rows: str,
         **kwargs: Any,  # noqa: ANN401  # StatementOperator's
     ) -> None:
-        super().__init__(statement=self._export, **kwargs)
+        super().__init__(statement=partial(sql.export_split, split=split), **kwargs)
         self.split = split
         self.rows = rows
 
@@ -115,6 +118,6 @@ class ExportSplitOperator(StatementOperator):
             store.delete(uri)
         return super().execute(context)
 
-    def _export(self, settings: Settings, window: Window) -> Statement:
-        share = sizing.plan(settings, sql.SplitCounts.parse(self.rows)).share(self.split)
-        return sql.export_split(settings, window, self.split, share=share)
+    def made(self, run: Run) -> Statement:
+        """Return the statement with the share of the trips that this run's rows allow."""
+        return self.statement(run.settings, run.window, share=run.size(self.rows).share(self.split))
