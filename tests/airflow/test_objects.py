@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
-from copy import copy
 import uuid
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
