@@ -1,4 +1,4 @@
-"""Run one format's ExampleGen over exported trips: `… example_gen <csv or parquet> <source> <target>`.
+"""Run an ExampleGen over exported trips: `… example_gen <reader> <source> <target>`.
 
 For the pipeline environment; prints the Unix times at which the executor began and ended, as JSON.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,26 +19,50 @@ from tfx.proto import example_gen_pb2
 from tfx.types import standard_artifacts
 
 from taxi_ml import naming
-from taxi_ml.pipeline import parquet_examples
+from taxi_ml.pipeline import csv_examples, parquet_examples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BEAM = ("--runner=FnApiRunner", "--direct_num_workers=1")
-"""As the settings have them by default."""
+
+class Reader(StrEnum):
+    """How examples are made of an export."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    CSV_BY_TFX = "csv-by-tfx"
+    PARQUET_BY_BEAM = "parquet-by-beam"
+
+    @property
+    def reads(self) -> naming.ExamplesFormat:
+        """The format of the export."""
+        return naming.ExamplesFormat(self.partition("-")[0])
+
 
 EXECUTORS = {
-    naming.ExamplesFormat.CSV: csv_executor.Executor,
-    naming.ExamplesFormat.PARQUET: parquet_examples.Executor,
+    Reader.CSV: csv_examples.Executor,
+    Reader.PARQUET: parquet_examples.Executor,
+    Reader.CSV_BY_TFX: csv_executor.Executor,
+    Reader.PARQUET_BY_BEAM: parquet_examples.Executor,
 }
+_IMAGE = "--sdk_container_image=taxi-vertex/pipeline:local"
+BY_DEFAULT = ("--runner=FnApiRunner", "--direct_num_workers=1", _IMAGE)
+"""As the settings have them by default."""
+
+PORTABLE = ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK", _IMAGE)
+"""Beam on this machine by a runner that may as well have others, so that executors leave the work to it."""
 
 
 def generate(
-    examples_format: naming.ExamplesFormat, source: Path, target: Path, beam_args: Sequence[str] = BEAM
-) -> None:
-    """Write the examples of all splits below `target`, as the pipeline's component does."""
+    reader: Reader, source: Path, target: Path, beam_args: Sequence[str] = ()
+) -> standard_artifacts.Examples:
+    """Write the examples of all splits below `target`, as the component does; return their artifact.
+
+    Without `beam_args`, they are those of the reader's name.
+    """
+    by_name = PORTABLE if reader == Reader.PARQUET_BY_BEAM else BY_DEFAULT
     splits = [
-        example_gen_pb2.Input.Split(name=split, pattern=naming.split_pattern(split, examples_format))
+        example_gen_pb2.Input.Split(name=split, pattern=naming.split_pattern(split, reader.reads))
         for split in naming.Split
     ]
     artifact = standard_artifacts.Examples()
@@ -50,15 +75,16 @@ def generate(
         "output_file_format": example_gen_pb2.FORMAT_TFRECORDS_GZIP,
     }
     context = BaseBeamExecutor.Context(
-        beam_pipeline_args=list(beam_args), tmp_dir=str(target / "tmp"), unique_id="1"
+        beam_pipeline_args=list(beam_args or by_name), tmp_dir=str(target / "tmp"), unique_id="1"
     )
-    EXECUTORS[examples_format](context).Do({}, {"examples": [artifact]}, properties)
+    EXECUTORS[reader](context).Do({}, {"examples": [artifact]}, properties)
+    return artifact
 
 
 def main() -> None:
     """Generate and say when."""
     began = time.time()
-    generate(naming.ExamplesFormat(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
+    generate(Reader(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
     print(json.dumps([began, time.time()]))
 
 

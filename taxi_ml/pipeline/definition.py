@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tfx import v1 as tfx
 from tfx.components.example_gen.component import FileBasedExampleGen
@@ -13,12 +13,17 @@ from taxi_ml import naming
 from taxi_ml.evaluation.findings import Run
 from taxi_ml.evaluation.report import Report
 from taxi_ml.naming import Split
-from taxi_ml.pipeline import evaluator, parquet_examples
+from taxi_ml.pipeline import csv_examples, evaluator, parquet_examples
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from taxi_ml.pipeline.request import CompileRequest
+
+_EXECUTORS: Final = {
+    naming.ExamplesFormat.CSV: csv_examples.Executor,
+    naming.ExamplesFormat.PARQUET: parquet_examples.Executor,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +92,10 @@ def _example_gen(request: CompileRequest) -> Any:  # noqa: ANN401  # tfx has no 
         for split in Split
     ]
     source = {"input_base": request.data_uri, "input_config": tfx.proto.Input(splits=splits)}
-    if request.examples_format == naming.ExamplesFormat.CSV:
-        return tfx.components.CsvExampleGen(**source)
+    executor = _EXECUTORS[naming.ExamplesFormat(request.examples_format)]
     return FileBasedExampleGen(
-        **source, custom_executor_spec=executor_spec.BeamExecutorSpec(parquet_examples.Executor)
-    ).with_id("ParquetExampleGen")
+        **source, custom_executor_spec=executor_spec.BeamExecutorSpec(executor)
+    ).with_id(f"{request.examples_format.capitalize()}ExampleGen")
 
 
 def _training(request: CompileRequest, data: Examples, modules: Path) -> Training:

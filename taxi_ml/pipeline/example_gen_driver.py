@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-import pyarrow as pa
+from apache_beam.io.filesystems import FileSystems
 from pyarrow import csv, parquet
 from tfx.components.example_gen import input_processor
 from tfx.dsl.io import fileio
@@ -39,16 +39,16 @@ class ContentProcessor(input_processor.FileBasedInputProcessor):  # type: ignore
     def _lines(self, pattern: str, span: int, version: int | None) -> Iterable[bytes]:
         filled = self.get_pattern_for_span_version(pattern, span, version)
         for path in fileio.glob(os.path.join(self._input_base_uri, filled)):  # noqa: PTH118  # may be gs://
-            with fileio.open(path, "rb") as file:
-                yield from parquet_lines(file.read()) if path.endswith(_PARQUET) else file
+            with FileSystems.open(path) as file:
+                yield from parquet_lines(file) if path.endswith(_PARQUET) else file
 
 
-def parquet_lines(content: bytes) -> Iterator[bytes]:
+def parquet_lines(content: BinaryIO) -> Iterator[bytes]:
     """Return the rows of a Parquet file as lines of CSV, the first of which names the columns.
 
     How a file is cut into groups of rows, compressed and dated is no part of what it says.
     """
-    file = parquet.ParquetFile(pa.BufferReader(content))
+    file = parquet.ParquetFile(content)
     yield ",".join(file.schema_arrow.names).encode()
     for batch in file.iter_batches():
         rows = io.BytesIO()

@@ -7,34 +7,65 @@ row by row in Python. This one keeps zeros and encodes whole columns by TFX's ow
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
-from tfx.components.example_gen import base_example_gen_executor
+from apache_beam.io.filesystems import FileSystems
+from pyarrow import parquet
 from tfx.types import standard_component_specs
 from tfx_bsl.coders import example_coder
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from taxi_ml.pipeline.batched_examples import BatchedExecutor, Rows, UnreadableInputError, one_or_none
 
-_ROWS_AT_ONCE = 10_000
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_ENCODED_ROWS: Final = 10_000
+_READ_ROWS: Final = 100_000
 
 
 class ColumnTypeError(TypeError):
     """A column of a Parquet file has a type that no feature has."""
 
 
-class Executor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignore[misc]  # tfx has no types
+class Executor(BatchedExecutor):
     """Turns each row of the Parquet files of a split into a serialized tf.train.Example.
 
     Integers become int64, floats float32 and texts bytes, as CsvExampleGen has them; a null has no value.
     """
 
+    def rows(self, files: Sequence[str]) -> Rows:
+        """Return the rows of Parquet files."""
+        return ParquetRows(files)
+
     def GetInputSourceToExamplePTransform(self) -> beam.PTransform:  # noqa: N802  # tfx's name
-        """Return what reads the files of one split."""
+        """Return what reads the files of one split by Beam."""
         return _Examples
+
+
+class ParquetRows(Rows):
+    """The rows of Parquet files, whose columns have the types of features."""
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield all rows; raises ColumnTypeError."""
+        first = None
+        for path in self.files:
+            with FileSystems.open(path) as stream:
+                file = parquet.ParquetFile(stream)
+                schema = _schema_of_features(file.schema_arrow)
+                first = first or schema
+                if schema != first:
+                    raise UnreadableInputError(
+                        f"{path} has other columns than {self.files[0]}; export the split again"
+                    )
+                for batch in file.iter_batches(_READ_ROWS):
+                    yield batch.cast(schema)
+
+    def features(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return each cell as a list of one value, of none for a null."""
+        features = [one_or_none(column.is_valid(), column.drop_null()) for column in batch.columns]
+        return pa.RecordBatch.from_arrays(features, batch.schema.names)
 
 
 class _Examples(beam.PTransform):  # type: ignore[misc]  # beam has no types
@@ -55,18 +86,13 @@ class _Examples(beam.PTransform):  # type: ignore[misc]  # beam has no types
 
 def serialized_examples(table: pa.Table) -> Iterator[bytes]:
     """Yield a serialized tf.train.Example for each row; raises ColumnTypeError."""
-    for batch in table.to_batches(max_chunksize=_ROWS_AT_ONCE):
-        columns = [_feature(name, batch.column(name)) for name in batch.schema.names]
-        yield from example_coder.RecordBatchToExamples(
-            pa.RecordBatch.from_arrays(columns, batch.schema.names)
-        )
+    rows = ParquetRows([])
+    for batch in table.cast(_schema_of_features(table.schema)).to_batches(max_chunksize=_ENCODED_ROWS):
+        yield from example_coder.RecordBatchToExamples(rows.features(batch))
 
 
-def _feature(name: str, column: pa.Array) -> pa.ListArray:
-    """Return a list of one value for each row, of none for a null."""
-    sizes = column.is_valid().to_numpy(zero_copy_only=False).cumsum()
-    offsets = pa.array(np.concatenate([[0], sizes]), type=pa.int32())
-    return pa.ListArray.from_arrays(offsets, column.drop_null().cast(_type_of(name, column.type)))
+def _schema_of_features(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([(field.name, _type_of(field.name, field.type)) for field in schema])
 
 
 def _type_of(name: str, kind: pa.DataType) -> pa.DataType:

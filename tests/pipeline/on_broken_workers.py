@@ -9,8 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.taxi_pipeline.example_gen import generate
-from taxi_ml.naming import ExamplesFormat
+from benchmarks.taxi_pipeline.example_gen import Reader, generate
 from tests.pipeline.on_workers import write_parquet
 from tests.pipeline.workers import beam_args
 
@@ -26,7 +25,7 @@ def ending(folder: Path, pool: str) -> str:
     """Return the error that a run ends with; empty if there is none."""
     target = folder / pool.replace(":", "-")
     try:
-        generate(ExamplesFormat.PARQUET, folder / "parquet", target, beam_args(pool))
+        generate(Reader.PARQUET, folder / "parquet", target, beam_args(pool))
     except Exception as error:  # noqa: BLE001  # whatever a person would see
         return str(error)
     return ""

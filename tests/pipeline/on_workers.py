@@ -20,9 +20,8 @@ from tfx import v1 as tfx
 from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 
-from benchmarks.taxi_pipeline.example_gen import generate
+from benchmarks.taxi_pipeline.example_gen import Reader, generate
 from taxi_ml import naming
-from taxi_ml.naming import ExamplesFormat
 from taxi_ml.pipeline.definition import build_pipeline
 from taxi_ml.pipeline.request import CompileRequest
 from tests.pipeline.examples_of import examples
@@ -41,7 +40,7 @@ def main(folder: Path, pool: str) -> None:
     write_parquet(Path(request.data_uri), folder / "parquet")
     for number, asked in enumerate((request, on_pool), start=1):
         target = folder / "root" / "ParquetExampleGen" / "examples" / str(number)
-        generate(ExamplesFormat.PARQUET, folder / "parquet", target, asked.beam_args)
+        generate(Reader.PARQUET, folder / "parquet", target, asked.beam_args)
     (folder / "found.json").write_text(json.dumps(found(folder / "root")))
 
 

@@ -162,20 +162,21 @@ def test_champion_is_imported_from_its_address() -> None:
     assert importer["artifactUri"]["constant"] == "gs://taxi-local/champion"
 
 
-def test_parquet_is_read_by_our_executor() -> None:
-    """With `examples_format` parquet, files of that ending go to our executor, behind our driver."""
-    spec = golden("against_champion_untuned.json")
-    container = spec["deploymentSpec"]["executors"]["ParquetExampleGen_executor"]["container"]
-    task = spec["root"]["dag"]["tasks"]["ParquetExampleGen"]
+@pytest.mark.parametrize(
+    ("name", "ending"), [("first_run.json", "csv"), ("against_champion_untuned.json", "parquet")]
+)
+def test_files_are_read_by_our_executors(name: str, ending: str) -> None:
+    """Files of the request's format go to our executor for them, behind our driver."""
+    spec = golden(name)
+    component = f"{ending.capitalize()}ExampleGen"
+    container = spec["deploymentSpec"]["executors"][f"{component}_executor"]["container"]
+    task = spec["root"]["dag"]["tasks"][component]
     config = json.loads(task["inputs"]["parameters"]["input_config"]["runtimeValue"]["constant"])
 
-    assert container["args"][:2] == [
-        "--executor_class_path",
-        "taxi_ml.pipeline.parquet_examples.Executor",
-    ]
+    assert container["args"][:2] == ["--executor_class_path", f"taxi_ml.pipeline.{ending}_examples.Executor"]
     assert container["lifecycle"]["preCacheCheck"]["command"][-1] == "taxi_ml.pipeline.example_gen_driver"
     assert [split["pattern"] for split in config["splits"]] == [
-        f"{split}/trips_*.parquet" for split in ("train", "eval", "test")
+        f"{split}/trips_*.{ending}" for split in ("train", "eval", "test")
     ]
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import uuid
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -17,7 +14,7 @@ from taxi_ml import naming, sql
 from taxi_ml.naming import ExamplesFormat
 from taxi_ml.settings import Settings
 from taxi_ml.window import Window
-from tests.pipeline.requests import PIPELINE_PYTHON, REPOSITORY
+from tests.pipeline.pipeline_python import examples_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +24,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.pipeline, pytest.mark.stack]
 
 WINDOW = Window(end=date(2015, 3, 1), train_months=3, test_months=1)
-Splits = dict[str, list[dict[str, list[Any]]]]
+READERS = ("csv", "csv-by-tfx", "parquet", "parquet-by-beam")
+SPLITS = sorted(naming.Split)
 
 
 def export(stack: LocalStack, settings: Settings, target: Path) -> None:
@@ -63,20 +61,9 @@ def exported(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="module")
-def examples(exported: Path) -> dict[str, Splits]:
-    """What the ExampleGen of each format makes of them, by format and split."""
-    with (exported / "log").open("wb") as log:
-        subprocess.run(
-            [PIPELINE_PYTHON, "-m", "tests.pipeline.examples_of", exported],
-            cwd=REPOSITORY,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "CUDA_VISIBLE_DEVICES": "-1"},
-            check=True,
-            stdout=log,
-            stderr=log,
-            timeout=300,
-        )
-    found: dict[str, Splits] = json.loads((exported / "examples.json").read_text())
-    return found
+def made(exported: Path) -> dict[str, Any]:
+    """What each reader makes of them: in batches, by Beam, and by TFX's own CsvExampleGen."""
+    return examples_of(exported, *READERS)
 
 
 def by_trip(found: list[dict[str, list[Any]]]) -> dict[str, dict[str, list[Any]]]:
@@ -84,22 +71,32 @@ def by_trip(found: list[dict[str, list[Any]]]) -> dict[str, dict[str, list[Any]]
     return {example["trip_id"][1][0]: example for example in found}
 
 
-def test_formats_give_the_same_examples(examples: dict[str, Splits]) -> None:
-    """Every trip has the same features, of the same type and value, whatever it was exported as."""
-    csv, parquet = examples["csv"], examples["parquet"]
+@pytest.mark.parametrize("reader", READERS)
+def test_formats_give_the_same_examples(made: dict[str, Any], reader: str) -> None:
+    """Every trip has the features that TFX's CsvExampleGen makes, of the same type and value."""
+    expected, found = (made[name]["splits"] for name in ("csv-by-tfx", reader))
 
-    assert {split: len(rows) for split, rows in csv.items()} == {
-        split: len(by_trip(rows)) for split, rows in parquet.items()
+    assert {split: len(rows) for split, rows in expected.items()} == {
+        split: len(rows) for split, rows in found.items()
     }
-    assert min(len(rows) for rows in csv.values()) > 10
-    assert {split: by_trip(rows) for split, rows in csv.items()} == {
-        split: by_trip(rows) for split, rows in parquet.items()
+    assert min(len(rows) for rows in expected.values()) > 10
+    assert {split: by_trip(rows) for split, rows in expected.items()} == {
+        split: by_trip(rows) for split, rows in found.items()
     }
 
 
-def test_zeros_are_values(examples: dict[str, Splits]) -> None:
+@pytest.mark.parametrize("reader", READERS)
+def test_artifacts_are_described_as_by_tfx(made: dict[str, Any], reader: str) -> None:
+    """Names of splits, formats and files are those of TFX's CsvExampleGen."""
+    expected, found = made["csv-by-tfx"], made[reader]
+
+    assert expected["files"] == [f"Split-{split}/data_tfrecord-00000-of-00001.gz" for split in SPLITS]
+    assert (expected["artifact"], expected["files"]) == (found["artifact"], found["files"])
+
+
+def test_zeros_are_values(made: dict[str, Any]) -> None:
     """A trip that starts at the full hour has the minute 0, which TFX's own executor takes for none."""
-    minutes = [example["TripStartMinute"] for example in examples["parquet"]["train"]]
+    minutes = [example["TripStartMinute"] for example in made["parquet"]["splits"]["train"]]
 
     assert ["int64_list", [0]] in minutes
     assert {len(values) for _, values in minutes} == {1}
