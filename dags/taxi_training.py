@@ -18,10 +18,10 @@ from taxi_airflow.operators.preflight import PreflightOperator
 from taxi_airflow.operators.promote import ShiftTrafficOperator, SmokePredictOperator
 from taxi_airflow.operators.register import RegisterModelVersionOperator
 from taxi_airflow.operators.roll_back import RollBackOperator, roll_back_when_timed_out
-from taxi_airflow.operators.rows import CheckRowsOperator
+from taxi_airflow.operators.rows import CheckRowsOperator, WaitForTripsOperator
 from taxi_airflow.operators.statement import ExportSplitOperator, StatementOperator
 from taxi_airflow.operators.validate import ValidateOperator
-from taxi_airflow.runs import next_step, run_in_template, timetable
+from taxi_airflow.runs import longest_run, next_step, run_in_template, timetable
 
 import taxi_ml
 from taxi_ml import sql
@@ -40,6 +40,7 @@ def result(task_id: str, key: str = "") -> str:
     return f"{{{{ ({pulled} or {{}}).get('{key}', '') }}}}" if key else f"{{{{ {pulled} or '' }}}}"
 
 
+LONGEST_RUN = longest_run(os.environ)
 REGION = of_run("settings.region")
 IMAGE = of_run("settings.pipeline_image")
 SERVICE_ACCOUNT = of_run("settings.service_account")
@@ -142,7 +143,7 @@ with DAG(
     start_date=datetime(2013, 2, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    dagrun_timeout=timedelta(days=2),
+    dagrun_timeout=LONGEST_RUN,
     default_args={
         "retries": 3,
         "retry_delay": timedelta(seconds=20),
@@ -156,6 +157,7 @@ with DAG(
 ) as dag:
     validate = ValidateOperator(task_id="validate")
     preflight = PreflightOperator(task_id="preflight")
+    wait_for_trips = WaitForTripsOperator(task_id="wait_for_trips")
 
     create_schema = StatementOperator(
         task_id="create_schema", statement=lambda settings, _window: sql.create_schema(settings)
@@ -237,7 +239,9 @@ with DAG(
             **PROMOTED,
         )
         shift_traffic = ShiftTrafficOperator(task_id="shift_traffic", **PROMOTED)
-        undeploy_others = UndeployOthersOperator(task_id="undeploy_others", **PROMOTED)
+        undeploy_others = UndeployOthersOperator(
+            task_id="undeploy_others", longest_run=LONGEST_RUN.total_seconds(), **PROMOTED
+        )
         roll_back = RollBackOperator(
             task_id="roll_back",
             declined=DECLINED,
@@ -245,8 +249,8 @@ with DAG(
         ).as_teardown(on_failure_fail_dagrun=True)
         register >> deploy >> smoke_predict >> shift_traffic >> [undeploy_others, roll_back]
 
-    validate >> preflight >> find_champion
+    validate >> preflight >> wait_for_trips >> find_champion
     find_champion >> create_schema >> build_dataset >> check_rows >> export >> run_pipeline
-    preflight >> upload_modules
+    wait_for_trips >> upload_modules
     [upload_modules, find_champion, check_rows] >> write_request >> compile_pipeline >> run_pipeline
     run_pipeline >> gate >> decide >> [promote, reject, evaluate_only]

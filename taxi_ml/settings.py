@@ -23,6 +23,7 @@ PREFIX: Final = "TAXI_"
 """Environment variables with this prefix are settings: TAXI_BUCKET is `bucket`."""
 
 MONTHLY: Final = "0 0 1 * *"
+WAIT_DAYS: Final = 14
 BY_HAND: Final = "none"
 """The schedule of an installation where runs are only triggered by hand."""
 
@@ -145,6 +146,8 @@ class Settings:
     """Between the first and the last trip of the window."""
     max_days_without_trips_at_end: Annotated[int, _DAYS] = 2
     """From the last trip to the end of the test months."""
+    wait_days: Annotated[int, between(0, 60, "days after the window's end; 0 waits for nothing")] = WAIT_DAYS
+    """How long after the end of the test months their last trips may come."""
 
     train_steps: Annotated[int, between(0, 10**9, "steps; 0 derives them from the rows")] = 0
     batch_size: Annotated[int, between(1, 65_536, "rows")] = 256
@@ -232,6 +235,16 @@ def schedule(environ: Mapping[str, str]) -> str | None:
     given = environ.get(f"{PREFIX}SCHEDULE", MONTHLY)
     chosen: str = _checked({"schedule": given}, required=frozenset())["schedule"]
     return None if chosen == BY_HAND else chosen
+
+
+def wait_days(environ: Mapping[str, str]) -> int:
+    """Return TAXI_WAIT_DAYS alone; one that is wrong counts as unset, as no run gets past its first task."""
+    given = environ.get(f"{PREFIX}WAIT_DAYS", WAIT_DAYS)
+    try:
+        days: int = _checked({"wait_days": given}, required=frozenset())["wait_days"]
+    except SettingsError:
+        return WAIT_DAYS
+    return days
 
 
 _REQUIRED: Final = frozenset(

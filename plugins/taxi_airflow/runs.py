@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk.definitions.timetables.interval import CronDataIntervalTimetable
 from airflow.sdk.exceptions import AirflowFailException
@@ -14,7 +14,7 @@ from taxi_airflow.rendered import is_true
 from taxi_ml import naming
 from taxi_ml.gate.decision import Override, Verdict
 from taxi_ml.rules import SettingsError
-from taxi_ml.settings import Settings, schedule
+from taxi_ml.settings import Settings, schedule, wait_days
 from taxi_ml.sizing import plan
 from taxi_ml.sql.counts import SplitCounts
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from taxi_ml.sizing import Sizing
     from taxi_ml.window import Window
+
+_WORK: Final = timedelta(days=2)
 
 # Parameters of the form that are settings by the same name.
 _OVERRIDES = (
@@ -150,6 +152,11 @@ def timetable(environ: Mapping[str, str]) -> CronDataIntervalTimetable | None:
     """
     chosen = schedule(environ)
     return None if chosen is None else CronDataIntervalTimetable(chosen, timezone="UTC")
+
+
+def longest_run(environ: Mapping[str, str]) -> timedelta:
+    """Return after what time a run of the DAG is ended: two days of work after the longest wait for trips."""
+    return timedelta(days=wait_days(environ)) + _WORK
 
 
 def next_step(verdict: str, wanted: str) -> str:

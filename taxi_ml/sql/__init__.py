@@ -1,6 +1,13 @@
 """BigQuery's part: a window's dataset, its splits on Cloud Storage, and the counts of both."""
 
-from taxi_ml.sql.completeness import DamagedTripsError, EmptyDays, require_complete
+from taxi_ml.sql.completeness import (
+    Arrival,
+    DamagedTripsError,
+    EmptyDays,
+    MissingTripsError,
+    require_complete,
+    waits_until,
+)
 from taxi_ml.sql.counts import DroppedTrips, SplitCounts, TooFewTripsError, require_rows
 from taxi_ml.sql.statements import (
     Parameter,
@@ -11,13 +18,16 @@ from taxi_ml.sql.statements import (
     create_schema,
     export_split,
     list_days,
+    newest_trip,
     scans,
 )
 
 __all__ = [
+    "Arrival",
     "DamagedTripsError",
     "DroppedTrips",
     "EmptyDays",
+    "MissingTripsError",
     "Parameter",
     "SplitCounts",
     "Statement",
@@ -28,7 +38,9 @@ __all__ = [
     "create_schema",
     "export_split",
     "list_days",
+    "newest_trip",
     "require_complete",
     "require_rows",
     "scans",
+    "waits_until",
 ]

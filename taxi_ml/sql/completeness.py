@@ -1,9 +1,9 @@
-"""Signs that trips were loaded twice, or that days of them were lost."""
+"""Signs that trips were loaded twice, that days of them were lost, or that they have not come yet."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ _DAY: Final = timedelta(days=1)
 
 class DamagedTripsError(ValueError):
     """A window has more copies of trips, or more days without any, than the settings allow."""
+
+
+class MissingTripsError(ValueError):
+    """The last days of a window have no trips, and nobody waits for them any longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,55 @@ def require_complete(dropped: DroppedTrips, empty: EmptyDays, settings: Settings
         )
     if problems:
         raise DamagedTripsError("; ".join(problems))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """How far the trips of a window's test months have come: the last day that has one, or None."""
+
+    table: str
+    window: Window
+    newest: date | None
+
+    @property
+    def missing(self) -> int:
+        """The days from the last trip to the end of the window, as `EmptyDays.at_end` has them."""
+        last = self.newest or self.window.test_start - _DAY
+        return (self.window.end - last).days - 1
+
+    def describe(self) -> str:
+        """Return where the trips end."""
+        newest = f"the newest is of {self.newest}" if self.newest else "there are none"
+        return f"trips of {self.table} from {self.window.test_start} to {self.window.end - _DAY}: {newest}"
+
+
+def waits_until(arrival: Arrival, settings: Settings, now: datetime) -> datetime | None:
+    """Return how long to wait for the last trips of a window, or None where they are there.
+
+    They are there when no more days are without a trip than `require_complete` accepts. That they are waited
+    for up to a moment which only the window has makes every try of every run give up at the same time, and
+    a run of months that are long gone wait for nothing.
+
+    Raises:
+        MissingTripsError: if they are not waited for, or not any more.
+
+    """
+    if arrival.missing <= settings.max_days_without_trips_at_end:
+        return None
+    end = datetime.combine(arrival.window.end, time(), tzinfo=UTC)
+    deadline = end + settings.wait_days * _DAY
+    if end <= now < deadline:
+        return deadline
+    waited = (
+        f"the window ends on {arrival.window.end}, which is still to come"
+        if now < end
+        else f"they are not waited for after {deadline:%Y-%m-%d} (wait_days, TAXI_WAIT_DAYS)"
+    )
+    raise MissingTripsError(
+        f"{arrival.describe()}. {arrival.missing} days at the end are missing, and {waited}; load them, "
+        "choose an earlier window end, or raise max_days_without_trips_at_end "
+        f"(TAXI_MAX_DAYS_WITHOUT_TRIPS_AT_END), which is {settings.max_days_without_trips_at_end}"
+    )
 
 
 def named(days: Sequence[date]) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taxi_ml import naming
 from taxi_ml.naming import ExamplesFormat, Split
+from taxi_ml.sql import columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,6 +97,16 @@ def create_schema(settings: Settings) -> Statement:
     return _statement("create_schema", {"dataset": f"{settings.project}.{settings.dataset}"}, {})
 
 
+def newest_trip(settings: Settings, window: Window) -> Statement:
+    """Find when the newest trip of the test months starts; one row, see `Arrival`.
+
+    It reads one column: of these months where the table is partitioned by it, else of the whole table.
+    """
+    table, _ = columns.source(settings)
+    months = {"test_start": _midnight(window.test_start), "scan_end": _midnight(window.end)}
+    return _statement("newest_trip", {"table": table}, months)
+
+
 def build_dataset(settings: Settings, window: Window) -> Statement:
     """Write the window's table with the columns of the dataset, replacing what is there.
 
@@ -135,6 +146,7 @@ def scans(settings: Settings, window: Window) -> dict[str, Statement]:
     table = naming.dataset_table(settings, window)
     query = built.sql.partition(f"CREATE OR REPLACE TABLE `{table}` AS\n")[2]
     return {
+        "newest_trip": newest_trip(settings, window),
         "build_dataset": Statement(sql=query, parameters=built.parameters),
         "count_dropped": count_dropped(settings, window),
     }

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from airflow.sdk import CronDataIntervalTimetable
 from airflow.sdk.exceptions import TaskDeferred
 from taxi_airflow.operators.custom_job import VertexCustomJobOperator
 from taxi_airflow.operators.statement import StatementOperator
-from taxi_airflow.runs import run_in_template
+from taxi_airflow.runs import longest_run, run_in_template
 
 from tests.airflow.conftest import REGION, SETTINGS, context
 
@@ -94,10 +95,33 @@ def test_nothing_is_submitted_before_the_door() -> None:
 
 
 def test_the_champion_is_known_before_anything_is_spent() -> None:
-    """No query and no job starts in a run that cannot be compared with what serves."""
+    """But for the look at the trips, no query and no job starts in a run without a fair comparison."""
     after = DAG.get_task("find_champion").get_flat_relative_ids(upstream=False)
+    before = {"validate", "preflight", "wait_for_trips", "find_champion", "upload_modules"}
 
-    assert set(DAG.task_ids) - {"validate", "preflight", "find_champion", "upload_modules"} == after
+    assert set(DAG.task_ids) - before == after
+
+
+def test_nothing_is_recorded_or_spent_while_trips_are_awaited() -> None:
+    """What serves and the code that trains are those of the day on which the trips are there."""
+    after = DAG.get_task("wait_for_trips").get_flat_relative_ids(upstream=False)
+
+    assert set(DAG.task_ids) - {"validate", "preflight", "wait_for_trips"} == after
+
+
+def test_a_run_may_wait_and_then_work() -> None:
+    """The time that a run may take begins before the wait; what is left of ended runs is older than that."""
+    undeploy: Any = DAG.get_task("promote.undeploy_others")
+
+    assert DAG.dagrun_timeout == timedelta(days=14 + 2) == timedelta(seconds=undeploy.longest_run)
+
+
+@pytest.mark.parametrize(("text", "days"), [("", 16), ("0", 2), ("30", 32), ("soon", 16), ("-1", 16)])
+def test_the_longest_run_follows_the_wait(text: str, days: int) -> None:
+    """A setting that is wrong counts as unset here: the first task of a run refuses it."""
+    environ = {"TAXI_WAIT_DAYS": text} if text else {}
+
+    assert longest_run(environ) == timedelta(days=days)
 
 
 def test_the_form_overrides_what_is_known_of_the_champion() -> None:

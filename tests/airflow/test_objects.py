@@ -4,13 +4,14 @@ import csv
 import json
 import uuid
 from copy import copy
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from taxi_airflow.operators.modules import UploadModulesOperator, WriteRequestOperator
-from taxi_airflow.operators.rows import CheckRowsOperator
+from taxi_airflow.operators.rows import CheckRowsOperator, WaitForTripsOperator
 from taxi_airflow.operators.statement import ExportSplitOperator, StatementOperator
 from taxi_airflow.operators.validate import ValidateOperator
 from taxi_airflow.runs import run_of
@@ -284,6 +285,42 @@ def test_damaged_trips_stop_a_run(
 
     with pytest.raises(AirflowFailException, match=problem):
         run_task(CheckRowsOperator(task_id="check"), ctx)
+
+
+def test_trips_that_are_there_are_not_waited_for() -> None:
+    """A complete month of the real trips is let through at once, with the day of its newest trip."""
+    found = run_task(WaitForTripsOperator(task_id="wait"), context(params=PARAMS))
+
+    assert found == "2015-01-31"
+
+
+def test_a_month_that_stops_early_is_waited_for(cloud: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task defers to a moment, goes on when the trips have come, and gives up at the deadline."""
+    client, name = cloud.bigquery_client(), f"taxi-local.taxi.late_{uuid.uuid4().hex}"
+    today = datetime.now(UTC).date()
+    end = today.replace(day=1)
+    ctx = context(params={"window_end": f"{end}"})
+    create = StatementOperator(task_id="create", statement=lambda settings, _: sql.create_schema(settings))
+    run_task(create, ctx)
+    newest = end - timedelta(days=9)
+    trips = f"SELECT TIMESTAMP '{newest} 12:00:00' AS trip_start_timestamp"
+    client.query(f"CREATE TABLE `{name}` AS {trips}").result()
+    monkeypatch.setenv("TAXI_TRIPS_TABLE", name)
+    monkeypatch.setenv("TAXI_WAIT_DAYS", "60")
+    task = WaitForTripsOperator(task_id="wait")
+    with pytest.raises(TaskDeferred) as waiting:
+        task.execute(ctx)
+    with pytest.raises(TaskDeferred):
+        task.execute_complete(ctx, event=None)
+    monkeypatch.setenv("TAXI_WAIT_DAYS", "0")
+    with pytest.raises(AirflowFailException, match=f"the newest is of {newest}. 8 days"):
+        task.execute_complete(ctx, event=None)
+    last = end - timedelta(days=1)
+    client.query(f"INSERT `{name}` VALUES (TIMESTAMP '{last} 23:45:00')").result()
+
+    assert waiting.value.method_name == "execute_complete"
+    assert timedelta(hours=5) < waiting.value.trigger.moment - datetime.now(UTC) <= timedelta(hours=6)
+    assert task.execute_complete(ctx, event=None) == f"{last}"
 
 
 def test_instances_of_the_smoke_test_are_real_trips(store: ObjectStore) -> None:

@@ -64,7 +64,11 @@ def test_a_query_over_its_limit_is_found() -> None:
 
     found = list(queries(Subject(settings=settings, window=window)))
 
-    assert [each.subject for each in found if each.failed] == ["build_dataset", "count_dropped"]
+    assert [each.subject for each in found if each.failed] == [
+        "newest_trip",
+        "build_dataset",
+        "count_dropped",
+    ]
     assert "set TAXI_MAXIMUM_BYTES_BILLED to" in found[0].remedy
 
 

@@ -71,6 +71,7 @@ def _statements(settings: Settings) -> dict[str, sql.Statement]:
     """Return every statement of a run, by the function that makes it."""
     return {
         "create_schema": sql.create_schema(settings),
+        "newest_trip": sql.newest_trip(settings, WINDOW),
         "build_dataset": sql.build_dataset(settings, WINDOW),
         "count_dropped": sql.count_dropped(settings, WINDOW),
         "count_splits": sql.count_splits(settings, WINDOW),

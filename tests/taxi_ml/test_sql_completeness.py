@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 from taxi_ml import sql
 from taxi_ml.settings import Settings
 from taxi_ml.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 WINDOW = Window(end=date(2015, 4, 1), train_months=2, test_months=1)
 DAYS = [WINDOW.train_start + timedelta(days=number) for number in range(90)]
@@ -101,3 +105,75 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         )
 
     assert str(stopped.value).count("TAXI_") == 3
+
+
+def arrived(newest: date | None) -> sql.Arrival:
+    """Return how far the trips of March have come."""
+    return sql.Arrival(table="p.d.trips", window=WINDOW, newest=newest)
+
+
+MIDNIGHT = datetime(2015, 4, 1, tzinfo=UTC)
+WAITING = SETTINGS.with_overrides(wait_days=7)
+
+
+def refused(error: type[Exception], check: Callable[[], object]) -> bool:
+    """Return whether a check raises its error."""
+    try:
+        check()
+    except error:
+        return True
+    return False
+
+
+@given(st.dates(WINDOW.test_start, WINDOW.end - timedelta(days=1)), st.integers(0, 40))
+def test_nothing_is_waited_for_that_a_run_can_do_without(newest: date, limit: int) -> None:
+    """The wait ends exactly where the days without trips at the end are few enough for the rows' check."""
+    settings = SETTINGS.with_overrides(max_days_without_trips_at_end=limit, wait_days=0)
+    empty = sql.EmptyDays.of([day for day in DAYS if day <= newest], WINDOW)
+
+    assert refused(
+        sql.DamagedTripsError, lambda: sql.require_complete(NO_COPIES, empty, settings)
+    ) == refused(sql.MissingTripsError, lambda: sql.waits_until(arrived(newest), settings, MIDNIGHT))
+
+
+@pytest.mark.parametrize(
+    ("newest", "now", "until"),
+    [
+        (date(2015, 3, 29), MIDNIGHT, None),
+        (date(2015, 3, 28), MIDNIGHT, MIDNIGHT + timedelta(days=7)),
+        (None, MIDNIGHT + timedelta(days=6, hours=23), MIDNIGHT + timedelta(days=7)),
+        (date(2015, 3, 29), MIDNIGHT + timedelta(days=400), None),
+    ],
+)
+def test_trips_are_waited_for_up_to_a_day_that_the_window_has(
+    newest: date | None, now: datetime, until: datetime | None
+) -> None:
+    """The deadline follows from the window, whenever the run began; complete months never wait."""
+    assert sql.waits_until(arrived(newest), WAITING, now) == until
+
+
+@pytest.mark.parametrize(
+    ("newest", "now", "days", "words"),
+    [
+        (
+            date(2015, 3, 12),
+            MIDNIGHT + timedelta(days=7),
+            7,
+            "the newest is of 2015-03-12. 19 days at the end are missing, and they are not waited for after",
+        ),
+        (
+            None,
+            MIDNIGHT,
+            0,
+            "31 days at the end are missing, and they are not waited for after 2015-04-01",
+        ),
+        (None, MIDNIGHT - timedelta(hours=1), 7, "the window ends on 2015-04-01, which is still to come"),
+    ],
+)
+def test_trips_that_do_not_come_are_named(newest: date | None, now: datetime, days: int, words: str) -> None:
+    """The error says which trips are missing, why they are not waited for, and what lets the run go on."""
+    with pytest.raises(sql.MissingTripsError) as stopped:
+        sql.waits_until(arrived(newest), SETTINGS.with_overrides(wait_days=days), now)
+
+    assert words in str(stopped.value)
+    assert "raise max_days_without_trips_at_end (TAXI_MAX_DAYS_WITHOUT_TRIPS_AT_END)" in str(stopped.value)

@@ -1,9 +1,10 @@
-"""Count a window's rows, and decide how large the run is, before money is spent on them."""
+"""Wait for a window's trips, count them, and decide how large the run is, before money is spent on them."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -11,6 +12,7 @@ from taxi_airflow.operators.connected import ConnectedOperator
 from taxi_airflow.runs import run_of
 from taxi_ml import naming, sizing, sql
 from taxi_ml.pipeline.machines import UnknownMachineTypeError
+from taxi_ml.sql import columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,15 +30,82 @@ _REFUSALS: Final = (
 )
 
 
-class CheckRowsOperator(ConnectedOperator):
+class QueryOperator(ConnectedOperator):
+    """Base of the operators that look at what a statement returns."""
+
+    ui_color = "#aecbfa"
+
+    def _rows(self, run: Run, statement: sql.Statement) -> list[Mapping[str, Any]]:
+        from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook  # noqa: PLC0415  # brings pandas
+
+        hook = BigQueryHook(
+            gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain, use_legacy_sql=False
+        )
+        job: Any = hook.insert_job(
+            configuration=statement.job_configuration(run.settings, run.labels),
+            project_id=run.settings.project,
+            location=run.settings.bigquery_location,
+        )
+        return list(job.result())
+
+
+class WaitForTripsOperator(QueryOperator):
+    """Wait, for as long as the settings say, until the test months have trips to their end.
+
+    Each look is a query. In between, the task is deferred to Airflow's own trigger for a moment: there is
+    nothing that a kill would have to end, and another try looks again and waits for the same deadline.
+    Returns the day of the newest trip.
+
+    :param look_every: time between two looks
+    """
+
+    def __init__(
+        self,
+        *,
+        look_every: timedelta = timedelta(hours=6),
+        **kwargs: Any,  # noqa: ANN401  # ConnectedOperator's
+    ) -> None:
+        super().__init__(**kwargs)
+        self.look_every = look_every
+
+    def execute(self, context: Context) -> str:
+        """Look, and wait or fail for good where trips are missing."""
+        return self._look(context)
+
+    def execute_complete(self, context: Context, event: object) -> str:  # noqa: ARG002  # the moment
+        """Look again."""
+        return self._look(context)
+
+    def _look(self, context: Context) -> str:
+        run, now = run_of(context), datetime.now(UTC)
+        (row,) = self._rows(run, sql.newest_trip(run.settings, run.window))
+        table, _ = columns.source(run.settings)
+        newest: datetime | None = row["newest"]
+        arrival = sql.Arrival(table=table, window=run.window, newest=newest.date() if newest else None)
+        try:
+            deadline = sql.waits_until(arrival, run.settings, now)
+        except sql.MissingTripsError as error:
+            raise AirflowFailException(f"window {run.window.id}: {error}") from error
+        if deadline is not None:
+            self._defer(arrival, min(now + self.look_every, deadline), deadline)
+        self.log.info("Complete: %s", arrival.describe())
+        return str(arrival.newest)
+
+    def _defer(self, arrival: sql.Arrival, moment: datetime, deadline: datetime) -> NoReturn:
+        from airflow.providers.standard.triggers.temporal import DateTimeTrigger  # noqa: PLC0415  # 0.1 s
+
+        self.log.info("Waiting for %s. %d days at the end are missing", arrival.describe(), arrival.missing)
+        self.log.info("Looking again at %s UTC, giving up at %s UTC", *map(_minute, (moment, deadline)))
+        self.defer(trigger=DateTimeTrigger(moment=moment), method_name="execute_complete")
+
+
+class CheckRowsOperator(QueryOperator):
     """Stop a run whose window has too few trips, too many copies or days without any, or too much to hold.
 
     It logs the rows of each split, those dropped by reason, the days without trips, and what follows for the
     run (`taxi_ml.sizing`). Returns ``{"table", "rows", "sizing"}``: the name of the window's table, the trips
     of each split, by which later tasks size their part of the run, and what was chosen, for people.
     """
-
-    ui_color = "#aecbfa"
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Count, decide, log, and fail for good when there are too few or too many."""
@@ -63,15 +132,6 @@ class CheckRowsOperator(ConnectedOperator):
             "sizing": size.describe_rows(),
         }
 
-    def _rows(self, run: Run, statement: sql.Statement) -> list[Mapping[str, Any]]:
-        from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook  # noqa: PLC0415  # brings pandas
 
-        hook = BigQueryHook(
-            gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain, use_legacy_sql=False
-        )
-        job: Any = hook.insert_job(
-            configuration=statement.job_configuration(run.settings, run.labels),
-            project_id=run.settings.project,
-            location=run.settings.bigquery_location,
-        )
-        return list(job.result())
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"
