@@ -21,7 +21,7 @@ from taxi_airflow.operators.roll_back import RollBackOperator, roll_back_when_ti
 from taxi_airflow.operators.rows import CheckRowsOperator, WaitForTripsOperator
 from taxi_airflow.operators.statement import ExportSplitOperator, StatementOperator
 from taxi_airflow.operators.validate import ValidateOperator
-from taxi_airflow.runs import longest_run, next_step, run_in_template, timetable
+from taxi_airflow.runs import LONGEST_JOB, longest_run, next_step, run_in_template, timetable
 
 import taxi_ml
 from taxi_ml import sql
@@ -193,6 +193,7 @@ with DAG(
         command=["python", "-m", "taxi_ml.pipeline.compile"],
         args=["--request", f"{COMPILED}/request.json", "--out", f"{COMPILED}/pipeline.json"],
         machine_type=of_run("settings.compile_machine_type"),
+        timeout_seconds=LONGEST_JOB.total_seconds(),
         service_account=SERVICE_ACCOUNT,
         labels=LABELS,
     )
@@ -201,6 +202,7 @@ with DAG(
         region=REGION,
         spec_uri=f"{COMPILED}/pipeline.json",
         required_outputs=["Report.report"],
+        timeout_seconds=LONGEST_JOB.total_seconds(),
         service_account=SERVICE_ACCOUNT,
         labels=LABELS,
     )

@@ -7,8 +7,8 @@ locals {
   # Folders of the bucket that runs fill. Models of serving/ stay as long as they may serve; modules/ is small,
   # and what is there is not uploaded again, however old it is.
   transient_folders = ["data/", "pipeline_root/"]
-  # Vertex AI's cache does not look whether outputs still exist: a run, which takes two days at most, must
-  # find all that it takes from there.
+  # Vertex AI's cache does not look whether outputs still exist: a pipeline, which takes two days at most,
+  # must find all that it takes from there.
   cache_days = var.retention_days - 3
   dataflow   = var.dataflow_workers > 0
 }

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from taxi_ml.sizing import Sizing
     from taxi_ml.window import Window
 
-_WORK: Final = timedelta(days=2)
+LONGEST_JOB: Final = timedelta(days=2)
+"""After what time a job of a run is cancelled."""
 
 # Parameters of the form that are settings by the same name.
 _OVERRIDES = (
@@ -155,8 +156,8 @@ def timetable(environ: Mapping[str, str]) -> CronDataIntervalTimetable | None:
 
 
 def longest_run(environ: Mapping[str, str]) -> timedelta:
-    """Return after what time a run of the DAG is ended: two days of work after the longest wait for trips."""
-    return timedelta(days=wait_days(environ)) + _WORK
+    """Return after what time a run is ended: what its pipeline may take, after the longest wait for trips."""
+    return timedelta(days=wait_days(environ)) + LONGEST_JOB
 
 
 def next_step(verdict: str, wanted: str) -> str:
