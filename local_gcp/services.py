@@ -110,8 +110,9 @@ def client_environment(setting: Setting) -> dict[str, str]:
         "TAXI_BUCKET": f"gs://{BUCKET}",
         "TAXI_REGION": REGION,
         "TAXI_PIPELINE_IMAGE": PIPELINE_IMAGE,
-        # The trips of this machine end in 2016: a run of last month would find none.
+        # The trips of this machine end in 2016: a run of last month would find none, and none will come.
         "TAXI_SCHEDULE": "none",
+        "TAXI_WAIT_DAYS": "0",
     }
 
 
