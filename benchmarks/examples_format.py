@@ -46,15 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--beam-rows", type=int, default=1_000_000, help="Beam makes no more than this: it needs 2 kB a row"
     )
     options = parser.parse_args(arguments)
+    if min(options.rows) > options.beam_rows:
+        parser.error("give one of --rows that is not above --beam-rows, where the baseline can run")
     with tempfile.TemporaryDirectory(prefix="bench-formats-") as name:
         folder = Path(name).resolve()
         python = _export(folder)
-        baseline: Cost | None = None
         for rows in sorted(options.rows):
             resample(folder / "export", folder / "resampled", rows=rows)
-            readers = [*(BY_BEAM if rows <= options.beam_rows or not baseline else ()), *IN_BATCHES]
+            readers = [*(BY_BEAM if rows <= options.beam_rows else ()), *IN_BATCHES]
             costs = {reader: _measure(python, reader, folder, rows) for reader in readers}
-            baseline = costs.get(BASELINE, baseline)
+            if BASELINE in costs:
+                baseline = costs[BASELINE]
             _print(rows, costs, baseline)
             shutil.rmtree(folder / "resampled")
     return 0
@@ -118,9 +120,7 @@ def _gigabytes(folder: str | Path) -> float:
 
 
 def _print(rows: int, costs: Mapping[str, Cost], baseline: Cost) -> None:
-    print(
-        f"{rows:,} trips; in brackets ratios to {BASELINE}; CPU seconds a million trips, peak GB, files in GB"
-    )
+    print(f"{rows:,} trips: peak GB, and by the million CPU s, GB read, GB written (ratios to {BASELINE})")
     for reader, cost in costs.items():
         cells = (f"{value:7.2f} ({value / other:4.2f})" for value, other in zip(cost, baseline, strict=True))
         print(f"  {reader:16}", *cells, flush=True)
