@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
+from absl import logging
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from tfx.components.example_gen import base_example_gen_executor, write_split
@@ -105,7 +106,8 @@ class BatchedExecutor(base_example_gen_executor.BaseExampleGenExecutor):  # type
             files = _matching(os.path.join(folder, split.pattern))  # noqa: PTH118  # may be gs://
             shards = min(_MOST_SHARDS, 1 + sum(files.values()) // _SHARD_BYTES)
             target = artifact_utils.get_split_uri(self._artifacts, split.name)
-            write_shuffled(self.rows(list(files)), target, shards=shards)
+            written = write_shuffled(self.rows(list(files)), target, shards=shards)
+            logging.info("Split %s: %d examples in %d shards, made without Beam", split.name, written, shards)
         return {}
 
 
@@ -129,9 +131,13 @@ def _matching(pattern: str) -> dict[str, int]:
     return {file.path: file.size_in_bytes for file in sorted(found.metadata_list, key=lambda file: file.path)}
 
 
-def write_shuffled(rows: Rows, folder: str, *, shards: int) -> None:
-    """Write the rows as so many files of gzipped TFRecords: each holds a random sample, in random order."""
+def write_shuffled(rows: Rows, folder: str, *, shards: int) -> int:
+    """Write the rows as so many files of gzipped TFRecords, and return how many rows there are.
+
+    Each file holds a random sample, in random order.
+    """
     fileio.makedirs(folder)
+    written = 0
     with tempfile.TemporaryDirectory(prefix="examples-") as scratch:
         paths = [Path(scratch, str(number)) for number in range(shards)]
         _scatter(rows.batches(), paths)
@@ -139,8 +145,10 @@ def write_shuffled(rows: Rows, folder: str, *, shards: int) -> None:
             name = f"{write_split.DEFAULT_TF_RECORD_FILE_NAME}-{number:05d}-of-{shards:05d}.gz"
             with tf.io.TFRecordWriter(os.path.join(folder, name), "GZIP") as writer:  # noqa: PTH118  # gs://
                 for batch in _gathered(path):
+                    written += len(batch)
                     for example in example_coder.RecordBatchToExamples(rows.features(batch)):
                         writer.write(example)
+    return written
 
 
 def _scatter(batches: Iterable[pa.RecordBatch], paths: Sequence[Path]) -> None:
