@@ -52,8 +52,8 @@ def need(size: Sizing, component: Component) -> float:
 
 
 def fitting(settings: Settings, planned: float) -> SplitCounts:
-    """Return the most training rows, alone, with which the ExampleGen takes so many bytes at most."""
-    needed = growth(settings)[Component.EXAMPLE_GEN]
+    """Return the most training rows, alone, with which StatisticsGen takes so many bytes at most."""
+    needed = growth(settings)[Component.STATISTICS_GEN]
     rows = int((planned - needed.fixed_bytes) / needed.row_bytes)
     return SplitCounts(train=rows - 1 - settings.min_test_rows, eval=1, test=settings.min_test_rows)
 
@@ -72,7 +72,7 @@ def test_every_component_is_planned_with(examples_format: ExamplesFormat) -> Non
     size = plan(SETTINGS.with_overrides(examples_format=examples_format), BUNDLED)
 
     assert {each.component for each in size.needs} == set(Component)
-    assert size.describe_needs().startswith("ExampleGen 1.1 GB 0 min, StatisticsGen 1.1 GB 0 min")
+    assert size.describe_needs().startswith("ExampleGen 1.4 GB 0 min, StatisticsGen 1.1 GB 0 min")
 
 
 def test_the_public_table_is_sampled_by_default() -> None:
@@ -113,7 +113,7 @@ def test_one_trip_more_than_the_cap_makes_a_sample(extra: int, sample: bool) -> 
 
 @pytest.mark.parametrize(("extra", "runner"), [(0, BeamRunner.LOCAL), (1, BeamRunner.DATAFLOW)])
 def test_one_trip_more_than_the_machine_holds_goes_to_dataflow(extra: int, runner: BeamRunner) -> None:
-    """With Dataflow set up, auto takes it where the ExampleGen would outgrow 80 % of its machine."""
+    """With Dataflow set up, auto takes it where StatisticsGen would outgrow 80 % of its machine."""
     most = fitting(UNCAPPED, 0.8 * 15 * GB)
     rows = SplitCounts(**asdict(most) | {"train": most.train + extra})
 
@@ -135,8 +135,8 @@ def test_auto_stays_away_from_a_dataflow_that_is_not_set_up() -> None:
         plan(UNCAPPED.with_overrides(max_test_rows=300_000), PUBLIC)
 
     assert str(refused.value).startswith(
-        "ExampleGen needs about 177.3 GB of memory for 64,102,331 training and 300,000 test trips; "
-        "its machine has 15.0 GB, of which 12.0 GB are planned with. Set TAXI_MAX_TRAIN_ROWS=3600000, "
+        "StatisticsGen needs about 45.2 GB of memory for 64,102,331 training and 300,000 test trips; "
+        "its machine has 15.0 GB, of which 12.0 GB are planned with. Set TAXI_MAX_TRAIN_ROWS=15000000, "
         "or TAXI_DATAFLOW_WORKERS where Dataflow is set up"
     )
 
@@ -147,19 +147,19 @@ def test_local_asks_for_a_larger_machine() -> None:
     size = plan(chosen, SplitCounts(train=20_000_000, eval=1_000_000, test=300_000))
     wishes = parse(size.applied_to(chosen).resources)
 
-    assert wishes.keys() == {Component.EXAMPLE_GEN, Component.STATISTICS_GEN, Component.TRANSFORM}
-    assert need(size, Component.EXAMPLE_GEN) <= 0.8 * (wishes[Component.EXAMPLE_GEN].memory or 0)
-    assert "machine ExampleGen=memory:71G" in size.describe()
+    assert wishes.keys() == {Component.STATISTICS_GEN, Component.TRANSFORM}
+    assert need(size, Component.STATISTICS_GEN) <= 0.8 * (wishes[Component.STATISTICS_GEN].memory or 0)
+    assert "machine StatisticsGen=memory:19G" in size.describe()
 
 
 def test_resources_that_are_named_win() -> None:
     """A component that TAXI_RESOURCES names is held to what it says, be that more or less."""
-    rows = SplitCounts(train=6_000_000, eval=300_000, test=300_000)
-    enough = UNCAPPED.with_overrides(resources="ExampleGen=cpu:8,memory:32G")
-    scant = UNCAPPED.with_overrides(beam_runner="local", resources="ExampleGen=memory:8G")
+    rows = SplitCounts(train=17_000_000, eval=900_000, test=300_000)
+    enough = UNCAPPED.with_overrides(resources="StatisticsGen=cpu:8,memory:32G")
+    scant = UNCAPPED.with_overrides(beam_runner="local", resources="StatisticsGen=memory:8G")
 
     assert plan(enough, rows).machines == ()
-    with pytest.raises(TooLargeError, match=r"its machine has 8\.0 GB.*TAXI_RESOURCES='ExampleGen=memory:"):
+    with pytest.raises(TooLargeError, match=r"machine has 8\.0 GB.*TAXI_RESOURCES='StatisticsGen=memory:"):
         plan(scant, rows)
 
 
