@@ -32,6 +32,7 @@ from local_gcp.services import CLOUD  # noqa: E402  # as above
 from local_gcp.stack import Stack  # noqa: E402  # as above
 from taxi_ml import naming  # noqa: E402  # as above
 from taxi_ml.pipeline.modules_check import read_modules  # noqa: E402  # as above
+from taxi_ml.pipeline.parameters import RunParameters  # noqa: E402  # as above
 from taxi_ml.pipeline.request import CompileRequest  # noqa: E402  # as above
 from taxi_ml.settings import Settings  # noqa: E402  # as above
 from taxi_ml.storage import Storage  # noqa: E402  # as above
@@ -125,14 +126,9 @@ def _staged(pid: int, work: Callable[[], None]) -> Stage:
 
 def _compiled(settings: Settings) -> dict[str, Any]:
     """Upload the modules and compile the pipeline as the DAG does."""
-    modules = read_modules(MODULES)
-    request = CompileRequest.of(
-        settings,
-        settings.window(WINDOW_END),
-        modules_digest=modules.digest,
-        champion=None,
-        cache_day=None,
-    )
+    modules = read_modules(MODULES, MODULES.parent / "schema.pbtxt")
+    request = CompileRequest.of(settings, modules_digest=modules.digest, compares=False, enable_cache=False)
+    parameters = RunParameters.of(settings, settings.window(WINDOW_END), champion=None, cache_day=None)
     storage = Storage()
     for name, content in modules.files.items():
         storage.write(f"{request.modules_uri}/{name}", content)
@@ -144,7 +140,9 @@ def _compiled(settings: Settings) -> dict[str, Any]:
          "--request", f"{folder}/request.json", "--out", out],
         cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, check=True, capture_output=True,
     )  # fmt: skip
-    return dict(json.loads(storage.read(out)))
+    job = dict(json.loads(storage.read(out)))
+    job["runtimeConfig"]["parameterValues"] = parameters.values(request)
+    return job
 
 
 def _print(measured: Mapping[int, Mapping[str, Stage]]) -> None:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from benchmarks.taxi_pipeline.vertex_jobs import TimedJob
 
 DAG_ID: Final = "taxi_training"
+_COMPILED: Final = "*/modules/*/compiled/*"
+_PARAMETERS: Final = "*/runs/*/parameters.json"
 CONF: Final = {"window_end": "2015-07-01", "promote": False}
 BASELINE: Final = "LocalDagRunner"
 WARM, COLD, CACHED, DAG = "local Vertex", "subprocess per task", "cached", "DAG"
@@ -121,22 +123,25 @@ class Bench:
         return decided
 
     def _newest_job(self) -> dict[str, Any]:
-        return dict(json.loads(self._newest("pipeline.json").read_text()))
+        """Return the newest compiled job with the parameters of the newest run."""
+        job: dict[str, Any] = json.loads(self._newest(f"{_COMPILED}/pipeline.json").read_text())
+        job["runtimeConfig"]["parameterValues"] = json.loads(self._newest(_PARAMETERS).read_text())
+        return job
 
-    def _newest(self, name: str) -> Path:
-        found = self.layout.gcs_root.glob(f"*/modules/*/compiled/*/{name}")
-        return max(found, key=lambda path: path.stat().st_mtime)
+    def _newest(self, pattern: str) -> Path:
+        return max(self.layout.gcs_root.glob(pattern), key=lambda path: path.stat().st_mtime)
 
     def _local_dag_runner(self, folder: Path) -> float:
         """Run the newest request in one process; return its seconds."""
         folder.mkdir()
-        request = self._newest("request.json").read_text().replace("gs://", f"{self.layout.gcs_root}/")
-        (folder / "request.json").write_text(request)
+        for pattern in (f"{_COMPILED}/request.json", _PARAMETERS):
+            path = self._newest(pattern)
+            (folder / path.name).write_text(path.read_text().replace("gs://", f"{self.layout.gcs_root}/"))
         began = time.monotonic()
         with (folder / "log").open("wb") as log:
             outcome = subprocess.run(
                 [self.layout.pipeline_python, "-m", "benchmarks.taxi_pipeline.local_dag_runner",
-                 folder / "request.json", folder],
+                 folder],
                 cwd=REPOSITORY,
                 env={**self.environment, "PYTHONPATH": str(REPOSITORY), "CUDA_VISIBLE_DEVICES": "-1"},
                 check=False, stdout=log, stderr=log,

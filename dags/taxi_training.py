@@ -41,6 +41,7 @@ def result(task_id: str, key: str = "") -> str:
 
 
 LONGEST_RUN = longest_run(os.environ)
+PRODUCT = Path(taxi_ml.__file__).parent
 REGION = of_run("settings.region")
 IMAGE = of_run("settings.pipeline_image")
 SERVICE_ACCOUNT = of_run("settings.service_account")
@@ -50,8 +51,11 @@ ENDPOINT = {
     "baseline_uri": of_run("baseline_uri"),
 }
 LABELS = {label: of_run(f"labels.{label}") for label in ("app", "dag", "run", "window")}
-COMPILED = result("write_request")
+COMPILED = result("write_request", "compiled")
+PARAMETERS = result("write_request", "parameters")
 ROWS = "{{ (ti.xcom_pull(task_ids='check_rows') or {}).get('rows') | tojson }}"
+# Where the Pusher copied the model that the pipeline blessed, to be served from.
+PUSHED_TO = "Pusher.pushed_model.pushed_destination"
 PROMOTED = {**ENDPOINT, "model": result("promote.register", "model")}
 # False until the gate has decided: a run that is ended before that has not declined anything.
 DECLINED = (
@@ -169,7 +173,7 @@ with DAG(
             ExportSplitOperator(task_id=split.value, split=split, rows=ROWS)
 
     upload_modules = UploadModulesOperator(
-        task_id="upload_modules", folder=str(Path(taxi_ml.__file__).parent / "modules")
+        task_id="upload_modules", folder=str(PRODUCT / "modules"), schema=str(PRODUCT / "schema.pbtxt")
     )
     find_champion = FindChampionOperator(
         task_id="find_champion",
@@ -192,6 +196,7 @@ with DAG(
         image=IMAGE,
         command=["python", "-m", "taxi_ml.pipeline.compile"],
         args=["--request", f"{COMPILED}/request.json", "--out", f"{COMPILED}/pipeline.json"],
+        produces=f"{COMPILED}/pipeline.json",
         machine_type=of_run("settings.compile_machine_type"),
         timeout_seconds=LONGEST_JOB.total_seconds(),
         service_account=SERVICE_ACCOUNT,
@@ -201,8 +206,10 @@ with DAG(
         task_id="run_pipeline",
         region=REGION,
         spec_uri=f"{COMPILED}/pipeline.json",
+        parameters_uri=PARAMETERS,
         required_outputs=["Report.report"],
         timeout_seconds=LONGEST_JOB.total_seconds(),
+        properties=[PUSHED_TO],
         service_account=SERVICE_ACCOUNT,
         labels=LABELS,
     )
@@ -210,6 +217,9 @@ with DAG(
         task_id="gate",
         job=result("run_pipeline", "job"),
         report_uri="{{ ti.xcom_pull(task_ids='run_pipeline')['artifacts']['Report.report'] }}/report.json",
+        parameters_uri=PARAMETERS,
+        pushed_to="{{ ti.xcom_pull(task_ids='run_pipeline').get('properties', {})"
+        f".get('{PUSHED_TO}', '') }}}}",
         sizing=result("check_rows", "sizing"),
     )
     decide = task.branch(task_id="decide")(next_step)(

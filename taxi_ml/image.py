@@ -39,6 +39,12 @@ def labels(code: Path = CODE, lock: Path = LOCK) -> dict[Label, str]:
     }
 
 
+def digest() -> str:
+    """Return one SHA-256 of the package's files and, where it lies beside them, of the lock."""
+    lock = LOCK.read_bytes() if LOCK.exists() else b""
+    return hashlib.sha256(_digest_of_files(CODE).encode() + lock).hexdigest()
+
+
 def _digest_of_files(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in _files(folder):

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from taxi_ml.settings import Settings
     from taxi_ml.window import Window
 
+SCHEMA_FILE: Final = "schema.pbtxt"
+"""The reviewed schema, beside the modules once uploaded: its content is a part of their address."""
+
 _MAX_JOB_ID: Final = 127
 _MAX_DISPLAY_NAME: Final = 128
 _MAX_LABEL: Final = 63
@@ -129,8 +132,8 @@ def modules_uri(settings: Settings, digest: str) -> str:
 def compile_uri(settings: Settings, modules_digest: str, request_digest: str) -> str:
     """Return the folder of what was compiled from these modules and this request.
 
-    It holds request.json and pipeline.json. The wheels lie in `modules_uri`, so that the cache keys of a
-    pipeline do not change with the request.
+    It holds request.json and pipeline.json, which do not depend on the month. The wheels lie in
+    `modules_uri`, so that the cache keys of a pipeline do not change with the request.
     """
     return f"{modules_uri(settings, modules_digest)}/compiled/{request_digest}"
 
@@ -153,6 +156,11 @@ def run_uri(settings: Settings, pipeline_job_id: str) -> str:
 def baseline_uri(settings: Settings, dag_id: str, run_id: str) -> str:
     """Return where a DAG run keeps what served before it began: the same for every try and every job."""
     return f"{run_uri(settings, job_id(dag_id, run_id))}/baseline.json"
+
+
+def parameters_uri(settings: Settings, dag_id: str, run_id: str) -> str:
+    """Return where a DAG run keeps the values of its pipeline's parameters."""
+    return f"{run_uri(settings, job_id(dag_id, run_id))}/parameters.json"
 
 
 def report_uri(settings: Settings, pipeline_job_id: str) -> str:

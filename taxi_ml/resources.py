@@ -16,6 +16,7 @@ class Component(StrEnum):
 
     EXAMPLE_GEN = "ExampleGen"
     STATISTICS_GEN = "StatisticsGen"
+    IMPORT_SCHEMA_GEN = "ImportSchemaGen"
     SCHEMA_GEN = "SchemaGen"
     EXAMPLE_VALIDATOR = "ExampleValidator"
     TRANSFORM = "Transform"

@@ -11,7 +11,7 @@ from taxi_airflow.states import ACTIVE_STATES, JobKind, JobState, wire_state
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from google.cloud.aiplatform_v1 import CustomJob, PipelineJob
+    from google.cloud.aiplatform_v1 import Artifact, CustomJob, PipelineJob
     from google.cloud.aiplatform_v1.types import PipelineTaskDetail
     from google.longrunning.operations_pb2 import Operation
 
@@ -46,7 +46,8 @@ class JobView:
     """What waiting, explaining and returning need of a job.
 
     ``attempt`` counts from 0. ``created`` is seconds since the epoch, 0 when unknown. ``artifacts`` maps
-    ``component.output`` to the URI of its first artifact.
+    ``component.output`` to the URI of its first artifact, ``properties`` ``component.output.property`` to a
+    text of that artifact's metadata.
     """
 
     kind: JobKind
@@ -58,6 +59,7 @@ class JobView:
     log: str = ""
     components: tuple[Component, ...] = ()
     artifacts: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def active(self) -> bool:
@@ -99,6 +101,12 @@ def view_pipeline(job: PipelineJob) -> JobView:
     tasks = sorted(
         (task for task in job.job_detail.task_details if not _is_dag(task, job)), key=_starting_order
     )
+    outputs = {
+        f"{task.task_name}.{key}": listed.artifacts[0]
+        for task in tasks
+        for key, listed in task.outputs.items()
+        if listed.artifacts
+    }
     return JobView(
         kind=JobKind.PIPELINE,
         name=job.name,
@@ -107,13 +115,19 @@ def view_pipeline(job: PipelineJob) -> JobView:
         attempt=_attempt(job.labels),
         error=job.error.message,
         components=tuple(_component(task) for task in tasks),
-        artifacts={
-            f"{task.task_name}.{key}": listed.artifacts[0].uri
-            for task in tasks
-            for key, listed in task.outputs.items()
-            if listed.artifacts
-        },
+        artifacts={output: artifact.uri for output, artifact in outputs.items()},
+        properties=texts_of(outputs),
     )
+
+
+def texts_of(outputs: Mapping[str, Artifact]) -> dict[str, str]:
+    """Return the texts in the metadata of artifacts, by output and property."""
+    return {
+        f"{output}.{name}": value
+        for output, artifact in outputs.items()
+        for name, value in (artifact.metadata or {}).items()
+        if isinstance(value, str)
+    }
 
 
 def _component(task: PipelineTaskDetail) -> Component:

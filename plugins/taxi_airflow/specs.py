@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from taxi_airflow.objects import ObjectStore
 
 
+_OLDER_SCHEMA = "2.0."
+_AGAIN = "clear the tasks that write it"
+
+
 def load_document(store: ObjectStore, uri: str) -> dict[str, Any]:
     """Return the JSON object at a ``gs://`` address.
 
@@ -29,9 +33,9 @@ def load_document(store: ObjectStore, uri: str) -> dict[str, Any]:
     try:
         document = json.loads(content)
     except ValueError as error:
-        raise AirflowFailException(f"{uri} is no JSON: {error}; compile the pipeline again") from error
+        raise AirflowFailException(f"{uri} is no JSON: {error}; delete it and {_AGAIN}") from error
     if not isinstance(document, dict):
-        raise AirflowFailException(f"{uri} holds no JSON object; compile the pipeline again")
+        raise AirflowFailException(f"{uri} holds no JSON object; delete it and {_AGAIN}")
     return document
 
 
@@ -51,7 +55,11 @@ def job_message(  # noqa: PLR0913  # one for each field of the message
 
     spec = document.get("pipelineSpec", document)
     runtime = dict(document.get("runtimeConfig", {}))
-    runtime["parameterValues"] = {**runtime.get("parameterValues", {}), **parameter_values}
+    if str(spec.get("schemaVersion", "")).startswith(_OLDER_SCHEMA):
+        values = {name: _typed_value(value) for name, value in parameter_values.items()}
+        runtime["parameters"] = {**runtime.get("parameters", {}), **values}
+    else:
+        runtime["parameterValues"] = {**runtime.get("parameterValues", {}), **parameter_values}
     if root := pipeline_root or runtime.get("gcsOutputDirectory") or spec.get("defaultPipelineRoot"):
         runtime["gcsOutputDirectory"] = root
     runtime["failurePolicy"] = "PIPELINE_FAILURE_POLICY_FAIL_FAST"
@@ -65,6 +73,23 @@ def job_message(  # noqa: PLR0913  # one for each field of the message
     message = PipelineJob()
     json_format.ParseDict(wire, PipelineJob.pb(message))
     return message
+
+
+def _typed_value(value: Any) -> dict[str, Any]:  # noqa: ANN401  # a parameter's value
+    """Return a value as a job of a 2.0 pipeline has it: `parameterValues` are for 2.1 and newer.
+
+    https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.pipelineJobs#RuntimeConfig,
+    and so does Google's SDK (google.cloud.aiplatform.utils.pipeline_utils).
+    """
+    match value:
+        case bool():
+            raise AirflowFailException(f"{value!r} is no value of a parameter in a pipeline of schema 2.0")
+        case int():
+            return {"intValue": str(value)}
+        case float():
+            return {"doubleValue": value}
+        case _:
+            return {"stringValue": str(value)}
 
 
 def _with_caching(spec: dict[str, Any], enabled: bool | str | None) -> dict[str, Any]:  # noqa: FBT001

@@ -12,11 +12,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-from taxi_ml.evaluation import drift, rows, scores
+from taxi_ml.evaluation import drift, rows, schemas, scores
 from taxi_ml.evaluation.saved_models import saved_model_folder
 from taxi_ml.gate.report import Anomaly, Challenger, Champion, Hashes, Report, Rows, Trial, Tuning
 from taxi_ml.modules.features import LABEL
-from taxi_ml.naming import Split
+from taxi_ml.naming import SCHEMA_FILE, Split
 from taxi_ml.storage import object_uri
 
 if TYPE_CHECKING:
@@ -40,10 +40,6 @@ class EmptySplitError(ValueError):
     """A split that must have rows has none."""
 
 
-class PushedModelError(ValueError):
-    """What was pushed is not what was judged."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """What the report repeats about the run; digests are SHA-256 in hexadecimal."""
@@ -60,18 +56,18 @@ class Sources:
     """The addresses of the artifacts; `splits`, `statistics` and `anomalies` are folders by split.
 
     `fingerprint` is what the ExampleGen's driver says of the rows, None where the orchestrator lost it.
-    `pushed_to` is where the Pusher copied the model to be served from; None where it did not.
     """
 
     splits: Mapping[str, str]
     fingerprint: str | None
     statistics: Mapping[str, str]
+    schema: str
+    inferred_schema: str
     anomalies: Mapping[str, str]
     challenger: str
     champion: str | None
     tuner_results: str | None
     blessing: str
-    pushed_to: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +84,6 @@ def gather(sources: Sources, run: Run) -> Report:
     Raises:
         FileNotFoundError: where a model's artifact holds no SavedModel.
         EmptySplitError: where there are no test rows.
-        PushedModelError: where the Pusher's copy is another model.
         ReportError: where challenger and champion are the same model.
 
     """
@@ -97,18 +92,21 @@ def gather(sources: Sources, run: Run) -> Report:
         raise EmptySplitError(f"{sources.splits[Split.TEST]} holds no rows; a model cannot be judged on none")
     scored = _score(sources)
     predictions = scored.predictions
+    reviewed, inferred = (
+        schemas.parse(_content(folder, SCHEMA_FILE)) for folder in (sources.schema, sources.inferred_schema)
+    )
     return Report(
         window=run.window,
         rows=Rows(**counts),
         challenger=Challenger(
-            uri=_servable(sources), metrics=scores.metrics(predictions.fares, predictions.challenger)
+            uri=object_uri(saved_model_folder(sources.challenger), os.environ),
+            metrics=scores.metrics(predictions.fares, predictions.challenger),
         ),
         champion=_champion(sources, run, predictions),
         difference=scores.difference(predictions, seed=run.seed),
         slices=scores.slices(predictions, scored.slicing, seed=run.seed),
-        anomalies=tuple(
-            anomaly for split, folder in sources.anomalies.items() for anomaly in _anomalies(split, folder)
-        ),
+        anomalies=tuple(_anomalies(sources, reviewed)),
+        schema=schemas.differences(reviewed, inferred),
         tuner=_tuner(sources.tuner_results),
         blessed=_blessed(sources.blessing),
         drift=drift.distances(sources.champion, sources.splits, seed=run.seed) if sources.champion else (),
@@ -164,29 +162,8 @@ def _distance_bands(metres: NDArray[np.float64]) -> NDArray[np.str_]:
     return np.array(names)[np.where(metres < 0, 0, 1 + np.digitize(metres / 1000, _BANDS_KM))]
 
 
-def _servable(sources: Sources) -> str:
-    """Return where the challenger is to be served from: what was pushed, else what was trained.
-
-    The artifacts of a run are deleted by the bucket's rules after a while; what was pushed stays. The Pusher
-    names its copy by the second and takes a folder that is there already for its own.
-
-    Raises:
-        PushedModelError: where another model is in the folder.
-
-    """
-    trained = saved_model_folder(sources.challenger)
-    if sources.pushed_to is None:
-        return object_uri(trained, os.environ)
-    if _graph(sources.pushed_to) != _graph(trained):
-        raise PushedModelError(
-            f"{sources.pushed_to} holds another model than {trained}: two runs pushed in the same second; "
-            "run the pipeline again with force_retrain"
-        )
-    return object_uri(sources.pushed_to, os.environ)
-
-
-def _graph(folder: str) -> bytes:
-    with tf.io.gfile.GFile(posixpath.join(folder, "saved_model.pb"), "rb") as file:
+def _content(folder: str, name: str) -> bytes:
+    with tf.io.gfile.GFile(posixpath.join(folder, name), "rb") as file:
         content: bytes = file.read()
     return content
 
@@ -201,10 +178,16 @@ def _champion(sources: Sources, run: Run, predictions: scores.Predictions) -> Ch
     )
 
 
-def _anomalies(split: str, folder: str) -> Iterator[Anomaly]:
+def _anomalies(sources: Sources, reviewed: Any) -> Iterator[Anomaly]:  # noqa: ANN401  # a protobuf message
+    for split, folder in sources.anomalies.items():
+        yield from _validated(split, folder)
+        statistics = _content(sources.statistics[split], "FeatureStats.pb")
+        yield from schemas.absences(Split(split), reviewed, statistics)
+
+
+def _validated(split: str, folder: str) -> Iterator[Anomaly]:
     """Yield one anomaly for each reason, each with the kind that TFDV gives it."""
-    with tf.io.gfile.GFile(posixpath.join(folder, "SchemaDiff.pb"), "rb") as file:
-        found = anomalies_pb2.Anomalies.FromString(file.read())
+    found = anomalies_pb2.Anomalies.FromString(_content(folder, "SchemaDiff.pb"))
     entries = sorted(found.anomaly_info.items())
     if found.HasField("dataset_anomaly_info"):
         entries.append(("", found.dataset_anomaly_info))

@@ -33,12 +33,13 @@ class ReportSpec(types.ComponentSpec):  # type: ignore[misc]  # tfx has no types
     INPUTS: Final = {
         "examples": ChannelParameter(type=standard_artifacts.Examples),
         "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics),
+        "schema": ChannelParameter(type=standard_artifacts.Schema),
+        "inferred_schema": ChannelParameter(type=standard_artifacts.Schema),
         "anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies),
         "model": ChannelParameter(type=standard_artifacts.Model),
         "champion": ChannelParameter(type=standard_artifacts.Model, optional=True),
         "tuner_results": ChannelParameter(type=standard_artifacts.TunerResults, optional=True),
         "blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
-        "pushed_model": ChannelParameter(type=standard_artifacts.PushedModel),
     }
     OUTPUTS: Final = {"report": ChannelParameter(type=simple_artifacts.Metrics)}
 
@@ -77,24 +78,26 @@ class Report(base_component.BaseComponent):  # type: ignore[misc]  # tfx has no 
         *,
         examples: Any,  # noqa: ANN401  # tfx has no types
         statistics: Any,  # noqa: ANN401  # as above
+        schema: Any,  # noqa: ANN401  # as above
+        inferred_schema: Any,  # noqa: ANN401  # as above
         anomalies: Any,  # noqa: ANN401  # as above
         model: Any,  # noqa: ANN401  # as above
         champion: Any,  # noqa: ANN401  # as above
         tuner_results: Any,  # noqa: ANN401  # as above
         blessing: Any,  # noqa: ANN401  # as above
-        pushed_model: Any,  # noqa: ANN401  # as above
         run: findings.Run,
     ) -> None:
         super().__init__(
             ReportSpec(
                 examples=examples,
                 statistics=statistics,
+                schema=schema,
+                inferred_schema=inferred_schema,
                 anomalies=anomalies,
                 model=model,
                 champion=champion,
                 tuner_results=tuner_results,
                 blessing=blessing,
-                pushed_model=pushed_model,
                 report=types.Channel(type=simple_artifacts.Metrics),
                 window=run.window,
                 champion_name=run.champion_name,
@@ -118,17 +121,17 @@ def _run(properties: Mapping[str, Any]) -> findings.Run:
 def _sources(inputs: Mapping[str, Sequence[Any]]) -> findings.Sources:
     examples = artifact_utils.get_single_instance(inputs["examples"])
     splits = artifact_utils.decode_split_names(examples.split_names)
-    pushed = artifact_utils.get_single_instance(inputs["pushed_model"])
     return findings.Sources(
         splits={split: artifact_utils.get_split_uri([examples], split) for split in splits},
         fingerprint=examples.get_string_custom_property(FINGERPRINT_PROPERTY_NAME) or None,
         statistics=_folders(inputs["statistics"], splits),
+        schema=artifact_utils.get_single_uri(inputs["schema"]),
+        inferred_schema=artifact_utils.get_single_uri(inputs["inferred_schema"]),
         anomalies=_folders(inputs["anomalies"], splits),
         challenger=artifact_utils.get_single_uri(inputs["model"]),
         champion=_optional_uri(inputs, "champion"),
         tuner_results=_optional_uri(inputs, "tuner_results"),
         blessing=artifact_utils.get_single_uri(inputs["blessing"]),
-        pushed_to=pushed.get_string_custom_property("pushed_destination") or None,
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from taxi_ml.gate.champion import Champion
     from taxi_ml.gate.policy import Policy, Regression
@@ -121,7 +121,7 @@ class Decision:
     """What happens to the challenger, and every reason against it.
 
     `champion` is None where nothing serves yet, its metrics where nothing was compared with it.
-    `undecided_slices` had too few rows.
+    `undecided_slices` had too few rows. `parameters` are the values that the compiled pipeline was run with.
     """
 
     verdict: Verdict
@@ -138,6 +138,7 @@ class Decision:
     undecided_slices: tuple[str, ...]
     hashes: Hashes
     policy: Policy
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return decision.json; the same decision is the same text."""
@@ -242,10 +243,9 @@ def _rows(policy: Policy, report: Report) -> Iterator[Reason]:
 
 
 def _ceilings(policy: Policy, report: Report) -> Iterator[Reason]:
-    metrics = report.challenger.metrics
     for name, ceiling, seen in (
-        ("rmse", policy.max_usd.rmse, metrics.rmse),
-        ("mae", policy.max_usd.mae, metrics.mae),
+        ("rmse", policy.max_usd.rmse, report.challenger.metrics.rmse),
+        ("mae", policy.max_usd.mae, report.challenger.metrics.mae),
     ):
         yield from _at_most(seen, ceiling, code=ReasonCode.ABOVE_CEILING, metric=name)
 

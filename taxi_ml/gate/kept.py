@@ -51,9 +51,14 @@ def parse(text: str | bytes) -> Decision:
         undecided_slices=fields.texts("undecided_slices"),
         hashes=fields.read("hashes", report.hashes),
         policy=fields.read("policy", policy.read),
+        parameters=fields.read("parameters", _read_parameters) if fields.has("parameters") else {},
     )
     fields.close()
     return kept
+
+
+def _read_parameters(fields: Fields) -> dict[str, str]:
+    return {name: str(value) for name, value in fields.other_scalars().items()}
 
 
 def _read_reason(fields: Fields) -> Reason:

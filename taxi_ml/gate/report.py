@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from taxi_ml.gate import distributions
 from taxi_ml.gate.fields import Fields
+from taxi_ml.gate.schema import schema_difference
 from taxi_ml.naming import Split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from taxi_ml.gate.distributions import Drift, Fit
+    from taxi_ml.gate.schema import SchemaDifference
 
 SCHEMA_VERSION: Final = 1
 
@@ -141,7 +143,8 @@ class Report:
     """Everything that the gate looks at.
 
     `blessed` is the Evaluator's word, None where it has none. `tuner` is None where tuning was off. `drift`
-    is empty without a champion, or with one that does not say what it learned from. `fit` decides nothing.
+    is empty without a champion, or with one that does not say what it learned from. `fit` and `schema`, how
+    the trips' columns differ from the reviewed ones, decide nothing.
     """
 
     window: str
@@ -156,6 +159,7 @@ class Report:
     hashes: Hashes
     drift: tuple[Drift, ...] = ()
     fit: Fit | None = None
+    schema: tuple[SchemaDifference, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a comparison of a model with itself, on different rows, or with a wrong difference.
@@ -225,6 +229,7 @@ def parse(text: str | bytes, *, window: str | None = None) -> Report:
         hashes=fields.read("hashes", hashes),
         drift=fields.read_list("drift", distributions.drift) if fields.has("drift") else (),
         fit=fields.read_or_none("fit", distributions.fit) if fields.has("fit") else None,
+        schema=fields.read_list("schema", schema_difference) if fields.has("schema") else (),
     )
     fields.close()
     if window is not None and report.window != window:

@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taxi_ml import naming, resources
 from taxi_ml.dataflow import runs_on_dataflow
-from taxi_ml.pipeline import beam_worker
+from taxi_ml.evaluation import schemas
+from taxi_ml.modules.features import INPUTS, LABEL
+from taxi_ml.naming import SCHEMA_FILE
+from taxi_ml.pipeline import beam_worker, parameters
 from taxi_ml.pipeline.machines import MachineSize, UnknownMachineTypeError, sized
 from taxi_ml.pipeline.modules_check import ModuleError, digest, read_modules
+from taxi_ml.pipeline.parameters import Parameter
 from taxi_ml.pipeline.request import CompileRequest, RequestError
 from taxi_ml.storage import Storage
 
@@ -34,6 +38,7 @@ _DRIVER: Final = "taxi_ml.pipeline.example_gen_driver"
 _REFUSALS: Final = (
     RequestError,
     ModuleError,
+    schemas.SchemaError,
     StaleModulesError,
     NoWorkerError,
     UnknownMachineTypeError,
@@ -81,6 +86,7 @@ def compile_request(request: CompileRequest, storage: Storage) -> dict[str, Any]
     Raises:
         StaleModulesError: if the modules are others than the request's digest says.
         ModuleError: if a module has a syntax error or lacks a function.
+        SchemaError: if the reviewed schema cannot be read, or lacks what the modules read.
 
     """
     with tempfile.TemporaryDirectory(prefix="compile-") as folder:
@@ -96,8 +102,11 @@ def compile_request(request: CompileRequest, storage: Storage) -> dict[str, Any]
 
 def _fetch_modules(request: CompileRequest, storage: Storage, folder: Path) -> None:
     folder.mkdir()
-    names = [name for name in storage.files(request.modules_uri) if name.endswith(".py") and "/" not in name]
-    files = {name: storage.read(f"{request.modules_uri}/{name}") for name in names if name != "__init__.py"}
+    files = {
+        name: storage.read(f"{request.modules_uri}/{name}")
+        for name in storage.files(request.modules_uri)
+        if "/" not in name and name != "__init__.py" and (name.endswith(".py") or name == SCHEMA_FILE)
+    }
     if digest(files) != request.modules_digest:
         raise StaleModulesError(
             f"{request.modules_uri} holds modules of digest {digest(files)}, the request says "
@@ -105,37 +114,59 @@ def _fetch_modules(request: CompileRequest, storage: Storage, folder: Path) -> N
         )
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    read_modules(folder)
+    read_modules(folder, folder / SCHEMA_FILE)
+    try:
+        schemas.parse(files[SCHEMA_FILE], required=(*INPUTS, LABEL))
+    except schemas.SchemaError as error:
+        raise schemas.SchemaError(f"{request.modules_uri}/{SCHEMA_FILE}: {error}") from error
 
 
 def _compiled(request: CompileRequest, modules: Path, root: Path) -> dict[str, Any]:
-    from tfx.v1.orchestration import experimental  # noqa: PLC0415  # seconds to import; bad input waits for none
+    from tfx.v1 import dsl  # noqa: PLC0415  # seconds to import; bad input waits for none
+    from tfx.v1.orchestration import experimental  # noqa: PLC0415  # as above
 
     from taxi_ml.pipeline.definition import build_pipeline  # noqa: PLC0415  # as above
 
-    pipeline = build_pipeline(request, modules=modules, root=str(root))
+    values = {
+        name: dsl.experimental.RuntimeParameter(name=name, ptype=str) for name in parameters.names(request)
+    }
+    pipeline = build_pipeline(request, values, modules=modules, root=str(root))
     newer = request.pipeline_schema == naming.PipelineSchema.NEWER
     config = experimental.KubeflowV2DagRunnerConfig(default_image=request.image, use_pipeline_spec_2_1=newer)
     job: dict[str, Any] = experimental.KubeflowV2DagRunner(config=config).run(pipeline, write_out=False)
     return sized(
-        _driven(job, request.cache_period),
+        _kept_to_its_period(_driven(job)),
         MachineSize.of(request.machine_type),
         resources.parse(request.resources),
     )
 
 
-def _driven(job: dict[str, Any], cache_period: str) -> dict[str, Any]:
-    """Give the ExampleGen our driver: rows that are exported again are the same data to the cache.
-
-    The environment is part of the cache's key, and every other component reads what comes of the ExampleGen:
-    its variable alone keeps a run from outputs of another period.
-    """
+def _driven(job: dict[str, Any]) -> dict[str, Any]:
+    """Give the ExampleGen our driver: rows that are exported again are the same data to the cache."""
     for executor in job["pipelineSpec"]["deploymentSpec"]["executors"].values():
-        container = executor.get("container", {})
-        hook = container.get("lifecycle", {}).get("preCacheCheck")
+        hook = executor.get("container", {}).get("lifecycle", {}).get("preCacheCheck")
         if hook:
             hook["command"] = ["python", "-m", _DRIVER]
-            container["env"] = [{"name": "CACHE_PERIOD", "value": cache_period}]
+    return job
+
+
+def _kept_to_its_period(job: dict[str, Any]) -> dict[str, Any]:
+    """Give the parameter `cache_period` to each component that waits for no other.
+
+    Parameters are part of the cache's key, and every other component reads what comes of these: they alone
+    keep a run from outputs of another period. TFX would drop a parameter that its component does not know.
+    """
+    spec = job["pipelineSpec"]
+    inputs = spec["root"]["inputDefinitions"]["parameters"]
+    inputs[Parameter.CACHE_PERIOD] = inputs[Parameter.DATA_URI]
+    for task in spec["root"]["dag"]["tasks"].values():
+        component = spec["components"][task["componentRef"]["name"]]
+        runs = "container" in spec["deploymentSpec"]["executors"][component["executorLabel"]]
+        if runs and not task.get("dependentTasks"):
+            definitions = component["inputDefinitions"]["parameters"]
+            definitions[Parameter.CACHE_PERIOD] = inputs[Parameter.CACHE_PERIOD]
+            given = {"componentInputParameter": Parameter.CACHE_PERIOD}
+            task["inputs"]["parameters"][Parameter.CACHE_PERIOD] = given
     return job
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import tensorflow_data_validation as tfdv
 from tfx import v1 as tfx
 from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 
 from taxi_ml import naming
+from taxi_ml.evaluation import schemas
 from taxi_ml.evaluation.findings import Run
 from taxi_ml.evaluation.report import Report
-from taxi_ml.naming import Split
+from taxi_ml.naming import SCHEMA_FILE, Split
 from taxi_ml.pipeline import csv_examples, evaluator, parquet_examples
+from taxi_ml.pipeline.parameters import Parameter, training_options
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from taxi_ml.pipeline.request import CompileRequest
@@ -28,11 +33,12 @@ _EXECUTORS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examples:
-    """The nodes that read the trips and look at them."""
+    """The nodes that read the trips and look at them; `schema` is the reviewed one."""
 
     examples: Any
     statistics: Any
     schema: Any
+    inferred: Any
     anomalies: Any
 
 
@@ -45,18 +51,22 @@ class Training:
     trainer: Any
 
 
-def build_pipeline(request: CompileRequest, *, modules: Path, root: str) -> tfx.dsl.Pipeline:
+def build_pipeline(
+    request: CompileRequest, values: Mapping[str, Any], *, modules: Path, root: str
+) -> tfx.dsl.Pipeline:
     """Wire the components that `request` asks for.
 
     Args:
         request: what to build.
+        values: by the name of a parameter, its value or TFX's RuntimeParameter, which KubeflowV2DagRunner
+            leaves to the job.
         modules: the local folder of the user modules; TFX packs a wheel from it.
         root: the pipeline root; wheels go to `<root>/_wheels` when the pipeline is compiled.
 
     """
-    data = _examples(request)
-    training = _training(request, data, modules)
-    verdict = _verdict(request, data, training)
+    data = _examples(request, values)
+    training = _training(request, values, data, modules)
+    verdict = _verdict(request, values, data, training)
     nodes = [*_present(data), *_present(training), *verdict]
     return tfx.dsl.Pipeline(
         pipeline_name=request.pipeline_name,
@@ -72,33 +82,42 @@ def _present(stage: Examples | Training) -> list[Any]:
     return [node for node in nodes if node is not None]
 
 
-def _examples(request: CompileRequest) -> Examples:
-    examples = _example_gen(request)
-    statistics = tfx.components.StatisticsGen(examples=examples.outputs["examples"])
-    schema = tfx.components.SchemaGen(
-        statistics=statistics.outputs["statistics"],
-        infer_feature_shape=True,
-        exclude_splits=[Split.EVAL, Split.TEST],
+def _examples(request: CompileRequest, values: Mapping[str, Any]) -> Examples:
+    examples = _example_gen(request, values[Parameter.DATA_URI])
+    statistics = tfx.components.StatisticsGen(
+        examples=examples.outputs["examples"],
+        stats_options=tfdv.StatsOptions(num_quantiles_histogram_buckets=schemas.QUANTILES),
     )
-    anomalies = tfx.components.ExampleValidator(
-        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
+    schema = tfx.components.ImportSchemaGen(schema_file=f"{request.modules_uri}/{SCHEMA_FILE}")
+    return Examples(
+        examples=examples,
+        statistics=statistics,
+        schema=schema,
+        # Nothing but the report waits for what the trips themselves would say.
+        inferred=tfx.components.SchemaGen(
+            statistics=statistics.outputs["statistics"],
+            infer_feature_shape=True,
+            exclude_splits=[Split.EVAL, Split.TEST],
+        ),
+        anomalies=tfx.components.ExampleValidator(
+            statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
+        ),
     )
-    return Examples(examples=examples, statistics=statistics, schema=schema, anomalies=anomalies)
 
 
-def _example_gen(request: CompileRequest) -> Any:  # noqa: ANN401  # tfx has no types
+def _example_gen(request: CompileRequest, data_uri: Any) -> Any:  # noqa: ANN401  # tfx has no types
     splits = [
         tfx.proto.Input.Split(name=split, pattern=naming.split_pattern(split, request.examples_format))
         for split in Split
     ]
-    source = {"input_base": request.data_uri, "input_config": tfx.proto.Input(splits=splits)}
+    source = {"input_base": data_uri, "input_config": tfx.proto.Input(splits=splits)}
     executor = _EXECUTORS[naming.ExamplesFormat(request.examples_format)]
     return FileBasedExampleGen(
         **source, custom_executor_spec=executor_spec.BeamExecutorSpec(executor)
     ).with_id(f"{request.examples_format.capitalize()}ExampleGen")
 
 
-def _training(request: CompileRequest, data: Examples, modules: Path) -> Training:
+def _training(request: CompileRequest, values: Mapping[str, Any], data: Examples, modules: Path) -> Training:
     transform = tfx.components.Transform(
         examples=data.examples.outputs["examples"],
         schema=data.schema.outputs["schema"],
@@ -111,28 +130,35 @@ def _training(request: CompileRequest, data: Examples, modules: Path) -> Trainin
         "module_file": str(modules / "trainer.py"),
         "examples": transform.outputs["transformed_examples"],
         "transform_graph": transform.outputs["transform_graph"],
-        "train_args": tfx.proto.TrainArgs(splits=[Split.TRAIN], num_steps=request.train_steps),
         "eval_args": tfx.proto.EvalArgs(splits=[Split.EVAL]),
-        "custom_config": _training_options(request),
     }
-    tuner = tfx.components.Tuner(**learning) if request.tuner_trials else None
-    tuned = {"hyperparameters": tuner.outputs["best_hyperparameters"]} if tuner else {}
-    return Training(transform=transform, tuner=tuner, trainer=tfx.components.Trainer(**learning, **tuned))
+    # TFX's Tuner would write a parameter into the JSON of its options: they are constants, as are its steps.
+    tuner = (
+        tfx.components.Tuner(
+            **learning,
+            train_args=tfx.proto.TrainArgs(splits=[Split.TRAIN]),
+            custom_config=training_options(request),
+        )
+        if request.tuner_trials
+        else None
+    )
+    trainer = tfx.components.Trainer(
+        **learning,
+        train_args=values[Parameter.TRAIN_ARGS],
+        custom_config=_options(values[Parameter.TRAINING_OPTIONS]),
+        hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
+    )
+    return Training(transform=transform, tuner=tuner, trainer=trainer)
 
 
-def _training_options(request: CompileRequest) -> dict[str, Any]:
-    return {
-        "batch_size": request.batch_size,
-        "seed": request.seed,
-        "tuner_trials": request.tuner_trials,
-        "tuner_steps": request.tuner_steps,
-        "tuner_minutes": request.tuner_minutes,
-        "ranges": request.ranges,
-    }
+def _options(value: Any) -> Any:  # noqa: ANN401  # a parameter, or the JSON of its value
+    return json.loads(value) if isinstance(value, str) else value
 
 
-def _verdict(request: CompileRequest, data: Examples, training: Training) -> list[Any]:
-    champion = _champion(request)
+def _verdict(
+    request: CompileRequest, values: Mapping[str, Any], data: Examples, training: Training
+) -> list[Any]:
+    champion = _champion(values)
     evaluation = tfx.components.Evaluator(
         examples=data.examples.outputs["examples"],
         schema=data.schema.outputs["schema"],
@@ -145,37 +171,36 @@ def _verdict(request: CompileRequest, data: Examples, training: Training) -> lis
     pusher = tfx.components.Pusher(
         model=training.trainer.outputs["model"],
         model_blessing=evaluation.outputs["blessing"],
-        push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=request.serving_uri)
-        ),
+        push_destination=values[Parameter.PUSH_DESTINATION],
     )
     report = Report(
         examples=data.examples.outputs["examples"],
         statistics=data.statistics.outputs["statistics"],
+        schema=data.schema.outputs["schema"],
+        inferred_schema=data.inferred.outputs["schema"],
         anomalies=data.anomalies.outputs["anomalies"],
         model=training.trainer.outputs["model"],
         champion=champion.outputs["result"] if champion else None,
         tuner_results=training.tuner.outputs["tuner_results"] if training.tuner else None,
         blessing=evaluation.outputs["blessing"],
-        pushed_model=pusher.outputs["pushed_model"],
-        run=_run(request),
+        run=_run(request, values),
     )
     return [*([champion] if champion else []), evaluation, pusher, report]
 
 
-def _run(request: CompileRequest) -> Run:
+def _run(request: CompileRequest, values: Mapping[str, Any]) -> Run:
     return Run(
-        window=request.window,
-        champion_name=request.champion.name if request.champion else None,
+        window=values[Parameter.WINDOW],
+        champion_name=values.get(Parameter.CHAMPION_NAME),
         modules_digest=request.modules_digest,
         request_digest=request.digest,
         seed=request.seed,
     )
 
 
-def _champion(request: CompileRequest) -> Any:  # noqa: ANN401  # tfx has no types
-    if request.champion is None:
+def _champion(values: Mapping[str, Any]) -> Any:  # noqa: ANN401  # tfx has no types
+    if Parameter.CHAMPION_URI not in values:
         return None
     return tfx.dsl.Importer(
-        source_uri=request.champion.uri, artifact_type=tfx.types.standard_artifacts.Model
+        source_uri=values[Parameter.CHAMPION_URI], artifact_type=tfx.types.standard_artifacts.Model
     ).with_id("Champion")

@@ -40,7 +40,7 @@ def evaluation_config(request: CompileRequest) -> Any:  # noqa: ANN401  # protob
 
 def _models(request: CompileRequest) -> list[Any]:
     candidate = config_pb2.ModelSpec(name=CANDIDATE, label_key=LABEL, signature_name=SIGNATURE)
-    if request.champion is None:
+    if not request.compares:
         return [candidate]
     baseline = config_pb2.ModelSpec(
         name=BASELINE, label_key=LABEL, signature_name=SIGNATURE, is_baseline=True
@@ -55,7 +55,7 @@ def _overall(threshold: Any) -> Any:  # noqa: ANN401
 
 def _threshold(request: CompileRequest) -> Any:  # noqa: ANN401
     ceiling = config_pb2.GenericValueThreshold(upper_bound={"value": request.max_rmse_usd})
-    if request.champion is None:
+    if not request.compares:
         return config_pb2.MetricThreshold(value_threshold=ceiling)
     growth = config_pb2.GenericChangeThreshold(
         direction=config_pb2.MetricDirection.LOWER_IS_BETTER, relative={"value": request.max_rmse_growth}

@@ -1,4 +1,4 @@
-"""The user modules as content: read, checked by syntax, and addressed by digest."""
+"""The user modules and the reviewed schema as content: read, checked by syntax, and addressed by digest."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import ast
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from taxi_ml.naming import SCHEMA_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,14 +25,14 @@ class ModuleError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleSet:
-    """The modules' contents by file name, and the SHA-256 over both."""
+    """The contents of modules and schema by file name, and the SHA-256 over both."""
 
     files: dict[str, bytes]
     digest: str
 
 
-def read_modules(folder: Path) -> ModuleSet:
-    """Read the Python files of `folder`, but for `__init__.py`, which no wheel holds.
+def read_modules(folder: Path, schema: Path) -> ModuleSet:
+    """Read the Python files of `folder`, but for `__init__.py`, which no wheel holds, and the schema.
 
     Raises:
         ModuleError: for a syntax error, with its line, and for a function or a file that TFX needs and
@@ -45,6 +47,9 @@ def read_modules(folder: Path) -> ModuleSet:
             raise ModuleError(f"{folder / name}:1: no such file; it must define {_listed(required)}")
     for name, source in files.items():
         _check(folder / name, source, REQUIRED_FUNCTIONS.get(name, frozenset()))
+    if not schema.is_file():
+        raise ModuleError(f"{schema}:1: no such file; `python -m taxi_ml.schema` writes one")
+    files[SCHEMA_FILE] = schema.read_bytes()
     return ModuleSet(files=files, digest=digest(files))
 
 

@@ -1,26 +1,24 @@
-"""What the compiler is asked for: the boundary between Airflow and the pipeline environment, as JSON."""
+"""What the compiler is asked for: the boundary between Airflow and the pipeline environment, as JSON.
+
+What differs from month to month is no part of it; see `taxi_ml.pipeline.parameters`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from taxi_ml import dataflow, naming, sizing
-from taxi_ml.sql.ranges import ranges
+from taxi_ml import dataflow, image, naming
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import date
     from enum import StrEnum
 
     from taxi_ml.settings import Settings
-    from taxi_ml.sql.ranges import Range
-    from taxi_ml.window import Window
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _CHOICES: Final[dict[str, type[StrEnum]]] = {
     "examples_format": naming.ExamplesFormat,
@@ -39,90 +37,68 @@ class RequestError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Champion:
-    """The model that serves now: its resource name with version, and the folder of its SavedModel."""
-
-    name: str
-    uri: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CompileRequest:
     """Everything that the compiled pipeline depends on.
 
-    Folders are gs:// addresses or local paths. `window` is the window's id. `resources` says for single
-    components, as `taxi_ml.resources` reads it, what others take from `machine_type`. `cache_period` is part
-    of the cache's key (`taxi_ml.naming.cache_period`). `max_rmse_usd` is the
-    Evaluator's ceiling, `max_rmse_growth` how much higher than the champion's the RMSE may be, as a
-    fraction. The gate judges, with confidence intervals; the Evaluator knows none, and RMSEs of a few
-    hundred trips differ by a tenth by chance. Its bounds only stop what is broken, so they lie beyond every
-    bar of the gate's policy: twice the error of the mean fare, and twice the champion's. `ranges` are the
-    least and the largest value of each feature that a question to the model may have.
+    Folders are gs:// addresses or local paths. `compiler` is a digest of the code that compiles, so that
+    what was compiled by other code lies elsewhere, whatever the image's tag. `resources` says for single
+    components, as `taxi_ml.resources` reads it, what others take from `machine_type`. `compares` says whether
+    there is a champion to compare with. `max_rmse_usd` is the Evaluator's ceiling, `max_rmse_growth` how much
+    higher than the champion's the RMSE may be, as a fraction. The gate judges, with confidence intervals; the
+    Evaluator knows none, and RMSEs of a few hundred trips differ by a tenth by chance. Its bounds only stop
+    what is broken, so they lie beyond every bar of the gate's policy: twice the error of the mean fare, and
+    twice the champion's.
     """
 
     pipeline_name: str
     pipeline_root: str
-    data_uri: str
     modules_uri: str
     modules_digest: str
-    serving_uri: str
-    window: str
+    compiler: str
     image: str
     machine_type: str
     beam_args: tuple[str, ...]
-    train_steps: int
     batch_size: int
     tuner_trials: int
     tuner_steps: int
     seed: int
     enable_cache: bool
-    champion: Champion | None = None
+    compares: bool = False
     resources: tuple[str, ...] = ()
-    cache_period: str = ""
     examples_format: str = naming.ExamplesFormat.CSV.value
     pipeline_schema: str = naming.PipelineSchema.NEWER.value
     tuner_minutes: float = 30.0
     max_rmse_usd: float = 20.0
     max_rmse_growth: float = 1.0
-    ranges: Mapping[str, Range] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
         settings: Settings,
-        window: Window,
         *,
         modules_digest: str,
-        champion: Champion | None,
-        cache_day: date | None,
+        compares: bool,
+        enable_cache: bool,
     ) -> Self:
-        """Return the request for a run of these settings over this window.
-
-        It may take from the cache what ran in the period of `cache_day`, the day of the run; None: nothing.
-        """
+        """Return the request for runs of these settings: with a champion or without, and with the cache."""
         return cls(
             pipeline_name=settings.model_name,
             pipeline_root=naming.pipeline_root(settings),
-            data_uri=naming.data_uri(settings, window),
             modules_uri=naming.modules_uri(settings, modules_digest),
             modules_digest=modules_digest,
-            serving_uri=naming.serving_uri(settings, window),
-            window=window.id,
+            compiler=image.digest(),
             image=settings.pipeline_image,
             machine_type=settings.machine_type,
             beam_args=dataflow.beam_arguments(settings),
-            train_steps=settings.train_steps or sizing.LEAST_STEPS,
             batch_size=settings.batch_size,
             tuner_trials=settings.tuner_trials,
             tuner_steps=settings.tuner_steps,
             seed=settings.seed,
-            enable_cache=cache_day is not None,
-            champion=champion,
+            enable_cache=enable_cache,
+            compares=compares,
             resources=settings.resources,
-            cache_period=naming.cache_period(cache_day, settings.cache_days) if cache_day else "",
             examples_format=settings.examples_format,
             pipeline_schema=settings.pipeline_schema,
-            ranges=ranges(settings, window),
         )
 
     @classmethod
@@ -138,15 +114,11 @@ class CompileRequest:
         if version != SCHEMA_VERSION:
             raise RequestError(f"schema_version is {version!r}; this compiler reads {SCHEMA_VERSION}")
         _check_keys(cls, fields)
-        champion = fields.pop("champion", None)
         beam_args = _texts("beam_args", fields.pop("beam_args"))
         resources = _texts("resources", fields.pop("resources", []))
-        bounds = _ranges(fields.pop("ranges", {}))
         _check_types(cls, fields)
         _check_choices(fields)
-        return cls(
-            champion=_champion(champion), beam_args=beam_args, resources=resources, ranges=bounds, **fields
-        )
+        return cls(beam_args=beam_args, resources=resources, **fields)
 
     def to_json(self) -> str:
         """Return the request as JSON, keys sorted: the same request is the same text."""
@@ -206,26 +178,3 @@ def _texts(name: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise RequestError(f"{name} is {value!r}; give a list of texts")
     return tuple(value)
-
-
-def _ranges(value: object) -> dict[str, Range]:
-    if not isinstance(value, dict) or not all(map(_is_range, value.values())):
-        raise RequestError(f"ranges is {value!r}; give an object of [least, largest] by feature")
-    return {name: (least, largest) for name, (least, largest) in value.items()}
-
-
-def _is_range(value: object) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == len(("least", "largest"))
-        and all(isinstance(end, int | float) and not isinstance(end, bool) for end in value)
-    )
-
-
-def _champion(value: object) -> Champion | None:
-    if value is None:
-        return None
-    if not isinstance(value, dict) or value.keys() != {"name", "uri"}:
-        raise RequestError(f"champion is {value!r}; give null or an object of name and uri")
-    name, uri = _texts("champion", [value["name"], value["uri"]])
-    return Champion(name=name, uri=uri.rstrip("/"))

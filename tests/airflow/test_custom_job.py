@@ -16,6 +16,8 @@ from tests.vertex.conftest import wait_for
 if TYPE_CHECKING:
     import threading
 
+    from taxi_airflow.objects import ObjectStore
+
     from tests.airflow.conftest import Running, Vertex
 
 
@@ -242,3 +244,22 @@ def test_a_restart_of_the_service_is_waited_out(vertex: Vertex, running: Running
     starting.join()
 
     assert {"job": job} == returned
+
+
+@pytest.mark.stack
+def test_what_is_there_already_needs_no_job(vertex: Vertex, bucket: str, store: ObjectStore) -> None:
+    """Where the object exists that the job would write, the task succeeds and submits nothing."""
+    uri = f"{bucket}/pipeline.json"
+    store.write(uri, b"{}")
+    returned = run_task(operator(produces=uri), context())
+
+    assert (returned, vertex.jobs.runs) == ({"job": ""}, [])
+
+
+@pytest.mark.stack
+def test_what_is_not_there_yet_is_made(vertex: Vertex, bucket: str) -> None:
+    """Without the object the job runs as ever."""
+    with pytest.raises(TaskDeferred):
+        operator(produces=f"{bucket}/missing.json").execute(context())
+
+    assert len(vertex.jobs.runs) == 1

@@ -151,6 +151,30 @@ def test_the_champions_window_is_compared_with_that_of_the_run(
     assert rendered == ["2015-03_train24_test1", evaluates]
 
 
+def test_what_was_compiled_is_what_runs() -> None:
+    """The compiler's job is left out where the very spec exists that the pipeline runs."""
+    compiler: Any = DAG.get_task("compile")
+    pipeline: Any = DAG.get_task("run_pipeline")
+
+    assert compiler.produces == pipeline.spec_uri == compiler.args[-1]
+
+
+@pytest.mark.parametrize(
+    ("returned", "pushed_to"),
+    [
+        ({"properties": {"Pusher.pushed_model.pushed_destination": "gs://b/serving/1"}}, "gs://b/serving/1"),
+        ({"properties": {}}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_gate_is_told_where_the_model_was_pushed(returned: dict[str, Any], pushed_to: str) -> None:
+    """The address is a property of the Pusher's output; without one there is nothing to serve."""
+    task: Any = DAG.get_task("gate")
+    names: Any = {**context(), "ti": SimpleNamespace(xcom_pull=lambda **_: returned)}
+
+    assert task.render_template(task.pushed_to, names) == pushed_to
+
+
 def test_counts_come_before_the_pipeline() -> None:
     """No pipeline starts for a window with too few rows, and no export either."""
     after = DAG.get_task("check_rows").get_flat_relative_ids(upstream=False)

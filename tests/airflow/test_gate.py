@@ -17,13 +17,14 @@ from taxi_airflow.runs import run_of
 
 from taxi_ml.gate.champion import Champion
 from tests.airflow.conftest import context, run_task
-from tests.taxi_ml.reports import a_report
+from tests.taxi_ml.reports import CHALLENGER, a_report
 
 if TYPE_CHECKING:
     from taxi_airflow.objects import ObjectStore
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("cloud")]
 CHAMPION = "projects/p/locations/l/models/m@3"
+PUSHED = "gs://taxi-local/serving/2015-02_train12_test1/1420070400"
 PARAMS = {"window_end": "2015-02-01", "train_months": 12}
 WINDOW = "2015-02_train12_test1"
 SIZING = "train 9,000 trips, sampled to 4,000 (44.4 %)"
@@ -35,14 +36,31 @@ def gate(store: ObjectStore, job: str, report: dict[str, Any], running: Any = No
     return judge(store, job, json.dumps(report).encode(), running)
 
 
-def judge(store: ObjectStore, job: str, content: bytes, running: Any = None) -> Any:  # noqa: ANN401  # XCom's
-    """Let the gate judge what a job has written as its report."""
+def judge(  # noqa: PLR0913  # what the gate is told
+    store: ObjectStore,
+    job: str,
+    content: bytes,
+    running: Any = None,  # noqa: ANN401  # Airflow's Context
+    *,
+    pushed_to: str = PUSHED,
+    parameters_uri: str = "",
+) -> Any:  # noqa: ANN401  # XCom's
+    """Let the gate judge what a job has written as its report; the model was pushed to `PUSHED`."""
     uri = f"gs://taxi-local/reports/{job}/report.json"
     store.write(uri, content)
+    for folder in (CHALLENGER, PUSHED):
+        store.write(f"{folder}/saved_model.pb", b"graph")
     running = running or context(params=PARAMS)
     store.write_once(run_of(running).baseline_uri, Baseline.of(None, Champion()).to_json())
     name = f"projects/taxi-local/locations/us-central1/pipelineJobs/{job}"
-    task = GateOperator(task_id="gate", job=name, report_uri=uri, sizing=SIZING)
+    task = GateOperator(
+        task_id="gate",
+        job=name,
+        report_uri=uri,
+        parameters_uri=parameters_uri,
+        pushed_to=pushed_to,
+        sizing=SIZING,
+    )
     return run_task(task, running)
 
 
@@ -61,6 +79,47 @@ def test_a_rejection_is_no_failure(store: ObjectStore) -> None:
 
     decision = json.loads(store.read(returned["decision"]))
     assert (returned["verdict"], decision["reasons"][0]["code"]) == ("reject", "not_blessed")
+
+
+def test_the_pushed_copy_is_what_serves(store: ObjectStore) -> None:
+    """The decision names the Pusher's copy, which no rule deletes, and not the artifact that was judged."""
+    returned = gate(store, "job-pushed", REPORT)
+
+    decision = json.loads(store.read(returned["decision"]))
+    assert (returned["challenger"], decision["challenger"]) == (PUSHED, PUSHED)
+
+
+def test_a_copy_of_another_model_is_a_failure(store: ObjectStore) -> None:
+    """Where two runs pushed in the same second, the later one's folder holds the model of the other."""
+    other = "gs://taxi-local/serving/2015-02_train12_test1/1"
+    store.write(f"{other}/saved_model.pb", b"another graph")
+
+    with pytest.raises(AirflowFailException, match="holds another model than"):
+        judge(store, "job-other-copy", json.dumps(REPORT).encode(), pushed_to=other)
+
+
+@pytest.mark.parametrize("missing", ["", "None"])
+def test_a_blessed_model_that_was_not_pushed_is_a_failure(store: ObjectStore, missing: str) -> None:
+    """A model is never served from an artifact that will be deleted because nobody said where its copy is."""
+    with pytest.raises(AirflowFailException, match="does not say where the Pusher copied it"):
+        judge(store, "job-unpushed", json.dumps(REPORT).encode(), pushed_to=missing)
+
+
+def test_a_model_that_was_not_blessed_needs_no_copy(store: ObjectStore) -> None:
+    """The Pusher copies nothing then, and the gate rejects."""
+    content = json.dumps({**REPORT, "blessed": False}).encode()
+    returned = judge(store, "job-unblessed", content, pushed_to="")
+
+    assert (returned["verdict"], returned["challenger"]) == ("reject", CHALLENGER)
+
+
+def test_what_the_pipeline_was_given_is_in_the_decision(store: ObjectStore) -> None:
+    """The spec's hash stands for code and settings; window, data and champion are kept beside it."""
+    uri, values = "gs://taxi-local/runs/given/parameters.json", {"window": WINDOW, "data_uri": "gs://b/data"}
+    store.write(uri, json.dumps(values).encode())
+    returned = judge(store, "job-given", json.dumps(REPORT).encode(), parameters_uri=uri)
+
+    assert json.loads(store.read(returned["decision"]))["parameters"] == values
 
 
 def test_the_model_card_is_kept_and_linked(store: ObjectStore) -> None:

@@ -21,7 +21,7 @@ import taxi_ml
 from taxi_ml import naming, sql
 from taxi_ml.modules.features import MISSING, NULLABLE_FLOATS
 from taxi_ml.naming import Split
-from taxi_ml.pipeline.request import Champion, CompileRequest
+from taxi_ml.pipeline.request import CompileRequest
 from taxi_ml.sql.ranges import ranges
 from tests.airflow.conftest import context, run_task
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("cloud")]
 MODULES = Path(taxi_ml.__file__).parent / "modules"
+SCHEMA = MODULES.parent / "schema.pbtxt"
 CHAMPION = "projects/p/locations/l/models/m@3"
 PARAMS = {"window_end": "2015-02-01", "train_months": 12}
 ROWS = '{"train": 4000, "eval": 200, "test": 300}'
@@ -65,22 +66,23 @@ def test_a_missing_object_is_named(store: ObjectStore) -> None:
 
 def test_uploaded_modules_are_where_their_content_says(store: ObjectStore) -> None:
     """Uploading twice gives one address, with the modules' bytes."""
-    task = UploadModulesOperator(task_id="upload", folder=str(MODULES))
+    task = UploadModulesOperator(task_id="upload", folder=str(MODULES), schema=str(SCHEMA))
 
     first, again = (run_task(task, context(params=PARAMS)) for _ in range(2))
 
     assert first == again
-    uploaded = store.read(f"gs://taxi-local/modules/{first}/trainer.py")
-    assert (MODULES / "trainer.py").read_bytes() == uploaded
+    for path in (MODULES / "trainer.py", SCHEMA):
+        assert path.read_bytes() == store.read(f"gs://taxi-local/modules/{first}/{path.name}")
 
 
 def test_a_module_with_a_syntax_error_fails_with_its_line(tmp_path: Path) -> None:
     """What would break the pipeline later breaks the upload, with file and line."""
     (tmp_path / "preprocessing.py").write_text("def preprocessing_fn(inputs):\n    return inputs\n")
     (tmp_path / "trainer.py").write_text("def run_fn(args):\n    return (\n")
+    task = UploadModulesOperator(task_id="upload", folder=str(tmp_path), schema=str(SCHEMA))
 
     with pytest.raises(AirflowFailException, match=r"trainer\.py:2"):
-        run_task(UploadModulesOperator(task_id="upload", folder=str(tmp_path)), context(params=PARAMS))
+        run_task(task, context(params=PARAMS))
 
 
 @pytest.mark.parametrize(
@@ -88,13 +90,13 @@ def test_a_module_with_a_syntax_error_fails_with_its_line(tmp_path: Path) -> Non
     [
         ("", "gs://b/m/", None),
         (CHAMPION, "", None),
-        (CHAMPION, "gs://b/m/", Champion(name=CHAMPION, uri="gs://b/m")),
+        (CHAMPION, "gs://b/m/", (CHAMPION, "gs://b/m")),
     ],
 )
-def test_the_request_holds_the_champion(
-    store: ObjectStore, name: str, uri: str, champion: Champion | None
+def test_the_pipeline_is_given_the_champion(
+    store: ObjectStore, name: str, uri: str, champion: tuple[str, str] | None
 ) -> None:
-    """The compiler is told what to compare with, or that there is nothing, and whether to use the cache."""
+    """The compiler is told whether there is one and whether to use the cache, the pipeline which it is."""
     task = WriteRequestOperator(
         task_id="write",
         modules_digest="abc",
@@ -104,10 +106,44 @@ def test_the_request_holds_the_champion(
         enable_cache="False",
     )
 
-    folder = run_task(task, context(params=PARAMS))
+    written = run_task(task, context(params=PARAMS))
 
-    request = CompileRequest.parse(store.read(f"{folder}/request.json").decode())
-    assert (champion, False) == (request.champion, request.enable_cache)
+    request = CompileRequest.parse(store.read(f"{written['compiled']}/request.json").decode())
+    values = json.loads(store.read(written["parameters"]))
+    given = (values["champion_name"], values["champion_uri"]) if "champion_name" in values else None
+    assert (champion is not None, False, champion) == (request.compares, request.enable_cache, given)
+
+
+def test_a_month_without_a_change_has_the_address_of_the_one_before(store: ObjectStore) -> None:
+    """Window, data and champion are the run's own; what is compiled, and where it lies, is the same."""
+    runs = (
+        ("first", PARAMS, CHAMPION),
+        ("next", {**PARAMS, "window_end": "2015-03-01"}, CHAMPION.replace("@3", "@4")),
+    )
+    written = [
+        run_task(
+            WriteRequestOperator(
+                task_id="write",
+                modules_digest="abc",
+                rows=ROWS,
+                champion_name=champion,
+                champion_uri=f"gs://b/{run_id}",
+            ),
+            context(run_id, params=params),
+        )
+        for run_id, params, champion in runs
+    ]
+    values = [json.loads(store.read(each["parameters"])) for each in written]
+
+    assert written[0]["compiled"] == written[1]["compiled"]
+    assert written[0]["parameters"] != written[1]["parameters"]
+    assert {name for name in values[0] if values[0][name] != values[1][name]} == {
+        "champion_name",
+        "champion_uri",
+        "data_uri",
+        "push_destination",
+        "window",
+    }
 
 
 def test_the_door_names_everything_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,17 +242,18 @@ def test_an_export_without_counts_deletes_nothing(store: ObjectStore) -> None:
 
 
 def test_the_request_is_that_of_the_runs_size(store: ObjectStore) -> None:
-    """Steps, machines and Beam's runner are those that follow from the rows."""
+    """Steps, machines and Beam's runner are those that follow from the rows; the steps are a parameter."""
     rows = json.dumps({"train": 20_000_000, "eval": 1_000_000, "test": 300_000})
-    ctx = context(params={**PARAMS, "max_train_rows": 5_000_000})
+    ctx = context(params={**PARAMS, "max_train_rows": 0})
     task = WriteRequestOperator(task_id="write", modules_digest="abc", rows=rows, enable_cache="False")
 
-    with pytest.raises(AirflowFailException, match="TAXI_MAX_TRAIN_ROWS=3700000"):
+    with pytest.raises(AirflowFailException, match=r"TAXI_MAX_TRAIN_ROWS=\d+"):
         run_task(task, ctx)
     ctx["params"]["max_train_rows"] = 3_000_000
-    folder = run_task(task, ctx)
+    written = run_task(task, ctx)
 
-    assert CompileRequest.parse(store.read(f"{folder}/request.json").decode()).train_steps == 23_438
+    values = json.loads(store.read(written["parameters"]))
+    assert json.loads(values["train_args"])["num_steps"] == 23_438
 
 
 def test_an_export_replaces_what_was_there(store: ObjectStore) -> None:

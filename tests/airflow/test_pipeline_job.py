@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from google.protobuf import json_format
 from taxi_airflow.operators.pipeline_job import VertexPipelineJobOperator
 from taxi_airflow.operators.waiting import VertexError
 
@@ -80,7 +81,11 @@ def test_a_pipeline_gives_the_addresses_of_its_outputs(vertex: Vertex) -> None:
 
     returned = run_task(operator(), context())
 
-    assert returned == {"job": vertex.engine.runs[0].name, "artifacts": {"Trainer.model": "gs://b/model"}}
+    assert returned == {
+        "job": vertex.engine.runs[0].name,
+        "artifacts": {"Trainer.model": "gs://b/model"},
+        "properties": {},
+    }
 
 
 def skip_soon(vertex: Vertex) -> threading.Thread:
@@ -99,14 +104,16 @@ def skip_soon(vertex: Vertex) -> threading.Thread:
 def test_a_pipeline_from_the_cache_gives_the_addresses_too(
     running: Running, monkeypatch: pytest.MonkeyPatch, *, lean_skipped: bool
 ) -> None:
-    """Whether or not a job lists the outputs of cached components, the task returns them."""
+    """Whether or not a job lists the outputs of cached components, the task returns them and their texts."""
     vertex = running.start(lean_skipped=lean_skipped)
     connect_to(vertex.grpc_port, monkeypatch)
     skip_soon(vertex)
 
-    returned = run_task(operator(required_outputs=["Trainer.model"]), context())
+    asked = ["Trainer.model.folder", "Trainer.model.version", "Trainer.other.folder"]
+    returned = run_task(operator(required_outputs=["Trainer.model"], properties=asked), context())
 
     assert returned["artifacts"] == {"Trainer.model": "gs://b/model"}
+    assert returned["properties"] == {"Trainer.model.folder": "gs://b/serving"}
 
 
 def test_a_pipeline_without_a_required_output(vertex: Vertex) -> None:
@@ -194,6 +201,32 @@ def test_parameters_and_labels_reach_the_job(vertex: Vertex) -> None:
     assert {"app": "taxi-vertex", "attempt": "0"}.items() <= dict(job.labels).items()
     assert job.runtime_config.gcs_output_directory == "gs://taxi-local/other"
     assert dict(job.runtime_config.parameter_values) == {"steps": 7}
+
+
+@pytest.mark.parametrize(
+    ("schema", "field", "steps"),
+    [("2.1.0", "parameter_values", 7.0), ("2.0.0", "parameters", {"int_value": "7"})],
+)
+def test_parameters_of_a_document_reach_the_job(
+    vertex: Vertex, stack: LocalStack, schema: str, field: str, steps: object
+) -> None:
+    """Values may lie on Cloud Storage; the job has them in the field that its schema's version reads."""
+    bucket = stack.storage_client().bucket("taxi-local")
+    spec = {**DOCUMENT["pipelineSpec"], "schemaVersion": schema}  # type: ignore[dict-item]  # of texts
+    bucket.blob("specs/other.json").upload_from_string(json.dumps({**DOCUMENT, "pipelineSpec": spec}))
+    bucket.blob("specs/parameters.json").upload_from_string(json.dumps({"window": "june", "steps": 1}))
+    task = operator(
+        spec_uri="gs://taxi-local/specs/other.json",
+        parameters_uri="gs://taxi-local/specs/parameters.json",
+        parameter_values={"steps": 7},
+    )
+    with pytest.raises(TaskDeferred):
+        task.execute(context())
+
+    job = vertex.hook.pipelines.get_pipeline_job(name=vertex.engine.runs[0].name)
+    runtime = json_format.MessageToDict(type(job).pb(job).runtime_config, preserving_proto_field_name=True)
+    assert runtime[field]["steps"] == steps
+    assert vertex.engine.runs[0].parameter_values == {"window": "june", "steps": 7}
 
 
 @pytest.mark.parametrize(("enabled", "options"), [(None, {"enableCache": True}), ("False", {})])

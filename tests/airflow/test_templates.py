@@ -12,6 +12,7 @@ from taxi_airflow import operators
 NOT_TEMPLATED = {
     "deferrable",
     "list_lag",
+    "look_every",
     "longest_poll",
     "max_attempts",
     "outage",

@@ -89,13 +89,15 @@ def test_a_job_writes_what_it_makes(prod: Plan, uri: str) -> None:
         naming.card_uri(SETTINGS, "job"),
         f"{SETTINGS.bucket}/data/2015-07-01/test/trips_0.csv",
         f"{MODULES}/trainer.py",
+        f"{MODULES}/schema.pbtxt",
+        naming.parameters_uri(SETTINGS, "taxi_training", "manual__1"),
         f"{SETTINGS.bucket}/runs/objects/modules/5ha/compiled/decision.json",
         f"{SETTINGS.bucket}-of-another/pipeline_root/x",
         f"{SETTINGS.bucket}/pipeline_roots/x",
     ],
 )
 def test_a_job_writes_nothing_of_airflow(prod: Plan, uri: str) -> None:
-    """No decision, report, card, trip or module can be replaced by the code that is judged with them."""
+    """No decision, report, trip, module or schema can be replaced by the code that is judged with them."""
     assert not may_write(prod, uri)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taxi_ml.dataflow import beam_arguments
-from tests.pipeline.requests import CHAMPION, PIPELINE_PYTHON, REPOSITORY, make_request
+from tests.pipeline.requests import PIPELINE_PYTHON, REPOSITORY, make_request
 from tests.taxi_ml.test_dataflow import SETTINGS
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ GOLDENS = Path(__file__).parent / "goldens"
 VARIANTS: dict[str, dict[str, object]] = {
     "first_run.json": {},
     "against_champion_untuned.json": {
-        "champion": CHAMPION,
+        "compares": True,
         "tuner_trials": 0,
         "enable_cache": False,
         "examples_format": "parquet",

@@ -1,7 +1,7 @@
 """Run the Beam components in this process, then on a pool of workers, and write what both made of the rows.
 
-Runs in the pipeline environment, by `tests.pipeline.workers`: FOLDER holds request.json and data/, and gets
-found.json.
+Runs in the pipeline environment, by `tests.pipeline.workers`: FOLDER holds request.json, parameters.json
+and data/, and gets found.json.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main(folder: Path, pool: str) -> None:
     on_pool = dataclasses.replace(request, beam_args=beam_args(pool))
     for component in ON_BEAM:
         run(on_pool, folder, only=component)
-    write_parquet(Path(request.data_uri), folder / "parquet")
+    write_parquet(folder / "data", folder / "parquet")
     for number, asked in enumerate((request, on_pool), start=1):
         target = folder / "root" / "ParquetExampleGen" / "examples" / str(number)
         generate(Reader.PARQUET, folder / "parquet", target, asked.beam_args)
@@ -46,7 +46,8 @@ def main(folder: Path, pool: str) -> None:
 
 def run(request: CompileRequest, folder: Path, only: str = "") -> None:
     """Run the whole pipeline, or one component upon the artifacts of the whole pipeline's run."""
-    pipeline = build_pipeline(request, modules=Path(request.modules_uri), root=f"{folder}/root")
+    values = json.loads((folder / "parameters.json").read_text())
+    pipeline = build_pipeline(request, values, modules=Path(request.modules_uri), root=f"{folder}/root")
     connection = tfx.orchestration.metadata.sqlite_metadata_connection_config(f"{folder}/metadata.db")
     pipeline.metadata_connection_config = connection
     part = None

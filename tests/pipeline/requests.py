@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from taxi_ml.pipeline.modules_check import read_modules
-from taxi_ml.pipeline.request import Champion, CompileRequest
+from taxi_ml.pipeline.parameters import Champion, RunParameters
+from taxi_ml.pipeline.request import CompileRequest
 
 REPOSITORY = Path(__file__).parents[2]
 MODULES = REPOSITORY / "taxi_ml" / "modules"
+SCHEMA = REPOSITORY / "taxi_ml" / "schema.pbtxt"
 PIPELINE_PYTHON = REPOSITORY / ".pipeline" / "bin" / "python"
 IMAGE = "taxi-vertex/pipeline:local"
 CHAMPION = Champion(name="projects/1/locations/us-central1/models/7@2", uri="gs://taxi-local/champion")
@@ -18,7 +20,7 @@ CHAMPION = Champion(name="projects/1/locations/us-central1/models/7@2", uri="gs:
 
 def make_request(root: Path, **changes: Any) -> CompileRequest:  # noqa: ANN401  # fields of several types
     """Put the modules below `root` and ask for a small pipeline over `root`/data."""
-    modules = read_modules(MODULES)
+    modules = read_modules(MODULES, SCHEMA)
     folder = root / "modules" / modules.digest
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in modules.files.items():
@@ -26,21 +28,29 @@ def make_request(root: Path, **changes: Any) -> CompileRequest:  # noqa: ANN401 
     request = CompileRequest(
         pipeline_name="chicago-taxi-fare",
         pipeline_root=f"{root}/pipeline_root",
-        data_uri=f"{root}/data",
         modules_uri=str(folder),
         modules_digest=modules.digest,
-        serving_uri=f"{root}/serving",
-        window="2015-07_train24_test1",
+        compiler="a1",
         image=IMAGE,
         machine_type="n1-standard-4",
         beam_args=("--runner=FnApiRunner", "--direct_num_workers=1", f"--sdk_container_image={IMAGE}"),
-        train_steps=200,
         batch_size=64,
         tuner_trials=2,
         tuner_steps=20,
         seed=20,
         enable_cache=True,
+    )
+    return dataclasses.replace(request, **changes)
+
+
+def make_parameters(root: Path, **changes: Any) -> RunParameters:  # noqa: ANN401  # as above
+    """Return what a run over the trips in `root`/data gives the pipeline of such a request."""
+    parameters = RunParameters(
+        window="2015-07_train24_test1",
+        data_uri=f"{root}/data",
+        serving_uri=f"{root}/serving",
+        train_steps=200,
         cache_period="2015-07-05",
         ranges={"TripStartHour": (0, 23), "rawDistance": (0, 20_015_115)},
     )
-    return dataclasses.replace(request, **changes)
+    return dataclasses.replace(parameters, **changes)

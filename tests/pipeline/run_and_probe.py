@@ -31,7 +31,8 @@ def main(request_path: str, folder: str) -> None:
     """Run, then look at what the components left."""
     request = CompileRequest.parse(Path(request_path).read_text())
     root = f"{folder}/local_root"
-    pipeline = build_pipeline(request, modules=Path(request.modules_uri), root=root)
+    values = json.loads(Path(folder, "parameters.json").read_text())
+    pipeline = build_pipeline(request, values, modules=Path(request.modules_uri), root=root)
     pipeline.metadata_connection_config = tfx.orchestration.metadata.sqlite_metadata_connection_config(
         f"{folder}/metadata.db"
     )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,20 @@ import pytest
 from google.protobuf import json_format
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig, PipelineSpec
 
+from local_gcp.vertex.domain.plan import RunParameter
+from local_gcp.vertex.engine.parameters import bind
+from local_gcp.vertex.engine.planner import make_plan
+from taxi_ml.pipeline.modules_check import read_modules
 from tests.pipeline.golden import GOLDENS, VARIANTS, compile_text
-from tests.pipeline.requests import PIPELINE_PYTHON, REPOSITORY, make_request
+from tests.pipeline.requests import (
+    CHAMPION,
+    MODULES,
+    PIPELINE_PYTHON,
+    REPOSITORY,
+    SCHEMA,
+    make_parameters,
+    make_request,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,26 +126,133 @@ def test_the_older_schema_can_be_chosen(tmp_path: Path) -> None:
 
     assert older["schemaVersion"] == "2.0.0"
     assert older["root"]["dag"]["tasks"].keys() == newer["root"]["dag"]["tasks"].keys()
+    assert older["root"]["inputDefinitions"]["parameters"] == {
+        name: {"type": "STRING"} for name in newer["root"]["inputDefinitions"]["parameters"]
+    }
     assert hooks_and_machines(older) == hooks_and_machines(newer)
 
 
-def test_the_cache_period_is_part_of_one_key() -> None:
-    """The ExampleGen, from which everything else hangs, carries the period in its environment."""
-    executors = golden("first_run.json")["deploymentSpec"]["executors"]
-    environments = {name: each["container"].get("env") for name, each in executors.items()}
+@pytest.mark.parametrize("name", sorted(VARIANTS))
+def test_the_cache_period_is_part_of_the_first_keys(name: str) -> None:
+    """Every component that runs and waits for no other is given the period."""
+    spec = golden(name)
+    tasks, executors = spec["root"]["dag"]["tasks"], spec["deploymentSpec"]["executors"]
+    first = {task for task in tasks if not tasks[task].get("dependentTasks")}
+    given = {
+        task
+        for task, each in tasks.items()
+        if each.get("inputs", {}).get("parameters", {}).get("cache_period")
+        == {"componentInputParameter": "cache_period"}
+    }
 
-    assert {name: env for name, env in environments.items() if env} == {
-        "CsvExampleGen_executor": [{"name": "CACHE_PERIOD", "value": "2015-07-05"}]
+    assert given == {task for task in first if "container" in executors[f"{task}_executor"]}
+    assert "ImportSchemaGen" in given
+
+
+@pytest.mark.parametrize("name", sorted(VARIANTS))
+def test_no_month_is_in_the_spec(name: str) -> None:
+    """Window, data, destinations and champion are parameters of the job, texts without a default."""
+    spec = golden(name)
+    champion = {"champion_name", "champion_uri"} if name == "against_champion_untuned.json" else set()
+
+    assert spec["root"]["inputDefinitions"]["parameters"] == {
+        parameter: {"parameterType": "STRING"}
+        for parameter in (
+            {"cache_period", "data_uri", "push_destination", "train_args", "training_options", "window"}
+            | champion
+        )
+    }
+    assert not re.search(r"20[0-9]{2}-[0-9]{2}", json.dumps(spec))
+
+
+@pytest.mark.parametrize("schema", ["2.0", "2.1"])
+def test_a_run_gives_its_pipeline_all_that_it_takes(schema: str, tmp_path: Path) -> None:
+    """In either schema the values are bound, and what they stand for is what the tasks read."""
+    request = make_request(tmp_path, pipeline_schema=schema, compares=True)
+    spec = json.loads(compile_text(request, tmp_path))["pipelineSpec"]
+    values = make_parameters(tmp_path, champion=CHAMPION).values(request)
+    plan = make_plan(spec)
+    bound = bind(plan.parameters, values)
+    read = {
+        (task.name, key): bound[source.name]
+        for task in plan.tasks.values()
+        for key, source in task.parameters.items()
+        if isinstance(source, RunParameter)
+    }
+
+    assert read == {
+        ("Champion", "artifact_uri"): CHAMPION.uri,
+        ("CsvExampleGen", "cache_period"): "2015-07-05",
+        ("CsvExampleGen", "input_base"): f"{tmp_path}/data",
+        ("ImportSchemaGen", "cache_period"): "2015-07-05",
+        ("Pusher", "push_destination"): json.dumps({"filesystem": {"base_directory": f"{tmp_path}/serving"}}),
+        ("Report", "champion_name"): CHAMPION.name,
+        ("Report", "window"): "2015-07_train24_test1",
+        ("Trainer", "custom_config"): values["training_options"],
+        ("Trainer", "train_args"): '{"num_steps": 200, "splits": ["train"]}',
     }
 
 
-def test_report_runs_last() -> None:
-    """No task depends on the report, and it waits for the Pusher."""
+def test_parameters_are_those_of_the_spec(tmp_path: Path) -> None:
+    """What a run gives is what its pipeline takes, with a champion or without."""
+    for name, champion in (("first_run.json", None), ("against_champion_untuned.json", CHAMPION)):
+        request = make_request(tmp_path, **VARIANTS[name])
+        values = make_parameters(tmp_path, champion=champion).values(request)
+
+        assert values.keys() == golden(name)["root"]["inputDefinitions"]["parameters"].keys()
+
+
+def test_nothing_waits_for_report_and_pusher() -> None:
+    """The report is written while the Pusher copies."""
     tasks = golden("first_run.json")["root"]["dag"]["tasks"]
     waited_for = {name for task in tasks.values() for name in task.get("dependentTasks", [])}
 
-    assert set(tasks) - waited_for == {"Report"}
-    assert "Pusher" in tasks["Report"]["dependentTasks"]
+    assert set(tasks) - waited_for == {"Pusher", "Report"}
+
+
+@pytest.mark.parametrize("component", ["Transform", "ExampleValidator", "Evaluator", "Report"])
+def test_the_reviewed_schema_is_used(component: str) -> None:
+    """What reads a schema reads the one that was reviewed, not the one that the trips themselves give."""
+    task = golden("first_run.json")["root"]["dag"]["tasks"][component]
+
+    assert task["inputs"]["artifacts"]["schema"]["taskOutputArtifact"]["producerTask"] == "ImportSchemaGen"
+
+
+def test_a_schema_without_a_column_is_refused(tmp_path: Path) -> None:
+    """A reviewed schema that lacks what the modules read is not compiled."""
+    text = SCHEMA.read_text().replace('"fare"', '"amount"')
+
+    assert "it lacks feature 'fare', which the modules read" in compile_failure(
+        with_schema(tmp_path, text), tmp_path
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "written", "problem"),
+    [
+        ("feature {", "feature [", "not a schema in protobuf's text format"),
+        ("most_absent:0.9", "most_absent:90", "tag 'most_absent:90' of feature"),
+        ("presence { min_fraction: 1.0 min_count: 1 }", "", "may have other than one value in a row"),
+    ],
+)
+def test_a_schema_that_says_nothing_is_refused(
+    tmp_path: Path, found: str, written: str, problem: str
+) -> None:
+    """What is wrong with the schema is one line, before TFX is imported."""
+    text = SCHEMA.read_text().replace(found, written)
+
+    assert problem in compile_failure(with_schema(tmp_path, text), tmp_path)
+
+
+def with_schema(root: Path, text: str) -> CompileRequest:
+    """Put the modules with another schema below `root` and return a request for them."""
+    folder = root / "other"
+    folder.mkdir()
+    (folder / "schema.pbtxt").write_text(text)
+    modules = read_modules(MODULES, folder / "schema.pbtxt")
+    for name, content in modules.files.items():
+        (folder / name).write_bytes(content)
+    return make_request(root, modules_uri=str(folder), modules_digest=modules.digest)
 
 
 def test_trainer_takes_the_tuners_choice() -> None:
@@ -159,7 +279,9 @@ def test_champion_is_imported_from_its_address() -> None:
     importer = spec["deploymentSpec"]["executors"]["Champion_executor"]["importer"]
 
     assert baseline["taskOutputArtifact"]["producerTask"] == "Champion"
-    assert importer["artifactUri"]["constant"] == "gs://taxi-local/champion"
+    given = spec["root"]["dag"]["tasks"]["Champion"]["inputs"]["parameters"]["artifact_uri"]
+    assert importer["artifactUri"] == {"runtimeParameter": "artifact_uri"}
+    assert given == {"componentInputParameter": "champion_uri"}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taxi_ml.pipeline.modules_check import ModuleError, digest, read_modules
-from tests.pipeline.requests import MODULES
+from tests.pipeline.requests import MODULES, SCHEMA
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,9 +27,9 @@ def folder_of(tmp_path: Path, **changes: str) -> Path:
 
 def test_own_modules_are_accepted() -> None:
     """The repository's modules pass, without their `__init__.py`, which no wheel holds."""
-    files = read_modules(MODULES).files
+    files = read_modules(MODULES, SCHEMA).files
 
-    assert {"features.py", "preprocessing.py", "trainer.py"} <= files.keys()
+    assert {"features.py", "preprocessing.py", "schema.pbtxt", "trainer.py"} <= files.keys()
     assert "__init__.py" not in files
 
 
@@ -38,19 +38,19 @@ def test_syntax_error_is_named_with_its_line(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, trainer="def run_fn(fn_args): ...\n\nx = (\n")
 
     with pytest.raises(ModuleError, match=r"trainer\.py:3: '\(' was never closed"):
-        read_modules(folder)
+        read_modules(folder, SCHEMA)
 
 
 def test_syntax_error_in_a_sibling_is_named(tmp_path: Path) -> None:
     """Every file goes into the wheel, so every file is checked."""
     with pytest.raises(ModuleError, match=r"sibling\.py:1:"):
-        read_modules(folder_of(tmp_path, sibling="def"))
+        read_modules(folder_of(tmp_path, sibling="def"), SCHEMA)
 
 
 def test_missing_function_is_named(tmp_path: Path) -> None:
     """A module without the function that TFX calls says which, and where it ends."""
     with pytest.raises(ModuleError, match=r"trainer\.py:1: tuner_fn\(\) is not defined"):
-        read_modules(folder_of(tmp_path, trainer="def run_fn(fn_args): ...\n"))
+        read_modules(folder_of(tmp_path, trainer="def run_fn(fn_args): ...\n"), SCHEMA)
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
@@ -59,7 +59,21 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     (folder / "preprocessing.py").unlink()
 
     with pytest.raises(ModuleError, match=r"preprocessing\.py:1: no such file"):
-        read_modules(folder)
+        read_modules(folder, SCHEMA)
+
+
+def test_missing_schema_is_named(tmp_path: Path) -> None:
+    """Without a reviewed schema nothing is uploaded, and the command that writes one is named."""
+    with pytest.raises(ModuleError, match=r"gone\.pbtxt:1: no such file; `python -m taxi_ml\.schema`"):
+        read_modules(folder_of(tmp_path), tmp_path / "gone.pbtxt")
+
+
+def test_schema_is_part_of_the_address(tmp_path: Path) -> None:
+    """Another schema is another digest: it takes effect without a new image, and no cache mistakes it."""
+    folder, other = folder_of(tmp_path), tmp_path / "other.pbtxt"
+    other.write_text('feature { name: "fare" }')
+
+    assert read_modules(folder, other).digest != read_modules(folder, SCHEMA).digest
 
 
 @given(st.dictionaries(st.text(max_size=5), st.binary(max_size=5), max_size=4))

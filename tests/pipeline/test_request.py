@@ -8,23 +8,74 @@ import pytest
 from taxi_ml.gate import policy
 from taxi_ml.pipeline.machines import MachineSize, UnknownMachineTypeError, offered_vcpus
 from taxi_ml.pipeline.request import CompileRequest, RequestError
-from tests.pipeline.requests import CHAMPION, make_request
+from taxi_ml.settings import Settings
+from tests.pipeline.requests import make_parameters, make_request
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize("champion", [None, CHAMPION])
-def test_request_round_trips(champion: Any, tmp_path: Path) -> None:  # noqa: ANN401  # either
+@pytest.mark.parametrize("compares", [True, False])
+def test_request_round_trips(compares: bool, tmp_path: Path) -> None:  # noqa: FBT001  # a parameter
     """What is written is what is read."""
-    request = make_request(tmp_path, champion=champion, resources=("Trainer=cpu:8",))
+    request = make_request(tmp_path, compares=compares, resources=("Trainer=cpu:8",))
 
     assert CompileRequest.parse(request.to_json()) == request
 
 
+SETTINGS = Settings.from_environment(
+    {
+        "TAXI_PROJECT": "taxi-local",
+        "TAXI_BUCKET": "gs://taxi-local",
+        "TAXI_PIPELINE_IMAGE": "taxi-vertex/pipeline:local",
+    }
+)
+
+
+def request_of(settings: Settings) -> CompileRequest:
+    """Return what an installation with these settings compiles."""
+    return CompileRequest.of(settings, modules_digest="a1", compares=True, enable_cache=True)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"batch_size": 32}, {"tuner_trials": 0}, {"seed": 3}, {"beam_args": "--runner=X"}]
+)
+def test_another_setting_is_another_request(changes: dict[str, object]) -> None:
+    """What the spec depends on is a part of its address."""
+    assert request_of(SETTINGS.with_overrides(**changes)).digest != request_of(SETTINGS).digest
+
+
+@pytest.mark.parametrize("changes", [{"train_months": 3}, {"train_steps": 7}, {"cache_days": 9}])
+def test_what_a_run_is_given_is_no_part_of_the_request(changes: dict[str, object]) -> None:
+    """Another window or length of training finds its pipeline compiled."""
+    assert request_of(SETTINGS.with_overrides(**changes)).digest == request_of(SETTINGS).digest
+
+
+def test_other_code_is_another_request(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A spec that other code has compiled is not found, though the image's tag is the same."""
+    before = request_of(SETTINGS).digest
+    (tmp_path / "definition.py").write_text("")
+    monkeypatch.setattr("taxi_ml.image.CODE", tmp_path)
+
+    assert request_of(SETTINGS).digest != before
+
+
+def test_the_same_run_has_the_same_parameters(tmp_path: Path) -> None:
+    """Values are texts whose order does not depend on anything: they are part of the cache's keys."""
+    request = make_request(tmp_path)
+    bounds = {"TripStartHour": (0.0, 23.0), "rawDistance": (0.0, 9.0)}
+    one, other = (
+        make_parameters(tmp_path, ranges=dict(order)).values(request)
+        for order in (bounds.items(), reversed(bounds.items()))
+    )
+
+    assert one == other
+    assert json.loads(one["train_args"]) == {"num_steps": 200, "splits": ["train"]}
+
+
 def test_wheels_depend_on_the_modules_only(tmp_path: Path) -> None:
-    """Another window changes the request's digest and leaves the wheels' address, a cache key."""
-    one, other = make_request(tmp_path), make_request(tmp_path, window="2015-08_train24_test1")
+    """Another setting changes the request's digest and leaves the wheels' address, a cache key."""
+    one, other = make_request(tmp_path), make_request(tmp_path, seed=3)
 
     assert one.digest != other.digest
     assert one.wheels_uri == other.wheels_uri
@@ -41,21 +92,16 @@ def test_evaluator_stops_nothing_that_the_gate_lets_through(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"schema_version": 2}, "schema_version is 2"),
-        ({"train_stepz": 3}, "train_stepz"),
-        ({"train_steps": "many"}, "train_steps is 'many'; give a int"),
-        ({"train_steps": True}, "train_steps is True; give a int"),
+        ({"schema_version": 1}, "schema_version is 1"),
+        ({"tuner_stepz": 3}, "tuner_stepz"),
+        ({"tuner_steps": "many"}, "tuner_steps is 'many'; give a int"),
+        ({"tuner_steps": True}, "tuner_steps is True; give a int"),
         ({"enable_cache": 1}, "enable_cache is 1; give a bool"),
         ({"beam_args": "--runner=X"}, "beam_args is '--runner=X'"),
         ({"resources": ["Trainer", 1]}, "resources is"),
         ({"examples_format": "avro"}, "examples_format is 'avro'; give one of csv, parquet"),
         ({"pipeline_schema": "2.2"}, "pipeline_schema is '2.2'; give one of 2.1, 2.0"),
-        ({"ranges": [0, 23]}, "ranges is"),
-        ({"ranges": {"TripStartHour": [0]}}, "give an object of .least, largest. by feature"),
-        ({"ranges": {"TripStartHour": [0, "23"]}}, "ranges is"),
-        ({"ranges": {"TripStartHour": [False, True]}}, "ranges is"),
-        ({"champion": {"name": "x"}}, "champion is"),
-        ({"champion": {"name": "x", "uri": 1}}, "champion is"),
+        ({"compares": None}, "compares is None; give a bool"),
     ],
 )
 def test_wrong_field_is_named(changes: dict[str, Any], named: str, tmp_path: Path) -> None:
@@ -69,9 +115,9 @@ def test_wrong_field_is_named(changes: dict[str, Any], named: str, tmp_path: Pat
 def test_missing_field_is_named(tmp_path: Path) -> None:
     """A request without a field says which."""
     fields = json.loads(make_request(tmp_path).to_json())
-    del fields["window"]
+    del fields["image"]
 
-    with pytest.raises(RequestError, match=r"missing fields \['window'\]"):
+    with pytest.raises(RequestError, match=r"missing fields \['image'\]"):
         CompileRequest.parse(json.dumps(fields))
 
 

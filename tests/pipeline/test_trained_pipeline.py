@@ -17,7 +17,7 @@ from urllib.error import HTTPError
 import pytest
 
 from taxi_ml.gate.report import parse
-from tests.pipeline.requests import MODULES, PIPELINE_PYTHON, REPOSITORY, make_request
+from tests.pipeline.requests import MODULES, PIPELINE_PYTHON, REPOSITORY, make_parameters, make_request
 from tests.pipeline.trips import COLUMNS, ROWS, write_trips
 from tests.serving.servers import serving
 
@@ -35,7 +35,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def facts(root: Path) -> dict[str, Any]:
     """What a whole pipeline, run by TFX itself, left behind."""
-    (root / "request.json").write_text(make_request(root).to_json())
+    request = make_request(root)
+    (root / "request.json").write_text(request.to_json())
+    (root / "parameters.json").write_text(json.dumps(make_parameters(root).values(request)))
     with (root / "run.log").open("wb") as log:
         subprocess.run(
             [PIPELINE_PYTHON, "-m", "tests.pipeline.run_and_probe", root / "request.json", root],
@@ -226,8 +228,16 @@ def _predict(url: str, instances: list[dict[str, Any]]) -> list[float]:
     return predictions
 
 
-def test_challenger_is_served_from_the_pushed_copy(facts: dict[str, Any], root: Path) -> None:
-    """The report names the folder that the Pusher copied the model to, not an artifact of the run."""
+def test_pushed_copy_is_the_judged_model(facts: dict[str, Any], root: Path) -> None:
+    """The report names the model that the Trainer wrote, of which the Pusher has made a copy to serve."""
     (pushed,) = (root / "serving").iterdir()
+    judged = Path(facts["report"]["challenger"]["uri"])
 
-    assert facts["report"]["challenger"]["uri"] == str(pushed)
+    assert judged == Path(facts["model"])
+    assert (pushed / "saved_model.pb").read_bytes() == (judged / "saved_model.pb").read_bytes()
+
+
+def test_trips_have_the_columns_of_the_reviewed_schema(facts: dict[str, Any]) -> None:
+    """What SchemaGen infers differs in nothing, and nothing is out of range or absent too often."""
+    assert facts["report"]["schema"] == []
+    assert facts["report"]["anomalies"] == {"train": [], "eval": [], "test": []}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.pipeline.requests import make_request
+from tests.pipeline.requests import make_parameters, make_request
 from tests.pipeline.trips import ROWS, write_trips
 from tests.pipeline.workers import WHOLE, run_in_namespaces
 
@@ -47,8 +47,11 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What each component made in one process, and what on the workers."""
     folder = tmp_path_factory.mktemp("workers")
     shared = shared_folder(folder)
-    request = make_request(shared, train_steps=20, tuner_trials=0)
+    request = make_request(shared, tuner_trials=0)
     (shared / "request.json").write_text(request.to_json())
+    (shared / "parameters.json").write_text(
+        json.dumps(make_parameters(shared, train_steps=20).values(request))
+    )
     run_in_namespaces(folder, "tests.pipeline.on_workers", WHOLE, timeout=600)
     read: dict[str, Any] = json.loads((shared / "found.json").read_text())
     packages = folder / "containers" / WHOLE / "opt" / "worker-packages"

@@ -23,6 +23,7 @@ from taxi_ml.gate.report import (
     Trial,
     Tuning,
 )
+from taxi_ml.gate.schema import Change, SchemaDifference
 from taxi_ml.naming import Split
 
 POLICY = policy.load()
@@ -196,6 +197,13 @@ ANOMALIES = st.builds(
     description=st.just("unexpected"),
     kind=st.sampled_from(["", "ENUM_TYPE_UNEXPECTED_STRING_VALUES", "COMPARATOR_L_INFTY_HIGH"]),
 )
+DIFFERENCES = st.builds(
+    SchemaDifference,
+    feature=st.sampled_from(["tips", "rawDistance"]),
+    change=st.sampled_from(Change),
+    reviewed=st.sampled_from(["", "FLOAT"]),
+    inferred=st.sampled_from(["", "INT"]),
+)
 SHARES = st.floats(min_value=0, max_value=1)
 DRIFTS = st.builds(drift, SHARES, SHARES, st.sampled_from(Split))
 TUNINGS = st.builds(
@@ -225,6 +233,7 @@ def reports(draw: st.DrawFn, *, with_champion: bool | None = None) -> Report:
         blessed=draw(st.sampled_from([True, True, False, None])),
         hashes=Hashes(modules="a1", spec="b2", data="c3"),
         drift=tuple(draw(st.lists(DRIFTS, max_size=2))) if compares else (),
+        schema=tuple(draw(st.lists(DIFFERENCES, max_size=1))),
     )
 
 

@@ -19,6 +19,7 @@ from taxi_ml.gate.champion import Champion
 from taxi_ml.gate.decision import Override, decide
 from taxi_ml.gate.distributions import Fit
 from taxi_ml.gate.report import Anomaly, Difference, Interval, parse
+from taxi_ml.gate.schema import Change, SchemaDifference
 from taxi_ml.naming import Split
 from tests.taxi_ml import reports
 from tests.taxi_ml.reports import POLICY, a_fit, a_report, metrics, with_metrics
@@ -63,6 +64,15 @@ def test_card_shows_drift_tuner_and_hashes() -> None:
 
     assert all(text in page for text in ("train pickup_census_tract", "0.010", "learning_rate", "4.2000"))
     assert all(f"<code>{digest}</code>" in page for digest in ("a1", "b2", "c3"))
+
+
+def test_card_shows_how_the_columns_differ() -> None:
+    """A column that is not what was reviewed is on the page; without one the page says that there is none."""
+    found = SchemaDifference(feature="fare", change=Change.TYPE, reviewed="FLOAT", inferred="INT")
+    page = card(replace(a_report(), schema=(found,)))
+
+    assert "Type <code>fare</code>: INT in the trips, FLOAT in the reviewed schema" in page
+    assert "The trips have the columns of the reviewed schema" in card(a_report())
 
 
 def test_card_of_a_rejection_has_every_reason() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,6 +35,16 @@ def test_override_survives_json() -> None:
     decision = decide(POLICY, a_report(), Override.of("stale", ["not_blessed", "slice_worse"], by="ada"))
 
     assert kept.parse(decision.to_json().encode()) == decision
+
+
+def test_parameters_survive_json() -> None:
+    """What the pipeline was run with is read back; an older decision does not say."""
+    decision = replace(decide(POLICY, a_report()), parameters={"window": "2015-07_train24_test1"})
+    older = json.loads(decision.to_json())
+    del older["parameters"]
+
+    assert kept.parse(decision.to_json()) == decision
+    assert kept.parse(json.dumps(older)).parameters == {}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from taxi_ml.gate import report
 from taxi_ml.gate.report import ReportError
+from taxi_ml.gate.schema import Change, SchemaDifference
 from tests.taxi_ml import reports
 from tests.taxi_ml.reports import a_report, metrics
 
@@ -52,13 +53,22 @@ def test_slice_without_interval_and_anomaly_without_kind_are_read() -> None:
     assert (back.slices[0].difference, back.anomalies[0].kind) == (None, "")
 
 
-def test_report_without_drift_and_fit_is_read() -> None:
-    """A pipeline that knows neither leaves both out."""
+def test_report_without_drift_fit_and_schema_is_read() -> None:
+    """A pipeline that knows none of them leaves them out."""
     document = json.loads(a_report().to_json())
-    del document["drift"], document["fit"]
+    del document["drift"], document["fit"], document["schema"]
     back = report.parse(json.dumps(document))
 
-    assert (back.drift, back.fit) == ((), None)
+    assert (back.drift, back.fit, back.schema) == ((), None, ())
+
+
+def test_difference_from_the_schema_says_both_sides() -> None:
+    """Whoever reads a log sees what the trips have and what was reviewed."""
+    new = SchemaDifference(feature="tips", change=Change.NEW, reviewed="", inferred="FLOAT")
+    gone = SchemaDifference(feature="fare", change=Change.MISSING, reviewed="FLOAT", inferred="")
+
+    assert str(new) == "new tips: FLOAT in the trips, nothing in the reviewed schema"
+    assert str(gone) == "missing fare: nothing in the trips, FLOAT in the reviewed schema"
 
 
 def test_report_is_the_same_text_each_time() -> None:

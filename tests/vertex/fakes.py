@@ -87,7 +87,7 @@ class FakePipelineEngine:
                         uri="gs://b/model",
                         schema_title="tfx.Model",
                         type_schema={"schemaTitle": "tfx.Model"},
-                        metadata={"version": 3},
+                        metadata={"version": 3, "folder": "gs://b/serving"},
                     ),
                 )
             },

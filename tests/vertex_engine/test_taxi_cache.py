@@ -10,7 +10,7 @@ import pytest
 
 from local_gcp.vertex.domain.states import RunState, TaskState
 from tests.pipeline.golden import GOLDENS, compile_text
-from tests.pipeline.requests import make_request
+from tests.pipeline.requests import make_parameters, make_request
 from tests.pipeline.trips import write_trips
 from tests.vertex_engine.specs import pipeline_run
 
@@ -21,13 +21,21 @@ if TYPE_CHECKING:
     from tests.vertex_engine.specs import Recorder
 
 
+REQUEST = {"tuner_trials": 0}
+
+
 def taxi_spec(root: Path, store: Path) -> dict[str, Any]:
-    """Compile the product's pipeline over the trips below `root`, a bucket of `store`."""
-    write_trips(root / "data")
-    compile_text(make_request(root, train_steps=5, tuner_trials=0), root)
+    """Compile the product's pipeline below `root`, a bucket of `store`."""
+    compile_text(make_request(root, **REQUEST), root)
     text = (root / "pipeline.json").read_text().replace(f"{store}/", "gs://")
     spec: dict[str, Any] = json.loads(text)["pipelineSpec"]
     return spec
+
+
+def given(root: Path, store: Path, **changes: str) -> dict[str, str]:
+    """Return what a run over the trips below `root` gives the pipeline."""
+    values = make_parameters(root, train_steps=5, **changes).values(make_request(root, **REQUEST))
+    return {name: value.replace(f"{store}/", "gs://") for name, value in values.items()}
 
 
 def export_again(root: Path) -> None:
@@ -41,29 +49,40 @@ def export_again(root: Path) -> None:
 def test_the_same_trips_are_not_trained_on_twice(
     tfx_engine: LocalPipelineEngine, tfx_heard: Recorder, tfx_folder: Path
 ) -> None:
-    """A second export of the same rows hits the cache in every component.
+    """A second export of the same rows hits the cache in every component; another period hits nothing.
 
-    The report calls the rows by the fingerprint that the ExampleGen's driver has left on their artifact.
+    All runs are of one compiled spec. A window over the same rows repeats only what names the window. The
+    report calls the rows by the fingerprint that the ExampleGen's driver has left on their artifact.
     """
     store = tfx_folder / "gcs"
     root = store / "fares"
     root.mkdir()
+    write_trips(root / "data")
     spec = taxi_spec(root, store)
-    first, second = pipeline_run(spec, "fares-first"), pipeline_run(spec, "fares-second")
-    tfx_engine.start(first)
-    trained = tfx_heard.wait(first, 500)
-    export_again(root / "data")
-    tfx_engine.start(second)
-    repeated = tfx_heard.wait(second, 300)
-    (examples,) = tfx_heard.tasks[first.name]["CsvExampleGen"].outputs["examples"]
-    (report,) = tfx_heard.tasks[first.name]["Report"].outputs["report"]
+    runs = {
+        "first": {},
+        "again": {},
+        "renamed": {"window": "2015-08_train24_test1"},
+        "expired": {"cache_period": "2015-08-04"},
+    }
+    states = {}
+    for name, changes in runs.items():
+        run = pipeline_run(spec, f"fares-{name}", parameter_values=given(root, store, **changes))
+        tfx_engine.start(run)
+        assert tfx_heard.wait(run, 500) is RunState.SUCCEEDED, tfx_heard.errors
+        states[name] = tfx_heard.task_states(run)
+        export_again(root / "data")
+    (examples,) = tfx_heard.tasks[run.name]["CsvExampleGen"].outputs["examples"]
+    (report,) = tfx_heard.tasks[run.name]["Report"].outputs["report"]
     written = json.loads((store / report.uri.removeprefix("gs://") / "report.json").read_text())
     fingerprint = examples.metadata["input_fingerprint"]
 
-    assert (trained, repeated) == (RunState.SUCCEEDED, RunState.SUCCEEDED), tfx_heard.errors
-    assert set(tfx_heard.task_states(first).values()) == {TaskState.SUCCEEDED}
-    assert set(tfx_heard.task_states(second).values()) == {TaskState.SKIPPED}
-    assert fingerprint == tfx_heard.tasks[first.name]["CsvExampleGen"].parameters["input_fingerprint"]
+    assert set(states["first"].values()) == {TaskState.SUCCEEDED}
+    assert set(states["again"].values()) == {TaskState.SKIPPED}
+    ran = {task for task, state in states["renamed"].items() if state is TaskState.SUCCEEDED}
+    assert ran == {"Report"}
+    assert set(states["expired"].values()) == {TaskState.SUCCEEDED}
+    assert fingerprint == tfx_heard.tasks[run.name]["CsvExampleGen"].parameters["input_fingerprint"]
     assert written["hashes"]["data"] == hashlib.sha256(fingerprint.encode()).hexdigest()
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import grpc
     from google.cloud.aiplatform_v1 import (
+        Artifact,
         EndpointServiceClient,
         JobServiceClient,
         MetadataServiceClient,
@@ -167,13 +168,13 @@ class VertexHook(GoogleBaseHook):
             return view_custom(self.jobs.get_custom_job(name=name, timeout=CALL_TIMEOUT))
         return view_operation(self.pipelines.get_operation({"name": name}, timeout=CALL_TIMEOUT))
 
-    def outputs_of(self, execution: str) -> dict[str, str]:
-        """Return the URIs of what an execution has made, or has taken from the cache, by output."""
+    def outputs_of(self, execution: str) -> dict[str, Artifact]:
+        """Return what an execution has made, or has taken from the cache, by output."""
         from google.cloud.aiplatform_v1 import Event  # noqa: PLC0415  # 1.7 s, not at parse time
 
         graph = self.metadata.query_execution_inputs_and_outputs(execution=execution, timeout=CALL_TIMEOUT)
         made = {event.artifact for event in graph.events if event.type_ == Event.Type.OUTPUT}
-        return {each.display_name: each.uri for each in graph.artifacts if each.name in made}
+        return {each.display_name: each for each in graph.artifacts if each.name in made}
 
     def cancel_job(self, kind: JobKind, name: str) -> None:
         """Ask for the cancellation of a job or operation; it happens later."""

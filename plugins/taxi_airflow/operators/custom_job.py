@@ -10,6 +10,7 @@ from taxi_airflow.labels import ATTACH_LABEL, ATTEMPT_LABEL, run_key, with_attem
 from taxi_airflow.operators.vertex_job import VertexJobOperator
 from taxi_airflow.operators.waiting import LIST_LAG
 from taxi_airflow.polling import Verdict, judge
+from taxi_airflow.rendered import is_empty
 from taxi_airflow.states import JobKind
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class VertexCustomJobOperator(VertexJobOperator):
     :param command, args: what it runs; empty: the image's own
     :param env: environment variables
     :param machine_type: such as ``n1-standard-4``
+    :param produces: ``gs://…`` object that the job writes, whose address stands for all that it depends on:
+        where it exists, the task succeeds without a job, and returns ``{"job": ""}``. Empty: always run
     :param list_lag: seconds that a list may need to show a new job. Where an earlier try, or a create call
         without an answer, may have created one, the list is asked for so long before another is created
     """
@@ -45,6 +48,7 @@ class VertexCustomJobOperator(VertexJobOperator):
         "args",
         "env",
         "machine_type",
+        "produces",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **VertexJobOperator.template_fields_renderers,
@@ -60,6 +64,7 @@ class VertexCustomJobOperator(VertexJobOperator):
         args: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         machine_type: str = "n1-standard-4",
+        produces: str = "",
         list_lag: float = LIST_LAG,
         **kwargs: Any,  # noqa: ANN401  # VertexJobOperator's
     ) -> None:
@@ -70,7 +75,15 @@ class VertexCustomJobOperator(VertexJobOperator):
         self.args = args
         self.env = env or {}
         self.machine_type = machine_type
+        self.produces = produces
         self.list_lag = list_lag
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the job, unless what it makes is there already."""
+        if not is_empty(self.produces) and self.store().exists(self.produces):
+            self.log.info("%s is there: no job is needed", self.produces)
+            return {"job": ""}
+        return super().execute(context)
 
     def find_attempts(self, hook: VertexHook, context: Context) -> list[JobView]:
         """Return the jobs that carry this task's label as they are now, the first attempt first."""

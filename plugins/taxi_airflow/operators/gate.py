@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -10,7 +11,9 @@ from airflow.sdk.exceptions import AirflowFailException
 from taxi_airflow.baseline import Baseline
 from taxi_airflow.links import ModelCardLink
 from taxi_airflow.operators.connected import ConnectedOperator
+from taxi_airflow.rendered import is_empty
 from taxi_airflow.runs import override_of, run_of
+from taxi_airflow.specs import load_document
 from taxi_ml import naming
 from taxi_ml.gate.decision import OverrideError, Verdict, decide
 from taxi_ml.gate.kept import parse as parse_decision
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     from taxi_airflow.objects import ObjectStore
     from taxi_ml.gate.champion import Champion
     from taxi_ml.gate.decision import Decision, Override
+    from taxi_ml.gate.report import Report
+
+_GRAPH = "saved_model.pb"
 
 
 class GateOperator(ConnectedOperator):
@@ -35,6 +41,10 @@ class GateOperator(ConnectedOperator):
 
     It also reads what `FindChampionOperator` recorded: a model that the report does not compare with, or not
     fairly, is a reason to reject.
+
+    The challenger is served from what the Pusher copied: the artifacts of a run are deleted by the bucket's
+    rules after a while. The Pusher names its copy by the second and takes a folder that is there already for
+    its own, so that the copy is compared with what was judged.
 
     The decision is written once: another try, or a cleared task, reads the one that is there. A rejection
     is a success of this task; a report or policy that cannot be read is an error for good. The run's
@@ -45,19 +55,30 @@ class GateOperator(ConnectedOperator):
 
     :param job: resource name of the pipeline job
     :param report_uri: ``gs://…/report.json``
+    :param parameters_uri: ``gs://…`` JSON object of what the job was given, for the decision; empty: nothing
+    :param pushed_to: ``gs://…`` folder that the Pusher copied the model to; empty: it pushed none
     :param sizing: what was chosen for the run's rows, for the card
     :param policy: the policy file
     """
 
-    template_fields: Sequence[str] = (*ConnectedOperator.template_fields, "job", "report_uri", "sizing")
+    template_fields: Sequence[str] = (
+        *ConnectedOperator.template_fields,
+        "job",
+        "report_uri",
+        "parameters_uri",
+        "pushed_to",
+        "sizing",
+    )
     operator_extra_links = (ModelCardLink(),)
     ui_color = "#fde293"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # an operator's arguments are its documentation
         self,
         *,
         job: str,
         report_uri: str,
+        parameters_uri: str = "",
+        pushed_to: str = "",
         sizing: str = "",
         policy: Path = DEFAULT_PATH,
         **kwargs: Any,  # noqa: ANN401  # ConnectedOperator's
@@ -65,6 +86,8 @@ class GateOperator(ConnectedOperator):
         super().__init__(**kwargs)
         self.job = job
         self.report_uri = report_uri
+        self.parameters_uri = parameters_uri
+        self.pushed_to = pushed_to
         self.sizing = sizing
         self.policy = policy
 
@@ -81,7 +104,7 @@ class GateOperator(ConnectedOperator):
         except FileNotFoundError:
             report = store.read(self.report_uri)
             serving = Baseline.recorded(store, run.baseline_uri).champion
-            decided = self._decide(report, run.window.id, _override(context), serving)
+            decided = self._decide(store, report, run.window.id, _override(context), serving)
             store.write_once(report_uri, report)
             store.write_once(uri, decided.to_json().encode())
             # Whoever was first decides, and it need not have been this try.
@@ -99,15 +122,51 @@ class GateOperator(ConnectedOperator):
             "challenger": decision["challenger"],
         }
 
-    def _decide(self, report: bytes, window: str, override: Override | None, serving: Champion) -> Decision:
+    def _decide(
+        self,
+        store: ObjectStore,
+        content: bytes,
+        window: str,
+        override: Override | None,
+        serving: Champion,
+    ) -> Decision:
         try:
-            decision = decide(
-                load_policy(self.policy), parse_report(report, window=window), override, serving
+            report = self._as_served(store, parse_report(content, window=window))
+            decision = replace(
+                decide(load_policy(self.policy), report, override, serving),
+                parameters=self._parameters(store),
             )
         except (PolicyError, ReportError) as error:
             raise AirflowFailException(f"no decision about {self.report_uri}: {error}") from error
+        for difference in report.schema:
+            self.log.warning("Schema: %s", difference)
         self.log.info("%s", decision.describe())
         return decision
+
+    def _parameters(self, store: ObjectStore) -> dict[str, str]:
+        return {} if is_empty(self.parameters_uri) else load_document(store, self.parameters_uri)
+
+    def _as_served(self, store: ObjectStore, report: Report) -> Report:
+        """Return the report with the Pusher's copy as the challenger; without one, as it is.
+
+        Raises:
+            ReportError: where a blessed model was not pushed, or the copy is another model.
+
+        """
+        if is_empty(self.pushed_to):
+            if report.blessed:
+                raise ReportError(
+                    "the model is blessed, and the job does not say where the Pusher copied it; run the "
+                    "pipeline again with force_retrain"
+                )
+            return report
+        trained, pushed = report.challenger.uri, self.pushed_to.rstrip("/")
+        if store.read(f"{pushed}/{_GRAPH}") != store.read(f"{trained}/{_GRAPH}"):
+            raise ReportError(
+                f"{pushed} holds another model than {trained}: two runs pushed in the same second; run the "
+                "pipeline again with force_retrain"
+            )
+        return replace(report, challenger=replace(report.challenger, uri=pushed))
 
     def _write_card(self, store: ObjectStore, card: str, *, report_uri: str, decision_uri: str) -> str:
         """Write the card unless there is one; return why it could not be written, or an empty string."""

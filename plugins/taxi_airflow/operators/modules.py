@@ -1,7 +1,8 @@
-"""Put the user modules, and what is asked of the compiler, where their content says."""
+"""Put the user modules with their schema, and what is asked of the compiler, where their content says."""
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ from taxi_airflow.rendered import is_empty, is_true
 from taxi_airflow.runs import run_of
 from taxi_ml import naming
 from taxi_ml.pipeline.modules_check import ModuleError, read_modules
-from taxi_ml.pipeline.request import Champion, CompileRequest
+from taxi_ml.pipeline.parameters import Champion, RunParameters
+from taxi_ml.pipeline.request import CompileRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,29 +24,32 @@ if TYPE_CHECKING:
 
 
 class UploadModulesOperator(ConnectedOperator):
-    """Check the modules and upload those that are not there yet; returns their digest.
+    """Check the modules and upload what is not there yet, with the schema; returns the digest of all.
 
     A syntax error or a missing function fails the task for good, with file and line.
 
     :param folder: local folder of the modules
+    :param schema: local file of the reviewed schema
     """
 
-    template_fields: Sequence[str] = (*ConnectedOperator.template_fields, "folder")
+    template_fields: Sequence[str] = (*ConnectedOperator.template_fields, "folder", "schema")
     ui_color = "#ceead6"
 
     def __init__(
         self,
         *,
         folder: str,
+        schema: str,
         **kwargs: Any,  # noqa: ANN401  # ConnectedOperator's
     ) -> None:
         super().__init__(**kwargs)
         self.folder = folder
+        self.schema = schema
 
     def execute(self, context: Context) -> str:
         """Check and upload."""
         try:
-            modules = read_modules(Path(self.folder))
+            modules = read_modules(Path(self.folder), Path(self.schema))
         except ModuleError as error:
             raise AirflowFailException(str(error)) from error
         store = self.store()
@@ -56,7 +61,10 @@ class UploadModulesOperator(ConnectedOperator):
 
 
 class WriteRequestOperator(ConnectedOperator):
-    """Write what the compiler is asked for; returns the ``gs://`` folder of request.json and pipeline.json.
+    """Write what the compiler is asked for, and what this run gives the pipeline that comes of it.
+
+    Returns ``{"compiled", "parameters"}``: the ``gs://`` folder of request.json and pipeline.json, which does
+    not depend on the month, and the address of the parameters' values, which are this run's own.
 
     :param modules_digest: what `UploadModulesOperator` returned
     :param rows: the trips of each split, as JSON; see `CheckRowsOperator`
@@ -92,18 +100,28 @@ class WriteRequestOperator(ConnectedOperator):
         self.champion_uri = champion_uri
         self.enable_cache = enable_cache
 
-    def execute(self, context: Context) -> str:
-        """Write request.json beside where pipeline.json will be."""
+    def execute(self, context: Context) -> dict[str, str]:
+        """Write request.json beside where pipeline.json will be, and the parameters into the run's folder."""
         run = run_of(context)
+        settings = run.size(self.rows).applied_to(run.settings)
         nothing = is_empty(self.champion_name) or is_empty(self.champion_uri)
         champion = None if nothing else Champion(name=self.champion_name, uri=self.champion_uri.rstrip("/"))
+        cached = is_true(self.enable_cache)
         request = CompileRequest.of(
-            run.size(self.rows).applied_to(run.settings),
-            run.window,
+            settings,
             modules_digest=self.modules_digest,
-            champion=champion,
-            cache_day=datetime.now(UTC).date() if is_true(self.enable_cache) else None,
+            compares=champion is not None,
+            enable_cache=cached,
         )
-        folder = naming.compile_uri(run.settings, self.modules_digest, request.digest)
-        self.store().write(f"{folder}/request.json", request.to_json().encode())
-        return folder
+        parameters = RunParameters.of(
+            settings,
+            run.window,
+            champion=champion,
+            cache_day=datetime.now(UTC).date() if cached else None,
+        )
+        folder = naming.compile_uri(settings, self.modules_digest, request.digest)
+        values = naming.parameters_uri(settings, self.dag_id, str(context["dag_run"].run_id))
+        store = self.store()
+        store.write(f"{folder}/request.json", request.to_json().encode())
+        store.write(values, json.dumps(parameters.values(request), indent=2, sort_keys=True).encode())
+        return {"compiled": folder, "parameters": values}

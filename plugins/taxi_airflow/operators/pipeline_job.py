@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk.exceptions import AirflowFailException
 
 from taxi_airflow.hooks.calls import CALL_TIMEOUT
-from taxi_airflow.jobs import view_pipeline
+from taxi_airflow.jobs import texts_of, view_pipeline
 from taxi_airflow.labels import with_attempt
 from taxi_airflow.operators.vertex_job import VertexJobOperator
 from taxi_airflow.polling import Verdict, judge
+from taxi_airflow.rendered import is_empty
 from taxi_airflow.specs import job_message, load_document
 from taxi_airflow.states import JobKind
 from taxi_ml import naming
@@ -29,7 +30,7 @@ _MAX_ID = 127
 class VertexPipelineJobOperator(VertexJobOperator):
     """Submit the pipeline at ``spec_uri``, or attach to this DAG run's job, and wait for it.
 
-    Returns ``{"job": name, "artifacts": {"<component>.<output>": uri}}``.
+    Returns ``{"job": name, "artifacts": {"<component>.<output>": uri}, "properties": {…}}``.
 
     :param spec_uri: ``gs://…/pipeline.json``: a PipelineSpec, or a PipelineJob that holds one
     :param job_id: id of the first attempt, ``[a-z][-a-z0-9]{0,126}``; empty: made of DAG id and run id.
@@ -37,8 +38,11 @@ class VertexPipelineJobOperator(VertexJobOperator):
     :param display_name: name in the console; empty: the pipeline's
     :param pipeline_root: ``gs://…`` folder of the artifacts; empty: the spec's
     :param parameter_values: values of the pipeline's parameters
+    :param parameters_uri: ``gs://…`` JSON object of more values; empty: there are none
     :param enable_caching: overrides the spec for every component; None: as compiled
     :param required_outputs: outputs, as ``component.output``, without which a job is of no use
+    :param properties: texts in the metadata of outputs to return where there are any, as
+        ``component.output.property``
     """
 
     kind = JobKind.PIPELINE
@@ -49,8 +53,10 @@ class VertexPipelineJobOperator(VertexJobOperator):
         "display_name",
         "pipeline_root",
         "parameter_values",
+        "parameters_uri",
         "enable_caching",
         "required_outputs",
+        "properties",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {
         **VertexJobOperator.template_fields_renderers,
@@ -65,8 +71,10 @@ class VertexPipelineJobOperator(VertexJobOperator):
         display_name: str = "",
         pipeline_root: str = "",
         parameter_values: Mapping[str, Any] | None = None,
+        parameters_uri: str = "",
         enable_caching: bool | str | None = None,
         required_outputs: Sequence[str] = (),
+        properties: Sequence[str] = (),
         **kwargs: Any,  # noqa: ANN401  # VertexJobOperator's
     ) -> None:
         super().__init__(**kwargs)
@@ -75,8 +83,10 @@ class VertexPipelineJobOperator(VertexJobOperator):
         self.display_name = display_name
         self.pipeline_root = pipeline_root
         self.parameter_values = parameter_values or {}
+        self.parameters_uri = parameters_uri
         self.enable_caching = enable_caching
         self.required_outputs = required_outputs
+        self.properties = properties
 
     def find_attempts(self, hook: VertexHook, context: Context) -> list[JobView]:
         """Return the attempts there are: their ids follow from the DAG run, one after the other."""
@@ -92,11 +102,13 @@ class VertexPipelineJobOperator(VertexJobOperator):
 
     def create(self, hook: VertexHook, context: Context, *, attempt: int) -> JobView:
         """Create the attempt's job from the spec."""
+        store = self.store()
+        more = {} if is_empty(self.parameters_uri) else load_document(store, self.parameters_uri)
         message = job_message(
-            load_document(self.store(), self.spec_uri),
+            load_document(store, self.spec_uri),
             display_name=self.display_name,
             pipeline_root=self.pipeline_root,
-            parameter_values=self.parameter_values,
+            parameter_values={**more, **self.parameter_values},
             labels=with_attempt(self.labels, attempt=attempt),
             service_account=self.service_account,
             enable_caching=self.enable_caching,
@@ -110,23 +122,26 @@ class VertexPipelineJobOperator(VertexJobOperator):
         return view_pipeline(created)
 
     def returned(self, hook: VertexHook, job: JobView) -> dict[str, Any]:
-        """Return the job's name and the URI of each component's outputs.
+        """Return the job's name, the URI of each component's outputs, and the properties that are asked for.
 
         Nobody promises that a job lists the outputs of a component that came from the cache: where it does
         not, the metadata store is asked.
         """
-        artifacts = dict(job.artifacts)
+        artifacts, properties = dict(job.artifacts), dict(job.properties)
         listed = {output.partition(".")[0] for output in artifacts}
         for component in job.components:
             if component.cached and component.execution and component.name not in listed:
-                made = hook.outputs_of(component.execution)
-                artifacts |= {f"{component.name}.{key}": uri for key, uri in made.items()}
+                found = hook.outputs_of(component.execution)
+                made = {f"{component.name}.{key}": artifact for key, artifact in found.items()}
+                artifacts |= {output: artifact.uri for output, artifact in made.items()}
+                properties |= texts_of(made)
         if missing := [output for output in self.required_outputs if output not in artifacts]:
             raise AirflowFailException(
                 f"{job.name} succeeded, but neither it nor its executions list {', '.join(missing)}: "
                 f"run the pipeline again without its cache\n  job: {hook.page(job.name)}"
             )
-        return {"job": job.name, "artifacts": artifacts}
+        asked = {name: properties[name] for name in self.properties if name in properties}
+        return {"job": job.name, "artifacts": artifacts, "properties": asked}
 
     def _id(self, context: Context, attempt: int) -> str:
         if not self.job_id:

@@ -1,0 +1,123 @@
+"""What differs between two runs of one compiled pipeline: the values of its parameters.
+
+A month without a change of code or settings finds its pipeline compiled, and brings these.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Self
+
+from taxi_ml import naming, sizing
+from taxi_ml.naming import Split
+from taxi_ml.sql.ranges import ranges
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+    from taxi_ml.pipeline.request import CompileRequest
+    from taxi_ml.settings import Settings
+    from taxi_ml.sql.ranges import Range
+    from taxi_ml.window import Window
+
+
+class Parameter(StrEnum):
+    """The parameters of the compiled pipeline; all are texts."""
+
+    WINDOW = "window"
+    DATA_URI = "data_uri"
+    CACHE_PERIOD = "cache_period"
+    TRAIN_ARGS = "train_args"
+    TRAINING_OPTIONS = "training_options"
+    PUSH_DESTINATION = "push_destination"
+    CHAMPION_NAME = "champion_name"
+    CHAMPION_URI = "champion_uri"
+
+
+OF_A_CHAMPION = frozenset({Parameter.CHAMPION_NAME, Parameter.CHAMPION_URI})
+"""The parameters that only a pipeline with a champion has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Champion:
+    """The model that serves now: its resource name with version, and the folder of its SavedModel."""
+
+    name: str
+    uri: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunParameters:
+    """What one run is about.
+
+    Folders are gs:// addresses or local paths. `window` is the window's id. `cache_period` is part of the
+    cache's key (`taxi_ml.naming.cache_period`). `ranges` are the least and the largest value of each feature
+    that a question to the model may have.
+    """
+
+    window: str
+    data_uri: str
+    serving_uri: str
+    train_steps: int
+    cache_period: str
+    ranges: Mapping[str, Range]
+    champion: Champion | None = None
+
+    @classmethod
+    def of(
+        cls, settings: Settings, window: Window, *, champion: Champion | None, cache_day: date | None
+    ) -> Self:
+        """Return the parameters of a run of these settings over this window.
+
+        It may take from the cache what ran in the period of `cache_day`, the day of the run; None: nothing.
+        """
+        return cls(
+            window=window.id,
+            data_uri=naming.data_uri(settings, window),
+            serving_uri=naming.serving_uri(settings, window),
+            train_steps=settings.train_steps or sizing.LEAST_STEPS,
+            cache_period=naming.cache_period(cache_day, settings.cache_days) if cache_day else "",
+            ranges=ranges(settings, window),
+            champion=champion,
+        )
+
+    def values(self, request: CompileRequest) -> dict[str, str]:
+        """Return the values by name for the pipeline that `request` compiles to.
+
+        The same run gives the same texts. Those of TFX's protos and options are JSON, as its executors read
+        them.
+        """
+        values: dict[str, Any] = {
+            Parameter.WINDOW: self.window,
+            Parameter.DATA_URI: self.data_uri,
+            Parameter.CACHE_PERIOD: self.cache_period,
+            Parameter.TRAIN_ARGS: {"num_steps": self.train_steps, "splits": [Split.TRAIN]},
+            Parameter.TRAINING_OPTIONS: {**training_options(request), "ranges": self.ranges},
+            Parameter.PUSH_DESTINATION: {"filesystem": {"base_directory": self.serving_uri}},
+        }
+        if self.champion is not None:
+            values[Parameter.CHAMPION_NAME] = self.champion.name
+            values[Parameter.CHAMPION_URI] = self.champion.uri
+        return {
+            str(name): value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+            for name, value in values.items()
+        }
+
+
+def names(request: CompileRequest) -> list[str]:
+    """Return the parameters of the pipeline that `request` compiles to."""
+    return [str(name) for name in Parameter if request.compares or name not in OF_A_CHAMPION]
+
+
+def training_options(request: CompileRequest) -> dict[str, Any]:
+    """Return what the Tuner is told beside its steps, and the Trainer beside the ranges."""
+    return {
+        "batch_size": request.batch_size,
+        "seed": request.seed,
+        "tuner_trials": request.tuner_trials,
+        "tuner_steps": request.tuner_steps,
+        "tuner_minutes": request.tuner_minutes,
+    }
