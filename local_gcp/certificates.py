@@ -41,6 +41,7 @@ def write(folder: Path, names: Sequence[str]) -> None:
 def _builder(
     subject: str, issuer: x509.Name | None, key: ec.EllipticCurvePublicKey
 ) -> x509.CertificateBuilder:
+    # Key identifiers, and what the authority's key may do, are what Python 3.13 and newer insist on.
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
     now = datetime.now(UTC)
     return (
@@ -51,13 +52,25 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _CLOCK_SKEW)
         .not_valid_after(now + _LIFE)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
 
 def _authority(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
     builder = _builder("local_gcp", None, key.public_key())
-    constraints = x509.BasicConstraints(ca=True, path_length=0)
-    return builder.add_extension(constraints, critical=True).sign(key, hashes.SHA256())
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    usage = x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    return builder.add_extension(usage, critical=True).sign(key, hashes.SHA256())
 
 
 def _server(
@@ -70,6 +83,8 @@ def _server(
     builder = builder.add_extension(
         x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False
     )
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+    builder = builder.add_extension(issuer, critical=False)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
     return builder.add_extension(usage, critical=False).sign(authority_key, hashes.SHA256())
