@@ -135,7 +135,7 @@ def _compiled(request: CompileRequest, modules: Path, root: Path) -> dict[str, A
     config = experimental.KubeflowV2DagRunnerConfig(default_image=request.image, use_pipeline_spec_2_1=newer)
     job: dict[str, Any] = experimental.KubeflowV2DagRunner(config=config).run(pipeline, write_out=False)
     return sized(
-        _kept_to_its_period(_driven(job)),
+        _kept_to_its_trips(_driven(job)),
         MachineSize.of(request.machine_type),
         resources.parse(request.resources),
     )
@@ -150,11 +150,12 @@ def _driven(job: dict[str, Any]) -> dict[str, Any]:
     return job
 
 
-def _kept_to_its_period(job: dict[str, Any]) -> dict[str, Any]:
-    """Give the parameter `cache_period` to each component that waits for no other.
+def _kept_to_its_trips(job: dict[str, Any]) -> dict[str, Any]:
+    """Give the parameters `data_uri` and `cache_period` to each component that waits for no other.
 
     Parameters are part of the cache's key, and every other component reads what comes of these: they alone
-    keep a run from outputs of another period. TFX would drop a parameter that its component does not know.
+    keep a run from outputs of another window or period, whose files may be deleted. TFX would drop a
+    parameter that its component does not know.
     """
     spec = job["pipelineSpec"]
     inputs = spec["root"]["inputDefinitions"]["parameters"]
@@ -163,10 +164,9 @@ def _kept_to_its_period(job: dict[str, Any]) -> dict[str, Any]:
         component = spec["components"][task["componentRef"]["name"]]
         runs = "container" in spec["deploymentSpec"]["executors"][component["executorLabel"]]
         if runs and not task.get("dependentTasks"):
-            definitions = component["inputDefinitions"]["parameters"]
-            definitions[Parameter.CACHE_PERIOD] = inputs[Parameter.CACHE_PERIOD]
-            given = {"componentInputParameter": Parameter.CACHE_PERIOD}
-            task["inputs"]["parameters"][Parameter.CACHE_PERIOD] = given
+            for name in (Parameter.DATA_URI, Parameter.CACHE_PERIOD):
+                component["inputDefinitions"]["parameters"][name] = inputs[name]
+                task["inputs"]["parameters"][name] = {"componentInputParameter": name}
     return job
 
 

@@ -132,17 +132,18 @@ def test_the_older_schema_can_be_chosen(tmp_path: Path) -> None:
     assert hooks_and_machines(older) == hooks_and_machines(newer)
 
 
+@pytest.mark.parametrize("parameter", ["cache_period", "data_uri"])
 @pytest.mark.parametrize("name", sorted(VARIANTS))
-def test_the_cache_period_is_part_of_the_first_keys(name: str) -> None:
-    """Every component that runs and waits for no other is given the period."""
+def test_window_and_period_are_part_of_the_first_keys(name: str, parameter: str) -> None:
+    """Every component that runs and waits for no other is given them: no output of another run is relied on."""
     spec = golden(name)
     tasks, executors = spec["root"]["dag"]["tasks"], spec["deploymentSpec"]["executors"]
     first = {task for task in tasks if not tasks[task].get("dependentTasks")}
     given = {
         task
         for task, each in tasks.items()
-        if each.get("inputs", {}).get("parameters", {}).get("cache_period")
-        == {"componentInputParameter": "cache_period"}
+        if each.get("inputs", {}).get("parameters", {}).get(parameter)
+        == {"componentInputParameter": parameter}
     }
 
     assert given == {task for task in first if "container" in executors[f"{task}_executor"]}
@@ -183,8 +184,10 @@ def test_a_run_gives_its_pipeline_all_that_it_takes(schema: str, tmp_path: Path)
     assert read == {
         ("Champion", "artifact_uri"): CHAMPION.uri,
         ("CsvExampleGen", "cache_period"): "2015-07-05",
+        ("CsvExampleGen", "data_uri"): f"{tmp_path}/data",
         ("CsvExampleGen", "input_base"): f"{tmp_path}/data",
         ("ImportSchemaGen", "cache_period"): "2015-07-05",
+        ("ImportSchemaGen", "data_uri"): f"{tmp_path}/data",
         ("Pusher", "push_destination"): json.dumps({"filesystem": {"base_directory": f"{tmp_path}/serving"}}),
         ("Report", "champion_name"): CHAMPION.name,
         ("Report", "window"): "2015-07_train24_test1",
