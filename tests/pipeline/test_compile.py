@@ -135,7 +135,7 @@ def test_the_older_schema_can_be_chosen(tmp_path: Path) -> None:
 @pytest.mark.parametrize("parameter", ["cache_period", "data_uri"])
 @pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_window_and_period_are_part_of_the_first_keys(name: str, parameter: str) -> None:
-    """Every component that runs and waits for no other is given them: no output of another run is relied on."""
+    """Every component that runs and waits for no other is given them."""
     spec = golden(name)
     tasks, executors = spec["root"]["dag"]["tasks"], spec["deploymentSpec"]["executors"]
     first = {task for task in tasks if not tasks[task].get("dependentTasks")}
