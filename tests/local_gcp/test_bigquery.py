@@ -292,6 +292,16 @@ def test_a_dry_run_says_what_would_be_read(client: bigquery.Client, sql: str, ex
     assert job.total_bytes_processed == rows(client, expected.format(TRIPS))[0][0]
 
 
+def test_a_dry_run_does_not_run_the_query(client: bigquery.Client) -> None:
+    """A query that would take hours is priced while a client waits for it."""
+    numbers = "UNNEST(GENERATE_ARRAY(1, 1000000))"
+    sql = f"SELECT a, b FROM {numbers} AS a CROSS JOIN {numbers} AS b WHERE MOD(a * b, 7) = 3 -- every pair"
+
+    job = client.query(sql, job_config=bigquery.QueryJobConfig(dry_run=True), job_retry=None, timeout=20)
+
+    assert job.total_bytes_processed == 0
+
+
 def test_a_star_reads_the_whole_table(client: bigquery.Client) -> None:
     """A star directly over a table reads all of its columns."""
     config = bigquery.QueryJobConfig(dry_run=True)
