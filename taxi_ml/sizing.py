@@ -51,6 +51,7 @@ GROWTH: Final[Mapping[Component, Growth]] = {
     Component.STATISTICS_GEN: Growth(
         reads=_ALL, row_bytes=650, fixed_seconds=10, row_seconds=43e-6, uses_beam=True
     ),
+    Component.IMPORT_SCHEMA_GEN: Growth(),
     Component.SCHEMA_GEN: Growth(),
     Component.EXAMPLE_VALIDATOR: Growth(),
     Component.TRANSFORM: Growth(
