@@ -1,4 +1,4 @@
-"""The memory that a process and all it started use over time, sampled from the outside."""
+"""The memory and the CPU time that a process and all it started use over time, sampled from the outside."""
 
 from __future__ import annotations
 
@@ -15,40 +15,53 @@ if TYPE_CHECKING:
 _INTERVAL_SECONDS = 0.1
 
 
-class MemoryUse:
-    """Samples of (Unix time, bytes): the resident memory of all processes of a tree, added up."""
+class ProcessUse:
+    """Samples of (Unix time, bytes, CPU seconds) of a tree of processes, added up.
+
+    Bytes are resident memory. CPU seconds are those since each process began, and those of its descendants
+    that have ended and that were waited for.
+    """
 
     def __init__(self) -> None:
-        self._samples: list[tuple[float, int]] = []
+        self._samples: list[tuple[float, int, float]] = []
 
     def peak(self, start: float, end: float) -> int:
         """Return the most bytes between two Unix times; 0 without a sample."""
-        return max((used for at, used in self._samples if start <= at <= end), default=0)
+        return max((used for at, used, _ in self._samples if start <= at <= end), default=0)
 
-    def note(self, root: psutil.Process) -> None:
+    def cpu(self, start: float, end: float) -> float:
+        """Return the CPU seconds between two Unix times, of the samples around them."""
+        before = max((cpu for at, _, cpu in self._samples if at <= start), default=0.0)
+        after = [cpu for at, _, cpu in self._samples if at >= end]
+        return (after[0] if after else max(cpu for _, _, cpu in self._samples)) - before
+
+    def note(self, root: psutil.Process, *, with_root: bool) -> None:
         """Take a sample; none once the root has ended."""
         try:
-            tree = (root, *root.children(recursive=True))
+            tree = root.children(recursive=True)
+            cpu = sum(root.cpu_times()[2:4])
         except psutil.NoSuchProcess:
             return
         used = 0
-        for process in tree:
+        for process in (root, *tree) if with_root else tree:
             try:
-                used += process.memory_info().rss
+                times, resident = process.cpu_times(), process.memory_info().rss
             except psutil.NoSuchProcess:
                 continue
-        self._samples.append((time.time(), used))
+            used += resident
+            cpu += sum(times[:2] if process == root else times[:4])
+        self._samples.append((time.time(), used, cpu))
 
 
 @contextmanager
-def sampled(pid: int) -> Iterator[MemoryUse]:
-    """Sample the process `pid` and all its descendants."""
-    use, ended = MemoryUse(), Event()
+def sampled(pid: int, *, with_root: bool = True) -> Iterator[ProcessUse]:
+    """Sample all descendants of the process `pid`, and that itself."""
+    use, ended = ProcessUse(), Event()
     root = psutil.Process(pid)
 
     def sample() -> None:
         while not ended.wait(_INTERVAL_SECONDS):
-            use.note(root)
+            use.note(root, with_root=with_root)
 
     thread = Thread(target=sample, daemon=True)
     thread.start()

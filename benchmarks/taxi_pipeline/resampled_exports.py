@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -11,9 +10,10 @@ import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
 from taxi_ml import naming
+from taxi_ml.sql.counts import SplitCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
 MARK: Final = "resampled"
@@ -24,30 +24,48 @@ _ROWS_A_FILE: Final = 500_000
 _MICRO: Final = pa.decimal128(18, 6)
 
 
-def resample(source: Path, target: Path, *, rows: int, seed: int = 0) -> None:
+def resample(
+    source: Path,
+    target: Path,
+    *,
+    rows: int,
+    sample: Callable[[SplitCounts], SplitCounts] | None = None,
+    formats: Collection[naming.ExamplesFormat] = tuple(naming.ExamplesFormat),
+) -> SplitCounts:
     """Write about so many rows to `target`/csv and `target`/parquet, by the shares of the splits.
 
     `source` is an export in Parquet. The first rows of each split are its own; copies have ids of their own,
-    and numbers above 0 differ by a few percent. The same arguments give the same files.
+    and numbers above 0 differ by a few percent. `sample` says how many rows of each split are exported of
+    those that there are: each row is with that share, as `export_split.sql` takes it, give or take chance.
+    Returns the rows that were written. The same arguments give the same files.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     real = {split: _read(source / split) for split in naming.Split}
-    times = rows / sum(len(table) for table in real.values())
+    copies = max(1, round(rows / sum(map(len, real.values()))))
+    there = SplitCounts(**{split: copies * len(table) for split, table in real.items()})
+    exported = sample(there) if sample else there
+    written = {}
     for split, table in real.items():
-        copies = itertools.islice(_copies(table, generator), max(1, round(times)))
-        for number, part in enumerate(_parts(copies)):
-            _write(part, target, split, number)
+        share = getattr(exported, split) / getattr(there, split)
+        parts = _parts(_copies(table, copies, share, generator))
+        written[split] = sum(
+            _write(part, target, split, number, formats) for number, part in enumerate(parts)
+        )
+    return SplitCounts(**written)
 
 
 def _read(folder: Path) -> pa.Table:
     return pa.concat_tables(parquet.read_table(path) for path in sorted(folder.glob("*.parquet")))
 
 
-def _copies(real: pa.Table, generator: np.random.Generator) -> Iterator[pa.Table]:
-    yield real
-    for copy in itertools.count(1):
-        columns = [_noisy(real[name], copy, generator) for name in real.column_names]
-        yield pa.table(columns, real.column_names)
+def _copies(real: pa.Table, copies: int, share: float, generator: np.random.Generator) -> Iterator[pa.Table]:
+    for copy in range(copies):
+        drawn = real if share == 1 else real.filter(pa.array(generator.random(len(real)) < share))
+        yield drawn if copy == 0 else _noisy_rows(drawn, copy, generator)
+
+
+def _noisy_rows(rows: pa.Table, copy: int, generator: np.random.Generator) -> pa.Table:
+    return pa.table([_noisy(rows[name], copy, generator) for name in rows.column_names], rows.column_names)
 
 
 def _noisy(column: pa.ChunkedArray, copy: int, generator: np.random.Generator) -> pa.ChunkedArray:
@@ -72,17 +90,34 @@ def _parts(copies: Iterator[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting)
 
 
-def _write(table: pa.Table, target: Path, split: str, number: int) -> None:
-    """Write one file in both formats: a CSV's floats have six decimals, as BigQuery's have here."""
-    for examples_format in naming.ExamplesFormat:
-        (target / examples_format / split).mkdir(parents=True, exist_ok=True)
-    name = f"{split}/trips_{number:012d}"
-    parquet.write_table(table, target / f"parquet/{name}.parquet", compression="snappy")
+def _write(
+    table: pa.Table, target: Path, split: str, number: int, formats: Collection[naming.ExamplesFormat]
+) -> int:
+    """Write one file in each format, and return its rows."""
+    for examples_format in formats:
+        path = target / examples_format / split / f"trips_{number:012d}.{examples_format}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _WRITERS[examples_format](table, path)
+    return len(table)
+
+
+def _write_parquet(table: pa.Table, path: Path) -> None:
+    parquet.write_table(table, path, compression="snappy")
+
+
+def _write_csv(table: pa.Table, path: Path) -> None:
+    """Floats have six decimals, as BigQuery's have here."""
     texts = [
         column.cast(_MICRO, safe=False) if pa.types.is_floating(column.type) else column
         for column in table.columns
     ]
-    with (target / f"csv/{name}.csv").open("wb") as file:
+    with path.open("wb") as file:
         file.write(f"{','.join(table.column_names)}\n".encode())
         options = csv.WriteOptions(include_header=False, quoting_style="none")
         csv.write_csv(pa.table(texts, table.column_names), file, options)
+
+
+_WRITERS: Final = {
+    naming.ExamplesFormat.CSV: _write_csv,
+    naming.ExamplesFormat.PARQUET: _write_parquet,
+}
