@@ -68,8 +68,8 @@ GROWTH: Final[Mapping[Component, Growth]] = {
         row_seconds=45e-6,
         uses_beam=True,
     ),
-    # Bounded in steps, and in the rows that are shuffled among each other.
-    Component.TUNER: Growth(fixed_bytes=1.3 * GB, fixed_seconds=47),
+    # Bounded in steps, and in the rows that are shuffled among each other, which it draws from all.
+    Component.TUNER: Growth(reads=_LEARNED_FROM, fixed_bytes=1.3 * GB, fixed_seconds=25, row_seconds=10e-6),
     # Shuffles many rows through files, and looks at a bounded part of the eval split. The seconds are those
     # without an early stop.
     Component.TRAINER: Growth(fixed_bytes=1.3 * GB, fixed_seconds=9, step_seconds=0.015),
@@ -307,7 +307,7 @@ def _fitting_caps(settings: Settings, there: SplitCounts, need: Need, planned: f
     """
     needed = growth(settings)[need.component]
     learned, tested = (_read(there, needed.reads & splits) for splits in (_LEARNED_FROM, _TEST))
-    if not learned + tested:
+    if not needed.row_bytes * (learned + tested):
         return
     room = (planned - needed.fixed_bytes) / needed.row_bytes
     caps = {}
