@@ -100,7 +100,7 @@ def _resources(wanted: str, text: str) -> ComponentResources:
 
 def _cpus(text: str) -> float:
     if not _CPUS.fullmatch(text) or not float(text):
-        raise ResourcesError(f"cpu:{text} is no number of vCPUs; give one above 0, such as cpu:8")
+        raise ResourcesError(f"cpu:{text} is not a number of vCPUs; give one above 0, such as cpu:8")
     return float(text)
 
 
@@ -109,7 +109,7 @@ def _memory(text: str) -> int:
     size = int(float(found[1]) * _UNITS[found[2]]) if found else 0
     if not size:
         raise ResourcesError(
-            f"memory:{text} is no size; give a number above 0 with one of the units {', '.join(_UNITS)}, "
+            f"memory:{text} is not a size; give a number above 0 with one of the units {', '.join(_UNITS)}, "
             "such as memory:32G"
         )
     return size
@@ -119,7 +119,7 @@ def _accelerator(text: str) -> Accelerator:
     found = _ACCELERATOR.fullmatch(text)
     if found is None or not int(found[2]):
         raise ResourcesError(
-            f"accelerator:{text} is none; give Vertex AI's name of the type and how many, 1 or more, "
-            "such as accelerator:NVIDIA_TESLA_T4x1"
+            f"accelerator:{text} is not an accelerator; give Vertex AI's name of the type and how many, "
+            "1 or more, such as accelerator:NVIDIA_TESLA_T4x1"
         )
     return Accelerator(type=found[1], count=int(found[2]))

@@ -104,6 +104,9 @@ PLANNED_SHARE: Final = 0.8
 LARGEST_MACHINE: Final = 624 * GB
 """n1-highmem-96: what one component can ask for."""
 
+MEMORY_STEPS_GB: Final = (2, 4, 8, 15, 30, 60, 120, 240, 480, LARGEST_MACHINE // GB)
+"""What a component asks for that needs more than its machine: those of n1-standard, and the largest."""
+
 PASSES: Final = 2
 """How often the Trainer sees each row where nothing bounds it. Many rows need few passes."""
 LEAST_STEPS: Final = 3_000
@@ -280,24 +283,39 @@ def _larger_machines(settings: Settings, rows: SplitCounts, needs: list[Need]) -
 
 
 def _wish(need: Need) -> str:
-    return f"{need.component}=memory:{math.ceil(need.bytes / PLANNED_SHARE / GB)}G"
+    return f"{need.component}={_memory(need)}"
+
+
+def _memory(need: Need) -> str:
+    """Return the memory of a machine that is large enough, in steps: another one is compiled anew."""
+    least = need.bytes / PLANNED_SHARE / GB
+    return f"memory:{next((step for step in MEMORY_STEPS_GB if step >= least), math.ceil(least))}G"
 
 
 def _refusal(settings: Settings, rows: SplitCounts, need: Need) -> str:
     planned = _planned(settings, need.component)
     there = sampled(settings, rows)
-    remedies = [*_fitting_caps(settings, there, need, planned), _larger(settings, need)]
+    found = [*_fitting_caps(settings, there, need, planned), *_larger(settings, need)]
+    remedies = ", or ".join(found) or "fewer months: no machine has as much"
     return (
         f"{need.component} needs about {need.bytes / GB:.1f} GB of memory for {there.train:,} training and "
         f"{there.test:,} test trips; its machine has {planned / PLANNED_SHARE / GB:.1f} GB, of which "
-        f"{planned / GB:.1f} GB are planned with. Set {', or '.join(remedies)}"
+        f"{planned / GB:.1f} GB are planned with. Set {remedies}"
     )
 
 
-def _larger(settings: Settings, need: Need) -> str:
-    if need.uses_beam and runner_of(settings) is BeamRunner.AUTO:
-        return "TAXI_DATAFLOW_WORKERS where Dataflow is set up (TAXI_BEAM_RUNNER=local: a larger machine)"
-    return f"TAXI_RESOURCES='{_wish(need)}' for a larger machine"
+def _larger(settings: Settings, need: Need) -> Iterator[str]:
+    movable = need.uses_beam and runner_of(settings) is BeamRunner.AUTO
+    if movable:
+        yield "TAXI_DATAFLOW_WORKERS where Dataflow is set up"
+    if need.bytes > PLANNED_SHARE * LARGEST_MACHINE:
+        return
+    if need.component in resources.parse(settings.resources):
+        yield f"{_memory(need)} for {need.component} in TAXI_RESOURCES"
+    elif movable:
+        yield "TAXI_BEAM_RUNNER=local for a larger machine"
+    else:
+        yield f"TAXI_RESOURCES='{_wish(need)}' for a larger machine"
 
 
 def _fitting_caps(settings: Settings, there: SplitCounts, need: Need, planned: float) -> Iterator[str]:

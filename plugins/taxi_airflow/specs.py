@@ -33,7 +33,7 @@ def load_document(store: ObjectStore, uri: str) -> dict[str, Any]:
     try:
         document = json.loads(content)
     except ValueError as error:
-        raise AirflowFailException(f"{uri} is no JSON: {error}; delete it and {_AGAIN}") from error
+        raise AirflowFailException(f"{uri} is not valid JSON: {error}; delete it and {_AGAIN}") from error
     if not isinstance(document, dict):
         raise AirflowFailException(f"{uri} holds no JSON object; delete it and {_AGAIN}")
     return document
@@ -83,7 +83,9 @@ def _typed_value(value: Any) -> dict[str, Any]:  # noqa: ANN401  # a parameter's
     """
     match value:
         case bool():
-            raise AirflowFailException(f"{value!r} is no value of a parameter in a pipeline of schema 2.0")
+            raise AirflowFailException(
+                f"{value!r} cannot be a parameter of a pipeline of schema 2.0; give a string or a number"
+            )
         case int():
             return {"intValue": str(value)}
         case float():

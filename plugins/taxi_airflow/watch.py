@@ -68,7 +68,7 @@ class JobWatch:
     Lists may lag behind, leave a job out or be refused, so that nothing is ever concluded from one but that
     a job needs no question yet. Whoever is due first begins the look that answers all the others as well.
 
-    :param look: returns the active jobs; whatever it raises is no concern of those who wait
+    :param look: returns the active jobs; those who wait never see what it raises
     """
 
     def __init__(self, look: Callable[[], Awaitable[Listing]]) -> None:

@@ -242,7 +242,7 @@ def test_caching_can_be_overridden(vertex: Vertex, enabled: str | None, options:
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("gs://taxi-local/specs/broken.json", "is no JSON"),
+        ("gs://taxi-local/specs/broken.json", "is not valid JSON"),
         ("gs://taxi-local/specs/missing.json", "missing.json does not exist"),
     ],
 )

@@ -228,7 +228,7 @@ class _Parser:
         try:
             number = float(value)
         except ValueError as error:
-            raise self._error(f"'{value}' is no number") from error
+            raise self._error(f"'{value}' is not a number") from error
         return lambda mine: _COMPARE[operator](mine, number)
 
     def _converter(self, field: FieldDescriptor, operator: str, value: str) -> Predicate:
@@ -247,7 +247,7 @@ class _Parser:
             return names[value].number
         if value.isdecimal() and len(value) <= _LONGEST_NUMBER:
             return int(value)
-        raise self._error(f"'{value}' is no value of {enum.name}")
+        raise self._error(f"'{value}' is not a value of {enum.name}")
 
     def _time_predicate(self, operator: str, value: str) -> Predicate:
         if operator == ":":
