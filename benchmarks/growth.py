@@ -229,7 +229,8 @@ def _print_size(baseline: Size, size: Size) -> None:
 
 def _print_slopes(sizes: Sequence[Size], settings: Settings) -> None:
     """Print what one more row costs each component from size to size: the same where it is linear."""
-    steps = [step for step in itertools.pairwise(sizes) if step[0].used < step[1].used]
+    # Two samples of the same cap differ by chance, which says nothing of a row.
+    steps = [step for step in itertools.pairwise(sizes) if 1.1 * step[0].used < step[1].used]
     print(
         "\na row more: CPU µs, bytes" + "".join(f"{more.used:>14,} rows" for _, more in steps) + "  planned"
     )
