@@ -107,7 +107,7 @@ def test_both_formats_have_the_same_rows(export: Path) -> None:
 
 def test_same_arguments_give_the_same_files(export: Path) -> None:
     """A resample can be repeated, sample included."""
-    capped = SETTINGS.with_overrides(max_train_rows=1_000)
+    capped = SETTINGS.with_overrides(max_train_rows=1_000, min_train_rows=100)
     sizes = {"rows": 10 * 280, "sample": partial(sampled, capped)}
     first = rows(made(export, **sizes)[1], Split.TRAIN)
 
