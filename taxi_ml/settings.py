@@ -144,7 +144,7 @@ class Settings:
     max_duplicate_percent: Annotated[float, between(0, 100, "percent of the window's trips")] = 1.0
     max_days_without_trips: Annotated[int, _DAYS] = 7
     """Between the first and the last trip of the window."""
-    max_days_without_trips_at_end: Annotated[int, _DAYS] = 2
+    max_days_without_trips_at_end: Annotated[int, _DAYS] = 1
     """From the last trip to the end of the test months."""
     wait_days: Annotated[int, between(0, 60, "days after the window's end; 0 waits for nothing")] = WAIT_DAYS
     """How long after the end of the test months their last trips may come."""

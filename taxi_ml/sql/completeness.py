@@ -79,9 +79,9 @@ def require_complete(dropped: DroppedTrips, empty: EmptyDays, settings: Settings
         )
     if len(empty.at_end) > settings.max_days_without_trips_at_end:
         problems.append(
-            f"the window's trips end early: none starts on {named(empty.at_end)}, more than "
-            f"{settings.max_days_without_trips_at_end} days; load these days, choose an earlier window end, "
-            "or raise max_days_without_trips_at_end (TAXI_MAX_DAYS_WITHOUT_TRIPS_AT_END)"
+            f"the window's trips end early: none starts on {named(empty.at_end)}, and at most "
+            f"{settings.max_days_without_trips_at_end} may be without; load these days, choose an earlier "
+            "window end, or raise max_days_without_trips_at_end (TAXI_MAX_DAYS_WITHOUT_TRIPS_AT_END)"
         )
     if problems:
         raise DamagedTripsError("; ".join(problems))
