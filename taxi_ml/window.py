@@ -66,7 +66,7 @@ class Window:
         """Return the window that ends at `moment`: a date, or text such as 2015-07-01 or an ISO timestamp.
 
         Raises:
-            SettingsError: if `moment` is no date, or the window is refused.
+            SettingsError: if `moment` is not a date, or the window is not valid.
 
         """
         end = _date_of(moment)
@@ -78,7 +78,7 @@ class Window:
 
 
 def _date_of(moment: object) -> date | None:
-    """Return the day in UTC, or None for what is no date or whose day in UTC is in no calendar."""
+    """Return the day in UTC, or None if `moment` is not a date or its day in UTC is out of range."""
     try:
         found = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
         if isinstance(found, datetime):

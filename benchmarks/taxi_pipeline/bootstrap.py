@@ -23,7 +23,7 @@ def classic(
     """Return the 95 % intervals of the differences in RMSE and MAE, of draws of single rows."""
     champion = predictions.champion
     if champion is None:
-        raise ValueError("there is no champion to compare with")
+        raise ValueError("the bootstrap compares two models; give predictions that include a champion's")
     errors = np.stack([predictions.challenger, champion], axis=1) - predictions.fares[:, np.newaxis]
     columns = np.concatenate([errors**2, np.abs(errors)], axis=1)
     generator = np.random.default_rng(seed)

@@ -181,7 +181,7 @@ def _champion(sources: Sources, run: Run, predictions: scores.Predictions) -> Ch
 def _anomalies(sources: Sources, reviewed: Any) -> Iterator[Anomaly]:  # noqa: ANN401  # a protobuf message
     for split, folder in sources.anomalies.items():
         yield from _validated(split, folder)
-        statistics = _content(sources.statistics[split], "FeatureStats.pb")
+        statistics = _content(sources.statistics[split], rows.STATISTICS_FILE)
         yield from schemas.absences(Split(split), reviewed, statistics)
 
 

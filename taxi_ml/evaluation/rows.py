@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_STATISTICS_FILE: Final = "FeatureStats.pb"
+STATISTICS_FILE: Final = "FeatureStats.pb"
 _READ_ROWS: Final = 4096
 _CHUNK_BYTES: Final = 1 << 24
 
 
 def count(statistics: str) -> int:
     """Return how many examples a split has; `statistics` is the folder that StatisticsGen wrote for it."""
-    with tf.io.gfile.GFile(posixpath.join(statistics, _STATISTICS_FILE), "rb") as file:
+    with tf.io.gfile.GFile(posixpath.join(statistics, STATISTICS_FILE), "rb") as file:
         found = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read())
     return sum(dataset.num_examples for dataset in found.datasets)
 

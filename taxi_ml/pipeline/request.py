@@ -1,6 +1,6 @@
 """What the compiler is asked for: the boundary between Airflow and the pipeline environment, as JSON.
 
-What differs from month to month is no part of it; see `taxi_ml.pipeline.parameters`.
+Values that change from month to month are not in it; see `taxi_ml.pipeline.parameters`.
 """
 
 from __future__ import annotations

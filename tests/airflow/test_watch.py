@@ -227,7 +227,7 @@ def test_a_job_that_was_deleted_is_missing(vertex: Vertex, running: Running) -> 
 def test_lists_that_are_refused_are_done_without(
     vertex: Vertex, running: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Jobs are asked for by name then, whoever comes later, and the list is not asked for again and again."""
+    """Every later trigger then polls its job by name, and the list is not retried in a loop."""
     orders = 1000
     vertex.order("ListCustomJobs", "fail=PERMISSION_DENIED", calls=orders)
     names = custom_jobs(vertex.hook, 8)

@@ -86,7 +86,7 @@ def test_a_launcher_that_is_started_by_hand_fails_as_itself(
 
 
 def test_the_launcher_is_told_to_end(whole: Path) -> None:
-    """A signal to the container reaches Beam's launcher, whose end is no failure then."""
+    """A signal to the container reaches Beam's launcher, and its exit is not reported as a failure."""
     ready = "trap 'echo ended; exit' TERM; echo ready; while :; do sleep 0.1; done"
     (whole / "boot").write_text(f"#!/bin/sh\n{ready}\n")
     program = (

@@ -269,7 +269,7 @@ def test_window_ends_at_a_moment_of_any_form(moment: str | date) -> None:
     ],
 )
 def test_window_that_ends_at_no_date_is_refused(moment: Any) -> None:  # noqa: ANN401  # a form may hold anything
-    """What is no date, or one that UTC does not have, is an error that names it."""
+    """A value that is not a date, or is out of range in UTC, is an error that names it."""
     with pytest.raises(SettingsError, match="is not a date; write it as in 2015-07-01"):
         Window.ending(moment, train_months=24, test_months=1)
 

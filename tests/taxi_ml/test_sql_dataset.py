@@ -298,7 +298,7 @@ def exported(
     """Export one split and read its files back from Cloud Storage."""
     bq.run(sql.export_split(chosen, WINDOW, split, share=share), chosen)
     bucket, prefix = naming.split_uri(chosen, WINDOW, split).removeprefix("gs://").split("/", 1)
-    blobs = stack.storage_client().bucket(bucket).list_blobs(prefix=prefix.removesuffix("*.csv"))
+    blobs = stack.storage_client().list_blobs(bucket, prefix=prefix.removesuffix("*.csv"))
     return [row for blob in blobs for row in csv.DictReader(io.StringIO(blob.download_as_text()))]
 
 
