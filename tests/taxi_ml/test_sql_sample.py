@@ -15,23 +15,18 @@ from hypothesis import strategies as st
 from taxi_ml import naming, sql
 from taxi_ml.naming import Split
 from taxi_ml.window import Window
-from tests.taxi_ml.test_sql_dataset import BigQuery, exported
+from tests.taxi_ml.test_sql_dataset import exported
 from tests.taxi_ml.trips import WINDOW
 
 if TYPE_CHECKING:
     from taxi_ml.settings import Settings
     from tests.conftest import LocalStack
+    from tests.taxi_ml.bigquery import BigQuery
 
 pytestmark = pytest.mark.stack
 
 YEAR = Window(end=date(2015, 7, 1), train_months=24, test_months=1)
 SHARES = st.lists(st.floats(0, 1), min_size=2, max_size=2).map(sorted)
-
-
-@pytest.fixture(scope="module")
-def bq(stack: LocalStack) -> BigQuery:
-    """BigQuery with a dataset of this module's own."""
-    return BigQuery(stack)
 
 
 def sampled_ids(bq: BigQuery, chosen: Settings, split: Split, share: float) -> set[str]:
