@@ -37,7 +37,8 @@ class Watched:
         self.cloud = Cloud(stack.url("vertex", "rest"), stack.url("gcs", "rest"), stack.layout.gcs_root)
         self._database = stack.layout.airflow / "airflow.db"
         self._before = {job.name for job in (*self.cloud.pipeline_jobs(), *self.cloud.custom_jobs())}
-        conf = {"window_end": "2015-06-01", "force_retrain": True, "promote": False, **SMALL}
+        # Far more steps than a test waits for: no job ends by itself.
+        conf = {"window_end": "2015-06-01", "force_retrain": True, "promote": False, **SMALL, "train_steps": 100_000}
         self.run_id = self.airflow.trigger(DAG_ID, conf)
 
     def pipeline_jobs(self) -> list[Job]:
