@@ -15,20 +15,20 @@ setup: .venv/complete pipeline-env ## make both environments, as far as they are
 
 # Two makes would install into each other's half: the second one waits, looks again and finds it made.
 ifndef HOLDS_LOCK
-.venv/complete: requirements-dev.txt
+.venv/complete: requirements/dev.txt
 	@local_gcp/one_at_a_time.sh .venv/lock $(MAKE) --no-print-directory HOLDS_LOCK=yes $@
 else
-.venv/complete: requirements-dev.txt
+.venv/complete: requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 		{ echo "needs Python 3.11 (that of Composer 3); install it, or: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "Airflow environment: about 280 locked packages, 1.5 GB, about 1 minute" >&2
 	@rm -f $@
 	@$(PYTHON) -m venv .venv || \
 		{ echo "cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	@docker/install-uv.sh $(BIN)/pip requirements-dev.txt || \
+	@deploy/docker/install-uv.sh $(BIN)/pip requirements/dev.txt || \
 		{ echo "could not install uv: see above, then run make again" >&2; exit 1; }
-	@UV_COMPILE_BYTECODE=1 $(BIN)/uv pip sync --quiet --python $(BIN)/python requirements-dev.txt || \
-		{ echo "could not install requirements-dev.txt: see above, then run make again" >&2; exit 1; }
+	@UV_COMPILE_BYTECODE=1 $(BIN)/uv pip sync --quiet --python $(BIN)/python requirements/dev.txt || \
+		{ echo "could not install requirements/dev.txt: see above, then run make again" >&2; exit 1; }
 	@touch $@
 endif
 
@@ -39,7 +39,7 @@ pipeline-env: .venv/complete
 		"$${LOCAL_GCP_CACHE_DIR:-$${XDG_CACHE_HOME:-$$HOME/.cache}/taxi-vertex}/pipeline.lock" local_gcp/pipeline_env.sh
 
 demo: setup ## real trips to a served model, through Airflow and the local Google Cloud
-	@$(BIN)/python -m local_gcp.demo
+	@$(BIN)/python -m demo
 
 up: setup ## start the local Google Cloud and Airflow
 	@$(BIN)/python -m local_gcp up --airflow
@@ -57,7 +57,7 @@ test-fast: setup ## the tests that start neither TFX nor Airflow
 	@$(BIN)/python -m pytest -m "not e2e and not pipeline and not composer" $(ARGS)
 
 chaos: setup ## kill Airflow and the local Vertex AI 50 times while the DAG runs (ARGS="--kills 9 --seed 2")
-	@$(BIN)/python -m local_gcp.chaos $(ARGS)
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 CONFORMANCE := $(foreach name,PROJECT BUCKET IMAGE SERVICE_ACCOUNT REGION TRANSPORT REPORT,\
 	$(if $($(name)),--$(shell echo $(name) | tr A-Z_ a-z-)="$($(name))")) \
@@ -89,38 +89,39 @@ format: .venv/complete ## rewrite the code as ruff wants it
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 LOCKS ?= .
 lock: .venv/complete ## lock the requirements anew (LOCK=--upgrade for newer releases)
-	@$(COMPILE) $(LOCK) --python-version 3.11 requirements/dev.in -o $(LOCKS)/requirements-dev.txt
-	@$(COMPILE) $(LOCK) --python-version 3.11 -c $(LOCKS)/requirements-dev.txt requirements/airflow.in \
+	@$(COMPILE) $(LOCK) --python-version 3.11 requirements/dev.in -o $(LOCKS)/requirements/dev.txt
+	@$(COMPILE) $(LOCK) --python-version 3.11 -c $(LOCKS)/requirements/dev.txt requirements/airflow.in \
 		-o $(LOCKS)/requirements.txt
-	@$(COMPILE) $(LOCK) --python-version 3.11 -c $(LOCKS)/requirements-dev.txt requirements/database.in \
-		-o $(LOCKS)/requirements-database.txt
+	@$(COMPILE) $(LOCK) --python-version 3.11 -c $(LOCKS)/requirements/dev.txt requirements/database.in \
+		-o $(LOCKS)/requirements/database.txt
 	@$(COMPILE) $(LOCK) --python-version 3.13 --python-platform x86_64-manylinux_2_40 \
-		-c $(LOCKS)/requirements-dev.txt requirements/cloud.in -o $(LOCKS)/requirements-cloud.txt
+		-c $(LOCKS)/requirements/dev.txt requirements/cloud.in -o $(LOCKS)/requirements/cloud.txt
 	@$(COMPILE) $(LOCK) --python-version 3.13 --python-platform x86_64-manylinux_2_40 requirements/pipeline.in \
-		-o $(LOCKS)/requirements-pipeline.txt
-	@$(COMPILE) $(LOCK) --python-version 3.11 requirements/composer.in -o $(LOCKS)/requirements-composer.txt
-	@$(COMPILE) $(LOCK) --python-version 3.11 requirements/terraform.in -o $(LOCKS)/requirements-terraform.txt
-	@$(COMPILE) $(LOCK) --python-version 3.11 requirements/sbom.in -o $(LOCKS)/requirements-sbom.txt
+		-o $(LOCKS)/requirements/pipeline.txt
+	@$(COMPILE) $(LOCK) --python-version 3.11 requirements/composer.in -o $(LOCKS)/requirements/composer.txt
+	@$(COMPILE) $(LOCK) --python-version 3.11 requirements/terraform.in -o $(LOCKS)/requirements/terraform.txt
+	@$(COMPILE) $(LOCK) --python-version 3.11 requirements/sbom.in -o $(LOCKS)/requirements/sbom.txt
 
 # A lock is current when locking again, with its own versions preferred, changes nothing.
 lock-check: .venv/complete
-	@new=$$(mktemp -d); trap 'rm -r "$$new"' EXIT; cp requirements*.txt $$new; \
+	@new=$$(mktemp -d); trap 'rm -r "$$new"' EXIT; mkdir $$new/requirements; cp requirements.txt $$new; \
+	cp requirements/*.txt $$new/requirements; \
 	$(MAKE) --no-print-directory lock LOCKS=$$new || exit 1; \
-	for lock in requirements*.txt; do cmp -s $$lock $$new/$$lock || \
+	for lock in requirements.txt requirements/*.txt; do cmp -s $$lock $$new/$$lock || \
 		{ echo "$$lock is not what requirements/*.in give: run make lock" >&2; exit 1; }; done
 
 sbom: .venv/complete ## bills of materials (CycloneDX) of all locks, in sbom/
 	@env=$$(mktemp -d); trap 'rm -r "$$env"' EXIT; rm -rf sbom; mkdir sbom; \
 	$(BIN)/uv venv --quiet --python $(BIN)/python --clear $$env && \
-	$(BIN)/uv pip sync --quiet --python $$env/bin/python --require-hashes requirements-sbom.txt || exit 1; \
-	for lock in requirements*.txt; do $$env/bin/cyclonedx-py requirements --output-reproducible \
-		--output-file sbom/$${lock%.txt}.cdx.json $$lock || exit 1; done
+	$(BIN)/uv pip sync --quiet --python $$env/bin/python --require-hashes requirements/sbom.txt || exit 1; \
+	for lock in requirements.txt requirements/*.txt; do $$env/bin/cyclonedx-py requirements --output-reproducible \
+		--output-file sbom/$$(basename $$lock .txt).cdx.json $$lock || exit 1; done
 
 plan: .venv/complete ## what Terraform would make, planned without any cloud: ENV=dev|staging|prod
 	@$(BIN)/python -m tests.deploy.google_provider $(or $(ENV),$(error say of what: make plan ENV=dev|staging|prod))
 
 deploy: $(if $(TESTED),.venv/complete,setup) ## bring this commit to Composer: ENV=dev|staging|prod (DRY_RUN=1 only prints, TESTED=1 tests no more)
-	@$(BIN)/python -m deploy $(or $(ENV),$(error say where: make deploy ENV=dev|staging|prod)) \
+	@$(BIN)/python -m deploy.composer $(or $(ENV),$(error say where: make deploy ENV=dev|staging|prod)) \
 		$(if $(DRY_RUN),--dry-run) $(if $(TESTED),--tested)
 
 bench: setup ## benchmarks, as ratios against a named baseline

@@ -29,7 +29,7 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "plugins")]
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from local_gcp.vertex.engine.ports import JobListener, RunHistory, RunListener
+    from local_vertex.engine.ports import JobListener, RunHistory, RunListener
 
 PROJECT, REGION = "taxi-local", "us-central1"
 PARENT = f"projects/{PROJECT}/locations/{REGION}"
@@ -42,9 +42,9 @@ SPEC = {"pipelineInfo": {"name": "p"}, "schemaVersion": "2.1.0", "root": {"dag":
 
 def serve() -> None:
     """Be a local Vertex AI without executors; obey lines: `end NAME` ends a job, `asked` counts questions."""
-    from local_gcp.vertex.composition import Doors, Engines, LocalVertex, Options  # noqa: PLC0415
-    from local_gcp.vertex.domain.states import RunState  # noqa: PLC0415
-    from tests.vertex.fakes import FakeCustomJobRunner, FakeModelServers, FakePipelineEngine  # noqa: PLC0415
+    from local_vertex.composition import Doors, Engines, LocalVertex, Options  # noqa: PLC0415
+    from local_vertex.domain.states import RunState  # noqa: PLC0415
+    from tests.local_vertex.fakes import FakeCustomJobRunner, FakeModelServers, FakePipelineEngine  # noqa: PLC0415
 
     engines: list[FakePipelineEngine] = []
     asked = [0]
@@ -119,7 +119,7 @@ def wait_for_jobs(kind: str, port: str, interval: float, names: list[str]) -> No
 
 
 def _ours(names: list[str], interval: float) -> Iterator[Any]:
-    from taxi_airflow.triggers.vertex_job import VertexJobTrigger  # noqa: PLC0415
+    from vertex_airflow.triggers.vertex_job import VertexJobTrigger  # noqa: PLC0415
 
     for name in names:
         yield VertexJobTrigger(

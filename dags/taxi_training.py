@@ -8,25 +8,25 @@ from pathlib import Path
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Param, TaskGroup, task
+
+import taxi_ml
 from taxi_airflow.operators.champion import FindChampionOperator
-from taxi_airflow.operators.custom_job import VertexCustomJobOperator
-from taxi_airflow.operators.deploy import DeployModelOperator, UndeployOthersOperator
 from taxi_airflow.operators.gate import GateOperator
 from taxi_airflow.operators.modules import UploadModulesOperator, WriteRequestOperator
-from taxi_airflow.operators.pipeline_job import VertexPipelineJobOperator
 from taxi_airflow.operators.preflight import PreflightOperator
-from taxi_airflow.operators.promote import ShiftTrafficOperator, SmokePredictOperator
-from taxi_airflow.operators.register import RegisterModelVersionOperator
-from taxi_airflow.operators.roll_back import RollBackOperator, roll_back_when_timed_out
 from taxi_airflow.operators.rows import CheckRowsOperator, WaitForTripsOperator
 from taxi_airflow.operators.statement import ExportSplitOperator, StatementOperator
 from taxi_airflow.operators.validate import ValidateOperator
 from taxi_airflow.runs import LONGEST_JOB, longest_run, next_step, run_in_template, timetable
-
-import taxi_ml
 from taxi_ml import sql
 from taxi_ml.gate.decision import OVERRIDABLE
 from taxi_ml.naming import Split
+from vertex_airflow.operators.custom_job import VertexCustomJobOperator
+from vertex_airflow.operators.deploy import DeployModelOperator, UndeployOthersOperator
+from vertex_airflow.operators.pipeline_job import VertexPipelineJobOperator
+from vertex_airflow.operators.promote import ShiftTrafficOperator, SmokePredictOperator
+from vertex_airflow.operators.register import RegisterModelVersionOperator
+from vertex_airflow.operators.roll_back import RollBackOperator, roll_back_when_timed_out
 
 
 def of_run(path: str) -> str:

@@ -43,9 +43,9 @@ from sqlglot.errors import OptimizeError
 from sqlglot.optimizer.qualify import qualify
 
 from local_gcp import gcs, sql_guard
-from local_gcp.guard import Guard, addresses
 from local_gcp.ports import HOST
 from local_gcp.query_bytes import bytes_read
+from local_vertex.guard import Guard, addresses
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

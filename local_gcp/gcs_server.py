@@ -28,8 +28,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from local_gcp import certificates, gcs, gcs_names, ports
-from local_gcp.guard import Guard, addresses, refusal
-from local_gcp.vertex.api.region import PROJECT_NUMBER
+from local_vertex.api.region import PROJECT_NUMBER
+from local_vertex.guard import Guard, addresses, refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

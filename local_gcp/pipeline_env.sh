@@ -11,7 +11,7 @@ set -eu
 
 repo=$(cd "$(dirname "$0")/.." && pwd)
 uv=$repo/.venv/bin/uv
-lock=$repo/requirements-pipeline.txt
+lock=$repo/requirements/pipeline.txt
 link=$repo/.pipeline/bin/python
 cache=${LOCAL_GCP_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/taxi-vertex}
 suite=trixie
@@ -72,7 +72,7 @@ make_venv() {
     export UV_COMPILE_BYTECODE=1 SSL_CERT_FILE="${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}"
     { enter "$home/uv" venv -q --clear --python "$python" "$home/venv" &&
         enter "$home/uv" pip sync -q --python "$home/venv/bin/python" "$lock"; } 2>"$cache/packages.log" ||
-        die "could not install requirements-pipeline.txt, see $cache/packages.log"
+        die "could not install requirements/pipeline.txt, see $cache/packages.log"
     rm "$home/uv"
     say "2/3 done after $(elapsed)"
 }

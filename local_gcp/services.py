@@ -196,7 +196,7 @@ def _prepare_vertex(setting: Setting, _progress: Callable[[str], None]) -> None:
 def _build_vertex(setting: Setting) -> Service:
     layout = setting.layout
     names = ("vertex.rest", "vertex.grpc")
-    command = [sys.executable, "-m", "local_gcp.vertex", "--state", str(layout.vertex)]
+    command = [sys.executable, "-m", "local_vertex", "--state", str(layout.vertex)]
     command += ["--rest-port", str(setting.ports[names[0]]), "--grpc-port", str(setting.ports[names[1]])]
     command += ["--gcs-root", str(layout.gcs_root), "--images", str(layout.images)]
     command += ["--own-images", str(layout.own_images)]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CODE: Final = Path(__file__).resolve().parent
-LOCK: Final = CODE.parent / "requirements-pipeline.txt"
+LOCK: Final = CODE.parent / "requirements" / "pipeline.txt"
 """The lock of the pipeline image, beside this package wherever it is synced to."""
 
 

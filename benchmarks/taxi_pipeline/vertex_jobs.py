@@ -80,7 +80,7 @@ def serving_cold(
     layout: Layout, environment: Mapping[str, str], state: Path, *, cores: int | None = None
 ) -> Iterator[ColdVertex]:
     """Run another local Vertex AI over the same buckets, for as many tasks at once as there are `cores`."""
-    command = [sys.executable, "-m", "local_gcp.vertex", "--no-warm", "--state", str(state)]
+    command = [sys.executable, "-m", "local_vertex", "--no-warm", "--state", str(state)]
     command += ["--gcs-root", str(layout.gcs_root), "--images", str(layout.images)]
     command += ["--project", PROJECT, "--region", REGION]
     command += ["--cores", str(cores)] if cores else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
-from taxi_airflow.links import BigQueryJobLink, ModelCardLink, VertexLink
+from vertex_airflow.links import BigQueryJobLink, ModelCardLink, VertexLink
 
 
 class TaxiPlugin(AirflowPlugin):

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.sdk.definitions.timetables.interval import CronDataIntervalTimetable
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_airflow.rendered import is_true
 from taxi_ml import naming
 from taxi_ml.gate.decision import Override, Verdict
 from taxi_ml.rules import SettingsError
 from taxi_ml.settings import Settings, schedule, wait_days
 from taxi_ml.sizing import plan
 from taxi_ml.sql.counts import SplitCounts
+from vertex_airflow.rendered import is_true
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from taxi_ml.modules.features import INPUTS, MISSING, NULLABLE_FLOATS
 from taxi_ml.naming import ExamplesFormat
 
 if TYPE_CHECKING:
-    from taxi_airflow.objects import ObjectStore
+    from vertex_airflow.objects import ObjectStore
 
 TRIPS = 3
 _PARQUET = f".{ExamplesFormat.PARQUET}"

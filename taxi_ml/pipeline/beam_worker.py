@@ -57,7 +57,7 @@ def problems(environ: Mapping[str, str]) -> Iterator[str]:
     if not os.access(BOOT, os.X_OK):
         yield (
             f"{BOOT} is not there: the image was built without Beam's worker; "
-            "build it with the build argument BEAM_SDK that docker/beam.txt names"
+            "build it with the build argument BEAM_SDK that deploy/docker/beam.txt names"
         )
     if not environ.get(IN_DEFAULT_ENVIRONMENT):
         yield (

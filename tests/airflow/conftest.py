@@ -18,24 +18,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 from airflow.sdk.exceptions import TaskDeferred
-from taxi_airflow.hooks.vertex import VertexHook
-from taxi_airflow.objects import ObjectStore
 
 from local_gcp.layout import BUCKET
-from local_gcp.vertex.composition import Doors, Engines, LocalVertex, Options
-from local_gcp.vertex.domain.past import NO_LAGS
-from local_gcp.vertex.engine.ports import ImageRule
-from tests.vertex.conftest import wait_for
-from tests.vertex.discovery import Recorder
-from tests.vertex.fakes import FakeCustomJobRunner, FakeModelServers, FakePipelineEngine
+from local_vertex.composition import Doors, Engines, LocalVertex, Options
+from local_vertex.domain.past import NO_LAGS
+from local_vertex.engine.ports import ImageRule
+from tests.local_vertex.conftest import wait_for
+from tests.local_vertex.discovery import Recorder
+from tests.local_vertex.fakes import FakeCustomJobRunner, FakeModelServers, FakePipelineEngine
+from vertex_airflow.hooks.vertex import VertexHook
+from vertex_airflow.objects import ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from airflow.sdk import BaseOperator
 
-    from local_gcp.vertex.domain.past import Lags
-    from local_gcp.vertex.engine.ports import JobListener, RunHistory, RunListener
+    from local_vertex.domain.past import Lags
+    from local_vertex.engine.ports import JobListener, RunHistory, RunListener
     from tests.airflow.promotion import Begin
     from tests.conftest import LocalStack
 

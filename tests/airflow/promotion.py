@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from taxi_airflow import registry
-from taxi_airflow.objects import ObjectStore
-from taxi_airflow.operators.champion import FindChampionOperator
-from taxi_airflow.operators.deploy import DeployModelOperator, UndeployOthersOperator
-from taxi_airflow.operators.promote import ShiftTrafficOperator, SmokePredictOperator
-from taxi_airflow.operators.register import RegisterModelVersionOperator
-from taxi_airflow.operators.roll_back import RollBackOperator
 
-from local_gcp.vertex.domain.past import NO_LAGS, Lags
+from local_vertex.domain.past import NO_LAGS, Lags
+from taxi_airflow.operators.champion import FindChampionOperator
 from taxi_ml.naming import ModelName
 from tests.airflow.conftest import REGION, context, run_task
+from vertex_airflow import registry
+from vertex_airflow.objects import ObjectStore
+from vertex_airflow.operators.deploy import DeployModelOperator, UndeployOthersOperator
+from vertex_airflow.operators.promote import ShiftTrafficOperator, SmokePredictOperator
+from vertex_airflow.operators.register import RegisterModelVersionOperator
+from vertex_airflow.operators.roll_back import RollBackOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

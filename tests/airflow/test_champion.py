@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
-from taxi_airflow.baseline import Baseline
-from taxi_airflow.objects import ObjectStore
-from taxi_airflow.operators import promote as promote_module
 
 from tests.airflow.promotion import deploy_foreign, serving
+from vertex_airflow.baseline import Baseline
+from vertex_airflow.objects import ObjectStore
+from vertex_airflow.operators import promote as promote_module
 
 if TYPE_CHECKING:
     from tests.airflow.conftest import Vertex

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from deploy.deployment import FOLDERS, LOCK, NOT_COPIED
-from deploy.packages import listed, locked, missing, wanted
+from deploy.composer.deployment import FOLDERS, LOCK, NOT_COPIED
+from deploy.composer.packages import listed, locked, missing, wanted
 from taxi_ml.image import labels
 from tests.airflow.conftest import REPOSITORY
 from tests.environments import interpreter_of
 
 pytestmark = pytest.mark.composer
-PACKAGES = REPOSITORY / "requirements-composer.txt"
+PACKAGES = REPOSITORY / "requirements/composer.txt"
 HEAVY = ("tensorflow", "tfx", "apache_beam", "pandas", "google.cloud.aiplatform", "google.cloud.bigquery")
 PARSE = f"""
 import json, sys
@@ -54,6 +54,7 @@ def gcs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     for source, target in FOLDERS.items():
         shutil.copytree(REPOSITORY / source, folder / target, ignore=left_out)
+    (folder / LOCK[1]).parent.mkdir()
     shutil.copy(REPOSITORY / LOCK[0], folder / LOCK[1])
     (folder / "data").mkdir()
     return folder

@@ -4,21 +4,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
-from taxi_airflow.operators.custom_job import VertexCustomJobOperator
-from taxi_airflow.operators.waiting import VertexError
 
-from local_gcp.vertex.domain.errors import Code
-from local_gcp.vertex.domain.records import Failure
-from local_gcp.vertex.domain.states import RunState
+from local_vertex.domain.errors import Code
+from local_vertex.domain.records import Failure
+from local_vertex.domain.states import RunState
 from tests.airflow.conftest import REGION, connect_to, context, in_background, killing, run_task
-from tests.vertex.conftest import wait_for
+from tests.local_vertex.conftest import wait_for
+from vertex_airflow.operators.custom_job import VertexCustomJobOperator
+from vertex_airflow.operators.waiting import VertexError
 
 if TYPE_CHECKING:
     import threading
 
-    from taxi_airflow.objects import ObjectStore
-
     from tests.airflow.conftest import Running, Vertex
+    from vertex_airflow.objects import ObjectStore
 
 
 def operator(**changes: Any) -> VertexCustomJobOperator:  # noqa: ANN401  # arguments of the operator

@@ -12,11 +12,11 @@ import pytest
 import taxi_training
 from airflow.sdk import CronDataIntervalTimetable
 from airflow.sdk.exceptions import TaskDeferred
-from taxi_airflow.operators.custom_job import VertexCustomJobOperator
+
 from taxi_airflow.operators.statement import StatementOperator
 from taxi_airflow.runs import longest_run, run_in_template
-
 from tests.airflow.conftest import REGION, SETTINGS, context
+from vertex_airflow.operators.custom_job import VertexCustomJobOperator
 
 if TYPE_CHECKING:
     from tests.airflow.conftest import Vertex

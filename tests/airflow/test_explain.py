@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from taxi_airflow.explain import explain, progress_table, root_cause
-from taxi_airflow.jobs import Component, JobView
-from taxi_airflow.states import JobKind, JobState, parse_state
+
+from vertex_airflow.explain import explain, progress_table, root_cause
+from vertex_airflow.jobs import Component, JobView
+from vertex_airflow.states import JobKind, JobState, parse_state
 
 TRACEBACK = """Traceback (most recent call last):
   File "trainer.py", line 3, in run_fn

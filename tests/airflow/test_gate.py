@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
-from taxi_airflow.baseline import Baseline
+
 from taxi_airflow.operators.gate import GateOperator
 from taxi_airflow.operators.validate import ValidateOperator
 from taxi_airflow.runs import run_of
-
 from taxi_ml.gate.champion import Champion
 from tests.airflow.conftest import context, run_task
 from tests.taxi_ml.reports import CHALLENGER, a_report
+from vertex_airflow.baseline import Baseline
 
 if TYPE_CHECKING:
-    from taxi_airflow.objects import ObjectStore
+    from vertex_airflow.objects import ObjectStore
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("cloud")]
 CHAMPION = "projects/p/locations/l/models/m@3"

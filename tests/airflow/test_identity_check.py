@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from taxi_airflow.checks.clients import Subject
 from taxi_airflow.checks.vertex_checks import identity
-from taxi_airflow.specs import job_message
-
 from taxi_ml.settings import Settings
 from tests.airflow.conftest import PROJECT, REGION
+from vertex_airflow.specs import job_message
 
 if TYPE_CHECKING:
     from tests.airflow.conftest import Vertex

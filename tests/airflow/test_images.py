@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.oauth2.credentials import Credentials
-from taxi_airflow.hooks.vertex import VertexHook
-from taxi_airflow.images import (
+
+from local_gcp import certificates
+from tests.airflow.conftest import connect_to
+from vertex_airflow.hooks.vertex import VertexHook
+from vertex_airflow.images import (
     ImageAddress,
     ImageError,
     PrivateRegistryError,
     RegistryError,
     image_labels,
 )
-
-from local_gcp import certificates
-from tests.airflow.conftest import connect_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

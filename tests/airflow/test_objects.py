@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+
+import taxi_ml
 from taxi_airflow.operators.modules import UploadModulesOperator, WriteRequestOperator
 from taxi_airflow.operators.rows import CheckRowsOperator, WaitForTripsOperator
 from taxi_airflow.operators.statement import ExportSplitOperator, StatementOperator
 from taxi_airflow.operators.validate import ValidateOperator
 from taxi_airflow.runs import run_of
 from taxi_airflow.smoke import read_instances
-
-import taxi_ml
 from taxi_ml import naming, sql
 from taxi_ml.modules.features import MISSING, NULLABLE_FLOATS
 from taxi_ml.naming import Split
@@ -26,10 +26,9 @@ from taxi_ml.sql.ranges import ranges
 from tests.airflow.conftest import context, run_task
 
 if TYPE_CHECKING:
-    from taxi_airflow.objects import ObjectStore
-
     from taxi_ml.window import Window
     from tests.conftest import LocalStack
+    from vertex_airflow.objects import ObjectStore
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("cloud")]
 MODULES = Path(taxi_ml.__file__).parent / "modules"

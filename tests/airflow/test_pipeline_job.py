@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from google.protobuf import json_format
-from taxi_airflow.operators.pipeline_job import VertexPipelineJobOperator
-from taxi_airflow.operators.waiting import VertexError
 
-from local_gcp.vertex.domain.errors import Code
-from local_gcp.vertex.domain.records import Failure
-from local_gcp.vertex.domain.states import RunState, TaskState
+from local_vertex.domain.errors import Code
+from local_vertex.domain.records import Failure
+from local_vertex.domain.states import RunState, TaskState
 from taxi_ml import naming
 from tests.airflow.conftest import REGION, connect_to, context, in_background, run_task
-from tests.vertex.conftest import wait_for
+from tests.local_vertex.conftest import wait_for
+from vertex_airflow.operators.pipeline_job import VertexPipelineJobOperator
+from vertex_airflow.operators.waiting import VertexError
 
 if TYPE_CHECKING:
     import threading
@@ -264,7 +264,7 @@ def test_a_refused_pipeline_fails_for_good(vertex: Vertex) -> None:
 
 def refuse(run: object) -> None:
     """Refuse a run as the engine does."""
-    from local_gcp.vertex.domain.errors import InvalidArgument  # noqa: PLC0415
+    from local_vertex.domain.errors import InvalidArgument  # noqa: PLC0415
 
     raise InvalidArgument(f"no such component in {type(run).__name__}")
 

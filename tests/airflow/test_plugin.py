@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 from airflow.sdk._shared.module_loading import find_path_from_directory
-from taxi_airflow.hooks.vertex import ApiEndpoint, EndpointError, console_page
-from taxi_airflow.plugin import TaxiPlugin
 
+from taxi_airflow.plugin import TaxiPlugin
 from tests.airflow.test_templates import operator_classes
+from vertex_airflow.hooks.vertex import ApiEndpoint, EndpointError, console_page
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 

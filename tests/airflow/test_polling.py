@@ -6,13 +6,14 @@ import pytest
 from google.api_core import exceptions
 from hypothesis import given
 from hypothesis import strategies as st
-from taxi_airflow.jobs import JobView
-from taxi_airflow.polling import Polling, Verdict, judge
-from taxi_airflow.states import JobKind, JobState
-from taxi_airflow.waiting import Ending, Outcome, Wait
+
+from vertex_airflow.jobs import JobView
+from vertex_airflow.polling import Polling, Verdict, judge
+from vertex_airflow.states import JobKind, JobState
+from vertex_airflow.waiting import Ending, Outcome, Wait
 
 if TYPE_CHECKING:
-    from taxi_airflow.polling import Dice
+    from vertex_airflow.polling import Dice
 
 AGES = st.floats(min_value=0, max_value=10**7)
 DICE = st.randoms(use_true_random=False)

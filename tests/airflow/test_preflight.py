@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from google.cloud import bigquery
+
 from taxi_airflow.checks.clients import Subject
 from taxi_airflow.checks.findings import Outcome, failure
 from taxi_airflow.checks.storage_checks import queries
 from taxi_airflow.operators.preflight import PreflightOperator
 from taxi_airflow.preflight import look, main
-
 from taxi_ml.settings import Settings
 from taxi_ml.window import Window
 from tests.airflow.conftest import PROJECT, REPOSITORY, connect_to_all, context, run_task

@@ -5,21 +5,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
-from taxi_airflow import registry
-from taxi_airflow.operators import promote as promote_module
-from taxi_airflow.operators.register import RegisterModelVersionOperator
-from taxi_airflow.operators.waiting import VertexError
 
-from local_gcp.vertex.domain.past import NO_LAGS, Lags
+from local_vertex.domain.past import NO_LAGS, Lags
 from taxi_ml.naming import ModelName
 from tests.airflow.conftest import REGION, context, killing, run_task
 from tests.airflow.promotion import FAST, LAGGING, NAME, count_versions, deploy_foreign, live, serving
+from vertex_airflow import registry
+from vertex_airflow.operators import promote as promote_module
+from vertex_airflow.operators.register import RegisterModelVersionOperator
+from vertex_airflow.operators.waiting import VertexError
 
 if TYPE_CHECKING:
-    from taxi_airflow.operators.deploy import DeployModelOperator
-
     from tests.airflow.conftest import Vertex
     from tests.airflow.promotion import Begin
+    from vertex_airflow.operators.deploy import DeployModelOperator
 
 
 @pytest.fixture(params=LAGGING)

@@ -4,16 +4,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from taxi_airflow import registry
-from taxi_airflow.objects import ObjectStore
-from taxi_airflow.operators import promote as promote_module
-from taxi_airflow.operators.roll_back import RollBackOperator
 
 from tests.airflow.conftest import context, run_task
 from tests.airflow.promotion import FAST, LAGGING, NAME, deploy_foreign, live, serving
+from vertex_airflow import registry
+from vertex_airflow.objects import ObjectStore
+from vertex_airflow.operators import promote as promote_module
+from vertex_airflow.operators.roll_back import RollBackOperator
 
 if TYPE_CHECKING:
-    from local_gcp.vertex.domain.past import Lags
+    from local_vertex.domain.past import Lags
     from tests.airflow.conftest import Vertex
     from tests.airflow.promotion import Begin
 

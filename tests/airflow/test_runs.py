@@ -10,8 +10,8 @@ from airflow.timetables.base import TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from taxi_airflow.runs import next_step, run_for, run_in_template, run_of, timetable
 
+from taxi_airflow.runs import next_step, run_for, run_in_template, run_of, timetable
 from taxi_ml.rules import SettingsError
 from tests.airflow.conftest import SETTINGS, context
 

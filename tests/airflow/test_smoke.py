@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 from google.cloud.storage import Blob
 from pyarrow import csv, parquet
-from taxi_airflow.objects import ObjectStore
-from taxi_airflow.smoke import read_instances
 
+from taxi_airflow.smoke import read_instances
 from taxi_ml.modules.features import INPUTS, NULLABLE_FLOATS
 from tests.airflow.conftest import connect_to
+from vertex_airflow.objects import ObjectStore
 
 if TYPE_CHECKING:
     from tests.conftest import LocalStack

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
-from taxi_airflow import registry
-from taxi_airflow.operators.custom_job import VertexCustomJobOperator
-from taxi_airflow.operators.roll_back import RollBackOperator
 
-from local_gcp.vertex.domain.past import Lags
-from local_gcp.vertex.domain.states import RunState
+from local_vertex.domain.past import Lags
+from local_vertex.domain.states import RunState
 from tests.airflow.conftest import context, in_background, run_task
 from tests.airflow.promotion import FAST, NAME, live
-from tests.vertex.conftest import wait_for
+from tests.local_vertex.conftest import wait_for
+from vertex_airflow import registry
+from vertex_airflow.operators.custom_job import VertexCustomJobOperator
+from vertex_airflow.operators.roll_back import RollBackOperator
 
 if TYPE_CHECKING:
     from tests.airflow.conftest import Vertex

@@ -6,6 +6,7 @@ import pkgutil
 
 import pytest
 from airflow.sdk import BaseOperator
+
 from taxi_airflow import operators
 
 # Objects of Python, bounds of the waiting, and what the DAG file decides for all runs.

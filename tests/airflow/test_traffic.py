@@ -5,7 +5,8 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from taxi_airflow import traffic
+
+from vertex_airflow import traffic
 
 
 @st.composite

@@ -5,14 +5,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from taxi_airflow.hooks.async_vertex import Access, shared_vertex
-from taxi_airflow.states import JobKind
-from taxi_airflow.triggers.vertex_job import VertexJobTrigger
-from taxi_airflow.waiting import Ending, Outcome
 
-from local_gcp.vertex.domain.states import RunState, TaskState
+from local_vertex.domain.states import RunState, TaskState
 from tests.airflow.conftest import REGION, connect_to, first_event
-from tests.vertex.conftest import wait_for
+from tests.local_vertex.conftest import wait_for
+from vertex_airflow.hooks.async_vertex import Access, shared_vertex
+from vertex_airflow.states import JobKind
+from vertex_airflow.triggers.vertex_job import VertexJobTrigger
+from vertex_airflow.waiting import Ending, Outcome
 
 if TYPE_CHECKING:
     from tests.airflow.conftest import Running, Vertex
@@ -64,7 +64,7 @@ def test_a_trigger_survives_the_database() -> None:
     path, arguments = original.serialize()
     again = VertexJobTrigger(**json.loads(json.dumps(arguments)))
 
-    assert path == "taxi_airflow.triggers.vertex_job.VertexJobTrigger"
+    assert path == "vertex_airflow.triggers.vertex_job.VertexJobTrigger"
     assert original.serialize() == again.serialize()
 
 

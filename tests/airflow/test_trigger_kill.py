@@ -12,17 +12,17 @@ from airflow.jobs.triggerer_job_runner import TriggerRunner
 from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import GetXCom, TaskStatesResult, XComResult
-from taxi_airflow.operators.custom_job import VertexCustomJobOperator
 
 from tests.airflow.conftest import REGION, Pushed, context
 from tests.airflow.test_trigger import start_custom_job, trigger
-from tests.vertex.conftest import wait_for
+from tests.local_vertex.conftest import wait_for
+from vertex_airflow.operators.custom_job import VertexCustomJobOperator
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.comms import GetTaskStates
-    from taxi_airflow.triggers.vertex_job import VertexJobTrigger
 
     from tests.airflow.conftest import Vertex
+    from vertex_airflow.triggers.vertex_job import VertexJobTrigger
 
 
 def start(runner: TriggerRunner, killed: VertexJobTrigger) -> asyncio.Task[None]:

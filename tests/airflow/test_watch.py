@@ -9,29 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.jobs.triggerer_job_runner import TriggerRunner
-from taxi_airflow import watch as watching
-from taxi_airflow.hooks import async_vertex
-from taxi_airflow.hooks.async_vertex import Access, shared_vertex
-from taxi_airflow.hooks.vertex import VertexHook
-from taxi_airflow.labels import with_attempt
-from taxi_airflow.states import JobKind
-from taxi_airflow.waiting import Ending
 
-from local_gcp.vertex.composition import Options
-from local_gcp.vertex.domain.past import Lags
-from local_gcp.vertex.domain.states import RunState, TaskState
+from local_vertex.composition import Options
+from local_vertex.domain.past import Lags
+from local_vertex.domain.states import RunState, TaskState
 from tests.airflow.conftest import PROJECT, REGION, Running, first_event
 from tests.airflow.test_trigger import trigger
 from tests.airflow.test_trigger_kill import kill, start, state_of
-from tests.vertex.conftest import wait_for
+from tests.local_vertex.conftest import wait_for
+from vertex_airflow import watch as watching
+from vertex_airflow.hooks import async_vertex
+from vertex_airflow.hooks.async_vertex import Access, shared_vertex
+from vertex_airflow.hooks.vertex import VertexHook
+from vertex_airflow.labels import with_attempt
+from vertex_airflow.states import JobKind
+from vertex_airflow.waiting import Ending
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from taxi_airflow.triggers.vertex_job import VertexJobTrigger
-
     from tests.airflow.conftest import Vertex
+    from vertex_airflow.triggers.vertex_job import VertexJobTrigger
 
 LABELS = with_attempt({}, attempt=0)
 FINAL = {"ending": "final", "state": "SUCCEEDED", "detail": ""}

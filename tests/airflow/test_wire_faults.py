@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
-from taxi_airflow import registry
-from taxi_airflow.baseline import Baseline
-from taxi_airflow.hooks import async_vertex
-from taxi_airflow.hooks import vertex as vertex_hook
-from taxi_airflow.operators import custom_job
-from taxi_airflow.operators.custom_job import VertexCustomJobOperator
-from taxi_airflow.operators.deploy import DeployModelOperator
-from taxi_airflow.operators.pipeline_job import VertexPipelineJobOperator
-from taxi_airflow.operators.register import RegisterModelVersionOperator
-from taxi_airflow.operators.waiting import VertexError
-from taxi_airflow.waiting import Ending, Outcome
 
-from local_gcp.vertex.domain.past import NO_LAGS, Lags
-from local_gcp.vertex.domain.states import RunState
+from local_vertex.domain.past import NO_LAGS, Lags
+from local_vertex.domain.states import RunState
 from taxi_ml.gate.champion import Champion
 from tests.airflow.conftest import REGION, context, first_event, in_background, killing, run_task
 from tests.airflow.promotion import count_versions
-from tests.vertex.conftest import wait_for
+from tests.local_vertex.conftest import wait_for
+from vertex_airflow import registry
+from vertex_airflow.baseline import Baseline
+from vertex_airflow.hooks import async_vertex
+from vertex_airflow.hooks import vertex as vertex_hook
+from vertex_airflow.operators import custom_job
+from vertex_airflow.operators.custom_job import VertexCustomJobOperator
+from vertex_airflow.operators.deploy import DeployModelOperator
+from vertex_airflow.operators.pipeline_job import VertexPipelineJobOperator
+from vertex_airflow.operators.register import RegisterModelVersionOperator
+from vertex_airflow.operators.waiting import VertexError
+from vertex_airflow.waiting import Ending, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from local_gcp.chaos.checks import Aftermath, unpromoted, violations
-from local_gcp.chaos.cloud import Job, Serving
+from tests.chaos.checks import Aftermath, unpromoted, violations
+from tests.chaos.cloud import Job, Serving
 
 NOON = datetime(2015, 2, 1, 12, tzinfo=UTC)
 MODEL, OTHER = "gs://b/model", "gs://b/other"

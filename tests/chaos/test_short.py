@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local_gcp.chaos.__main__ import SMALL
-from local_gcp.chaos.suite import Chaos
 from local_gcp.stack import to_stderr
+from tests.chaos.__main__ import SMALL
+from tests.chaos.suite import Chaos
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from local_gcp.chaos.suite import RunUnderFire
+    from tests.chaos.suite import RunUnderFire
     from tests.conftest import LocalStack
 
 KILLS = 5

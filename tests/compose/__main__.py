@@ -13,10 +13,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from demo.__main__ import DAG_ID, FIRST_WINDOW_END
+from demo.results import Reader, read_results
 from local_gcp import ports
 from local_gcp.airflow_client import AirflowClient, AirflowError, RunState
-from local_gcp.demo import DAG_ID, FIRST_WINDOW_END
-from local_gcp.demo_results import Reader, read_results
 from local_gcp.layout import BUCKET
 from tests.compose import engine, machine
 from tests.compose.crashes import Crashes
@@ -25,7 +25,7 @@ from tests.compose.progress import ProofError, say
 from tests.compose.project import Project
 
 if TYPE_CHECKING:
-    from local_gcp.demo_results import Results
+    from demo.results import Results
 
 # Enough to pass the gate, and a third of the time of the defaults.
 _CONF: Final = {"window_end": FIRST_WINDOW_END.isoformat(), "train_steps": 600, "tuner_trials": 1}

@@ -85,7 +85,7 @@ def test_code_is_mounted_for_reading() -> None:
     """An edit in the repository shows at once, and no container changes the repository."""
     mounts = {mount for name in AIRFLOW for mount in SERVICES[name]["volumes"] if mount.startswith("./")}
 
-    names = ("dags", "plugins", "taxi_ml", "requirements-pipeline.txt")
+    names = ("dags", "plugins", "taxi_ml", "requirements/pipeline.txt")
 
     assert mounts == {f"./{name}:/opt/taxi/{name}:ro" for name in names}
 
@@ -122,7 +122,7 @@ def test_cloud_is_told_its_published_addresses(name: str) -> None:
 
 def test_local_cloud_is_built_without_an_image_that_must_be_pulled() -> None:
     """Beam's worker for Dataflow is left out: the stage that has it is the base image."""
-    dockerfile = (REPOSITORY / "docker" / "pipeline.Dockerfile").read_text()
+    dockerfile = (REPOSITORY / "deploy" / "docker" / "pipeline.Dockerfile").read_text()
     (base,) = re.findall(r"(?m)^ARG BASE=(\S+)$", dockerfile)
 
     assert [SERVICES[name]["build"]["args"] for name in ("gcs", "bigquery", "vertex")] == [

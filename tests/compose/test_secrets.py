@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-SCRIPT: Final = Path(__file__).parents[2] / "docker" / "make_secrets.py"
+SCRIPT: Final = Path(__file__).parents[2] / "deploy" / "docker" / "make_secrets.py"
 
 
 def _make(folder: Path, password: str = "") -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import google.cloud.aiplatform
 
-from local_gcp.vertex.evidence import LOCAL, Outcome, checks, shown
+from local_vertex.evidence import LOCAL, Outcome, checks, shown
 
 if TYPE_CHECKING:
     from pathlib import Path

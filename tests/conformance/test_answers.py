@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from local_gcp.vertex.evidence import LOCAL, checks
+from local_vertex.evidence import LOCAL, checks
 from tests.conformance.answers import Answers
 from tests.conformance.target import Target
 

@@ -17,7 +17,7 @@ from tests.conformance.__main__ import main
 from tests.conformance.cloud import Cloud
 from tests.conformance.cost import ITEMS, estimate
 from tests.conformance.target import APP, Target
-from tests.vertex.conftest import wait_for
+from tests.local_vertex.conftest import wait_for
 
 if TYPE_CHECKING:
     from tests.conftest import LocalStack

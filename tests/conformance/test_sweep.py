@@ -9,14 +9,14 @@ from tests.conformance import specs
 from tests.conformance.cloud import Cloud
 from tests.conformance.sweep import sweep
 from tests.conformance.target import APP, Target
-from tests.vertex.conftest import running_server, wait_for
+from tests.local_vertex.conftest import running_server, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import LocalStack
-    from tests.vertex.conftest import Server
+    from tests.local_vertex.conftest import Server
 
 pytestmark = pytest.mark.stack
 

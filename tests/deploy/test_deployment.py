@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deploy import packages
-from deploy.airflow_api import Patience
-from deploy.deployment import NOT_COPIED, Deployment, image_tag
-from deploy.shell import CommandError, Shell
-from deploy.target import Target, TargetError
+from deploy.composer import packages
+from deploy.composer.airflow_api import Patience
+from deploy.composer.deployment import NOT_COPIED, Deployment, image_tag
+from deploy.composer.shell import CommandError, Shell
+from deploy.composer.target import Target, TargetError
 from taxi_ml import image
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def programs(
 
 def deploy(*, dry_run: bool = False, tested: bool = False) -> None:
     """Run all steps for dev."""
-    target = Target.read(REPOSITORY / "deploy" / "env" / "dev.env")
+    target = Target.read(REPOSITORY / "deploy" / "composer" / "env" / "dev.env")
     patience = Patience(attempts=2, seconds=0)
     shell = Shell(dry_run=dry_run)
     for _, work in Deployment(shell=shell, target=target, tested=tested, patience=patience).steps():
@@ -151,6 +151,7 @@ def test_the_order_lets_nothing_run_too_early(programs: Programs) -> None:
         f"TAXI_PIPELINE_IMAGE={IMAGE}",
         "rsync taxi_ml gs://environment/plugins/taxi_ml",
         "rsync plugins/taxi_airflow gs://environment/plugins/taxi_airflow",
+        "rsync plugins/vertex_airflow gs://environment/plugins/vertex_airflow",
         "rsync dags gs://environment/dags/taxi_vertex",
         "print-access-token",
     )
@@ -170,7 +171,7 @@ def test_a_dry_run_starts_nothing(programs: Programs, capsys: pytest.CaptureFixt
 
 def test_a_second_deployment_copies_only(programs: Programs) -> None:
     """An image, packages and settings that are there are left: each would restart Airflow for nothing."""
-    target = Target.read(REPOSITORY / "deploy" / "env" / "dev.env")
+    target = Target.read(REPOSITORY / "deploy" / "composer" / "env" / "dev.env")
     present = [f"{name}={text}" for name, text in target.settings.items()]
     programs.answer("images describe", "found")
     programs.answer("envVariables", ";".join([*present, f"TAXI_PIPELINE_IMAGE={IMAGE}"]))
@@ -249,26 +250,25 @@ def test_a_deployed_image_has_beams_worker(programs: Programs) -> None:
     deploy(tested=True)
 
     built = next(call for call in programs.called() if call.startswith("docker build"))
-    assert f"--build-arg BEAM_SDK={(REPOSITORY / 'docker' / 'beam.txt').read_text().strip()} " in built
+    assert f"--build-arg BEAM_SDK={(REPOSITORY / 'deploy/docker/beam.txt').read_text().strip()} " in built
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        "docker/base.txt",
-        "docker/beam.txt",
-        "docker/pipeline.Dockerfile",
-        "docker/slim.sh",
-        "docker/install-uv.sh",
-        "requirements-pipeline.txt",
+        "deploy/docker/base.txt",
+        "deploy/docker/beam.txt",
+        "deploy/docker/pipeline.Dockerfile",
+        "deploy/docker/slim.sh",
+        "deploy/docker/install-uv.sh",
+        "requirements/pipeline.txt",
         "taxi_ml/naming.py",
     ],
 )
 def test_whatever_makes_the_image_makes_its_tag(tmp_path: Path, changed: str) -> None:
     """A fixed base, another script or other code is another image, which is built and pushed."""
-    for folder in ("taxi_ml", "docker"):
+    for folder in ("taxi_ml", "deploy/docker", "requirements"):
         shutil.copytree(REPOSITORY / folder, tmp_path / folder)
-    shutil.copy(image.LOCK, tmp_path)
     before = image_tag(tmp_path)
 
     with (tmp_path / changed).open("a") as file:
@@ -285,6 +285,7 @@ def test_only_our_own_folders_are_emptied(programs: Programs) -> None:
     assert emptied == {
         "gs://environment/plugins/taxi_ml",
         "gs://environment/plugins/taxi_airflow",
+        "gs://environment/plugins/vertex_airflow",
         "gs://environment/dags/taxi_vertex",
     }
 
@@ -318,7 +319,7 @@ def test_a_setting_may_hold_commas(programs: Programs) -> None:
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_every_environment_can_be_read(environment: str) -> None:
     """The files that are here name everything, with settings that are accepted."""
-    target = Target.read(REPOSITORY / "deploy" / "env" / f"{environment}.env")
+    target = Target.read(REPOSITORY / "deploy" / "composer" / "env" / f"{environment}.env")
 
     assert target.settings["TAXI_BUCKET"].startswith("gs://")
     assert environment in target.composer_environment
@@ -346,7 +347,7 @@ def test_a_wrong_file_says_what_to_do(tmp_path: Path, text: str | None, said: st
 
 def test_the_command_prints_what_it_would_do(programs: Programs) -> None:
     """`make deploy ENV=dev DRY_RUN=1` is this command, and it needs no gcloud."""
-    command = [sys.executable, "-m", "deploy", "dev", "--dry-run"]
+    command = [sys.executable, "-m", "deploy.composer", "dev", "--dry-run"]
 
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -358,7 +359,7 @@ def test_the_command_names_the_step_that_failed(programs: Programs) -> None:
     """On the terminal stands which step failed, and what to do."""
     programs.answer("docker build", "", 1)
 
-    command = [sys.executable, "-m", "deploy", "dev", "--tested"]
+    command = [sys.executable, "-m", "deploy.composer", "dev", "--tested"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert ended.returncode == 1

@@ -5,7 +5,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from deploy.packages import PackagesError, listed, locked, missing, wanted
+from deploy.composer.packages import PackagesError, listed, locked, missing, wanted
 
 COMPOSER = {"apache-airflow": Version("3.3.1+composer"), "jinja2": Version("3.1.6")}
 LOCK = {"jinja2": Version("3.1.9"), "requests": Version("2.33.0")}

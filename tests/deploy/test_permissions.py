@@ -229,7 +229,7 @@ def test_a_resilient_environment_has_two_of_everything(prod: Plan) -> None:
 )
 def test_a_count_that_composer_refuses_is_refused_first(checkout: Checkout, kind: str, count: int) -> None:
     """The plan fails, long before Composer would."""
-    file = checkout.folder / "terraform" / "composer.tf"
+    file = checkout.folder / "deploy" / "terraform" / "composer.tf"
     file.write_text(re.sub(rf"(?m)^(    {kind} +=) .*$", rf"\1 {count}", file.read_text()))
 
     ended = checkout.terraform("plan", "-input=false", "-var-file=env/prod.tfvars")

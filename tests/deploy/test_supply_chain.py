@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
-DOCKERFILES = sorted((REPOSITORY / "docker").glob("*.Dockerfile"))
+DOCKERFILES = sorted((REPOSITORY / "deploy" / "docker").glob("*.Dockerfile"))
 WORKFLOW = REPOSITORY / ".github" / "workflows" / "deploy.yaml"
 
 
@@ -42,7 +42,7 @@ def install_uv(folder: Path, digest: str) -> subprocess.CompletedProcess[str]:
     lock.write_text(f"typing-extensions==4.0.0 \\\n{hashes}uv==1.2.3 \\\n{hashes}zipp==3.0.0 \\\n{hashes}")
     pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder), "PIP_TARGET": str(folder / "target")}
     return subprocess.run(
-        [REPOSITORY / "docker" / "install-uv.sh", Path(sys.executable).with_name("pip"), lock],
+        [REPOSITORY / "deploy" / "docker" / "install-uv.sh", Path(sys.executable).with_name("pip"), lock],
         env={**os.environ, **pip},
         capture_output=True,
         text=True,
@@ -92,15 +92,15 @@ def test_a_base_image_can_be_pinned(file: Path) -> None:
 
 def test_beams_worker_is_that_of_the_image() -> None:
     """Beam's image has the lock's Beam and the Python of the lock and of the base image, in both places."""
-    lock = (REPOSITORY / "requirements-pipeline.txt").read_text()
+    lock = (REPOSITORY / "requirements/pipeline.txt").read_text()
     (beam,) = re.findall(r"(?m)^apache-beam==(\S+)", lock)
     ((python,),) = {
         tuple(re.findall(r"--python-version (\S+)", line))
         for line in (REPOSITORY / "Makefile").read_text().splitlines()
         if "--python-version" in line and "manylinux" in line
     }
-    dockerfile = (REPOSITORY / "docker" / "pipeline.Dockerfile").read_text()
-    deployed = (REPOSITORY / "docker" / "beam.txt").read_text().strip()
+    dockerfile = (REPOSITORY / "deploy" / "docker" / "pipeline.Dockerfile").read_text()
+    deployed = (REPOSITORY / "deploy" / "docker" / "beam.txt").read_text().strip()
 
     image = f"apache/beam_python{python}_sdk:{beam}"
     assert re.findall(r"(?m)^ARG BEAM_SDK=(\S+)$", dockerfile) == [image]
@@ -148,12 +148,12 @@ def test_the_job_that_gets_a_token_runs_no_tests() -> None:
 
 
 def test_a_tested_deployment_sets_up_no_pipeline_environment() -> None:
-    """The deploying job installs what `python -m deploy` runs in, and none of TFX."""
+    """The deploying job installs what `python -m deploy.composer` runs in, and none of TFX."""
     command = ["make", "--dry-run", "--old-file=.venv/complete", "deploy", "ENV=dev", "TESTED=1"]
 
     printed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
 
-    assert "-m deploy dev" in printed
+    assert "-m deploy.composer dev" in printed
     assert "pipeline_env.sh" not in printed
 
 
@@ -169,18 +169,19 @@ def test_the_tests_leave_a_bill_of_materials() -> None:
 
 def test_a_bill_of_materials_has_what_is_locked(tmp_path: Path) -> None:
     """`make sbom` writes CycloneDX for each lock: every package with its version and hashes."""
-    for name in ("Makefile", "requirements-sbom.txt", "requirements-database.txt"):
-        shutil.copy(REPOSITORY / name, tmp_path)
+    (tmp_path / "requirements").mkdir()
+    for name in ("Makefile", "requirements.txt", "requirements/sbom.txt", "requirements/database.txt"):
+        shutil.copy(REPOSITORY / name, tmp_path / name)
     (tmp_path / ".venv").symlink_to(Path(sys.executable).parents[1])
-    lock = (tmp_path / "requirements-database.txt").read_text()
+    lock = (tmp_path / "requirements/database.txt").read_text()
 
     command = ["make", "--old-file=.venv/complete", "sbom"]
     subprocess.run(command, cwd=tmp_path, check=True)
 
-    bill = json.loads((tmp_path / "sbom" / "requirements-database.cdx.json").read_text())
+    bill = json.loads((tmp_path / "sbom" / "database.cdx.json").read_text())
     versions = {f"{each['name']}=={each['version']}" for each in bill["components"]}
     hashes = {digest for each in bill["components"] for digest in _hashes(each)}
-    assert (bill["bomFormat"], len(list((tmp_path / "sbom").iterdir()))) == ("CycloneDX", 2)
+    assert (bill["bomFormat"], len(list((tmp_path / "sbom").iterdir()))) == ("CycloneDX", 3)
     assert versions == set(re.findall(r"(?m)^([\w.-]+==[\w.]+)", lock))
     assert hashes == set(re.findall(r"sha256:([0-9a-f]{64})", lock))
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from airflow.models.dagrun import DagRun
 
-from deploy.target import Target
+from deploy.composer.target import Target
 from tests.deploy.conftest import EVERYTHING, needs_terraform
 from tests.deploy.google_provider.stand_in import REPOSITORY, Checkout
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from tests.conftest import LocalStack
 
-MODULE = REPOSITORY / "terraform"
+MODULE = REPOSITORY / "deploy" / "terraform"
 DOCUMENT = REPOSITORY / "docs" / "composer.md"
 
 ENVIRONMENTS = ("dev", "staging", "prod")
-ENV_FILE = "deploy/env/dev.env"
+ENV_FILE = "deploy/composer/env/dev.env"
 
 
 @needs_terraform
@@ -86,7 +86,7 @@ def test_the_module_is_valid(checkout: Checkout) -> None:
 )
 def test_a_mistake_is_found(checkout: Checkout, file: str, right: str, wrong: str, said: str) -> None:
     """What the provider would refuse for its name, its type, its number or its absence is refused."""
-    broken = checkout.folder / "terraform" / file
+    broken = checkout.folder / "deploy" / "terraform" / file
     assert right in broken.read_text()
     broken.write_text(broken.read_text().replace(right, wrong, 1))
 
@@ -112,7 +112,7 @@ def test_every_resource_can_be_planned(checkout: Checkout) -> None:
 
     written = {
         found
-        for file in (checkout.folder / "terraform").glob("*.tf")
+        for file in (checkout.folder / "deploy" / "terraform").glob("*.tf")
         for found in re.findall(r'(?m)^resource "(\w+)" "\w+"', file.read_text())
     }
     assert set(re.findall(r'(?m)^  \+ resource "(\w+)"', ended.stdout)) == written, ended.stderr

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from local_gcp.airflow_client import AirflowClient
     from tests.conftest import LocalStack
 
-TERRAFORM = Path(__file__).parents[2] / "terraform"
+TERRAFORM = Path(__file__).parents[2] / "deploy" / "terraform"
 DAG_ID = "taxi_training"
 PARENT = f"projects/{PROJECT}/locations/{REGION}"
 RUN_SECONDS = 900

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from local_gcp.airflow import login
 from local_gcp.airflow_client import AirflowClient, AirflowError, RunState
-from local_gcp.chaos.cloud import Cloud
 from local_gcp.layout import BUCKET
 from taxi_ml import naming
 from taxi_ml.modules.features import INPUTS
 from taxi_ml.settings import Settings
-from tests.vertex.conftest import wait_for
+from tests.chaos.cloud import Cloud
+from tests.local_vertex.conftest import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

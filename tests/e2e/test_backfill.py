@@ -103,7 +103,7 @@ def monthly(airflow: Declaration) -> Declaration:
 
 def install_drivers(folder: Path) -> None:
     """Put the drivers that the lock names into a folder that Airflow imports from."""
-    lock = REPOSITORY / "requirements-database.txt"
+    lock = REPOSITORY / "requirements/database.txt"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
     subprocess.run([*command, "--target", folder, "--requirement", lock], check=True)
 

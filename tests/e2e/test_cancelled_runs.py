@@ -10,15 +10,15 @@ import pytest
 
 from local_gcp.airflow import login
 from local_gcp.airflow_client import AirflowClient, RunState
-from local_gcp.chaos.__main__ import SMALL
-from local_gcp.chaos.cloud import Cloud
-from tests.vertex.conftest import wait_for
+from tests.chaos.__main__ import SMALL
+from tests.chaos.cloud import Cloud
+from tests.local_vertex.conftest import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from local_gcp.airflow_client import TaskInstance
-    from local_gcp.chaos.cloud import Job
+    from tests.chaos.cloud import Job
     from tests.conftest import LocalStack
 
 DAG_ID = "taxi_training"
@@ -38,7 +38,13 @@ class Watched:
         self._database = stack.layout.airflow / "airflow.db"
         self._before = {job.name for job in (*self.cloud.pipeline_jobs(), *self.cloud.custom_jobs())}
         # Far more steps than a test waits for: no job ends by itself.
-        conf = {"window_end": "2015-06-01", "force_retrain": True, "promote": False, **SMALL, "train_steps": 100_000}
+        conf = {
+            "window_end": "2015-06-01",
+            "force_retrain": True,
+            "promote": False,
+            **SMALL,
+            "train_steps": 100_000,
+        }
         self.run_id = self.airflow.trigger(DAG_ID, conf)
 
     def pipeline_jobs(self) -> list[Job]:

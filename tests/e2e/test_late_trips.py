@@ -17,7 +17,7 @@ from local_gcp.services import CLOUD
 from local_gcp.stack import Stack
 from tests.conftest import LocalStack
 from tests.e2e.runs import DAG_ID, Runs
-from tests.vertex.conftest import wait_for
+from tests.local_vertex.conftest import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

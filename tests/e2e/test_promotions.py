@@ -10,7 +10,7 @@ import pytest
 
 from local_gcp.airflow_client import RunState
 from tests.e2e.staged import SECONDS, Stage
-from tests.vertex.conftest import wait_for
+from tests.local_vertex.conftest import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from taxi_airflow.hooks.async_vertex import Access
-from taxi_airflow.triggers.vertex_job import VertexJobTrigger
+from vertex_airflow.hooks.async_vertex import Access
+from vertex_airflow.triggers.vertex_job import VertexJobTrigger
 
 WHERE: dict[str, Any] = {"gcp_conn_id": "google_cloud_default", "region": "us-central1"}
 

@@ -11,7 +11,7 @@ from google.api_core.exceptions import PreconditionFailed
 
 from local_gcp import gcs
 from local_gcp.layout import BUCKET
-from local_gcp.vertex.api.region import PROJECT_NUMBER
+from local_vertex.api.region import PROJECT_NUMBER
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,13 +19,13 @@ from local_gcp.errors import ServiceFailedError
 from local_gcp.layout import PROJECT, REGION, Layout
 from local_gcp.services import GCS, VERTEX
 from local_gcp.stack import Stack
-from tests.vertex.test_custom_jobs import custom_job
+from tests.local_vertex.test_custom_jobs import custom_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.vertex.conftest import Client
+    from tests.local_vertex.conftest import Client
 
 pytestmark = [pytest.mark.stack, pytest.mark.pipeline]
 ENDED = {gca.JobState.JOB_STATE_SUCCEEDED, gca.JobState.JOB_STATE_FAILED}

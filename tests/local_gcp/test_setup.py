@@ -19,9 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 REPOSITORY = Path(__file__).parents[2]
-COPIED = ("Makefile", "docker/install-uv.sh", "local_gcp/one_at_a_time.sh", "local_gcp/pipeline_env.sh")
-AIRFLOW = "requirements-dev.txt"
-PIPELINE = "requirements-pipeline.txt"
+COPIED = (
+    "Makefile",
+    "deploy/docker/install-uv.sh",
+    "local_gcp/one_at_a_time.sh",
+    "local_gcp/pipeline_env.sh",
+)
+AIRFLOW = "requirements/dev.txt"
+PIPELINE = "requirements/pipeline.txt"
 # uv says what it installs, then waits as long as the test holds the gate of that lock.
 TOOLS = {
     "python": 'case "$*" in "-m venv .venv") mkdir -p .venv/bin; cp "$TOOLS"/* .venv/bin ;; esac',
@@ -60,17 +65,18 @@ class Machine:
             (clone / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / path, clone / path)
         for lock in (AIRFLOW, PIPELINE):
+            (clone / lock).parent.mkdir(exist_ok=True)
             (clone / lock).touch()
         return clone
 
     def begun(self, lock: str) -> int:
         """Return how often a lock's installation was begun."""
-        return self.installed.read_text().split().count(lock)
+        return self.installed.read_text().split().count(Path(lock).name)
 
     @contextmanager
     def gate(self, lock: str) -> Iterator[None]:
         """Let no installation of this lock end in the block."""
-        with (self.folder / "gates" / lock).open("w") as gate:
+        with (self.folder / "gates" / Path(lock).name).open("w") as gate:
             fcntl.flock(gate, fcntl.LOCK_EX)
             yield
 
@@ -117,7 +123,7 @@ def machine(tmp_path: Path) -> Machine:
     (tmp_path / "gates").mkdir()
     made.installed.touch()
     for lock in (AIRFLOW, PIPELINE):
-        (tmp_path / "gates" / lock).touch()
+        (tmp_path / "gates" / Path(lock).name).touch()
     for name, body in TOOLS.items():
         tool = made.tools / name
         tool.write_text(f"#!/bin/sh\n{body}\n")

@@ -10,10 +10,9 @@ import sys
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
-from taxi_airflow.operators.custom_job import VertexCustomJobOperator
-from taxi_airflow.operators.pipeline_job import VertexPipelineJobOperator
-
 from tests.pipeline.golden import GOLDENS
+from vertex_airflow.operators.custom_job import VertexCustomJobOperator
+from vertex_airflow.operators.pipeline_job import VertexPipelineJobOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.cloud import bigquery
-from taxi_airflow.smoke import from_csv, from_parquet
 
+from taxi_airflow.smoke import from_csv, from_parquet
 from taxi_ml import naming, sql
 from taxi_ml.naming import ExamplesFormat
 from taxi_ml.settings import Settings

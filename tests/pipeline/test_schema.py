@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.fare_models.exports import exported, months
-from local_gcp.demo import FIRST_WINDOW_END, LAST_WINDOW_END
+from demo.__main__ import FIRST_WINDOW_END, LAST_WINDOW_END
 from tests.pipeline.requests import PIPELINE_PYTHON, REPOSITORY
 from tests.pipeline.trips import write_trips
 

@@ -109,7 +109,7 @@ class WorkerImage:
 
 
 def _dockerfile() -> str:
-    found = _STAGE.search((REPOSITORY / "docker" / "pipeline.Dockerfile").read_text())
+    found = _STAGE.search((REPOSITORY / "deploy" / "docker" / "pipeline.Dockerfile").read_text())
     if found is None:
-        raise ValueError("docker/pipeline.Dockerfile has no stage named pipeline")
+        raise ValueError("deploy/docker/pipeline.Dockerfile has no stage named pipeline")
     return found[1]

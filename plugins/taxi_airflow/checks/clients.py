@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from taxi_airflow.hooks.vertex import VertexHook
     from taxi_ml.settings import Settings
     from taxi_ml.window import Window
+    from vertex_airflow.hooks.vertex import VertexHook
 
 CALL_TIMEOUT = 20.0
 
@@ -28,7 +28,7 @@ class Subject:
     @cached_property
     def vertex(self) -> VertexHook:
         """The connection as the operators for Vertex AI use it."""
-        from taxi_airflow.hooks.vertex import VertexHook  # noqa: PLC0415  # 0.5 s, not at parse time
+        from vertex_airflow.hooks.vertex import VertexHook  # noqa: PLC0415  # 0.5 s, not at parse time
 
         return VertexHook(region=self.settings.region, **self._access)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from taxi_airflow.polling import Verdict, judge
+from vertex_airflow.polling import Verdict, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from taxi_airflow.checks.clients import CALL_TIMEOUT
 from taxi_airflow.checks.findings import ok, problem
-from taxi_airflow.images import ImageError, PrivateRegistryError, RegistryError, image_labels
-from taxi_airflow.polling import Verdict, judge
 from taxi_ml import image
 from taxi_ml.dataflow import BeamRunner, runner_of
 from taxi_ml.pipeline.machines import UnknownMachineTypeError, offered_vcpus
+from vertex_airflow.images import ImageError, PrivateRegistryError, RegistryError, image_labels
+from vertex_airflow.polling import Verdict, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -104,7 +104,7 @@ def pipeline_image(subject: Subject) -> Iterator[Finding]:
         yield problem("image", str(error), rebuild)
         return
     except FileNotFoundError:
-        yield problem("image", f"{image.LOCK.name} does not lie beside taxi_ml/", "copy it there")
+        yield problem("image", f"there is no {image.LOCK}", "copy it there from the repository")
         return
     yield from _compared(name, carried, expected, rebuild)
 

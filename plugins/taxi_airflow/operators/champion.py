@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_airflow import registry, traffic
-from taxi_airflow.baseline import Baseline
-from taxi_airflow.hooks.calls import CALL_TIMEOUT
-from taxi_airflow.operators.operation import VertexOperationOperator
-from taxi_airflow.rendered import check_given, is_true
 from taxi_airflow.runs import override_of
 from taxi_ml.gate.champion import Champion
 from taxi_ml.gate.decision import ReasonCode, objections
+from vertex_airflow import registry, traffic
+from vertex_airflow.baseline import Baseline
+from vertex_airflow.hooks.calls import CALL_TIMEOUT
+from vertex_airflow.operators.operation import VertexOperationOperator
+from vertex_airflow.rendered import check_given, is_true
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.sdk import Context
 
-    from taxi_airflow.hooks.vertex import VertexHook
     from taxi_ml.gate.decision import Reason
+    from vertex_airflow.hooks.vertex import VertexHook
 
 # As the Evaluator looks for it: a registered model, or the Trainer's own layout.
 _SAVED_MODELS = ("saved_model.pb", "Format-Serving/saved_model.pb")

@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_airflow.baseline import Baseline
-from taxi_airflow.links import ModelCardLink
-from taxi_airflow.operators.connected import ConnectedOperator
-from taxi_airflow.rendered import is_empty
 from taxi_airflow.runs import override_of, run_of
-from taxi_airflow.specs import load_document
 from taxi_ml import naming
 from taxi_ml.gate.decision import OverrideError, Verdict, decide
 from taxi_ml.gate.kept import parse as parse_decision
@@ -21,6 +16,11 @@ from taxi_ml.gate.policy import DEFAULT_PATH, PolicyError
 from taxi_ml.gate.policy import load as load_policy
 from taxi_ml.gate.report import ReportError
 from taxi_ml.gate.report import parse as parse_report
+from vertex_airflow.baseline import Baseline
+from vertex_airflow.links import ModelCardLink
+from vertex_airflow.operators.connected import ConnectedOperator
+from vertex_airflow.rendered import is_empty
+from vertex_airflow.specs import load_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from taxi_airflow.objects import ObjectStore
     from taxi_ml.gate.champion import Champion
     from taxi_ml.gate.decision import Decision, Override
     from taxi_ml.gate.report import Report
+    from vertex_airflow.objects import ObjectStore
 
 _GRAPH = "saved_model.pb"
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_airflow.operators.connected import ConnectedOperator
-from taxi_airflow.rendered import is_empty, is_true
 from taxi_airflow.runs import run_of
 from taxi_ml import naming
 from taxi_ml.pipeline.modules_check import ModuleError, read_modules
 from taxi_ml.pipeline.parameters import Champion, RunParameters
 from taxi_ml.pipeline.request import CompileRequest
+from vertex_airflow.operators.connected import ConnectedOperator
+from vertex_airflow.rendered import is_empty, is_true
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from taxi_airflow.checks.clients import Subject
 from taxi_airflow.checks.findings import Outcome, table
 from taxi_airflow.checks.inspection import inspect
-from taxi_airflow.operators.connected import ConnectedOperator
 from taxi_airflow.runs import run_of
+from vertex_airflow.operators.connected import ConnectedOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

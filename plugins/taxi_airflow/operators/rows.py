@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_airflow.operators.connected import ConnectedOperator
 from taxi_airflow.runs import run_of
 from taxi_ml import naming, sizing, sql
 from taxi_ml.pipeline.machines import UnknownMachineTypeError
 from taxi_ml.sql import columns
+from vertex_airflow.operators.connected import ConnectedOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

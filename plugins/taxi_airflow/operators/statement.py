@@ -7,10 +7,10 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from taxi_airflow.links import BigQueryJobLink
-from taxi_airflow.operators.connected import ConnectedOperator
 from taxi_airflow.runs import run_of
 from taxi_ml import naming, sql
+from vertex_airflow.links import BigQueryJobLink
+from vertex_airflow.operators.connected import ConnectedOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local_gcp.layout import BUCKET, PIPELINE_IMAGE, PROJECT
-from local_gcp.vertex.evidence import Outcome
+from local_vertex.evidence import Outcome
 from tests.conformance import specs
 from tests.conformance.cloud import Cloud, refusal
 from tests.conformance.run import Run

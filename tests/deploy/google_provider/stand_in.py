@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REPOSITORY = Path(__file__).parents[3]
-_LOCK = REPOSITORY / "requirements-terraform.txt"
+_LOCK = REPOSITORY / "requirements/terraform.txt"
 _BINDINGS = "lib/python*/site-packages/cdktf_cdktf_provider_{package}/_jsii/*.tgz"
 # What begins the names of the folders in each provider's bindings.
 _PREFIXES = {"google": "", "google-beta": "google-"}
@@ -43,19 +43,23 @@ class Checkout:
     @classmethod
     def make(cls, folder: Path, variables: Mapping[str, str]) -> Self:
         """Copy the two into a new folder; `variables` are those of the environment of each command."""
-        shutil.copytree(REPOSITORY / "terraform", folder / "terraform", ignore=shutil.ignore_patterns(".*"))
-        shutil.copytree(REPOSITORY / "deploy" / "env", folder / "deploy" / "env")
+        shutil.copytree(
+            REPOSITORY / "deploy" / "terraform",
+            folder / "deploy" / "terraform",
+            ignore=shutil.ignore_patterns(".*"),
+        )
+        shutil.copytree(REPOSITORY / "deploy" / "composer" / "env", folder / "deploy" / "composer" / "env")
         return cls(folder=folder, variables=variables)
 
     def keep_state_here(self) -> None:
         """Let the state be a file instead of an object in a bucket."""
-        (self.folder / "terraform" / "backend_override.tf").write_text(
+        (self.folder / "deploy" / "terraform" / "backend_override.tf").write_text(
             'terraform {\n  backend "local" {}\n}\n'
         )
 
     def terraform(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run terraform in the copy."""
-        return self.run(shlex.join(["terraform", "-chdir=terraform", *arguments]))
+        return self.run(shlex.join(["terraform", "-chdir=deploy/terraform", *arguments]))
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run a line of a shell in the copy; its output has no colours."""
@@ -75,7 +79,7 @@ def install(folder: Path) -> dict[str, str]:
     It takes seconds and, unless they are in the cache, a download of 130 MB.
     """
     python = interpreter_of(_LOCK)
-    configuration = "\n".join(file.read_text() for file in (REPOSITORY / "terraform").glob("*.tf"))
+    configuration = "\n".join(file.read_text() for file in (REPOSITORY / "deploy" / "terraform").glob("*.tf"))
     names = _full_names(folder)
     for provider, prefix in _PREFIXES.items():
         bindings = _BINDINGS.format(package=provider.replace("-", "_"))

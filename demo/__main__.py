@@ -1,0 +1,132 @@
+"""The demo: one month's run of the DAG on this machine, watched from the outside and summed up."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+import requests
+
+from demo.progress import PipelineProgress
+from demo.results import Reader, read_results
+from local_gcp.airflow import AIRFLOW, login
+from local_gcp.airflow_client import AirflowClient, AirflowError, RunState
+from local_gcp.errors import LocalCloudError
+from local_gcp.layout import Layout
+from local_gcp.services import CLOUD
+from local_gcp.stack import Stack, to_stderr
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from demo.results import Results
+
+DAG_ID: Final = "taxi_training"
+# The first window whose test month and training months have trips enough among the 15,002 of the demo.
+FIRST_WINDOW_END: Final = date(2015, 2, 1)
+LAST_WINDOW_END: Final = date(2016, 1, 1)
+_RUN_SECONDS: Final = 1800
+_PARSE_SECONDS: Final = 90
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """A running stack and the clients that the demo needs of it."""
+
+    airflow: AirflowClient
+    environment: Mapping[str, str]
+    vertex_url: str
+
+    def next_window_end(self) -> date:
+        """Return the month after the latest one that was run with success; the first one at first."""
+        ends = [
+            date.fromisoformat(run["conf"]["window_end"])
+            for run in self.airflow.runs(DAG_ID)
+            if run["state"] == RunState.SUCCESS and (run.get("conf") or {}).get("window_end")
+        ]
+        return _month_after(max(ends)) if ends else FIRST_WINDOW_END
+
+    def run(self, conf: Mapping[str, object]) -> str:
+        """Trigger a run, print every change of its tasks and of the pipeline's, and return its id.
+
+        Raises:
+            AirflowError: the run failed; the failed tasks and the end of their logs are in the message.
+
+        """
+        run_id = self.airflow.trigger(DAG_ID, conf)
+        to_stderr(f"run {run_id}: {self.run_url(run_id)}")
+        began = time.monotonic()
+        pipeline = PipelineProgress(self.vertex_url)
+        for task in self.airflow.watch(DAG_ID, run_id, deadline_seconds=_RUN_SECONDS, each=pipeline.show):
+            if task.state not in {None, "scheduled", "queued"}:
+                to_stderr(f"{time.monotonic() - began:6.0f} s  {task.task_id:<32} {task.state}")
+        if self.airflow.run_state(DAG_ID, run_id) != RunState.SUCCESS:
+            raise AirflowError(self._failure(run_id))
+        return run_id
+
+    def run_url(self, run_id: str) -> str:
+        """Return the run's page in Airflow."""
+        return f"{self.airflow.url}/dags/{DAG_ID}/runs/{quote(run_id)}"
+
+    def _failure(self, run_id: str) -> str:
+        failed = [task for task in self.airflow.task_instances(DAG_ID, run_id) if task.state == "failed"]
+        logs = (f"\n{task.task_id}: {self.airflow.log(DAG_ID, run_id, task)[-2000:]}" for task in failed)
+        return f"run {run_id} failed in {', '.join(task.task_id for task in failed)}{''.join(logs)}"
+
+
+def _month_after(day: date) -> date:
+    return date(day.year + day.month // 12, day.month % 12 + 1, 1)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Bring everything up, run the next month and print what came of it; return the exit status."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--window-end", type=date.fromisoformat, help="first day after the test month")
+    options = parser.parse_args(arguments)
+    try:
+        results = _demonstrate(options.window_end)
+    except (LocalCloudError, AirflowError, requests.RequestException) as error:
+        sys.stderr.write(f"demo: {error}\n`python -m local_gcp logs` shows the servers' logs\n")
+        return 1
+    sys.stdout.write(results.describe())
+    to_stderr(
+        "again for the next month: make demo; to look around: make status; to stop everything: make down"
+    )
+    return 0
+
+
+def _demonstrate(window_end: date | None) -> Results:
+    began = time.monotonic()
+    layout = Layout.from_environment(os.environ)
+    stack = Stack(layout, declarations=(*CLOUD, *AIRFLOW))
+    stack.up()
+    urls = {service.name: service.urls[0] for service in stack.status() if service.urls}
+    airflow = AirflowClient(urls["airflow-api"])
+    airflow.authenticate(*login(layout))
+    airflow.await_dag(DAG_ID, deadline_seconds=_PARSE_SECONDS)
+    demo = Demo(airflow=airflow, environment=stack.client_environment(), vertex_url=urls["vertex"])
+    end = window_end or demo.next_window_end()
+    if end > LAST_WINDOW_END:
+        raise LocalCloudError(
+            f"the demo's trips have no usable test month that ends on {end}; start over with "
+            "`.venv/bin/python -m local_gcp reset`, or choose a month: "
+            "`.venv/bin/python -m demo --window-end 2015-07-01`"
+        )
+    to_stderr(f"everything is up after {time.monotonic() - began:.0f} s; testing on the month before {end}")
+    run_id = demo.run({"window_end": end.isoformat()})
+    gate = airflow.xcom(DAG_ID, run_id, "gate")
+    return read_results(
+        Reader(environment=demo.environment, vertex_url=demo.vertex_url),
+        gate,
+        airflow_url=demo.run_url(run_id),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

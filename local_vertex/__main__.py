@@ -1,0 +1,174 @@
+"""The command `python -m local_vertex`: serve until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local_gcp.gcs import adopt
+from local_gcp.ports import HOST
+from local_vertex import limits
+from local_vertex.adapters.composition import build_engines
+from local_vertex.composition import Doors, Engines, LocalVertex, Options
+from local_vertex.domain.past import Lags
+from local_vertex.engine.ports import EngineSettings
+from local_vertex.images import ImageTableError, read_images
+from local_vertex.server.grpc_server import PortInUseError
+from local_vertex.store import StateInUseError, StateUnreadableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
+    from local_vertex.engine.ports import JobListener, RunHistory, RunListener
+
+_FOR_CONTAINERS = ("STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT")
+_PATHS = {
+    "--state": "folder of the state",
+    "--gcs-root": "folder whose subfolders are the buckets",
+    "--images": "JSON file that maps images to interpreters",
+}
+_LAGS = {
+    "--stale-lists": "lists show the state of so long ago: new resources are missing, deleted ones stay",
+    "--late-traffic": "predictions are routed by the traffic split of so long ago",
+}
+_OWN_IMAGES = "file of the same form, which need not exist, with rows of a person's own: they come first"
+_GIGABYTE = 10**9
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve; return 0 after a clean end and 1, with one line that says what to do, otherwise."""
+    chosen = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
+    _on_signals(_leave)
+    try:
+        _serve(chosen)
+    except (ImageTableError, PortInUseError, StateInUseError, StateUnreadableError) as error:
+        sys.stderr.write(f"vertex: {error}\n")
+        return 1
+    return 0
+
+
+def _serve(chosen: argparse.Namespace) -> None:
+    settings = _engine_settings(chosen)
+    options = Options(
+        state=chosen.state,
+        project=chosen.project,
+        region=chosen.region,
+        host=chosen.host,
+        rest_port=chosen.rest_port,
+        grpc_port=chosen.grpc_port,
+        images=settings.images,
+        faults=chosen.faults,
+        lean_skipped=chosen.lean_skipped,
+        lags=Lags(lists=chosen.stale_lists, traffic=chosen.late_traffic),
+        addresses=tuple(chosen.allow_host),
+    )
+
+    def build(runs: RunListener, jobs: JobListener, history: RunHistory) -> Engines:
+        local = build_engines(settings, runs, jobs, history)
+        return Engines(pipelines=local.pipelines, custom_jobs=local.custom_jobs, servers=local.servers)
+
+    vertex = LocalVertex(options, build)
+    try:
+        doors = Doors(vertex, options)
+        vertex.recover()
+        host = chosen.host
+        sys.stdout.write(f"vertex: REST http://{host}:{doors.rest_port} gRPC {host}:{doors.grpc_port}\n")
+        sys.stdout.flush()
+        _on_signals(_ignore)
+        doors.serve()
+    finally:
+        vertex.close()
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing: the web server ends on a signal and raises it again, when the end is under way.
+
+    Unlike SIG_IGN, a function is not inherited by children.
+    """
+
+
+def _engine_settings(chosen: argparse.Namespace) -> EngineSettings:
+    return EngineSettings(
+        state_dir=chosen.state,
+        gcs_root=chosen.gcs_root,
+        images=read_images(chosen.images, chosen.own_images),
+        own_images=chosen.own_images,
+        adopt=adopt,
+        environment={name: os.environ[name] for name in _FOR_CONTAINERS if name in os.environ},
+        cores=chosen.cores,
+        memory=int(chosen.memory * _GIGABYTE),
+        warm=chosen.warm,
+        prestart=chosen.prestart,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local_vertex", description=__doc__)
+    for option, meaning in _PATHS.items():
+        parser.add_argument(option, type=_absolute, required=True, help=meaning)
+    parser.add_argument("--own-images", type=_absolute, help=_OWN_IMAGES)
+    parser.add_argument("--project", required=True, help="id of the one project")
+    parser.add_argument("--region", required=True, help="the one region, such as us-central1")
+    parser.add_argument("--host", default=HOST, help="address to listen on (%(default)s)")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="HOST:PORT", help="another address of REST"
+    )
+    parser.add_argument("--rest-port", type=int, default=0, help="0: any free port")
+    parser.add_argument("--grpc-port", type=int, default=0, help="0: any free port")
+    parser.add_argument(
+        "--cores", type=int, default=limits.cores(), help="tasks that run at once (%(default)s)"
+    )
+    parser.add_argument("--memory", type=float, default=_memory(), help="GB that tasks share (%(default).1f)")
+    parser.add_argument(
+        "--warm", action=argparse.BooleanOptionalAction, default=True, help="fork tasks from a warm parent"
+    )
+    parser.add_argument(
+        "--prestart", action=argparse.BooleanOptionalAction, default=False, help="start the parent at once"
+    )
+    parser.add_argument("--lean-skipped", action="store_true", help="tasks from the cache list no outputs")
+    parser.add_argument("--faults", action="store_true", help="let requests order faults on the wire")
+    _add_lags(parser)
+    return parser
+
+
+def _add_lags(parser: argparse.ArgumentParser) -> None:
+    lags = parser.add_argument_group("replicas", "what a service of many replicas does, in seconds (0)")
+    for option, meaning in _LAGS.items():
+        lags.add_argument(option, type=_duration, default=0.0, metavar="SECONDS", help=meaning)
+
+
+def _duration(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds, such as 2 or 0.5")
+    return seconds
+
+
+def _absolute(text: str) -> Path:
+    return Path(text).resolve()
+
+
+def _memory() -> float:
+    """Return what is left of the memory when everything else has a fifth of it, in GB."""
+    return 0.8 * limits.memory() / _GIGABYTE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""A pipeline as the engine runs it: tasks, where their inputs come from, and what they produce."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from local_vertex.domain.conditions import Expression
+    from local_vertex.domain.placeholders import Template
+
+
+class ParameterType(StrEnum):
+    """The types of parameters, named as in schema 2.1."""
+
+    STRING = "STRING"
+    NUMBER_INTEGER = "NUMBER_INTEGER"
+    NUMBER_DOUBLE = "NUMBER_DOUBLE"
+    BOOLEAN = "BOOLEAN"
+    LIST = "LIST"
+    STRUCT = "STRUCT"
+    TASK_FINAL_STATUS = "TASK_FINAL_STATUS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterDefinition:
+    """What a component or pipeline declares of a parameter; `default` None means there is none."""
+
+    type: ParameterType
+    default: Any = None
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constant:
+    """A parameter whose value stands in the spec."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """A string constant with placeholders of the task's other parameters in it."""
+
+    template: Template
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunParameter:
+    """A parameter that takes the value of a parameter of the run."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOutput:
+    """An output (parameter or artifact) `key` of another task."""
+
+    task: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalStatus:
+    """How a task, or all tasks of a nested DAG, ended; read by exit handlers."""
+
+    of: str
+    tasks: frozenset[str]
+
+
+ParameterSource = Constant | Embedded | RunParameter | TaskOutput | FinalStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputArtifact:
+    """What a component declares of an output artifact; `type_schema` is proto JSON."""
+
+    schema_title: str
+    type_schema: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exec:
+    """A command line with placeholders."""
+
+    command: tuple[Template, ...]
+    args: tuple[Template, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What a container asks for: CPUs, memory in bytes, accelerators in words; None and empty: not said."""
+
+    cpu_request: float | None = None
+    cpu_limit: float | None = None
+    memory_request: int | None = None
+    memory_limit: int | None = None
+    accelerator: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerExecutor:
+    """Runs a command in an image; `driver` runs before it and may change its inputs.
+
+    `tfx` is whether the command is the entry point of TFX's executors.
+    """
+
+    image: str
+    main: Exec
+    driver: Exec | None = None
+    tfx: bool = False
+    env: Mapping[str, Template] = field(default_factory=dict)
+    resources: Resources = Resources()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImporterExecutor:
+    """Brings an artifact that exists into the pipeline; the same one each time unless `reimport`."""
+
+    uri: ParameterSource
+    artifact: OutputArtifact
+    reimport: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactQuery:
+    """A filter, with placeholders, over the artifacts of earlier runs: the newest `limit` that match."""
+
+    filter: Template
+    limit: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolverExecutor:
+    """Looks up artifacts, for each output by a query of its own."""
+
+    queries: Mapping[str, ArtifactQuery]
+
+
+Executor = ContainerExecutor | ImporterExecutor | ResolverExecutor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """A task runs only if `expression` is true of these inputs; `text` is how the spec writes it."""
+
+    text: str
+    expression: Expression
+    parameters: Mapping[str, ParameterSource] = field(default_factory=dict)
+    artifacts: Mapping[str, TaskOutput] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often a failed task is tried again; seconds between the tries."""
+
+    max_retries: int = 0
+    backoff: float = 0.0
+    factor: float = 2.0
+    max_backoff: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedTask:
+    """One task. `name` is unique in the plan; `runs_always` is kfp's ALL_UPSTREAM_TASKS_COMPLETED.
+
+    All `conditions`, its own and those of the DAGs around it, must hold for it to run.
+    A `cacheable` task may take its outputs from an earlier execution; a `cache_key` of its own stands in
+    for everything that would make up the key.
+    """
+
+    name: str
+    component: str
+    executor: Executor
+    depends_on: frozenset[str] = frozenset()
+    parameters: Mapping[str, ParameterSource] = field(default_factory=dict)
+    parameter_definitions: Mapping[str, ParameterDefinition] = field(default_factory=dict)
+    artifacts: Mapping[str, TaskOutput] = field(default_factory=dict)
+    output_artifacts: Mapping[str, OutputArtifact] = field(default_factory=dict)
+    output_parameters: Mapping[str, ParameterType] = field(default_factory=dict)
+    runs_always: bool = False
+    conditions: tuple[Condition, ...] = ()
+    cacheable: bool = False
+    cache_key: str = ""
+    retry: RetryPolicy = RetryPolicy()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A checked pipeline: every name that a task refers to exists, and there is no cycle."""
+
+    pipeline: str
+    tasks: Mapping[str, PlannedTask]
+    parameters: Mapping[str, ParameterDefinition] = field(default_factory=dict)

@@ -1,0 +1,98 @@
+"""Says when an execution would repeat an earlier one. Like Vertex AI, it does not look at the bucket.
+
+The key is made as Vertex AI makes it, from the pipeline's name, the component's specification (image,
+command, arguments and environment as they stand in the spec), its output definitions and its inputs:
+parameters by value, artifacts by identity.
+https://cloud.google.com/vertex-ai/docs/pipelines/configure-caching
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from local_vertex.domain.records import CachedExecution
+
+if TYPE_CHECKING:
+    from local_vertex.domain.plan import ContainerExecutor, Exec, PlannedTask
+    from local_vertex.domain.records import ArtifactRecord, TaskRecord
+    from local_vertex.engine.executor_input import TaskInputs
+    from local_vertex.engine.ports import ExecutionCache
+
+
+class VolatileHistory:
+    """A RunHistory that ends with the process and knows executions only."""
+
+    def __init__(self) -> None:
+        self._executions: dict[str, CachedExecution] = {}
+
+    def find_execution(self, key: str) -> CachedExecution | None:
+        """Return what the last execution of that key produced, if there was one."""
+        return self._executions.get(key)
+
+    def keep_execution(self, key: str, execution: CachedExecution) -> None:
+        """Keep what an execution produced, in place of an earlier one."""
+        self._executions[key] = execution
+
+    def artifacts(self, _pipeline: str, _schema_title: str) -> tuple[ArtifactRecord, ...]:
+        """Return nothing: artifacts are not remembered."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCache:
+    """The executions that tasks of the pipeline `pipeline` may repeat."""
+
+    executions: ExecutionCache
+    pipeline: str
+
+    def find(
+        self, task: PlannedTask, executor: ContainerExecutor, inputs: TaskInputs
+    ) -> CachedExecution | None:
+        """Return what an execution of the same key produced, whether its objects are still there or not."""
+        if not task.cacheable:
+            return None
+        return self.executions.find_execution(cache_key(self.pipeline, task, executor, inputs))
+
+    def keep(
+        self, task: PlannedTask, executor: ContainerExecutor, inputs: TaskInputs, record: TaskRecord
+    ) -> None:
+        """Keep what `record`, a success, produced; a task that must not be cached leaves nothing."""
+        if not task.cacheable:
+            return
+        produced = CachedExecution(outputs=record.outputs, output_parameters=record.output_parameters)
+        self.executions.keep_execution(cache_key(self.pipeline, task, executor, inputs), produced)
+
+
+def cache_key(pipeline: str, task: PlannedTask, executor: ContainerExecutor, inputs: TaskInputs) -> str:
+    """Return the key, a SHA-256 in hexadecimal, of running `task` with `inputs`."""
+    if task.cache_key:
+        return _digest([pipeline, task.cache_key, sorted(task.output_artifacts)])
+    return _digest(
+        {
+            "pipeline": pipeline,
+            "image": executor.image,
+            "main": _command(executor.main),
+            "driver": executor.driver and _command(executor.driver),
+            "env": {name: str(value) for name, value in executor.env.items()},
+            "parameters": dict(inputs.parameters),
+            "artifacts": {
+                key: [record.name for record in records] for key, records in inputs.artifacts.items()
+            },
+            "output_artifacts": {
+                key: [dict(declared.type_schema), dict(declared.metadata)]
+                for key, declared in task.output_artifacts.items()
+            },
+            "output_parameters": {key: str(kind) for key, kind in task.output_parameters.items()},
+        }
+    )
+
+
+def _command(command: Exec) -> list[str]:
+    return [str(template) for template in (*command.command, *command.args)]
+
+
+def _digest(content: Any) -> str:  # noqa: ANN401  # a JSON value
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

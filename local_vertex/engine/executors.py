@@ -1,0 +1,144 @@
+"""From the spec's executors to ours: containers, importers and resolvers; anything else is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from google.protobuf import json_format
+
+from local_vertex.domain.errors import InvalidArgument, Unimplemented
+from local_vertex.domain.placeholders import parse_template
+from local_vertex.domain.plan import (
+    ArtifactQuery,
+    Constant,
+    ContainerExecutor,
+    Exec,
+    ImporterExecutor,
+    OutputArtifact,
+    ResolverExecutor,
+)
+from local_vertex.engine import parameters
+from local_vertex.engine.artifact_query import query_template
+from local_vertex.engine.resources import resources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from local_vertex.domain.placeholders import Template
+    from local_vertex.domain.plan import (
+        Executor,
+        ParameterSource,
+    )
+
+# What TFX's runner gives every executor, by whichever command it is told to start them.
+_TFX_ARGUMENT = "--executor_class_path"
+_KFP_EXPRESSIONS = ('{"IfPresent"', '{"Concat"')
+
+
+def executor(spec: Any, task: str, sources: Mapping[str, ParameterSource]) -> Executor:  # noqa: ANN401  # proto
+    """Return what an ExecutorSpec asks for; `sources` are the task's parameters.
+
+    Raises Unimplemented for custom jobs and for queries of resolvers that are not supported.
+    """
+    match spec.WhichOneof("spec"):
+        case "container":
+            return _container(spec.container, task)
+        case "importer":
+            return _importer(spec.importer, task, sources)
+        case "resolver":
+            return _resolver(spec.resolver, task)
+        case "custom_job":
+            raise Unimplemented(
+                f"task '{task}' runs a custom job; only containers are supported in a pipeline"
+            )
+        case _:
+            raise InvalidArgument(f"the executor of task '{task}' is empty; compile the pipeline again")
+
+
+def _container(spec: Any, task: str) -> ContainerExecutor:  # noqa: ANN401  # proto
+    if not spec.image:
+        raise InvalidArgument(f"the container of task '{task}' has no image; set its image")
+    if not spec.command:
+        raise Unimplemented(
+            f"the container of task '{task}' has no command, and the entrypoint of image '{spec.image}' "
+            "is not known on this machine; set its command"
+        )
+    return ContainerExecutor(
+        image=spec.image,
+        main=Exec(command=_templates(spec.command), args=_templates(spec.args)),
+        driver=_driver(spec),
+        tfx=_TFX_ARGUMENT in spec.args,
+        env={variable.name: parse_template(variable.value) for variable in spec.env},
+        resources=resources(spec.resources, task),
+    )
+
+
+def _driver(spec: Any) -> Exec | None:  # noqa: ANN401  # proto
+    hook = spec.lifecycle.pre_cache_check
+    if not hook.command:
+        return None
+    return Exec(command=_templates(hook.command), args=_templates(hook.args))
+
+
+def _templates(texts: Iterable[str]) -> tuple[Template, ...]:
+    return tuple(_template(text) for text in texts)
+
+
+def _template(text: str) -> Template:
+    if text.startswith(_KFP_EXPRESSIONS):
+        raise Unimplemented(
+            f"argument {text[:60]!r} is an IfPresent or Concat expression; write it as plain text"
+        )
+    return parse_template(text)
+
+
+def _resolver(spec: Any, task: str) -> ResolverExecutor:  # noqa: ANN401  # proto
+    queries = {
+        key: ArtifactQuery(filter=query_template(query.filter, task), limit=query.limit or 1)
+        for key, query in spec.output_artifact_queries.items()
+    }
+    return ResolverExecutor(queries=queries)
+
+
+def _importer(spec: Any, task: str, sources: Mapping[str, ParameterSource]) -> ImporterExecutor:  # noqa: ANN401
+    uri = _importer_uri(spec.artifact_uri, task, sources)
+    declared = _output(spec, spec.type_schema)
+    return ImporterExecutor(uri=uri, artifact=declared, reimport=spec.reimport)
+
+
+def _importer_uri(message: Any, task: str, sources: Mapping[str, ParameterSource]) -> ParameterSource:  # noqa: ANN401
+    value = parameters.constant(message)
+    if value is not None:
+        return Constant(value=value)
+    name = message.runtime_parameter
+    if name not in sources:
+        raise InvalidArgument(f"importer '{task}' takes its URI from input '{name}', which it does not have")
+    return sources[name]
+
+
+def output_artifact(spec: Any) -> OutputArtifact:  # noqa: ANN401  # ComponentOutputsSpec.ArtifactSpec
+    """Return what a component declares of one of its output artifacts."""
+    return _output(spec, spec.artifact_type)
+
+
+def _output(spec: Any, type_schema: Any) -> OutputArtifact:  # noqa: ANN401  # protos that share the fields
+    metadata = {key: parameters.constant(value) for key, value in spec.properties.items()}
+    metadata |= {key: parameters.constant(value) for key, value in spec.custom_properties.items()}
+    metadata |= json_format.MessageToDict(spec.metadata)
+    return OutputArtifact(
+        schema_title=schema_title(type_schema),
+        type_schema=json_format.MessageToDict(type_schema),
+        metadata={key: value for key, value in metadata.items() if value is not None},
+    )
+
+
+def schema_title(type_schema: Any) -> str:  # noqa: ANN401  # ArtifactTypeSchema
+    """Return the title of an artifact type, for instance `tfx.Model` or `system.Dataset`."""
+    if type_schema.WhichOneof("kind") == "instance_schema":
+        try:
+            schema = yaml.safe_load(type_schema.instance_schema)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise InvalidArgument(f"an instanceSchema is no YAML: {error}") from error
+        return str(schema.get("title", "")) if isinstance(schema, dict) else ""
+    return str(type_schema.schema_title or type_schema.schema_uri)

@@ -1,0 +1,123 @@
+"""Runs pipeline jobs side by side within this machine's cores and memory."""
+
+from __future__ import annotations
+
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any
+
+from local_vertex.domain.errors import AlreadyExists, Unavailable
+from local_vertex.domain.plan import ContainerExecutor
+from local_vertex.engine import parameters
+from local_vertex.engine.caching import TaskCache
+from local_vertex.engine.cancellation import CancelToken
+from local_vertex.engine.clock import utc_now
+from local_vertex.engine.dispatch import Dispatcher
+from local_vertex.engine.pipeline_run import RunningPipeline
+from local_vertex.engine.planner import make_plan
+from local_vertex.engine.task_runner import TaskRunner
+from local_vertex.engine.uris import check_gcs_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from local_vertex.domain.plan import Plan
+    from local_vertex.engine.containers import ImageTable, Launcher
+    from local_vertex.engine.ports import EngineSettings, PipelineRun, RunHistory, RunListener
+
+
+class LocalPipelineEngine:
+    """Runs pipelines; `launcher` may be quicker than `reference`, which always works."""
+
+    def __init__(  # noqa: PLR0913  # the engine's world
+        self,
+        *,
+        settings: EngineSettings,
+        listener: RunListener,
+        history: RunHistory,
+        images: ImageTable,
+        launcher: Launcher,
+        reference: Launcher,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._history = history
+        self._images = images
+        self._launcher = launcher
+        self._reference = reference
+        self._clock = clock
+        self._dispatcher = Dispatcher(cores=settings.cores, memory=settings.memory)
+        self._running: dict[str, RunningPipeline] = {}
+        self._lock = Lock()
+        self._closed = False
+
+    def validate(self, run: PipelineRun) -> None:
+        """Check `run` at the door; raises InvalidArgument or Unimplemented."""
+        self._accept(run)
+
+    def _accept(self, run: PipelineRun) -> tuple[Plan, dict[str, Any]]:
+        check_gcs_uri(run.output_directory, "runtimeConfig.gcsOutputDirectory")
+        plan = make_plan(run.spec)
+        for task in plan.tasks.values():
+            if isinstance(task.executor, ContainerExecutor):
+                self._images.rule(task.executor.image)
+        return plan, parameters.bind(plan.parameters, run.parameter_values)
+
+    def start(self, run: PipelineRun) -> None:
+        """Start `run` and return at once; raises as `validate`, and AlreadyExists while it runs."""
+        plan, values = self._accept(run)
+        pipeline = self._pipeline(run, plan, values)
+        with self._lock:
+            if self._closed:
+                raise Unavailable("the local Vertex AI is shutting down; start it again")
+            if run.name in self._running:
+                raise AlreadyExists(f"'{run.name}' is running")
+            self._running[run.name] = pipeline
+        Thread(target=self._execute, args=(pipeline,), name=run.job_id, daemon=True).start()
+
+    def _pipeline(self, run: PipelineRun, plan: Plan, values: dict[str, Any]) -> RunningPipeline:
+        runner = TaskRunner(
+            settings=self._settings,
+            images=self._images,
+            launcher=self._launcher,
+            reference=self._reference,
+            cache=TaskCache(executions=self._history, pipeline=plan.pipeline),
+            catalog=self._history,
+            token=CancelToken(self._settings.stop_grace),
+            clock=self._clock,
+        )
+        return RunningPipeline(
+            run=run,
+            plan=plan,
+            parameters=values,
+            runner=runner,
+            dispatcher=self._dispatcher,
+            listener=self._listener,
+            log_dir=self._settings.state_dir / "runs" / run.job_id,
+        )
+
+    def _execute(self, pipeline: RunningPipeline) -> None:
+        try:
+            pipeline.execute()
+        finally:
+            with self._lock:
+                self._running.pop(pipeline.run.name, None)
+
+    def cancel(self, name: str) -> None:
+        """Ask the run to stop and return at once; no-op when it has ended."""
+        with self._lock:
+            pipeline = self._running.get(name)
+        if pipeline:
+            Thread(target=pipeline.cancel, name=f"cancel {name}", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop everything and end all children; runs that are cut off are not reported."""
+        with self._lock:
+            self._closed = True
+            running = tuple(self._running.values())
+        for pipeline in running:
+            pipeline.abandon()
+        self._dispatcher.close()
+        self._launcher.close()
+        self._reference.close()

@@ -1,0 +1,200 @@
+"""The command `python -m local_vertex.fidelity`: writes docs/fidelity.md from the table of methods."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from local_vertex.api.field_rules import RULES
+from local_vertex.composition import SERVICES
+from local_vertex.evidence import Evidence, checks
+from local_vertex.server.methods import method_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from local_vertex.server.methods import Method
+
+PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "fidelity.md"
+
+_JOB_LIMITS = "Service account and network are kept and change nothing."
+DIFFERENCES: Final[Mapping[str, str]] = {
+    "PipelineService.CreatePipelineJob": "Refused with UNIMPLEMENTED: `template_uri`, `encryption_spec`, "
+    "`psc_interface_config`, `preflight_validations`, `runtime_config.input_artifacts`; in the spec: loops, "
+    "Custom Jobs as executors, `IfPresent` and `Concat` arguments, parameter selectors, conditions with "
+    "functions or macros that neither TFX nor kfp uses, artifact queries of resolvers beyond equations "
+    "joined by AND. Queries see the artifacts of the same pipeline. Images must be in the image table and "
+    "containers have a command. Requests of CPUs and memory bound what runs at once; limits are not enforced "
+    "and accelerators ignored, which the head of the task's log and its page in the console say. "
+    "A container finds an artifact in a folder of this machine, which is both its `uri` and its `path`: on "
+    "Vertex AI these are `gs://…` and `/gcs/…`. Strings that say `gs://` stay as they are, but not for TFX's "
+    "executors (`--executor_class_path`), to which all of them name such folders. Outputs and the record of "
+    "the task say `gs://`. What a container installs with pip ends with it, as on Vertex AI, but files of "
+    "its image are this machine's, and nothing protects them from being written by their paths. "
+    f"{_JOB_LIMITS}",
+    "JobService.CreateCustomJob": "One worker pool with one replica of a container; refused with "
+    "UNIMPLEMENTED: more of them, `python_package_spec`, `persistent_resource_id`, "
+    "`psc_interface_config`, `tensorboard`, `enable_web_access`, `enable_dashboard_access`, `experiment`, "
+    "`experiment_run`, `models`. The machine, accelerators included, is kept and changes nothing. "
+    f"{_JOB_LIMITS}",
+    "ModelService.UploadModel": "Refused with UNIMPLEMENTED: `explanation_spec`, `encryption_spec`, "
+    "`base_model_source`. The artifact is not copied.",
+    "EndpointService.CreateEndpoint": "Refused with UNIMPLEMENTED: encryption, private service connect, "
+    "dedicated endpoints, request logging.",
+    "EndpointService.DeployModel": "One process on this machine for each deployed model, whatever "
+    "resources are asked for. Refused with UNIMPLEMENTED: `shared_resources`, `explanation_spec`, "
+    "`speculative_decoding_spec`.",
+    "EndpointService.MutateDeployedModel": "The resources asked for are kept and change nothing.",
+    "PredictionService.Predict": "Custom containers only.",
+    "PredictionService.RawPredict": "Custom containers only; the answer is always `application/json`.",
+    "MetadataService.GetMetadataStore": "There is one store, `default`.",
+    "MetadataService.ListMetadataStores": "There is one store, `default`.",
+    "MetadataService.ListExecutions": "Those of tasks; there is no `system.Run` for a run as a whole, so "
+    "that the SDK's `get_pipeline_df` is empty.",
+    "MetadataService.QueryArtifactLineageSubgraph": "`max_hops` 0 is taken as absent: the whole graph.",
+    "Locations.ListLocations": "The one region that is served.",
+    "Locations.GetLocation": "The one region that is served.",
+    "Projects.GetProject": "The one project that is served.",
+    "Operations.CancelOperation": "Reaches deployments; any other operation is done at once.",
+}
+"""What a supported method does otherwise than the real one, by service and method."""
+
+_HEAD = """\
+# What the local Vertex AI supports
+
+<!-- Written by `python -m local_vertex.fidelity`; do not edit. -->
+
+The local Vertex AI answers `google.cloud.aiplatform.v1` over gRPC and REST from one table of methods, which
+is read from Google's generated clients. *Supported* means that the method behaves as documented, as far as
+the clients can tell; *partial* means that it does with the difference named. Anything else is refused with
+UNIMPLEMENTED, and nothing is done.
+
+On all methods: there is one project in one region; credentials and permissions are not checked; quotas are
+those of the machine; `v1beta1` is not served. Refused with INVALID_ARGUMENT are NaN and Infinity in
+a Struct, messages nested more than 90 deep and filters with more than 50 parentheses and NOTs; which bounds
+Google sets is not documented. A task that publishes NaN or Infinity fails, as kfp's own launcher fails it.
+REST answers only to the addresses that it was told of, refuses web pages of other origins, and takes a body
+only as `application/json` (`rawPredict` any), see [SECURITY.md](../SECURITY.md#web-pages-in-your-browser).
+
+Lists and traffic are current, which Google does not promise of a service of many replicas. To see what a
+client does where they are not:
+
+| Option | What it does |
+| --- | --- |
+| `--stale-lists SECONDS` | {stale} |
+| `--late-traffic SECONDS` | {late} |
+"""
+_STALE = (
+    "List methods show the state of so long ago: what is new is missing, what was deleted or changed is "
+    "there as it was. Get methods show what there is now."
+)
+_LATE = (
+    "Predict and RawPredict are routed by the traffic split of so long ago. An endpoint's first split is "
+    'none until then: FAILED_PRECONDITION, "doesn\'t have traffic_split". A request that the old split '
+    "gives to a model which is not deployed any more is UNAVAILABLE."
+)
+
+_RULES_HEAD = """\
+## Rules of fields
+
+A request that breaks one of these rules is refused with INVALID_ARGUMENT before anything is done; the details
+of the error name each field (`google.rpc.BadRequest`). Sources are the comments of the fields in Google's
+clients, quoted, or pages. From the same comments it is read which fields are *Required*: a request without
+them is refused. What is *Output only* is ignored in a new resource, as https://google.aip.dev/203 says.
+Of an update, the fields that its mask names are checked; fields that no update can change are refused.
+"""
+
+
+class UnknownMethodError(ValueError):
+    """A difference is told of a method that is not supported."""
+
+
+def render() -> str:
+    """Return the page; raises UnknownMethodError."""
+    table = method_table({name: service for service, name in SERVICES.items()})
+    _check(table)
+    by_service = {
+        service: sorted(methods, key=lambda method: method.rpc)
+        for service, methods in groupby(sorted(table, key=_service), key=_service)
+    }
+    served = {name: methods for name, methods in by_service.items() if any(each.handler for each in methods)}
+    refused = {name: methods for name, methods in by_service.items() if name not in served}
+    count = sum(method.handler is not None for method in table)
+    evidence = Evidence.read()
+    return "\n".join(
+        [
+            _HEAD.format(stale=_STALE, late=_LATE),
+            f"{count} of {len(table)} methods are supported.\n",
+            *(line for name, methods in served.items() for line in _section(name, methods, evidence)),
+            *evidence.section(),
+            "## Services that are refused as a whole\n",
+            "| Service | Methods, all UNIMPLEMENTED |",
+            "| --- | --- |",
+            *(f"| {name} | {', '.join(each.rpc for each in methods)} |" for name, methods in refused.items()),
+            "",
+            *_rules(),
+        ]
+    )
+
+
+def _check(table: Iterable[Method]) -> None:
+    supported = {_name(method) for method in table if method.handler is not None}
+    asked = {method for check in checks() for method in check.methods}
+    for table_name, named in (("DIFFERENCES", set(DIFFERENCES)), ("checks.toml", asked)):
+        if unknown := sorted(named - supported):
+            raise UnknownMethodError(
+                f"{table_name} has '{unknown[0]}', which is no supported method; remove it"
+            )
+
+
+def _service(method: Method) -> str:
+    return method.service.rpartition(".")[2]
+
+
+def _name(method: Method) -> str:
+    return f"{_service(method)}.{method.rpc}"
+
+
+def _section(service: str, methods: Iterable[Method], evidence: Evidence) -> Iterator[str]:
+    yield f"## {service}\n"
+    yield "| Method | Status | Known from | What differs |"
+    yield "| --- | --- | --- | --- |"
+    for method in methods:
+        difference = DIFFERENCES.get(_name(method), "")
+        supported = "partial" if difference else "supported"
+        status = supported if method.handler is not None else "UNIMPLEMENTED"
+        known = evidence.of_method(_name(method)) if method.handler is not None else ""
+        yield f"| {method.rpc} | {status} | {known} | {difference} |"
+    yield ""
+
+
+def _rules() -> Iterator[str]:
+    yield _RULES_HEAD
+    yield "| Field | Allowed | Source |"
+    yield "| --- | --- | --- |"
+    for rule in RULES:
+        source = rule.source if rule.source.startswith("https://") else f"“{rule.source}”"
+        yield f"| `{rule.field}` | {rule.rule} | {source} |"
+    yield ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the page, or with `--check` return 1 if it is not current."""
+    parser = argparse.ArgumentParser(prog="python -m local_vertex.fidelity", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail unless the page is current")
+    options = parser.parse_args(arguments)
+    text = render()
+    if not options.check:
+        PAGE.parent.mkdir(parents=True, exist_ok=True)
+        PAGE.write_text(text)
+    elif not PAGE.exists() or PAGE.read_text() != text:
+        sys.stderr.write("docs/fidelity.md is not current; run `python -m local_vertex.fidelity`\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""The table of methods that both doors serve, read from Google's own generated clients."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from google.cloud import aiplatform_v1, resourcemanager_v3
+from google.cloud.aiplatform_v1 import services as aiplatform_services
+from google.cloud.location import locations_pb2
+from google.longrunning import operations_pb2
+
+from local_vertex.api.messages import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+Handler: TypeAlias = Callable[[Message], Message]
+
+AIPLATFORM = "google.cloud.aiplatform.v1"
+OPERATIONS = "google.longrunning.Operations"
+LOCATIONS = "google.cloud.location.Locations"
+PROJECTS = "google.cloud.resourcemanager.v3.Projects"
+
+_MIXINS = {
+    "ListOperations": (OPERATIONS, operations_pb2),
+    "GetOperation": (OPERATIONS, operations_pb2),
+    "DeleteOperation": (OPERATIONS, operations_pb2),
+    "CancelOperation": (OPERATIONS, operations_pb2),
+    "WaitOperation": (OPERATIONS, operations_pb2),
+    "GetLocation": (LOCATIONS, locations_pb2),
+    "ListLocations": (LOCATIONS, locations_pb2),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRule:
+    """One binding of google.api.http: `uri` is a template, `body` a field, `*` or None."""
+
+    verb: str
+    uri: str
+    body: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One RPC: where it is found on the wire, and what answers it.
+
+    `handler` is None for a method that the local Vertex AI does not support.
+    """
+
+    service: str
+    rpc: str
+    request_type: type[Message] | None
+    rules: tuple[HttpRule, ...]
+    handler: Handler | None = field(default=None, compare=False)
+
+    @property
+    def path(self) -> str:
+        """The gRPC path."""
+        return f"/{self.service}/{self.rpc}"
+
+
+def method_table(services: Mapping[str, object]) -> tuple[Method, ...]:
+    """Return every method of Vertex AI's v1 clients, with handlers for those that are supported.
+
+    `services` maps the full name of a gRPC service to the object that implements it: the method
+    `CreatePipelineJob` is answered by its attribute `create_pipeline_job`, if there is one.
+    """
+    table: dict[str, Method] = {}
+    for method in _declared_methods(services):
+        known = table.get(method.path)
+        table[method.path] = method if known is None else _merge(known, method)
+    return tuple(table.values())
+
+
+def _merge(known: Method, again: Method) -> Method:
+    rules = dict.fromkeys((*known.rules, *again.rules))
+    return Method(
+        service=known.service,
+        rpc=known.rpc,
+        request_type=known.request_type,
+        rules=tuple(rules),
+        handler=known.handler,
+    )
+
+
+def _declared_methods(services: Mapping[str, object]) -> Iterator[Method]:
+    for service, types, transport in _transports():
+        for rpc, rules in _rules(transport):
+            owner, module = _MIXINS.get(rpc, (service, types))
+            yield Method(
+                service=owner,
+                rpc=rpc,
+                request_type=_message_type(module, f"{rpc}Request"),
+                rules=rules,
+                handler=getattr(services.get(owner), _snake_case(rpc), None),
+            )
+
+
+def _transports() -> Iterator[tuple[str, object, type]]:
+    for module in pkgutil.iter_modules(aiplatform_services.__path__):
+        transport = _transport(f"{aiplatform_services.__name__}.{module.name}")
+        name = transport.__name__.removeprefix("_Base").removesuffix("RestTransport")
+        yield f"{AIPLATFORM}.{name}", aiplatform_v1, transport
+    projects = _transport("google.cloud.resourcemanager_v3.services.projects")
+    yield PROJECTS, resourcemanager_v3, projects
+
+
+def _transport(package: str) -> type:
+    module = importlib.import_module(f"{package}.transports.rest_base")
+    return next(
+        cast("type", value)
+        for name, value in vars(module).items()
+        if name.startswith("_Base") and name.endswith("RestTransport")
+    )
+
+
+def _rules(transport: type) -> Iterator[tuple[str, tuple[HttpRule, ...]]]:
+    for name, stub in vars(transport).items():
+        if name.startswith("_Base"):
+            options: Iterable[dict[str, str]] = getattr(stub, "_get_http_options", list)()
+            yield (
+                name.removeprefix("_Base"),
+                tuple(
+                    HttpRule(verb=each["method"].upper(), uri=each["uri"], body=each.get("body"))
+                    for each in options
+                ),
+            )
+
+
+def _message_type(module: object, name: str) -> type[Message] | None:
+    message = getattr(module, name, None)
+    if message is None:
+        return None
+    return cast("type[Message]", message.pb() if hasattr(message, "pb") else message)
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

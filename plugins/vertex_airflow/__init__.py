@@ -1,0 +1,1 @@
+"""Vertex AI for Airflow: jobs that are never doubled nor orphaned, and safe promotion."""

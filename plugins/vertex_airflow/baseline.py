@@ -1,0 +1,99 @@
+"""The endpoint as a run found it before it spent anything, and what must still hold when it promotes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Self
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from taxi_ml.gate.champion import Champion
+from taxi_ml.naming import ModelName
+from vertex_airflow import traffic
+from vertex_airflow.registry import same_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from vertex_airflow.objects import ObjectStore
+    from vertex_airflow.registry import LiveEndpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """What served before a run began; `split` has the deployed models with traffic, by id."""
+
+    deployed: Mapping[str, ModelName]
+    split: Mapping[str, int]
+    champion: Champion
+
+    @classmethod
+    def of(cls, endpoint: LiveEndpoint | None, champion: Champion) -> Self:
+        """Return the baseline that an endpoint is now; one that does not exist serves nothing."""
+        if endpoint is None:
+            return cls(deployed={}, split={}, champion=champion)
+        return cls(deployed=endpoint.deployed, split=endpoint.split, champion=champion)
+
+    @classmethod
+    def recorded(cls, store: ObjectStore, uri: str) -> Self:
+        """Return what served before a run.
+
+        Raises:
+            AirflowFailException: when it was never recorded, or deleted.
+
+        """
+        try:
+            return cls.from_json(store.read(uri))
+        except FileNotFoundError as error:
+            raise AirflowFailException(
+                f"{error}: nobody knows what served before this run; start a new run"
+            ) from error
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Self:
+        """Return the baseline that `to_json` wrote."""
+        document = json.loads(content)
+        return cls(
+            deployed={each: ModelName.parse(name) for each, name in document["deployed"].items()},
+            split=document["split"],
+            champion=Champion(**document["champion"]),
+        )
+
+    def to_json(self) -> bytes:
+        """Return the document of a run's folder."""
+        document = {
+            "champion": asdict(self.champion),
+            "deployed": {each: str(name) for each, name in self.deployed.items()},
+            "split": dict(self.split),
+        }
+        return json.dumps(document, indent=2, sort_keys=True).encode()
+
+    def objection(self, endpoint: LiveEndpoint | None, own: str | None) -> str | None:
+        """Return how the endpoint has changed since, in words, or None where a promotion may go on.
+
+        It may while the champion still has most traffic and nobody else's model has begun to serve. The
+        share of `own`, the run's deployed model, does not count.
+        """
+        others = {each: share for each, share in (endpoint.split if endpoint else {}).items() if each != own}
+        live = {each: endpoint.deployed[each] for each in others} if endpoint else {}
+        for each in sorted(others, key=lambda deployed: (-others[deployed], deployed)):
+            if not _holds(live[each], (self.deployed[known] for known in self.split)):
+                return f"{live[each]} has {others[each]} % of the traffic and had none"
+        champion = self.champion.name
+        if not champion:
+            return None
+        most = max(others.values(), default=0)
+        leaders = [live[each] for each, share in others.items() if share == most]
+        if _holds(ModelName.parse(champion), leaders):
+            return None
+        busiest = traffic.busiest(others)
+        return f"{live[busiest]} has most traffic" if busiest else f"{champion} has no traffic any more"
+
+    def before(self, endpoint: LiveEndpoint) -> dict[str, int]:
+        """Return the split as it was, of what is still deployed."""
+        return {each: share for each, share in self.split.items() if each in endpoint.deployed}
+
+
+def _holds(version: ModelName, versions: Iterable[ModelName]) -> bool:
+    return any(same_version(version, each) for each in versions)

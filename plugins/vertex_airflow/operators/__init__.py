@@ -1,0 +1,1 @@
+"""Operators: validate, submit or attach, defer, explain."""

@@ -1,0 +1,214 @@
+"""Deploy a model version without traffic, and undeploy the ones that it replaced."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from taxi_ml.naming import ModelName
+from vertex_airflow import registry
+from vertex_airflow.baseline import Baseline
+from vertex_airflow.hooks.calls import CALL_TIMEOUT
+from vertex_airflow.labels import deployment_id
+from vertex_airflow.operators.operation import VertexOperationOperator
+from vertex_airflow.rendered import check_given
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from vertex_airflow.hooks.vertex import VertexHook
+
+
+class EndpointOperator(VertexOperationOperator):
+    """Base of what works on one endpoint, found by its display name.
+
+    :param endpoint_name: display name of the endpoint, and its id when it is made
+    :param model: the version that this run promotes, ``…/models/<id>@<n>``
+    :param baseline_uri: ``gs://…`` object in which FindChampionOperator recorded what served before
+    """
+
+    template_fields: Sequence[str] = (
+        *VertexOperationOperator.template_fields,
+        "endpoint_name",
+        "model",
+        "baseline_uri",
+    )
+
+    def __init__(
+        self,
+        *,
+        endpoint_name: str,
+        model: str,
+        baseline_uri: str,
+        **kwargs: Any,  # noqa: ANN401  # WaitingOperator's
+    ) -> None:
+        super().__init__(**kwargs)
+        self.endpoint_name = endpoint_name
+        self.model = model
+        self.baseline_uri = baseline_uri
+
+    def baseline(self) -> Baseline:
+        """Return what served before the run.
+
+        Raises:
+            AirflowFailException: when it was never recorded, or deleted.
+
+        """
+        check_given(baseline_uri=self.baseline_uri)
+        return Baseline.recorded(self.store(), self.baseline_uri)
+
+    def check_unchanged(
+        self, endpoint: registry.LiveEndpoint | None, own: str | None, baseline: Baseline
+    ) -> None:
+        """Stop where somebody else has changed what serves since the run began.
+
+        Raises:
+            AirflowFailException: saying what serves now, and what this run was compared with.
+
+        """
+        objection = baseline.objection(endpoint, own)
+        if objection is None:
+            return
+        champion = baseline.champion.name
+        compared = f"was compared with {champion}" if champion else "found nothing that served"
+        raise AirflowFailException(
+            f"{self.model} {compared}, but on endpoint {self.endpoint_name!r} {objection}; "
+            "start a new run, which compares with what serves now"
+        )
+
+    @property
+    def version(self) -> ModelName:
+        """The version that this run promotes."""
+        check_given(model=self.model)
+        return ModelName.parse(self.model)
+
+    def scope(self, hook: VertexHook) -> str | None:
+        """Return the endpoint: a deployment of an earlier try may still be going on."""
+        endpoint = registry.find_endpoint(hook, self.endpoint_name)
+        return endpoint.name if endpoint else f"{hook.location}/endpoints/{self.endpoint_name}"
+
+
+class DeployModelOperator(EndpointOperator):
+    """Deploy the version at 0 % traffic, on an endpoint that is made when there is none.
+
+    Returns ``{"endpoint", "deployed_model"}``. The deployed model's id stands for the version, so that
+    Vertex AI refuses a second one. Nothing is deployed where the champion that the version was compared
+    with does not serve any more.
+
+    :param machine_type: such as ``n1-standard-2``
+    :param service_account: e-mail address of the account that serves; empty: the project's
+    """
+
+    template_fields: Sequence[str] = (*EndpointOperator.template_fields, "machine_type", "service_account")
+
+    def __init__(
+        self,
+        *,
+        machine_type: str,
+        service_account: str = "",
+        **kwargs: Any,  # noqa: ANN401  # EndpointOperator's
+    ) -> None:
+        super().__init__(**kwargs)
+        self.machine_type = machine_type
+        self.service_account = service_account
+
+    def find(self, hook: VertexHook, context: Context) -> dict[str, Any] | None:  # noqa: ARG002
+        """Return the endpoint and the deployed model when this version is deployed."""
+        endpoint = registry.find_endpoint(hook, self.endpoint_name)
+        deployed = endpoint.deployment_of(self.version) if endpoint else None
+        if endpoint is None or deployed is None:
+            return None
+        return {"endpoint": endpoint.name, "deployed_model": deployed}
+
+    def start(self, hook: VertexHook, context: Context) -> str:  # noqa: ARG002
+        """Make the endpoint, or deploy the version on it."""
+        endpoint = registry.find_endpoint(hook, self.endpoint_name)
+        self.check_unchanged(endpoint, None, self.baseline())
+        if endpoint is None:
+            created = hook.endpoints.create_endpoint(
+                {
+                    "parent": hook.location,
+                    "endpoint": {"display_name": self.endpoint_name},
+                    "endpoint_id": self.endpoint_name,
+                },
+                timeout=CALL_TIMEOUT,
+            )
+            return str(created.operation.name)
+        deployment = hook.endpoints.deploy_model(
+            {"endpoint": endpoint.name, "deployed_model": self._deployed_model()}, timeout=CALL_TIMEOUT
+        )
+        return str(deployment.operation.name)
+
+    def _deployed_model(self) -> dict[str, Any]:
+        version = self.version
+        return {
+            "id": deployment_id(version.location, version.id, str(version.version)),
+            "model": str(version),
+            "display_name": f"{version.id}-v{version.version}",
+            "service_account": self.service_account,
+            "dedicated_resources": {
+                "machine_spec": {"machine_type": self.machine_type},
+                "min_replica_count": 1,
+                "max_replica_count": 1,
+            },
+        }
+
+
+class UndeployOthersOperator(EndpointOperator):
+    """Undeploy the versions of this model that the run replaced, and those that ended runs have left.
+
+    The former served before the run and have no traffic now. The latter were deployed longer ago than a run
+    lasts and have none: a run that ends between shift and undeployment leaves one. Neither another model nor
+    a version that another run has just deployed is touched. Returns ``{"endpoint"}``.
+
+    :param longest_run: seconds after which no run is going on that has deployed a version
+    """
+
+    template_fields: Sequence[str] = (*EndpointOperator.template_fields, "longest_run")
+
+    def __init__(
+        self,
+        *,
+        longest_run: float | str = 2 * 24 * 3600.0,
+        **kwargs: Any,  # noqa: ANN401  # EndpointOperator's
+    ) -> None:
+        super().__init__(**kwargs)
+        self.longest_run = longest_run
+
+    def find(self, hook: VertexHook, context: Context) -> dict[str, Any] | None:  # noqa: ARG002
+        """Return the endpoint when nothing that this run replaced is deployed."""
+        endpoint = registry.find_endpoint(hook, self.endpoint_name)
+        if endpoint is None or self._idle(endpoint):
+            return None
+        return {"endpoint": endpoint.name}
+
+    def start(self, hook: VertexHook, context: Context) -> str | None:  # noqa: ARG002
+        """Undeploy the next one."""
+        endpoint = registry.find_endpoint(hook, self.endpoint_name)
+        idle = self._idle(endpoint) if endpoint else []
+        return undeploy(hook, endpoint, idle[0]) if endpoint and idle else None
+
+    def _idle(self, endpoint: registry.LiveEndpoint) -> list[str]:
+        own = endpoint.deployment_of(self.version)
+        replaced = self.baseline().before(endpoint)
+        long_ago = time.time() - float(self.longest_run)
+        return sorted(
+            each
+            for each, version in endpoint.deployed.items()
+            if each != own
+            and not endpoint.split.get(each)
+            and registry.same_model(version, self.version)
+            and (each in replaced or endpoint.deployed_at[each] < long_ago)
+        )
+
+
+def undeploy(hook: VertexHook, endpoint: registry.LiveEndpoint, deployed: str) -> str:
+    """Start to undeploy a model that has no traffic, and return the operation's name."""
+    undeployment = hook.endpoints.undeploy_model(
+        {"endpoint": endpoint.name, "deployed_model_id": deployed}, timeout=CALL_TIMEOUT
+    )
+    return str(undeployment.operation.name)

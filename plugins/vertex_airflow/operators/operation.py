@@ -1,0 +1,185 @@
+"""What changes of the registry and the endpoint share: look, start an operation, wait, look again."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from vertex_airflow.explain import root_cause
+from vertex_airflow.hooks.calls import CALL_TIMEOUT
+from vertex_airflow.operators.waiting import KILL_BOUND, LIST_LAG, VertexError, WaitingOperator, failure_of
+from vertex_airflow.polling import Verdict, judge
+from vertex_airflow.states import JobKind, JobState
+from vertex_airflow.waiting import Doubt, Ending, Outcome, Wait
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from vertex_airflow.hooks.vertex import VertexHook
+
+# More operations than this for one task mean that they do not lead to what it looks for.
+_MOST_STEPS = 20
+
+
+class VertexOperationOperator(WaitingOperator):
+    """Bring Vertex AI into a state, by long-running operations, and return what is there then.
+
+    What a try finds decides what it does: nothing where the state is reached, waiting where an operation of
+    an earlier try still runs, starting one otherwise. The answer of an operation is never trusted: the
+    state is looked at again.
+
+    :param list_lag: seconds that a list may need to show a new operation. Where an earlier try, or a call
+        without an answer, may have started one, the task looks for so long before it starts another
+    """
+
+    # Whether even the first try may find operations under way that no list shows yet.
+    doubts_first_try: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        patience: float = 10.0,
+        list_lag: float = LIST_LAG,
+        **kwargs: Any,  # noqa: ANN401  # WaitingOperator's
+    ) -> None:
+        super().__init__(patience=patience, **kwargs)
+        self.list_lag = list_lag
+        self.doubt = Doubt(lag=list_lag)
+        self._operation = ""
+
+    @abstractmethod
+    def find(self, hook: VertexHook, context: Context) -> dict[str, Any] | None:
+        """Return the names of what this task is to bring about when it is there, else None."""
+
+    @abstractmethod
+    def start(self, hook: VertexHook, context: Context) -> str | None:
+        """Start the next operation and return its name, or None when the change was immediate."""
+
+    @abstractmethod
+    def scope(self, hook: VertexHook) -> str | None:
+        """Return the resource whose unfinished operations must end before another one is started."""
+
+    def linked(self, found: dict[str, Any]) -> str:
+        """Return the resource that the task's link opens."""
+        return str(next(iter(found.values())))
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Look, and start what is missing."""
+        self._context = context
+        if self.doubts_first_try or context["ti"].try_number > 1:
+            self.doubt.begin(now=time.monotonic())
+        return self._advance(self.access.hook(), context, steps=0)
+
+    def execute_complete(
+        self, context: Context, event: dict[str, str], operation: str, steps: int
+    ) -> dict[str, Any]:
+        """Look again after an operation has ended."""
+        self._context = context
+        hook = self.access.hook()
+        self._check(hook, operation, Outcome.from_event(event))
+        return self._advance(hook, context, steps=steps)
+
+    def cancel(self, hook: VertexHook) -> None:
+        """Cancel the operations that this task started or waits for."""
+        known = [self._operation] if self._operation else []
+        for operation in dict.fromkeys([*known, *self._unfinished(hook)]):
+            over = hook.cancel_and_wait(JobKind.OPERATION, operation, bound=KILL_BOUND)
+            self.log.info("Cancelled %s%s", operation, "" if over else "; it is not over yet")
+
+    def _advance(self, hook: VertexHook, context: Context, *, steps: int) -> dict[str, Any]:
+        while steps < _MOST_STEPS:
+            found, operation = self._look_or_start(hook, context)
+            if found is not None:
+                self.vertex_link.persist(context, hook.page(self.linked(found)))
+                return found
+            steps += 1
+            if operation is None:
+                continue
+            self.log.info("Waiting for %s", operation)
+            self._operation = operation
+            if self._killed.is_set():
+                self.cancel(hook)
+            self.stop_if_killed()
+            outcome = self._wait_briefly(hook, operation)
+            if outcome is None:
+                self.defer(
+                    trigger=self.trigger(JobKind.OPERATION, operation, deadline=None),
+                    method_name="execute_complete",
+                    kwargs={"operation": operation, "steps": steps},
+                )
+            self._check(hook, operation, outcome)
+        raise VertexError(f"{_MOST_STEPS} operations succeeded, and what they were for is still missing")
+
+    def _wait_briefly(self, hook: VertexHook, operation: str) -> Outcome | None:
+        """Wait in the worker, as long as its patience goes where the task can defer; None: not over."""
+        if not self.deferrable:
+            return self.wait_here(hook, JobKind.OPERATION, operation, deadline=None)
+        deadline = time.time() + self.patience
+        outcome = self.wait_here(hook, JobKind.OPERATION, operation, deadline=deadline)
+        return None if outcome.ending is Ending.OVERDUE else outcome
+
+    def _look_or_start(self, hook: VertexHook, context: Context) -> tuple[dict[str, Any] | None, str | None]:
+        """Return what is there, or the operation to wait for.
+
+        A call whose reply is lost is followed by more looks, for as long as lists may lag, so that it is
+        never repeated blindly.
+        """
+        wait = Wait(polling=self.polling)
+        while True:
+            starting = False
+            try:
+                if running := self._unfinished(hook):
+                    return None, running[0]
+                if (found := self.find(hook, context)) is not None:
+                    return found, None
+                if self.doubt.holds(now=time.monotonic()):
+                    self._sleep(self.shortest_poll)
+                    continue
+                starting = True
+                return None, self.start(hook, context)
+            except (VertexError, AirflowFailException, AirflowSkipException):
+                raise
+            except Exception as error:  # noqa: BLE001  # Wait.failed() decides about every one
+                if starting and judge(error) is Verdict.TRANSIENT:
+                    self.doubt.begin(now=time.monotonic())
+                self.give_up_or_sleep(wait, error, f"The change by {self.task_id}")
+
+    def _unfinished(self, hook: VertexHook) -> list[str]:
+        scope = self.scope(hook)
+        if scope is None:
+            return []
+        try:
+            answer = hook.pipelines.list_operations({"name": scope}, timeout=CALL_TIMEOUT)
+        except Exception as error:
+            if judge(error) is Verdict.MISSING:
+                return []
+            raise
+        listed = [operation.name for operation in answer.operations if not operation.done]
+        return [name for name in listed if self._is_running(hook, name)]
+
+    @staticmethod
+    def _is_running(hook: VertexHook, operation: str) -> bool:
+        """Tell whether an operation runs that a list shows as running, which may have been before."""
+        try:
+            return hook.get_job(JobKind.OPERATION, operation).active
+        except Exception as error:
+            if judge(error) is Verdict.MISSING:
+                return False
+            raise
+
+    def _check(self, hook: VertexHook, operation: str, outcome: Outcome) -> None:
+        """Raise unless the operation succeeded, or is not known any more and the state must tell."""
+        if outcome.ending is Ending.MISSING:
+            return
+        if outcome.ending is not Ending.FINAL:
+            raise failure_of(outcome.ending)(
+                f"{operation} cannot be waited for: {outcome.ending}: {outcome.detail}"
+            )
+        if outcome.state is not JobState.SUCCEEDED:
+            error = self.look_at(hook, JobKind.OPERATION, operation).error
+            raise VertexError(
+                f"{self.task_id}: {operation} {outcome.state}\n  cause: {root_cause(error)}\n  error: {error}"
+            )

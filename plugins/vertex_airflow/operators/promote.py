@@ -1,0 +1,242 @@
+"""Move an endpoint's traffic to a deployed model, after it has answered."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from taxi_airflow.smoke import read_instances
+from vertex_airflow import registry, traffic
+from vertex_airflow.operators.deploy import EndpointOperator
+from vertex_airflow.operators.waiting import KILL_BOUND
+from vertex_airflow.polling import Polling, Verdict, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.sdk import Context
+    from google.cloud.aiplatform_v1 import PredictResponse
+
+    from taxi_ml.naming import ModelName
+    from vertex_airflow.baseline import Baseline
+    from vertex_airflow.hooks.vertex import VertexHook
+
+_PREDICT_TIMEOUT = 60.0
+_ANSWERS = 3
+# Between two questions that were answered, by whichever model: 2 % of the time that was spent, at most 1 s. A
+# model with 10 % of the traffic is found within seconds once its share has taken effect, whenever that is.
+_PAUSE_SHARE = 0.02
+_LONGEST_BETWEEN_ANSWERS = 1.0
+_PAUSE_WHEN_KILLED = 0.2
+
+
+class TrafficOperator(EndpointOperator):
+    """Base of what changes the traffic of this run's deployed model, which must be there."""
+
+    def live(self, hook: VertexHook) -> tuple[registry.LiveEndpoint, str]:
+        """Return the endpoint as it is now, and the id of this run's deployed model.
+
+        Raises:
+            AirflowFailException: when either is missing.
+
+        """
+        endpoint = registry.find_endpoint(hook, self.endpoint_name)
+        if endpoint is None:
+            raise AirflowFailException(
+                f"endpoint {self.endpoint_name!r} does not exist; clear the deploy task"
+            )
+        deployed = endpoint.deployment_of(self.version)
+        if deployed is None:
+            raise AirflowFailException(
+                f"{self.version} is not deployed on {endpoint.name}; clear the deploy task"
+            )
+        return endpoint, deployed
+
+    def start(self, hook: VertexHook, context: Context) -> str | None:
+        """Nothing is left to start: `find` does the whole change, which is immediate."""
+        raise NotImplementedError
+
+    def cancel(self, hook: VertexHook) -> None:
+        """Cancel nothing: an operation that this task waits for is another run's."""
+
+
+class SmokePredictOperator(TrafficOperator):
+    """Give the new deployed model a small share of the traffic until it has answered three times.
+
+    Predict cannot address one deployed model of an endpoint, only the endpoint: a share of the traffic is
+    the way to reach it. However the task ends, killed or not, the share goes back to those that it was
+    taken from, so that between two tasks a model has all of the traffic or none of it. A wrong answer fails
+    the task for good. Returns ``{"endpoint", "deployed_model"}``.
+
+    :param instances_uri: ``gs://…/trips_*.csv`` or ``.parquet`` with trips to ask fares for
+    :param largest: largest fare that is believable, in USD
+    :param share: percent of the traffic; an endpoint without traffic gives all of it
+    :param ask_for: seconds in which it has to answer; a change of traffic takes effect within minutes
+    :param shortest_pause: shortest time between two questions, in seconds
+    :param longest_pause: longest time between two questions, after some that failed
+    """
+
+    template_fields: Sequence[str] = (
+        *TrafficOperator.template_fields,
+        "instances_uri",
+        "largest",
+        "share",
+        "ask_for",
+        "shortest_pause",
+        "longest_pause",
+    )
+
+    def __init__(  # noqa: PLR0913  # an operator's arguments are its documentation
+        self,
+        *,
+        instances_uri: str,
+        largest: float | str,
+        share: int | str = 10,
+        ask_for: float | str = 300.0,
+        shortest_pause: float | str = 0.1,
+        longest_pause: float | str = 5.0,
+        **kwargs: Any,  # noqa: ANN401  # EndpointOperator's
+    ) -> None:
+        super().__init__(**kwargs)
+        self.instances_uri = instances_uri
+        self.largest = largest
+        self.share = share
+        self.ask_for = ask_for
+        self.shortest_pause = shortest_pause
+        self.longest_pause = longest_pause
+        self._lender: Baseline | None = None
+
+    def find(self, hook: VertexHook, context: Context) -> dict[str, Any]:  # noqa: ARG002
+        """Let the new model answer, and check what it says."""
+        endpoint, deployed = self.live(hook)
+        if registry.is_promoted(hook, endpoint, self.version):
+            self._ask_until_answered(hook, endpoint.name, deployed)
+        else:
+            self._borrow_and_ask(hook, endpoint, deployed)
+        return {"endpoint": endpoint.name, "deployed_model": deployed}
+
+    def cancel(self, hook: VertexHook) -> None:
+        """Give the share back where this process may have taken it."""
+        deadline = time.monotonic() + KILL_BOUND
+        while self._lender is not None:
+            try:
+                give_back(hook, self.endpoint_name, self.version, self._lender)
+            except Exception as error:
+                verdict = judge(error)
+                if verdict not in {Verdict.TRANSIENT, Verdict.CONFLICT} or time.monotonic() >= deadline:
+                    raise
+                time.sleep(_PAUSE_WHEN_KILLED)
+            else:
+                return
+
+    def _borrow_and_ask(self, hook: VertexHook, endpoint: registry.LiveEndpoint, deployed: str) -> None:
+        baseline = self.baseline()
+        if not endpoint.split.get(deployed):
+            self.check_unchanged(endpoint, deployed, baseline)
+        self._lender = baseline
+        try:
+            self.stop_if_killed()
+            if not endpoint.split.get(deployed):
+                share = traffic.with_share(endpoint.split, deployed, int(self.share))
+                registry.set_traffic(hook, endpoint, share)
+            self._ask_until_answered(hook, endpoint.name, deployed)
+        finally:
+            give_back(hook, self.endpoint_name, self.version, baseline)
+
+    def _ask_until_answered(self, hook: VertexHook, endpoint: str, deployed: str) -> None:
+        """Ask until the new model has answered; its share takes effect some time after it was given."""
+        instances = _values(read_instances(self.store(), self.instances_uri))
+        bound = float(self.ask_for)
+        polling = Polling(
+            shortest=float(self.shortest_pause), longest=float(self.longest_pause), share=_PAUSE_SHARE
+        )
+        dice = random.SystemRandom()
+        began = time.monotonic()
+        age, asked, answers, failures, last = 0.0, 0, 0, 0, "none"
+        while age < bound:
+            self.stop_if_killed()
+            asked += 1
+            timeout = max(1.0, min(_PREDICT_TIMEOUT, bound - age))
+            try:
+                answer = hook.predictions.predict(endpoint=endpoint, instances=instances, timeout=timeout)
+            except Exception as error:
+                if judge(error) is not Verdict.TRANSIENT:
+                    raise
+                failures, last = failures + 1, f"{type(error).__name__}: {error}"
+                self.log.warning("Question %d failed: %s", asked, last)
+            else:
+                failures = 0
+                answers += self._is_answered(answer, deployed, len(instances))
+            if answers >= _ANSWERS:
+                return
+            age = time.monotonic() - began
+            steady = min(_LONGEST_BETWEEN_ANSWERS, polling.interval(age=age, dice=dice))
+            self._sleep(polling.back_off(failures=failures, dice=dice) if failures else steady)
+            age = time.monotonic() - began
+        raise AirflowFailException(
+            f"{deployed} answered {answers} of {asked} questions in {age:.0f} s with {self.share} % of the "
+            f"traffic; it takes {_ANSWERS} answers. Last error: {last}"
+        )
+
+    def _is_answered(self, answer: PredictResponse, deployed: str, count: int) -> bool:
+        """Return whether the new model answered; raise unless it said so many believable fares."""
+        if answer.deployed_model_id != deployed:
+            return False
+        fares = [_fare(prediction) for prediction in answer.predictions]
+        self.log.info("%s answers %s USD", deployed, ", ".join(f"{fare:.2f}" for fare in fares))
+        if len(fares) != count or not all(self._believable(fare) for fare in fares):
+            raise AirflowFailException(
+                f"deployed model {deployed} answered {fares} to {count} trips; every fare must be "
+                f"a number between 0 and {self.largest} USD"
+            )
+        return True
+
+    def _believable(self, fare: float) -> bool:
+        return math.isfinite(fare) and 0 <= fare <= float(self.largest)
+
+
+class ShiftTrafficOperator(TrafficOperator):
+    """Give the new deployed model all traffic, then its version the aliases `champion` and `default`.
+
+    Fails where the champion that the version was compared with does not serve any more, or somebody else's
+    model does. Returns ``{"endpoint", "deployed_model"}``.
+    """
+
+    def find(self, hook: VertexHook, context: Context) -> dict[str, Any]:  # noqa: ARG002
+        """Move the traffic where it has not moved yet."""
+        endpoint, deployed = self.live(hook)
+        if endpoint.split != {deployed: traffic.WHOLE}:
+            self.check_unchanged(endpoint, deployed, self.baseline())
+            registry.set_traffic(hook, endpoint, {deployed: traffic.WHOLE})
+        registry.give_aliases(hook, self.version, registry.CHAMPION, registry.DEFAULT)
+        return {"endpoint": endpoint.name, "deployed_model": deployed}
+
+
+def give_back(hook: VertexHook, endpoint_name: str, version: ModelName, before: Baseline | None) -> None:
+    """Give a version's share of the traffic back to the others; a promoted one keeps it.
+
+    :param before: what served before the run; None where nobody knows
+    """
+    endpoint = registry.find_endpoint(hook, endpoint_name)
+    own = endpoint.deployment_of(version) if endpoint else None
+    if endpoint is None or own is None or not endpoint.split.get(own):
+        return
+    if not registry.is_promoted(hook, endpoint, version):
+        earlier = before.before(endpoint) if before else {}
+        registry.set_traffic(hook, endpoint, traffic.restored(endpoint.split, own, earlier))
+
+
+def _values(instances: Sequence[Mapping[str, object]]) -> list[Any]:
+    """Return instances as the JSON values of protobuf that Predict takes."""
+    from google.protobuf import json_format, struct_pb2  # noqa: PLC0415  # not at parse time
+
+    return [json_format.ParseDict(dict(instance), struct_pb2.Value()) for instance in instances]
+
+
+def _fare(prediction: object) -> float:
+    """Return the fare in USD, or NaN for what is no number."""
+    return float(prediction) if isinstance(prediction, int | float) else math.nan

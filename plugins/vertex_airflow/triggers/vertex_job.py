@@ -1,0 +1,192 @@
+"""Wait for a Vertex AI job without a worker slot, and cancel it when the task is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
+
+from vertex_airflow.hooks.async_vertex import Access, shared_vertex
+from vertex_airflow.polling import Polling, Verdict, judge
+from vertex_airflow.states import JobKind
+from vertex_airflow.triggers.handover import waits_elsewhere
+from vertex_airflow.waiting import Ending, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from vertex_airflow.hooks.async_vertex import AsyncVertex
+    from vertex_airflow.jobs import JobView
+    from vertex_airflow.waiting import Outcome
+
+# asyncio itself keeps no reference to a task that nobody awaits.
+_killing: set[asyncio.Task[None]] = set()
+
+
+class VertexJobTrigger(BaseTrigger):
+    """Fire once, when the job has ended or cannot be waited for any longer.
+
+    The event is `vertex_airflow.waiting.Outcome.to_event()`. Transient errors are waited out; the progress
+    of a pipeline goes to the task's log whenever it changes.
+    """
+
+    def __init__(  # noqa: PLR0913  # all of them come back from the database one by one
+        self,
+        *,
+        kind: str,
+        name: str,
+        region: str,
+        gcp_conn_id: str,
+        impersonation_chain: Sequence[str] = (),
+        shortest: float = 2.0,
+        longest: float = 60.0,
+        outage: float = 1800.0,
+        deadline: float | None = None,
+        settle: float = 5.0,
+    ) -> None:
+        """Say which job to wait for; durations in seconds, the deadline in seconds since the epoch.
+
+        The first question comes after ``settle`` seconds. Airflow's scheduler takes a task for lost that
+        is queued again before the end of its worker was recorded, and that takes it some seconds.
+        """
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow gives it no types
+        self.kind = JobKind(kind)
+        self.name = name
+        self.access = Access(
+            gcp_conn_id=gcp_conn_id, region=region, impersonation_chain=tuple(impersonation_chain)
+        )
+        self.polling = Polling(shortest=shortest, longest=longest, outage=outage)
+        self.deadline = deadline
+        self.settle = settle
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments that build this trigger again."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "kind": self.kind.value,
+                "name": self.name,
+                "region": self.access.region,
+                "gcp_conn_id": self.access.gcp_conn_id,
+                "impersonation_chain": list(self.access.impersonation_chain),
+                "shortest": self.polling.shortest,
+                "longest": self.polling.longest,
+                "outage": self.polling.outage,
+                "deadline": self.deadline,
+                "settle": self.settle,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Ask until the wait is over, then fire its outcome."""
+        wait = Wait(polling=self.polling, deadline=self.deadline)
+        job: JobView | None = None
+        await asyncio.sleep(self.settle)
+        while True:
+            try:
+                vertex = await shared_vertex(self.access)
+                async with self._turn(vertex, wait, job):
+                    job = await vertex.get_job(self.kind, self.name)
+            except Exception as error:  # noqa: BLE001  # Wait.failed() decides about every one
+                outcome = wait.failed(error, now=time.time())
+                self.log.warning("Asking for %s failed: %s: %s", self.name, type(error).__name__, error)
+            else:
+                outcome = wait.answered(job, now=time.time())
+                self._tell(wait.news(job))
+            if outcome is not None:
+                yield TriggerEvent(outcome.to_event())  # type: ignore[no-untyped-call]  # a pydantic model's own __init__
+                return
+            if self._asks_alone(wait):
+                await asyncio.sleep(wait.pause(job, now=time.time()))
+
+    def _asks_alone(self, wait: Wait) -> bool:
+        """Tell whether the next question follows from the last one alone: it failed, or no list helps."""
+        return wait.failing or self.kind is JobKind.OPERATION
+
+    def _turn(
+        self, vertex: AsyncVertex, wait: Wait, job: JobView | None
+    ) -> AbstractAsyncContextManager[None]:
+        """Wait, together with the triggers of other jobs, until it is time to ask for this one.
+
+        :param job: what the last question found; None before the first
+        """
+        if self._asks_alone(wait):
+            return nullcontext()
+        location, _collection, job_id = self.name.rsplit("/", 2)
+        return vertex.watch(self.kind, location).turn(
+            job_id,
+            delay=0.0 if job is None else wait.pause(job, now=time.time()),
+            pause=lambda: wait.pause(job, now=time.time()),
+            at_latest=wait.time_left(now=time.time()),
+        )
+
+    async def on_kill(self) -> None:
+        """Cancel the job and wait until it is really over, unless another triggerer waits for it now.
+
+        Airflow interrupts this call about a second later, and once a second from then on. The cancellation
+        is a task of its own, which goes on regardless: it ends with the event loop at the latest.
+        """
+        killing = asyncio.create_task(self._kill(), name=f"cancel {self.name}")
+        _killing.add(killing)
+        killing.add_done_callback(_killing.discard)
+        await asyncio.shield(killing)
+
+    async def _kill(self) -> None:
+        if await self._is_handed_over():
+            self.log.info("Another triggerer waits for %s", self.name)
+            return
+        outcome = await self._cancel()
+        if outcome.ending is Ending.FINAL:
+            self.log.info("%s is over after the kill: %s", self.name, outcome.state)
+        else:
+            self.log.warning(
+                "%s may still run after the kill: %s %s", self.name, outcome.ending, outcome.detail
+            )
+
+    async def _is_handed_over(self) -> bool:
+        task = self.task_instance
+        if task is None:
+            return False
+        try:
+            return await sync_to_async(waits_elsewhere)(task)
+        except Exception:
+            self.log.exception("Airflow does not say who waits for %s; cancelling it", self.name)
+            return False
+
+    async def _cancel(self) -> Outcome:
+        """Keep asking for the cancellation until the job has ended, whatever fails in between."""
+        polling = Polling(shortest=0.5, longest=5.0, outage=self.polling.outage)
+        wait = Wait(polling=polling, deadline=time.time() + self.polling.outage)
+        asked = False
+        job: JobView | None = None
+        while True:
+            try:
+                vertex = await shared_vertex(self.access)
+                if not asked:
+                    await self._ask_to_cancel(vertex)
+                    asked = True
+                job = await vertex.get_job(self.kind, self.name)
+            except Exception as error:  # noqa: BLE001  # Wait.failed() decides about every one
+                outcome = wait.failed(error, now=time.time())
+            else:
+                outcome = wait.answered(job, now=time.time())
+            if outcome is not None:
+                return outcome
+            await asyncio.sleep(wait.pause(job, now=time.time()))
+
+    async def _ask_to_cancel(self, vertex: AsyncVertex) -> None:
+        try:
+            await vertex.cancel_job(self.kind, self.name)
+        except Exception as error:
+            # A job that is over refuses the cancellation; its state then ends the wait.
+            if judge(error) is not Verdict.INVALID:
+                raise
+
+    def _tell(self, news: str) -> None:
+        if news:
+            self.log.info("Progress of %s\n%s", self.name, news)

@@ -1,0 +1,163 @@
+"""One look at the list of active jobs on behalf of all that wait for one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from vertex_airflow.polling import Polling, Verdict, judge
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+# Requests a second for one kind of job in one project and region, where Vertex AI allows 600 a minute:
+# https://cloud.google.com/vertex-ai/docs/quotas
+_PAGES: Final = 1.0
+_ASKS_OF_LISTED: Final = 1.0  # for their progress, and in case that lists err
+_ASKS_OF_UNLISTED: Final = 3.0
+# Seconds until a list that was refused is tried again; somebody may have granted the permission by then.
+_REFUSED: Final = 600.0
+_PASSING = frozenset({Verdict.TRANSIENT, Verdict.UNREADY, Verdict.CONFLICT})
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """The ids of the active jobs, and how many requests it took to get them."""
+
+    ids: frozenset[str]
+    pages: int
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Waiter:
+    """Somebody who waits for one job, as ``others`` did before; ``expected`` while lists should show it."""
+
+    job: str
+    others: int
+    expected: bool
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def queue(self) -> float:
+        """The seconds until it is this one's turn among the others."""
+        return self.others / (_ASKS_OF_LISTED if self.expected else _ASKS_OF_UNLISTED)
+
+    def compare(self, active: frozenset[str]) -> None:
+        """Take what a list shows."""
+        if self.expected and self.job not in active:
+            self.gone.set()
+        self.expected = self.job in active
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep until a list does not show the expected job, or for so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.gone.wait()
+
+
+class JobWatch:
+    """Tells everybody who waits for a job of one kind in one place when to ask for it by name.
+
+    Lists may lag behind, leave a job out or be refused, so that nothing is ever concluded from one but that
+    a job needs no question yet. Whoever is due first begins the look that answers all the others as well.
+
+    :param look: returns the active jobs; those who wait never see what it raises
+    """
+
+    def __init__(self, look: Callable[[], Awaitable[Listing]]) -> None:
+        self._look = look
+        self._waiters: set[_Waiter] = set()
+        self._active: frozenset[str] = frozenset()
+        self._looking: asyncio.Task[None] | None = None
+        self._looked_at = -math.inf
+        self._not_before = -math.inf
+        self._failures = 0
+        self._refused = False
+
+    @asynccontextmanager
+    async def turn(
+        self, job: str, *, delay: float, pause: Callable[[], float], at_latest: float
+    ) -> AsyncIterator[None]:
+        """Wait until a job is to be asked for by name, which is done within the context.
+
+        That is once a list does not show it among the active ones any more, or else when it is its turn:
+        the more jobs wait, the rarer. Whoever is alone asks by name only.
+
+        :param job: its id
+        :param delay: seconds until a look, or a question by name, is due; 0: nobody has asked for it yet
+        :param pause: returns the seconds from one look to the next
+        :param at_latest: seconds after which to ask in any case
+        """
+        expected = not self._refused and (delay == 0 or job in self._active)
+        waiter = _Waiter(job=job, others=len(self._waiters), expected=expected)
+        self._waiters.add(waiter)
+        try:
+            await self._until_due(waiter, delay, pause, at_latest)
+            yield
+        finally:
+            self._waiters.discard(waiter)
+            if not self._waiters and self._looking:
+                self._looking.cancel()
+
+    async def _until_due(
+        self, waiter: _Waiter, delay: float, pause: Callable[[], float], at_latest: float
+    ) -> None:
+        clock = asyncio.get_running_loop().time
+        joined = clock()
+        seen, due = joined, joined + delay
+        while not waiter.gone.is_set():
+            turn = joined + min(delay + waiter.queue, at_latest)
+            begin = max(due, self._not_before)
+            if (now := clock()) >= turn:
+                return
+            if self._looked_at > seen:
+                seen = self._looked_at
+                due = seen + pause()
+            elif now >= begin:
+                await asyncio.wait({self._begin_look()}, timeout=turn - now)
+            else:
+                await waiter.sleep(min(begin, turn) - now)
+
+    def _begin_look(self) -> asyncio.Task[None]:
+        """Return the look that goes on, beginning it where none does."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._take_a_look(), name="list active jobs")
+        return self._looking
+
+    async def _take_a_look(self) -> None:
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        try:
+            listing = await self._look()
+        except Exception as error:  # noqa: BLE001  # those who wait ask by name, which decides about them
+            self._failed(error, now=clock())
+            return
+        self._failures = 0
+        self._refused = False
+        self._active = listing.ids
+        self._looked_at = begun
+        self._not_before = begun + listing.pages / _PAGES
+        for waiter in self._waiters:
+            waiter.compare(listing.ids)
+
+    def _failed(self, error: Exception, *, now: float) -> None:
+        """Look again after a while. As long as lists are refused, no job is expected in one."""
+        self._failures += 1
+        self._refused = judge(error) not in _PASSING
+        pause = Polling().back_off(failures=self._failures, dice=random.SystemRandom())
+        if self._refused:
+            pause = _REFUSED
+            for waiter in self._waiters:
+                waiter.expected = False
+        self._not_before = now + pause
+        _log.warning(
+            "Listing active jobs failed; the next try is in %.0f s, and until then jobs are asked for one by "
+            "one: %s: %s", pause, type(error).__name__, error,
+        )  # fmt: skip

@@ -1,0 +1,87 @@
+"""An engine over a temporary folder for each test, and one with the pipeline environment for all of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+from local_gcp import gcs
+from local_vertex.adapters.composition import build_pipeline_engine
+from local_vertex.engine.ports import ImageRule
+from tests.local_vertex_engine.specs import RecordedHistory, Recorder, engine_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from local_vertex.engine.pipelines import LocalPipelineEngine
+
+REPOSITORY = Path(__file__).parents[2]
+PIPELINE_PYTHON = REPOSITORY / ".pipeline/bin/python"
+
+# A machine that is busy with other tests may take its time for an example.
+settings.register_profile("busy machine", deadline=None)
+settings.load_profile("busy machine")
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    """What the engine reports."""
+    return Recorder()
+
+
+@pytest.fixture
+def engine(tmp_path: Path, recorder: Recorder) -> Iterator[LocalPipelineEngine]:
+    """An engine that runs plain subprocesses."""
+    engine = build_pipeline_engine(engine_settings(tmp_path), recorder)
+    yield engine
+    engine.close()
+
+
+def run_in_pipeline_environment(module: str, *args: Path, cwd: Path) -> None:
+    """Run a module of the tests with TFX."""
+    subprocess.run(
+        [PIPELINE_PYTHON, "-m", module, *args],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        cwd=cwd,
+    )
+
+
+@pytest.fixture(scope="session")
+def tfx_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `tfx_engine`, with its object store in `gcs`."""
+    folder = tmp_path_factory.mktemp("tfx")
+    engine_settings(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tfx_heard() -> Recorder:
+    """What `tfx_engine` reports."""
+    return Recorder()
+
+
+@pytest.fixture(scope="session")
+def tfx_engine(tfx_folder: Path, tfx_heard: Recorder) -> Iterator[LocalPipelineEngine]:
+    """An engine with warm executors of the pipeline environment; runs are named after their pipelines."""
+    rule = ImageRule(
+        image="taxi-vertex/*", interpreter=PIPELINE_PYTHON, environment={"PYTHONPATH": str(REPOSITORY)}
+    )
+    settings = engine_settings(tfx_folder, warm=True, prestart=True, images=(rule,), adopt=gcs.adopt)
+    engine = build_pipeline_engine(settings, tfx_heard, history=RecordedHistory(tfx_heard))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def small_specs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the small TFX pipeline in both schema versions: 2.0.json and 2.1.json."""
+    folder = tmp_path_factory.mktemp("compiled")
+    run_in_pipeline_environment("tests.local_vertex_engine.tfx_definition", folder, cwd=folder)
+    return folder

@@ -1,0 +1,161 @@
+"""Builds small PipelineSpecs and keeps what an engine reports of them."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from local_vertex.domain.states import TERMINAL_RUN_STATES, TaskState
+from local_vertex.engine.caching import VolatileHistory
+from local_vertex.engine.ports import EngineSettings, ImageRule, PipelineRun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from local_vertex.domain.records import ArtifactRecord, Failure, TaskRecord
+    from local_vertex.domain.states import RunState
+
+T = TypeVar("T")
+
+IMAGE = "test/python:latest"
+BUCKET = "bucket"
+
+
+def python_task(code: str, *args: str, **spec: Any) -> dict[str, Any]:  # noqa: ANN401  # IR JSON
+    """Return a task, with its component and executor, that runs `code`; `spec` goes into the task."""
+    component = spec.pop("component", {})
+    container = {"image": IMAGE, "command": ["python", "-c", code], "args": list(args)}
+    container |= spec.pop("container", {})
+    return {"task": spec, "component": component, "executor": {"container": container}}
+
+
+def pipeline_spec(tasks: dict[str, dict[str, Any]], **root: Any) -> dict[str, Any]:  # noqa: ANN401  # IR JSON
+    """Return a PipelineSpec 2.1 of tasks made by `python_task`."""
+    return {
+        "schemaVersion": "2.1.0",
+        "pipelineInfo": {"name": "test"},
+        "components": {
+            name: {"executorLabel": f"{name}-executor", **task["component"]} for name, task in tasks.items()
+        },
+        "deploymentSpec": {
+            "executors": {f"{name}-executor": task["executor"] for name, task in tasks.items()}
+        },
+        "root": {
+            "dag": {
+                "tasks": {
+                    name: {
+                        "componentRef": {"name": name},
+                        "taskInfo": {"name": name},
+                        **task["task"],
+                    }
+                    for name, task in tasks.items()
+                }
+            },
+            **root,
+        },
+    }
+
+
+def pipeline_run(spec: dict[str, Any], job_id: str = "job", **changes: Any) -> PipelineRun:  # noqa: ANN401
+    """Return a run of `spec` into gs://bucket/root."""
+    values: dict[str, Any] = {
+        "name": f"projects/1/locations/here/pipelineJobs/{job_id}",
+        "job_id": job_id,
+        "project": "local",
+        "project_number": "1",
+        "location": "here",
+        "spec": spec,
+        "parameter_values": {},
+        "output_directory": f"gs://{BUCKET}/root",
+        "fail_fast": False,
+        "create_time": datetime(2026, 1, 2, tzinfo=UTC),
+    }
+    return PipelineRun(**{**values, **changes})
+
+
+def engine_settings(folder: Path, **changes: Any) -> EngineSettings:  # noqa: ANN401
+    """Return settings below `folder` whose image table knows this interpreter only."""
+    (folder / "gcs" / BUCKET).mkdir(parents=True, exist_ok=True)
+    rule = ImageRule(image="test/*", interpreter=Path(sys.executable))
+    values: dict[str, Any] = {
+        "state_dir": folder / "state",
+        "gcs_root": folder / "gcs",
+        "images": (rule,),
+        "adopt": lambda _root, _path: None,
+        "warm": False,
+        "stop_grace": 1.0,
+    }
+    return EngineSettings(**{**values, **changes})
+
+
+@dataclass
+class Recorder:
+    """A RunListener that remembers everything and can wait for the end of a run."""
+
+    states: dict[str, list[RunState]] = field(default_factory=dict)
+    errors: dict[str, Failure | None] = field(default_factory=dict)
+    tasks: dict[str, dict[str, TaskRecord]] = field(default_factory=dict)
+    history: list[tuple[str, TaskState]] = field(default_factory=list)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def run_changed(self, name: str, state: RunState, *, at: datetime, error: Failure | None) -> None:
+        """Remember the state of a run."""
+        del at
+        with self._changed:
+            self.states.setdefault(name, []).append(state)
+            self.errors[name] = error
+            self._changed.notify_all()
+
+    def task_changed(self, name: str, task: TaskRecord) -> None:
+        """Remember the record of a task."""
+        with self._changed:
+            self.tasks.setdefault(name, {})[task.name] = task
+            self.history.append((task.name, task.state))
+            self._changed.notify_all()
+
+    def wait(self, run: PipelineRun, seconds: float = 60.0) -> RunState:
+        """Return the final state of `run`."""
+        return self.until(lambda: self._final(run), seconds)
+
+    def _final(self, run: PipelineRun) -> RunState | None:
+        last = self.states.get(run.name, [None])[-1]
+        return last if last in TERMINAL_RUN_STATES else None
+
+    def until(self, condition: Callable[[], T | None], seconds: float = 60.0) -> T:
+        """Return what `condition` returns once it is true."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while not (found := condition()):
+                if not self._changed.wait(deadline - time.monotonic()):
+                    raise TimeoutError(f"waited {seconds} s; heard {self.states} and {self.history}")
+            return found
+
+    def task_states(self, run: PipelineRun) -> dict[str, TaskState]:
+        """Return the state of each task of `run`."""
+        return {name: task.state for name, task in self.tasks[run.name].items()}
+
+
+class RecordedHistory(VolatileHistory):
+    """What the runs that a recorder heard of left behind."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def artifacts(self, pipeline: str, schema_title: str) -> tuple[ArtifactRecord, ...]:
+        """Return the artifacts of a type, the newest first; runs are named after their pipelines."""
+        tasks = [
+            task
+            for run, tasks in self._recorder.tasks.items()
+            if run.rpartition("/")[2].startswith(f"{pipeline}-")
+            for task in tasks.values()
+            if task.state is TaskState.SUCCEEDED and task.end_time
+        ]
+        tasks.sort(key=lambda task: task.end_time or task.create_time)
+        made = {a.name: a for task in tasks for records in task.outputs.values() for a in records}
+        return tuple(a for a in reversed(made.values()) if a.schema_title == schema_title)
