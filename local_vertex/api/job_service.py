@@ -59,11 +59,10 @@ class JobService:
         """Answer CreateCustomJob: check at the door, keep, start; the server chooses the id."""
         parent = self._region.parent(request.parent)
         job = self._new_job(request.custom_job, parent)
-        run = self._run(job)
-        self._runner.validate(run)
+        accepted = self._runner.accept(self._run(job))
         self._jobs.insert(job, parent)
         try:
-            self._runner.start(run)
+            self._runner.start(accepted)
         except Exception:
             self._jobs.delete(job.name)
             raise
@@ -133,7 +132,10 @@ class JobService:
 
     def recover(self) -> None:
         """Start the jobs again that the end of the last server cut off."""
-        STATES.recover(self._jobs.all(), start=lambda job: self._runner.start(self._run(job)), end=self._end)
+        STATES.recover(self._jobs.all(), start=self._start_again, end=self._end)
+
+    def _start_again(self, job: Message) -> None:
+        self._runner.start(self._runner.accept(self._run(job)))
 
     def _end(self, name: str, state: RunState, error: Failure | None) -> None:
         self._jobs.job_changed(name, state, at=self._region.clock(), error=error, log_path=None)

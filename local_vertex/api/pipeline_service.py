@@ -54,11 +54,10 @@ class PipelineService:
         """Answer CreatePipelineJob: check at the door, keep, start."""
         parent = self._region.parent(request.parent)
         job = self._new_job(request, parent)
-        run = self._run(job)
-        self._engine.validate(run)
+        accepted = self._engine.accept(self._run(job))
         self._jobs.insert(job, parent)
         try:
-            self._engine.start(run)
+            self._engine.start(accepted)
         except Exception:
             self._jobs.delete(job.name)
             raise
@@ -144,7 +143,10 @@ class PipelineService:
 
     def recover(self) -> None:
         """Hand the jobs that the end of the last server cut off to the engine again."""
-        STATES.recover(self._jobs.all(), start=lambda job: self._engine.start(self._run(job)), end=self._end)
+        STATES.recover(self._jobs.all(), start=self._start_again, end=self._end)
+
+    def _start_again(self, job: Message) -> None:
+        self._engine.start(self._engine.accept(self._run(job)))
 
     def _end(self, name: str, state: RunState, error: Failure | None) -> None:
         self._jobs.run_changed(name, state, at=self._region.clock(), error=error)

@@ -14,6 +14,7 @@ from local_vertex.domain.states import TERMINAL_RUN_STATES, RunState
 from local_vertex.engine.cancellation import CancelledError, CancelToken
 from local_vertex.engine.clock import utc_now
 from local_vertex.engine.containers import ContainerLostError
+from local_vertex.engine.ports import AcceptedJob
 from local_vertex.engine.root_cause import explain_exit
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class _Job:
     """One job on its way; `ended` once its final state was reported."""
 
     run: CustomRun
+    argv: tuple[str, ...]
     token: CancelToken
     log_path: Path
     reporting: Lock = field(default_factory=Lock)
@@ -72,16 +74,17 @@ class LocalCustomJobRunner:
         self._lock = Lock()
         self._closed = False
 
-    def validate(self, run: CustomRun) -> None:
-        """Check `run` at the door; raises InvalidArgument for an unknown image."""
+    def accept(self, run: CustomRun) -> AcceptedJob:
+        """Check `run`, starting nothing; raises InvalidArgument for an unknown image, and Unimplemented."""
         self._images.rule(run.container.image)
-        container_argv(run.container)
+        return AcceptedJob(run=run, argv=container_argv(run.container))
 
-    def start(self, run: CustomRun) -> None:
-        """Start `run` and return at once; raises as `validate`, and AlreadyExists while it runs."""
-        self.validate(run)
+    def start(self, accepted: AcceptedJob) -> None:
+        """Start a job and return at once; raises AlreadyExists while it runs, Unavailable after `close`."""
+        run = accepted.run
         folder = self._settings.state_dir / "jobs" / _UNSAFE.sub("_", run.name.rpartition("/")[2])
-        job = _Job(run=run, token=CancelToken(self._settings.stop_grace), log_path=folder / "log.txt")
+        token = CancelToken(self._settings.stop_grace)
+        job = _Job(run=run, argv=accepted.argv, token=token, log_path=folder / "log.txt")
         with self._lock:
             if self._closed:
                 raise Unavailable("the local Vertex AI is shutting down; start it again")
@@ -108,8 +111,7 @@ class LocalCustomJobRunner:
 
     def _run(self, job: _Job) -> Failure | None:
         environment = {**_vertex_environment(job.run), **job.run.container.env}
-        argv = container_argv(job.run.container)
-        launch = self._images.launch(job.run.container.image, argv, environment, job.log_path)
+        launch = self._images.launch(job.run.container.image, job.argv, environment, job.log_path)
         try:
             code = self._exit_code(job, launch)
         except TimeoutError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from local_vertex.domain.errors import AlreadyExists, Unavailable
 from local_vertex.domain.plan import ContainerExecutor
@@ -14,6 +14,7 @@ from local_vertex.engine.clock import utc_now
 from local_vertex.engine.dispatch import Dispatcher
 from local_vertex.engine.pipeline_run import RunningPipeline
 from local_vertex.engine.planner import make_plan
+from local_vertex.engine.ports import AcceptedRun
 from local_vertex.engine.task_runner import TaskRunner
 from local_vertex.engine.uris import check_gcs_uri
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from local_vertex.domain.plan import Plan
     from local_vertex.engine.containers import ImageTable, Launcher
     from local_vertex.engine.ports import EngineSettings, PipelineRun, RunHistory, RunListener
 
@@ -52,22 +52,20 @@ class LocalPipelineEngine:
         self._lock = Lock()
         self._closed = False
 
-    def validate(self, run: PipelineRun) -> None:
-        """Check `run` at the door; raises InvalidArgument or Unimplemented."""
-        self._accept(run)
-
-    def _accept(self, run: PipelineRun) -> tuple[Plan, dict[str, Any]]:
+    def accept(self, run: PipelineRun) -> AcceptedRun:
+        """Check and plan `run`, starting nothing; raises InvalidArgument or Unimplemented."""
         check_gcs_uri(run.output_directory, "runtimeConfig.gcsOutputDirectory")
         plan = make_plan(run.spec)
         for task in plan.tasks.values():
             if isinstance(task.executor, ContainerExecutor):
                 self._images.rule(task.executor.image)
-        return plan, parameters.bind(plan.parameters, run.parameter_values)
+        values = parameters.bind(plan.parameters, run.parameter_values)
+        return AcceptedRun(run=run, plan=plan, parameters=values)
 
-    def start(self, run: PipelineRun) -> None:
-        """Start `run` and return at once; raises as `validate`, and AlreadyExists while it runs."""
-        plan, values = self._accept(run)
-        pipeline = self._pipeline(run, plan, values)
+    def start(self, accepted: AcceptedRun) -> None:
+        """Start a run and return at once; raises AlreadyExists while it runs, Unavailable after `close`."""
+        run = accepted.run
+        pipeline = self._pipeline(accepted)
         with self._lock:
             if self._closed:
                 raise Unavailable("the local Vertex AI is shutting down; start it again")
@@ -76,25 +74,25 @@ class LocalPipelineEngine:
             self._running[run.name] = pipeline
         Thread(target=self._execute, args=(pipeline,), name=run.job_id, daemon=True).start()
 
-    def _pipeline(self, run: PipelineRun, plan: Plan, values: dict[str, Any]) -> RunningPipeline:
+    def _pipeline(self, accepted: AcceptedRun) -> RunningPipeline:
         runner = TaskRunner(
             settings=self._settings,
             images=self._images,
             launcher=self._launcher,
             reference=self._reference,
-            cache=TaskCache(executions=self._history, pipeline=plan.pipeline),
+            cache=TaskCache(executions=self._history, pipeline=accepted.plan.pipeline),
             catalog=self._history,
             token=CancelToken(self._settings.stop_grace),
             clock=self._clock,
         )
         return RunningPipeline(
-            run=run,
-            plan=plan,
-            parameters=values,
+            run=accepted.run,
+            plan=accepted.plan,
+            parameters=accepted.parameters,
             runner=runner,
             dispatcher=self._dispatcher,
             listener=self._listener,
-            log_dir=self._settings.state_dir / "runs" / run.job_id,
+            log_dir=self._settings.state_dir / "runs" / accepted.run.job_id,
         )
 
     def _execute(self, pipeline: RunningPipeline) -> None:

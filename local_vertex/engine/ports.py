@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from local_vertex.domain.plan import Plan
     from local_vertex.domain.records import ArtifactRecord, CachedExecution, Failure, TaskRecord
     from local_vertex.domain.states import RunState
 
@@ -85,6 +86,15 @@ class PipelineRun:
     finished: tuple[TaskRecord, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedRun:
+    """A run that was checked and planned; `parameters` are its own over the pipeline's defaults."""
+
+    run: PipelineRun
+    plan: Plan
+    parameters: Mapping[str, Any]
+
+
 class RunListener(Protocol):
     """Hears of every change; called from the engine's threads, in order for one run.
 
@@ -125,14 +135,14 @@ class RunHistory(ExecutionCache, ArtifactCatalog, Protocol):
 class PipelineEngine(Protocol):
     """Runs pipeline jobs."""
 
-    def validate(self, run: PipelineRun) -> None:
-        """Check `run` at the door.
+    def accept(self, run: PipelineRun) -> AcceptedRun:
+        """Check and plan `run`, starting nothing.
 
-        Raises InvalidArgument for what Vertex would refuse, Unimplemented for what only we refuse.
+        Raises InvalidArgument for what Vertex AI would refuse, Unimplemented for what only we refuse.
         """
 
-    def start(self, run: PipelineRun) -> None:
-        """Start `run` and return at once; raises as `validate`."""
+    def start(self, accepted: AcceptedRun) -> None:
+        """Start a run and return at once; raises AlreadyExists while it runs, Unavailable after `close`."""
 
     def cancel(self, name: str) -> None:
         """Ask the run to stop; the listener hears CANCELLING, then CANCELLED. No-op when it has ended."""
@@ -170,6 +180,14 @@ class CustomRun:
     timeout: float = SEVEN_DAYS
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedJob:
+    """A custom job that was checked; `argv` is its container's command line."""
+
+    run: CustomRun
+    argv: tuple[str, ...]
+
+
 class JobListener(Protocol):
     """Hears of every change of a custom job as a RunListener does; called from the engine's threads."""
 
@@ -182,11 +200,14 @@ class JobListener(Protocol):
 class CustomJobRunner(Protocol):
     """Runs custom jobs."""
 
-    def validate(self, run: CustomRun) -> None:
-        """Check `run` at the door; raises InvalidArgument for an unknown image."""
+    def accept(self, run: CustomRun) -> AcceptedJob:
+        """Check `run`, starting nothing.
 
-    def start(self, run: CustomRun) -> None:
-        """Start `run` and return at once; raises as `validate`."""
+        Raises InvalidArgument for an unknown image and Unimplemented for a container without a command.
+        """
+
+    def start(self, accepted: AcceptedJob) -> None:
+        """Start a job and return at once; raises AlreadyExists while it runs, Unavailable after `close`."""
 
     def cancel(self, name: str) -> None:
         """Ask the job to stop; the listener hears CANCELLING, then CANCELLED. No-op when it has ended."""

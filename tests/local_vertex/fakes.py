@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_vertex.domain.errors import Code, FailedPrecondition, InvalidArgument, NotFound
+from local_vertex.domain.plan import Plan
 from local_vertex.domain.records import ArtifactRecord, Failure, TaskRecord
 from local_vertex.domain.states import RunState, TaskState
-from local_vertex.engine.ports import ServerAddress
+from local_vertex.engine.ports import AcceptedJob, AcceptedRun, ServerAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,15 +42,16 @@ class FakePipelineEngine:
         self.runs: list[PipelineRun] = []
         self.closed = False
 
-    def validate(self, run: PipelineRun) -> None:
+    def accept(self, run: PipelineRun) -> AcceptedRun:
         """Refuse the pipeline that is called `refused`, and what `check` refuses."""
         self._check(run)
         if run.spec.get("pipelineInfo", {}).get("name") == "refused":
             raise InvalidArgument("task 'Trainer' needs 'Tuner', which does not exist")
+        return AcceptedRun(run=run, plan=Plan(pipeline="", tasks={}), parameters={})
 
-    def start(self, run: PipelineRun) -> None:
+    def start(self, accepted: AcceptedRun) -> None:
         """Report that the run has begun."""
-        self.validate(run)
+        run = accepted.run
         self.runs.append(run)
         self.listener.run_changed(run.name, RunState.RUNNING, at=now(), error=None)
 
@@ -111,14 +113,15 @@ class FakeCustomJobRunner:
         self.runs: list[CustomRun] = []
         self.closed = False
 
-    def validate(self, run: CustomRun) -> None:
+    def accept(self, run: CustomRun) -> AcceptedJob:
         """Refuse the image `unknown`."""
         if run.container.image == "unknown":
             raise InvalidArgument("image 'unknown' is not in the image table")
+        return AcceptedJob(run=run, argv=run.container.command)
 
-    def start(self, run: CustomRun) -> None:
+    def start(self, accepted: AcceptedJob) -> None:
         """Report that the job has begun."""
-        self.validate(run)
+        run = accepted.run
         self.runs.append(run)
         self.report(run.name, RunState.RUNNING)
 

@@ -11,9 +11,12 @@ from google.cloud import aiplatform_v1, aiplatform_v1beta1
 from local_vertex.domain.errors import Code
 from local_vertex.domain.records import Failure
 from local_vertex.domain.states import RunState, TaskState
-from tests.local_vertex.conftest import CANONICAL, PARENT, connect
+from tests.local_vertex.conftest import CANONICAL, PARENT, connect, running_server
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from local_vertex.engine.ports import PipelineRun
     from tests.local_vertex.conftest import Client, Server
 
 SPEC = {"pipelineInfo": {"name": "taxi"}, "schemaVersion": "2.1.0", "root": {"dag": {"tasks": {}}}}
@@ -46,6 +49,15 @@ def test_create_keeps_the_spec(pipelines: Client, server: Server) -> None:
     create(pipelines, "taxi-1")
 
     assert server.engine.runs[0].spec == SPEC
+
+
+def test_create_plans_once(tmp_path: Path) -> None:
+    """The engine checks and plans a new job one time, however large its spec is."""
+    planned: list[PipelineRun] = []
+    with running_server(tmp_path, check=planned.append) as server:
+        create(connect(aiplatform_v1.PipelineServiceClient, server, "grpc"), "taxi-1")
+
+    assert len(planned) == 1
 
 
 def test_same_id_twice_is_already_exists(pipelines: Client) -> None:

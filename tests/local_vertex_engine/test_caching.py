@@ -76,7 +76,7 @@ def states_of(
 ) -> list[TaskState]:
     """Run `spec` as `job` and return the final states of `make` and `read`."""
     run = pipeline_run(spec, job)
-    engine.start(run)
+    engine.start(engine.accept(run))
     if recorder.wait(run) is not RunState.SUCCEEDED:
         pytest.fail(str(recorder.errors[run.name]))
     states = recorder.task_states(run)
@@ -146,7 +146,7 @@ def test_a_failure_is_not_cached(engine: LocalPipelineEngine, recorder: Recorder
     spec = pipeline_spec({"t": python_task("raise SystemExit(3)", **CACHED)})
     runs = [pipeline_run(spec, "first"), pipeline_run(spec, "second")]
     for run in runs:
-        engine.start(run)
+        engine.start(engine.accept(run))
         recorder.wait(run)
 
     assert [recorder.states[run.name][-1] for run in runs] == [RunState.FAILED] * 2
@@ -168,7 +168,7 @@ def test_what_a_driver_finds_is_part_of_the_key(
     for number, content in enumerate(["a", "a", "b"]):
         data.write_text(content)
         run = pipeline_run(spec, f"job{number}")
-        engine.start(run)
+        engine.start(engine.accept(run))
         recorder.wait(run)
         states.append(recorder.task_states(run)["gen"])
 
@@ -191,7 +191,7 @@ def test_the_same_import_is_the_same_artifact(engine: LocalPipelineEngine, recor
             },
         }
         run = pipeline_run(pipeline_spec({"import": importer}), job)
-        engine.start(run)
+        engine.start(engine.accept(run))
         recorder.wait(run)
         names[job] = recorder.tasks[run.name]["import"].outputs["model"][0].name
 
@@ -211,7 +211,7 @@ def test_a_fully_cached_run_starts_no_process(tmp_path: Path, recorder: Recorder
         task["executor"]["container"]["args"] = [name]
     for job in ("first", "second"):
         run = pipeline_run(pipeline_spec(tasks), job)
-        engine.start(run)
+        engine.start(engine.accept(run))
         recorder.wait(run)
     engine.close()
 

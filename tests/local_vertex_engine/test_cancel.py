@@ -52,7 +52,7 @@ def test_cancel_ends_every_child(engine: LocalPipelineEngine, recorder: Recorder
         }
     )
     run = pipeline_run(spec)
-    engine.start(run)
+    engine.start(engine.accept(run))
     until(lambda: pids_file.exists() and len(pids_file.read_text().split()) == 3)
     pids = [int(pid) for pid in pids_file.read_text().split()]
     engine.cancel(run.name)
@@ -69,7 +69,7 @@ def test_cancelling_an_unknown_or_ended_run_does_nothing(
 ) -> None:
     """Cancel after the end keeps the final state."""
     run = pipeline_run(pipeline_spec({"t": python_task("pass")}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     recorder.wait(run)
     engine.cancel(run.name)
     engine.cancel("projects/1/locations/here/pipelineJobs/none")
@@ -83,7 +83,7 @@ def test_close_ends_children_and_reports_nothing(
     """A server that shuts down leaves no process and leaves the run's state as it was."""
     pids_file = tmp_path / "pids"
     run = pipeline_run(pipeline_spec({"t": python_task(STUBBORN, str(pids_file))}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     until(lambda: pids_file.exists() and len(pids_file.read_text().split()) == 3)
     engine.close()
 

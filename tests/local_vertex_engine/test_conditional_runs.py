@@ -51,7 +51,7 @@ def outcome(
 ) -> tuple[RunState, dict[str, TaskState]]:
     """Run a spec; return the final states of the run and its tasks."""
     started = pipeline_run(spec, **run)
-    engine.start(started)
+    engine.start(engine.accept(started))
     return recorder.wait(started), recorder.task_states(started)
 
 
@@ -84,14 +84,14 @@ def test_a_condition_without_a_value_fails_its_task(engine: LocalPipelineEngine,
 def test_a_wrong_condition_is_refused(engine: LocalPipelineEngine) -> None:
     """A condition that is no expression is refused at the door."""
     with pytest.raises(InvalidArgument, match="condition"):
-        engine.validate(pipeline_run(conditional_spec(1, "(1")))
+        engine.accept(pipeline_run(conditional_spec(1, "(1")))
 
 
 def test_a_condition_over_what_the_task_does_not_read_is_refused(engine: LocalPipelineEngine) -> None:
     """An input that the task lacks is found at the door."""
     for unknown in ("inputs.artifacts['model'].artifacts[0].uri", "inputs.parameter_values['flip']"):
         with pytest.raises(InvalidArgument, match="but its"):
-            engine.validate(pipeline_run(conditional_spec(1, f"{BLESSED} && !({unknown} == 'x')")))
+            engine.accept(pipeline_run(conditional_spec(1, f"{BLESSED} && !({unknown} == 'x')")))
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_a_job_gets_its_command_and_environment(runner: LocalCustomJobRunner, he
         "import os, sys; print(sys.argv[1:],"
         "*(os.environ[k] for k in ('MINE', 'SHARED', 'AIP_MODEL_DIR', 'CLOUD_ML_JOB_ID')))"
     )
-    runner.start(custom_run(code, "gs://bucket/in", env={"MINE": "2"}))
+    runner.start(runner.accept(custom_run(code, "gs://bucket/in", env={"MINE": "2"})))
     state = heard.wait()
 
     assert state is RunState.SUCCEEDED, heard.error
@@ -99,7 +99,7 @@ def test_a_job_gets_its_command_and_environment(runner: LocalCustomJobRunner, he
 
 def test_a_failed_job_names_cause_and_log(runner: LocalCustomJobRunner, heard: JobRecorder) -> None:
     """The error of a job holds the root cause and the path of its log."""
-    runner.start(custom_run("raise KeyError('fare')"))
+    runner.start(runner.accept(custom_run("raise KeyError('fare')")))
     state = heard.wait()
 
     assert state is RunState.FAILED
@@ -113,7 +113,7 @@ def test_a_cancelled_job_leaves_nothing(
 ) -> None:
     """Cancel ends the container and everything that it started."""
     pids_file = tmp_path / "pids"
-    runner.start(custom_run(STUBBORN, str(pids_file)))
+    runner.start(runner.accept(custom_run(STUBBORN, str(pids_file))))
     until(lambda: pids_file.exists() and len(pids_file.read_text().split()) == 3)
     runner.cancel(NAME)
     state = heard.wait()
@@ -138,7 +138,7 @@ def test_a_lost_container_that_runs_again_has_its_time_limit(tmp_path: Path, hea
         launcher=LosingLauncher(),
         reference=GuardedLauncher(),
     )
-    runner.start(replace(custom_run(code), timeout=5.0))
+    runner.start(runner.accept(replace(custom_run(code), timeout=5.0)))
     state = heard.wait()
     runner.close()
 
@@ -150,10 +150,10 @@ def test_a_lost_container_that_runs_again_has_its_time_limit(tmp_path: Path, hea
 def test_an_unknown_image_is_refused(runner: LocalCustomJobRunner) -> None:
     """The error lists the images that this machine knows."""
     with pytest.raises(InvalidArgument, match=r"'other:1' is not in this machine's image table \(test/\*\)"):
-        runner.start(custom_run("pass", image="other:1"))
+        runner.accept(custom_run("pass", image="other:1"))
 
 
 def test_an_image_s_own_command_is_unknown(runner: LocalCustomJobRunner) -> None:
     """Without a command the entrypoint of the image would run, which this machine lacks."""
     with pytest.raises(Unimplemented, match="has no command"):
-        runner.start(custom_run("pass", command=()))
+        runner.accept(custom_run("pass", command=()))

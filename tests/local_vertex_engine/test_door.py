@@ -21,7 +21,7 @@ def one_task(**spec: Any) -> dict[str, Any]:  # noqa: ANN401  # IR JSON
 def refusal(engine: LocalPipelineEngine, spec: dict[str, Any], **changes: Any) -> VertexError:  # noqa: ANN401
     """Return the error that the run meets at the door."""
     with pytest.raises(VertexError) as caught:
-        engine.validate(pipeline_run(spec, **changes))
+        engine.accept(pipeline_run(spec, **changes))
     return caught.value
 
 

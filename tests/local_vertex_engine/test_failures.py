@@ -27,7 +27,7 @@ FAIL = "raise ValueError('no column fare')"
 def test_a_failure_names_task_cause_and_log(engine: LocalPipelineEngine, recorder: Recorder) -> None:
     """The run's error says which task failed, the line at the root of it, and where the log is."""
     run = pipeline_run(pipeline_spec({"train": python_task(FAIL)}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     state = recorder.wait(run)
     error = recorder.errors[run.name]
     record = recorder.tasks[run.name]["train"]
@@ -58,7 +58,7 @@ def test_the_failure_policy_is_followed(
     )
     engine = build_pipeline_engine(engine_settings(tmp_path), recorder)
     run = pipeline_run(spec, fail_fast=fail_fast)
-    engine.start(run)
+    engine.start(engine.accept(run))
     recorder.wait(run)
     engine.close()
 
@@ -105,7 +105,7 @@ def test_a_lost_container_is_run_again_in_a_fresh_folder(tmp_path: Path, recorde
     component = {"outputDefinitions": {"artifacts": {"out": DATASET}}}
     task = python_task(code, "{{$.outputs.artifacts['out'].uri}}", component=component)
     run = pipeline_run(pipeline_spec({"t": task}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     state = recorder.wait(run)
     engine.close()
 
@@ -124,7 +124,7 @@ def test_a_failed_task_is_tried_again(
     )
     retry = {"maxRetryCount": 1, "backoffDuration": "0s"}
     run = pipeline_run(pipeline_spec({"flaky": python_task(code, retryPolicy=retry)}))
-    engine.start(run)
+    engine.start(engine.accept(run))
 
     assert recorder.wait(run) is RunState.SUCCEEDED
 
@@ -150,7 +150,7 @@ def test_an_exit_handler_hears_how_the_pipeline_ended(
     spec["components"]["tfx-dag"] = {"dag": {"tasks": {"train": tasks.pop("train")}}}
     tasks["tfx-dag"] = {"componentRef": {"name": "tfx-dag"}, "taskInfo": {"name": "tfx-dag"}}
     run = pipeline_run(spec)
-    engine.start(run)
+    engine.start(engine.accept(run))
     state = recorder.wait(run)
 
     assert state is RunState.FAILED
@@ -186,7 +186,7 @@ def test_a_metric_that_cannot_be_published_fails_its_task(
     output = f'{{"artifacts": {{"m": {{"artifacts": [{{"metadata": {{"rmse": {written}}}}}]}}}}}}'
     task = python_task(WRITE, "{{$.outputs.output_file}}", output, component=METRICS)
     run = pipeline_run(pipeline_spec({"t": task}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     recorder.wait(run)
     error = recorder.tasks[run.name]["t"].error
 
@@ -201,7 +201,7 @@ def test_an_output_parameter_that_cannot_be_published_fails_its_task(
     """The same for a parameter."""
     file = f"{{{{$.outputs.parameters['{key}'].output_file}}}}"
     run = pipeline_run(pipeline_spec({"t": python_task(WRITE, file, written, component=METRICS)}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     recorder.wait(run)
     error = recorder.tasks[run.name]["t"].error
 

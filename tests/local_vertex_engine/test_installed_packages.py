@@ -92,7 +92,7 @@ class Bench:
         """Return the last line that a command of the image writes."""
         task = python_task("", *map(str, args), container={"command": command})
         run = pipeline_run(pipeline_spec({"t": task}))
-        self.engine.start(run)
+        self.engine.start(self.engine.accept(run))
         self.recorder.wait(run)
         return said(self.recorder, run.name, "t").splitlines()[-1]
 
@@ -154,7 +154,7 @@ def test_an_interpreter_that_does_not_run_fails_the_task(tmp_path: Path, recorde
     rule = ImageRule(image="test/*", interpreter=tmp_path / "gone")
     engine = build_pipeline_engine(engine_settings(tmp_path, images=(rule,)), recorder)
     run = pipeline_run(pipeline_spec({"t": python_task("pass")}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     recorder.wait(run)
     engine.close()
     error = recorder.errors[run.name]
@@ -191,7 +191,7 @@ def test_packages_to_install(tmp_path: Path, recorder: Recorder, new: Path) -> N
     uri = "gs://my-other-bucket/some/table.csv"
     spec = json.loads((tmp_path / "kfp.json").read_text())
     run = pipeline_run(spec, parameter_values={"uri": uri})
-    engine.start(run)
+    engine.start(engine.accept(run))
     state = recorder.wait(run, 240)
     engine.close()
     tasks = recorder.tasks[run.name]

@@ -29,7 +29,7 @@ def test_a_task_that_takes_too_long_fails(tmp_path: Path, recorder: Recorder) ->
     """A task past its time-out is ended, and its failure says so."""
     engine = build_pipeline_engine(engine_settings(tmp_path, task_timeout=0.5), recorder)
     run = pipeline_run(pipeline_spec({"slow": python_task(SLEEP)}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     state = recorder.wait(run)
     engine.close()
     error = recorder.errors[run.name]
@@ -44,7 +44,7 @@ def test_a_job_that_takes_too_long_fails(tmp_path: Path, recorder: Recorder) -> 
     engine = build_pipeline_engine(engine_settings(tmp_path, job_timeout=0.5), recorder)
     spec = pipeline_spec({"slow": python_task(SLEEP), "after": python_task("pass", dependentTasks=["slow"])})
     run = pipeline_run(spec)
-    engine.start(run)
+    engine.start(engine.accept(run))
     state = recorder.wait(run)
     engine.close()
     error = recorder.errors[run.name]
@@ -60,7 +60,7 @@ def test_a_custom_job_that_takes_too_long_fails(tmp_path: Path) -> None:
     heard = JobRecorder()
     runner = build_custom_job_runner(engine_settings(tmp_path), heard)
     container = ContainerSpec(image=IMAGE, command=("python", "-c"), args=(SLEEP,))
-    runner.start(
+    accepted = runner.accept(
         CustomRun(
             name=NAME,
             project="local",
@@ -70,6 +70,7 @@ def test_a_custom_job_that_takes_too_long_fails(tmp_path: Path) -> None:
             timeout=0.5,
         )
     )
+    runner.start(accepted)
     state = heard.wait()
     runner.close()
 
@@ -87,7 +88,7 @@ def test_a_task_that_failed_in_time_is_tried_again(tmp_path: Path, recorder: Rec
     engine = build_pipeline_engine(engine_settings(tmp_path, task_timeout=2.0), recorder)
     task = python_task(code, str(tmp_path / "tried"), retryPolicy={"maxRetryCount": 1})
     run = pipeline_run(pipeline_spec({"slow": task}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     state = recorder.wait(run)
     engine.close()
 
@@ -101,9 +102,9 @@ def test_a_small_run_ends_before_a_large_one_that_came_first(
     nap = python_task("import time; time.sleep(0.2)")
     large = pipeline_run(pipeline_spec({f"t{number}": nap for number in range(12)}), "large")
     small = pipeline_run(pipeline_spec({"only": nap}), "small")
-    engine.start(large)
+    engine.start(engine.accept(large))
     recorder.until(lambda: recorder.states.get(large.name))
-    engine.start(small)
+    engine.start(engine.accept(small))
     recorder.wait(small)
     unfinished = sum(state is TaskState.PENDING for state in recorder.task_states(large).values())
 
@@ -138,7 +139,7 @@ def test_requests_bound_what_runs_at_once(
         name: python_task(SPAN, str(span), name, container={"resources": resources}) for name in ("a", "b")
     }
     run = pipeline_run(pipeline_spec(tasks))
-    engine.start(run)
+    engine.start(engine.accept(run))
     state = recorder.wait(run)
     engine.close()
     spans = sorted([float(t) for t in (tmp_path / f"span{name}").read_text().split()] for name in ("a", "b"))
@@ -158,7 +159,7 @@ def test_a_wrong_quantity_is_refused(
     spec = pipeline_spec({"t": python_task("pass", container={"resources": {field: text}})})
 
     with pytest.raises(InvalidArgument, match=expected):
-        engine.validate(pipeline_run(spec))
+        engine.accept(pipeline_run(spec))
 
 
 GREEDY = {
@@ -182,7 +183,7 @@ def test_a_task_says_what_it_does_not_get(tmp_path: Path, recorder: Recorder) ->
     engine = build_pipeline_engine(engine_settings(tmp_path, memory=4_000_000_000), recorder)
     task = python_task("print('spoken')", container={"resources": GREEDY})
     run = pipeline_run(pipeline_spec({"greedy": task}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     recorder.wait(run)
     engine.close()
     record = recorder.tasks[run.name]["greedy"]
@@ -195,7 +196,7 @@ def test_a_task_says_what_it_does_not_get(tmp_path: Path, recorder: Recorder) ->
 def test_a_task_that_asks_for_nothing_has_no_notes(engine: LocalPipelineEngine, recorder: Recorder) -> None:
     """Without wishes a log holds what the task wrote and nothing else."""
     run = pipeline_run(pipeline_spec({"modest": python_task("print('spoken')")}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     recorder.wait(run)
     record = recorder.tasks[run.name]["modest"]
 
@@ -208,7 +209,7 @@ def test_notes_are_no_root_cause(engine: LocalPipelineEngine, recorder: Recorder
     """A task that fails without a word is not explained by our lines in its log."""
     task = python_task("raise SystemExit(3)", container={"resources": GREEDY})
     run = pipeline_run(pipeline_spec({"greedy": task}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     recorder.wait(run)
     error = recorder.errors[run.name]
 

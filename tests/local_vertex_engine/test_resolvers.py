@@ -107,7 +107,7 @@ def test_the_latest_blessed_model(
     """Of all models the one that the latest blessing names is found; without any the input is empty."""
     engine = build_pipeline_engine(engine_settings(tmp_path), recorder, history=History(left=left))
     run = pipeline_run(resolving_spec())
-    engine.start(run)
+    engine.start(engine.accept(run))
     state = recorder.wait(run)
     engine.close()
     log_path = recorder.tasks[run.name]["read"].log_path
@@ -135,7 +135,7 @@ def test_what_cannot_be_answered_is_refused(
     """A query beyond equations joined by AND is refused at the door."""
     engine = build_pipeline_engine(engine_settings(tmp_path), recorder)
     with pytest.raises(error):
-        engine.validate(pipeline_run(pipeline_spec({"r": resolver("model", MODEL, query)})))
+        engine.accept(pipeline_run(pipeline_spec({"r": resolver("model", MODEL, query)})))
     engine.close()
 
 

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 def test_finished_tasks_are_not_run_again(engine: LocalPipelineEngine, recorder: Recorder) -> None:
     """A run that is started with records of an earlier server keeps them and goes on."""
     first = pipeline_run(produce_and_consume())
-    engine.start(first)
+    engine.start(engine.accept(first))
     recorder.wait(first)
     finished = (recorder.tasks[first.name]["produce"],)
     recorder.states.clear()
     recorder.history.clear()
     again = pipeline_run(produce_and_consume(), finished=finished)
-    engine.start(again)
+    engine.start(engine.accept(again))
     state = recorder.wait(again)
 
     assert state is RunState.SUCCEEDED
@@ -34,13 +34,13 @@ def test_a_task_that_failed_before_a_restart_stays_failed(
     """A failure is an end too: the next server does not run the task again, and the job fails for it."""
     spec = pipeline_spec({"bad": python_task(FAIL), "good": python_task("pass")})
     run = pipeline_run(spec)
-    engine.start(run)
+    engine.start(engine.accept(run))
     recorder.wait(run)
     failed = recorder.tasks[run.name]["bad"]
     recorder.history.clear()
     recorder.states.clear()
     again = pipeline_run(spec, finished=(failed,))
-    engine.start(again)
+    engine.start(engine.accept(again))
     state = recorder.wait(again)
 
     assert state is RunState.FAILED

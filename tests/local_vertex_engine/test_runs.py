@@ -75,7 +75,7 @@ def said(recorder: Recorder, run_name: str, task: str) -> str:
 def test_two_tasks_hand_a_file_on(engine: LocalPipelineEngine, recorder: Recorder, tmp_path: Path) -> None:
     """An artifact that one task writes is read by the next, below the layout of Vertex AI."""
     run = pipeline_run(produce_and_consume())
-    engine.start(run)
+    engine.start(engine.accept(run))
     state = recorder.wait(run)
     (copy,) = recorder.tasks[run.name]["consume"].outputs["copy"]
     task_id = recorder.tasks[run.name]["consume"].task_id
@@ -95,7 +95,7 @@ def test_outputs_are_adopted_before_they_are_in_the_store(tmp_path: Path, record
 
     engine = build_pipeline_engine(engine_settings(tmp_path, adopt=adopt), recorder)
     run = pipeline_run(produce_and_consume())
-    engine.start(run)
+    engine.start(engine.accept(run))
     recorder.wait(run)
     engine.close()
 
@@ -122,7 +122,7 @@ def test_files_written_to_a_destination_in_a_parameter_are_adopted(
         inputs={"parameters": {"to": constant(f"gs://{BUCKET}/serving")}},
     )
     run = pipeline_run(pipeline_spec({"push": push}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     recorder.wait(run)
     engine.close()
 
@@ -151,7 +151,7 @@ def test_a_string_stays_what_it_is(engine: LocalPipelineEngine, recorder: Record
     """A component gets a gs:// string as the run has it, in its arguments, its input and its source."""
     uri = "gs://my-other-bucket/some/table.csv"
     run = pipeline_run(pipeline_spec({"t": bucket_of(uri)}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     recorder.wait(run)
 
     assert said(recorder, run.name, "t") == f"said {uri} {uri} gs://in-the-code\n"
@@ -163,7 +163,7 @@ def test_a_tfx_executor_gets_folders(engine: LocalPipelineEngine, recorder: Reco
     uri = "gs://my-other-bucket/some/table.csv"
     local = tmp_path / "gcs" / "my-other-bucket" / "some" / "table.csv"
     run = pipeline_run(pipeline_spec({"t": bucket_of(uri, *TFX_ARGUMENTS)}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     recorder.wait(run)
     record = recorder.tasks[run.name]["t"]
 
@@ -190,7 +190,7 @@ def test_executor_output_is_merged(engine: LocalPipelineEngine, recorder: Record
         },
     )
     run = pipeline_run(pipeline_spec({"train": task}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     recorder.wait(run)
     record = recorder.tasks[run.name]["train"]
     (model,) = record.outputs["model"]
@@ -204,7 +204,7 @@ def test_an_undeclared_output_fails_the_task(engine: LocalPipelineEngine, record
     """An executor that writes an artifact which its component lacks is an error, not ignored."""
     output: dict[str, Any] = {"artifacts": {"extra": {"artifacts": [{}]}}}
     run = pipeline_run(pipeline_spec({"t": python_task(f"{ANSWER}{json.dumps(output)!r})", "{{$}}")}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     recorder.wait(run)
     error = recorder.errors[run.name]
 
@@ -228,7 +228,7 @@ def test_a_driver_changes_the_inputs(engine: LocalPipelineEngine, recorder: Reco
         inputs={"parameters": {"pattern": constant("?")}},
     )
     run = pipeline_run(pipeline_spec({"gen": task}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     recorder.wait(run)
 
     assert "got {'pattern': '*', 'span': 3} False" in said(recorder, run.name, "gen")
@@ -257,7 +257,7 @@ def test_parameters_reach_the_command(engine: LocalPipelineEngine, recorder: Rec
     }
     for job_id, values in (("default", {}), ("given", {"steps": 6.0})):
         run = pipeline_run(pipeline_spec({"t": task}, **root), job_id, parameter_values=values)
-        engine.start(run)
+        engine.start(engine.accept(run))
         recorder.wait(run)
 
     assert "said 5 n5 default" in said(recorder, "projects/1/locations/here/pipelineJobs/default", "t")
@@ -286,7 +286,7 @@ def test_an_importer_brings_an_artifact_in(engine: LocalPipelineEngine, recorder
         inputs={"artifacts": {"model": from_task("champion", "result")}},
     )
     run = pipeline_run(pipeline_spec({"champion": importer, "reader": reader}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     state = recorder.wait(run)
 
     assert state is RunState.SUCCEEDED, recorder.errors
@@ -297,7 +297,7 @@ def test_python_in_a_shell_is_the_image_s(engine: LocalPipelineEngine, recorder:
     """A command that is a shell script finds the image's interpreter under the name python."""
     script = {"command": ["sh", "-c", "python -c 'import pytest; print(pytest.__file__)'"], "args": []}
     run = pipeline_run(pipeline_spec({"t": python_task("", container=script)}))
-    engine.start(run)
+    engine.start(engine.accept(run))
     recorder.wait(run)
 
     assert said(recorder, run.name, "t") == f"{pytest.__file__}\n"
@@ -307,7 +307,7 @@ def test_independent_tasks_run_side_by_side(engine: LocalPipelineEngine, recorde
     """Two tasks that don't depend on each other overlap; a third waits for a core."""
     tasks = {name: python_task("import time; time.sleep(0.4)") for name in ("a", "b", "c")}
     run = pipeline_run(pipeline_spec(tasks))
-    engine.start(run)
+    engine.start(engine.accept(run))
     recorder.wait(run)
     records = list(recorder.tasks[run.name].values())
     starts = [record.start_time for record in records if record.start_time]

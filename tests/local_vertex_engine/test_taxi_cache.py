@@ -68,7 +68,7 @@ def test_the_same_trips_are_not_trained_on_twice(
     states = {}
     for name, changes in runs.items():
         run = pipeline_run(spec, f"fares-{name}", parameter_values=given(root, store, **changes))
-        tfx_engine.start(run)
+        tfx_engine.start(tfx_engine.accept(run))
         assert tfx_heard.wait(run, 500) is RunState.SUCCEEDED, tfx_heard.errors
         states[name] = tfx_heard.task_states(run)
         export_again(root / "data")

@@ -51,7 +51,7 @@ def test_a_tfx_pipeline_runs_with_its_real_executors(
         f"tfx-{schema.replace('.', '-')}",
         parameter_values={"input-base": f"gs://{BUCKET}/trips"},
     )
-    tfx_engine.start(run)
+    tfx_engine.start(tfx_engine.accept(run))
     state = tfx_heard.wait(run, 300)
     tasks = tfx_heard.tasks[run.name]
     (said,) = tasks["say"].outputs["said"]
@@ -91,7 +91,7 @@ def test_a_running_tfx_task_is_cancelled(
     run = pipeline_run(
         compiled["2.1"], "tfx-cancelled", parameter_values={"input-base": f"gs://{BUCKET}/trips"}
     )
-    tfx_engine.start(run)
+    tfx_engine.start(tfx_engine.accept(run))
     log = tfx_folder / "state/runs/tfx-cancelled/CsvExampleGen/log.txt"
     until(lambda: log.exists() and "Processing input csv data" in log.read_text(), 200)
     tfx_engine.cancel(run.name)
@@ -113,7 +113,7 @@ def test_a_failing_tfx_component_names_the_root_cause(
         parameter_values={"input-base": f"gs://{BUCKET}/nowhere"},
         fail_fast=True,
     )
-    tfx_engine.start(run)
+    tfx_engine.start(tfx_engine.accept(run))
     state = tfx_heard.wait(run, 300)
     error = tfx_heard.errors[run.name]
 

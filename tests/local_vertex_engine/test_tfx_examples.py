@@ -54,7 +54,7 @@ def test_an_example_is_accepted(
     tfx_engine: LocalPipelineEngine, examples_folder: Path, name: str, schema: str
 ) -> None:
     """What KubeflowV2DagRunner makes of an example passes the door in both schemas."""
-    tfx_engine.validate(example_run(examples_folder, name, schema))
+    tfx_engine.accept(example_run(examples_folder, name, schema))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def runs(
     for (name, schema), run in runs.items():
         if (name, schema) == ("penguin", "2.1"):
             tfx_heard.wait(runs["penguin", "2.0"], 500)
-        tfx_engine.start(run)
+        tfx_engine.start(tfx_engine.accept(run))
     return runs
 
 

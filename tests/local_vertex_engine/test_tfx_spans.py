@@ -68,7 +68,7 @@ def ended(
             f"spans-{schema.replace('.', '-')}",
             parameter_values={"input-base": f"gs://{BUCKET}/spans"},
         )
-        tfx_engine.start(run)
+        tfx_engine.start(tfx_engine.accept(run))
         if tfx_heard.wait(run, 280) is not RunState.SUCCEEDED:
             pytest.fail(str(tfx_heard.errors[run.name]))
         tasks[schema] = tfx_heard.tasks[run.name]
