@@ -29,7 +29,7 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "plugins")]
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from local_vertex.engine.ports import JobListener, RunHistory, RunListener
+    from local_vertex.run.ports import JobListener, RunHistory, RunListener
 
 PROJECT, REGION = "taxi-local", "us-central1"
 PARENT = f"projects/{PROJECT}/locations/{REGION}"

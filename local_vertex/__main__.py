@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from local_gcp.gcs import adopt
 from local_gcp.ports import HOST
 from local_vertex import limits
-from local_vertex.adapters.composition import build_engines
 from local_vertex.composition import Doors, Engines, LocalVertex, Options
 from local_vertex.domain.past import Lags
-from local_vertex.engine.ports import EngineSettings
 from local_vertex.images import ImageTableError, read_images
+from local_vertex.processes.composition import build_engines
+from local_vertex.run.ports import EngineSettings
 from local_vertex.server.grpc_server import PortInUseError
 from local_vertex.store import StateInUseError, StateUnreadableError
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
-    from local_vertex.engine.ports import JobListener, RunHistory, RunListener
+    from local_vertex.run.ports import JobListener, RunHistory, RunListener
 
 _FOR_CONTAINERS = ("STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT")
 _PATHS = {

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from local_vertex.domain.past import Lags
-    from local_vertex.engine.ports import (
+    from local_vertex.run.ports import (
         CustomJobRunner,
         ImageRule,
         JobListener,

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from local_vertex.engine.ports import ImageRule
+from local_vertex.run.ports import ImageRule
 
 
 class ImageTableError(ValueError):

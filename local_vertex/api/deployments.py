@@ -10,7 +10,7 @@ from local_vertex.api.messages import set_time
 from local_vertex.api.resources import Collection
 from local_vertex.domain.errors import Cancelled, NotFound, VertexError
 from local_vertex.domain.names import ModelName
-from local_vertex.engine.ports import ContainerSpec
+from local_vertex.run.ports import ContainerSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from local_vertex.api.messages import Message
     from local_vertex.api.models import Models
     from local_vertex.api.region import Region
-    from local_vertex.engine.ports import ModelServers
+    from local_vertex.run.ports import ModelServers
 
 _STARTS_AT_ONCE = 2
 

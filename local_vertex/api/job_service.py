@@ -18,7 +18,7 @@ from local_vertex.domain.errors import (
 )
 from local_vertex.domain.names import CustomJobName
 from local_vertex.domain.states import TERMINAL_RUN_STATES, RunState
-from local_vertex.engine.ports import SEVEN_DAYS, ContainerSpec, CustomRun
+from local_vertex.run.ports import SEVEN_DAYS, ContainerSpec, CustomRun
 
 if TYPE_CHECKING:
     from local_vertex.api.custom_jobs import CustomJobs
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from local_vertex.api.operations import Operations
     from local_vertex.api.region import Region
     from local_vertex.domain.records import Failure
-    from local_vertex.engine.ports import CustomJobRunner
+    from local_vertex.run.ports import CustomJobRunner
 
 _UNSUPPORTED = (
     "persistent_resource_id",

@@ -23,7 +23,7 @@ from local_vertex.domain.errors import (
 )
 from local_vertex.domain.names import PipelineJobName
 from local_vertex.domain.states import EXECUTED_TASK_STATES, TERMINAL_RUN_STATES, RunState
-from local_vertex.engine.ports import PipelineRun
+from local_vertex.run.ports import PipelineRun
 
 if TYPE_CHECKING:
     from local_vertex.api.messages import Message
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from local_vertex.api.pipeline_jobs import PipelineJobs
     from local_vertex.api.region import Region
     from local_vertex.domain.records import Failure
-    from local_vertex.engine.ports import PipelineEngine
+    from local_vertex.run.ports import PipelineEngine
 
 _UNSUPPORTED = ("template_uri", "encryption_spec", "psc_interface_config", "preflight_validations")
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from local_vertex.domain.errors import (
         VertexError,
     )
-    from local_vertex.engine.ports import ModelServers
+    from local_vertex.run.ports import ModelServers
 
 _OK = 200
 _CLIENT_ERRORS = range(400, 500)

@@ -17,12 +17,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from local_vertex.domain.errors import InvalidArgument
-from local_vertex.engine.containers import ImageTable
+from local_vertex.run.containers import ImageTable
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from local_vertex.engine.ports import ImageRule
+    from local_vertex.run.ports import ImageRule
 
 _MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 _CONFIGURATION: Final = "application/vnd.docker.container.image.v1+json"

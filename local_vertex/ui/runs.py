@@ -10,8 +10,8 @@ from local_vertex.api.pipeline_jobs import STATES, pipeline_name
 from local_vertex.domain.errors import VertexError
 from local_vertex.domain.names import PipelineJobName
 from local_vertex.domain.states import TERMINAL_RUN_STATES, TERMINAL_TASK_STATES, TaskState
-from local_vertex.engine.executor_input import numeric_id
-from local_vertex.engine.planner import make_plan
+from local_vertex.plan.planner import make_plan
+from local_vertex.run.executor_input import numeric_id
 from local_vertex.ui.formats import seconds_between, time_of
 from local_vertex.ui.layout import draw
 

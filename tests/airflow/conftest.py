@@ -22,7 +22,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from local_gcp.layout import BUCKET
 from local_vertex.composition import Doors, Engines, LocalVertex, Options
 from local_vertex.domain.past import NO_LAGS
-from local_vertex.engine.ports import ImageRule
+from local_vertex.run.ports import ImageRule
 from tests.local_vertex.conftest import wait_for
 from tests.local_vertex.discovery import Recorder
 from tests.local_vertex.fakes import FakeCustomJobRunner, FakeModelServers, FakePipelineEngine
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
     from local_vertex.domain.past import Lags
-    from local_vertex.engine.ports import JobListener, RunHistory, RunListener
+    from local_vertex.run.ports import JobListener, RunHistory, RunListener
     from tests.airflow.promotion import Begin
     from tests.conftest import LocalStack
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from local_vertex.engine.ports import JobListener, PipelineRun, RunHistory, RunListener
+    from local_vertex.run.ports import JobListener, PipelineRun, RunHistory, RunListener
 
 PROJECT = "taxi-local"
 REGION = "us-central1"

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_vertex.domain.errors import Code, FailedPrecondition, InvalidArgument, NotFound
-from local_vertex.domain.plan import Plan
 from local_vertex.domain.records import ArtifactRecord, Failure, TaskRecord
 from local_vertex.domain.states import RunState, TaskState
-from local_vertex.engine.ports import AcceptedJob, AcceptedRun, ServerAddress
+from local_vertex.plan.plan import Plan
+from local_vertex.run.ports import AcceptedJob, AcceptedRun, ServerAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from local_vertex.engine.ports import (
+    from local_vertex.run.ports import (
         ContainerSpec,
         CustomRun,
         JobListener,

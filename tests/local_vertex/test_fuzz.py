@@ -11,8 +11,8 @@ import grpc
 import pytest
 from google.cloud import aiplatform_v1
 
-from local_vertex.engine import parameters
-from local_vertex.engine.planner import make_plan
+from local_vertex.plan import parameters
+from local_vertex.plan.planner import make_plan
 from tests.local_vertex import fuzz
 from tests.local_vertex.conftest import PARENT, connect, running_server
 from tests.local_vertex.test_models import upload
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from local_vertex.engine.ports import PipelineRun
+    from local_vertex.run.ports import PipelineRun
     from tests.local_vertex.conftest import Server
 
 REQUESTS = 150

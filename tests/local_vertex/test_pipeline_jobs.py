@@ -16,7 +16,7 @@ from tests.local_vertex.conftest import CANONICAL, PARENT, connect, running_serv
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from local_vertex.engine.ports import PipelineRun
+    from local_vertex.run.ports import PipelineRun
     from tests.local_vertex.conftest import Client, Server
 
 SPEC = {"pipelineInfo": {"name": "taxi"}, "schemaVersion": "2.1.0", "root": {"dag": {"tasks": {}}}}

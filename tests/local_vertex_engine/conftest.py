@@ -11,14 +11,14 @@ import pytest
 from hypothesis import settings
 
 from local_gcp import gcs
-from local_vertex.adapters.composition import build_pipeline_engine
-from local_vertex.engine.ports import ImageRule
+from local_vertex.processes.composition import build_pipeline_engine
+from local_vertex.run.ports import ImageRule
 from tests.local_vertex_engine.specs import RecordedHistory, Recorder, engine_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from local_vertex.engine.pipelines import LocalPipelineEngine
+    from local_vertex.run.pipelines import LocalPipelineEngine
 
 REPOSITORY = Path(__file__).parents[2]
 PIPELINE_PYTHON = REPOSITORY / ".pipeline/bin/python"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from local_vertex.domain.states import TERMINAL_RUN_STATES, TaskState
-from local_vertex.engine.caching import VolatileHistory
-from local_vertex.engine.ports import EngineSettings, ImageRule, PipelineRun
+from local_vertex.run.caching import VolatileHistory
+from local_vertex.run.ports import EngineSettings, ImageRule, PipelineRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable

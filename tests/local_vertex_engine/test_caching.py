@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_vertex.adapters.composition import build_pipeline_engine
-from local_vertex.domain.placeholders import parse_template
-from local_vertex.domain.plan import ContainerExecutor, Exec, OutputArtifact, PlannedTask
 from local_vertex.domain.records import ArtifactRecord
 from local_vertex.domain.states import RunState, TaskState
-from local_vertex.engine.caching import cache_key
-from local_vertex.engine.executor_input import TaskInputs
+from local_vertex.plan.placeholders import parse_template
+from local_vertex.plan.plan import ContainerExecutor, Exec, OutputArtifact, PlannedTask
+from local_vertex.processes.composition import build_pipeline_engine
+from local_vertex.run.caching import cache_key
+from local_vertex.run.executor_input import TaskInputs
 from tests.local_vertex_engine.specs import engine_settings, pipeline_run, pipeline_spec, python_task
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from local_vertex.engine.pipelines import LocalPipelineEngine
+    from local_vertex.run.pipelines import LocalPipelineEngine
     from tests.local_vertex_engine.specs import Recorder
 
 DATASET = {"artifactType": {"schemaTitle": "system.Dataset"}}

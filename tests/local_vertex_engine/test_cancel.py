@@ -10,7 +10,7 @@ from tests.local_vertex_engine.specs import pipeline_run, pipeline_spec, python_
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from local_vertex.engine.pipelines import LocalPipelineEngine
+    from local_vertex.run.pipelines import LocalPipelineEngine
     from tests.local_vertex_engine.specs import Recorder
 
 # Deaf to SIGTERM, with a child in the same session and one that has left it.

@@ -9,7 +9,7 @@ from local_vertex.domain.states import RunState, TaskState
 from tests.local_vertex_engine.specs import pipeline_run, pipeline_spec, python_task
 
 if TYPE_CHECKING:
-    from local_vertex.engine.pipelines import LocalPipelineEngine
+    from local_vertex.run.pipelines import LocalPipelineEngine
     from tests.local_vertex_engine.specs import Recorder
 
 BLESSING = {"artifactType": {"instanceSchema": "title: tfx.ModelBlessing\ntype: object\n"}}

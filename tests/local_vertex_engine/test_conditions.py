@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_vertex.domain.conditions import ConditionError, parse_condition
 from local_vertex.domain.errors import InvalidArgument, Unimplemented
+from local_vertex.plan.conditions import ConditionError, parse_condition
 
 BLESSING = {"uri": "gs://b/blessing", "metadata": {"blessed": 1, "name": "it's"}}
 INPUTS: dict[str, Any] = {

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local_vertex.adapters.composition import build_custom_job_runner, image_table
-from local_vertex.adapters.guarded import GuardedLauncher
 from local_vertex.domain.errors import Code, InvalidArgument, Unimplemented
 from local_vertex.domain.states import TERMINAL_RUN_STATES, RunState
-from local_vertex.engine.custom_jobs import LocalCustomJobRunner
-from local_vertex.engine.ports import ContainerSpec, CustomRun
+from local_vertex.processes.composition import build_custom_job_runner, image_table
+from local_vertex.processes.guarded import GuardedLauncher
+from local_vertex.run.custom_jobs import LocalCustomJobRunner
+from local_vertex.run.ports import ContainerSpec, CustomRun
 from tests.local_vertex_engine.specs import IMAGE, engine_settings
 from tests.local_vertex_engine.test_cancel import STUBBORN, alive, until
 from tests.local_vertex_engine.test_failures import LosingLauncher

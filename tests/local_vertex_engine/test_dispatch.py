@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_vertex.engine.dispatch import Claim, Dispatcher, next_claim
+from local_vertex.run.dispatch import Claim, Dispatcher, next_claim
 
 CLAIMS = st.lists(
     st.builds(

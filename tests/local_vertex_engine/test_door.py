@@ -8,7 +8,7 @@ from local_vertex.domain.errors import InvalidArgument, Unimplemented, VertexErr
 from tests.local_vertex_engine.specs import pipeline_run, pipeline_spec, python_task
 
 if TYPE_CHECKING:
-    from local_vertex.engine.pipelines import LocalPipelineEngine
+    from local_vertex.run.pipelines import LocalPipelineEngine
 
 STRING_INPUT = {"inputDefinitions": {"parameters": {"p": {"parameterType": "STRING"}}}}
 

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local_vertex.adapters.composition import build_pipeline_engine, image_table
-from local_vertex.adapters.guarded import GuardedLauncher
 from local_vertex.domain.states import RunState, TaskState
-from local_vertex.engine.caching import VolatileHistory
-from local_vertex.engine.containers import ContainerLostError
-from local_vertex.engine.pipelines import LocalPipelineEngine
+from local_vertex.processes.composition import build_pipeline_engine, image_table
+from local_vertex.processes.guarded import GuardedLauncher
+from local_vertex.run.caching import VolatileHistory
+from local_vertex.run.containers import ContainerLostError
+from local_vertex.run.pipelines import LocalPipelineEngine
 from tests.local_vertex_engine.specs import engine_settings, pipeline_run, pipeline_spec, python_task
 from tests.local_vertex_engine.test_runs import DATASET, PRINT, said
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from local_vertex.engine.containers import Container, Launch
+    from local_vertex.run.containers import Container, Launch
     from tests.local_vertex_engine.specs import Recorder
 
 FAIL = "raise ValueError('no column fare')"

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local_vertex.adapters.composition import build_pipeline_engine
 from local_vertex.domain.states import RunState
-from local_vertex.engine.ports import ImageRule
+from local_vertex.processes.composition import build_pipeline_engine
+from local_vertex.run.ports import ImageRule
 from tests.local_vertex_engine.conftest import PIPELINE_PYTHON, run_in_pipeline_environment
 from tests.local_vertex_engine.specs import engine_settings, pipeline_run, pipeline_spec, python_task
 from tests.local_vertex_engine.test_runs import said
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from local_vertex.engine.pipelines import LocalPipelineEngine
+    from local_vertex.run.pipelines import LocalPipelineEngine
     from tests.local_vertex_engine.specs import Recorder
 
 INSTALL = "-m pip install --quiet --no-index --disable-pip-version-check"

@@ -4,18 +4,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local_vertex.adapters.composition import build_custom_job_runner, build_pipeline_engine
 from local_vertex.domain.errors import Code, InvalidArgument
 from local_vertex.domain.states import RunState, TaskState
-from local_vertex.engine.ports import ContainerSpec, CustomRun
-from local_vertex.engine.resources import NOTE
+from local_vertex.processes.composition import build_custom_job_runner, build_pipeline_engine
+from local_vertex.run.capacity import NOTE
+from local_vertex.run.ports import ContainerSpec, CustomRun
 from tests.local_vertex_engine.specs import IMAGE, engine_settings, pipeline_run, pipeline_spec, python_task
 from tests.local_vertex_engine.test_custom_jobs import NAME, JobRecorder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from local_vertex.engine.pipelines import LocalPipelineEngine
+    from local_vertex.run.pipelines import LocalPipelineEngine
     from tests.local_vertex_engine.specs import Recorder
 
 SLEEP = "import time; print('asleep', flush=True); time.sleep(100)"

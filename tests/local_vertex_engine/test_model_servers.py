@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local_vertex.adapters.composition import build_model_servers
 from local_vertex.domain.errors import FailedPrecondition, NotFound, Unavailable
-from local_vertex.engine.ports import ContainerSpec
+from local_vertex.processes.composition import build_model_servers
+from local_vertex.run.ports import ContainerSpec
 from tests.local_vertex_engine.specs import IMAGE, engine_settings
 from tests.local_vertex_engine.test_cancel import alive, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from local_vertex.adapters.model_servers import LocalModelServers
+    from local_vertex.processes.model_servers import LocalModelServers
 
 SERVER = """
 import json, os

@@ -15,9 +15,9 @@ from tests.local_vertex_engine.test_cancel import STUBBORN, alive, until
 SERVER = """
 import sys, time, json
 from pathlib import Path
-from local_vertex.adapters.composition import image_table
-from local_vertex.adapters.guarded import GuardedLauncher
-from local_vertex.adapters.warm import WarmLauncher, WarmSettings
+from local_vertex.processes.composition import image_table
+from local_vertex.processes.guarded import GuardedLauncher
+from local_vertex.processes.warm import WarmLauncher, WarmSettings
 from tests.local_vertex_engine.specs import engine_settings
 folder, warm, argv = Path(sys.argv[1]), json.loads(sys.argv[2]), tuple(json.loads(sys.argv[3]))
 settings = engine_settings(folder, environment={'PYTHONPATH': sys.argv[4]})

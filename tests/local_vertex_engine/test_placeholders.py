@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_vertex.domain.errors import InvalidArgument
-from local_vertex.domain.placeholders import Kind, Placeholder, parse_template
+from local_vertex.plan.placeholders import Kind, Placeholder, parse_template
 
 KEYS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,12}", fullmatch=True)
 LITERALS = st.text(alphabet="ab1_ .,:'\"[]()\né", min_size=1, max_size=20)

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local_vertex.adapters.composition import build_pipeline_engine
 from local_vertex.domain.errors import InvalidArgument, Unimplemented
 from local_vertex.domain.records import ArtifactRecord
 from local_vertex.domain.states import RunState, TaskState
-from local_vertex.engine.artifact_query import parse_filter
-from local_vertex.engine.caching import VolatileHistory
+from local_vertex.plan.artifact_query import parse_filter
+from local_vertex.processes.composition import build_pipeline_engine
+from local_vertex.run.caching import VolatileHistory
 from tests.local_vertex_engine.specs import engine_settings, pipeline_run, pipeline_spec, python_task
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from tests.local_vertex_engine.test_failures import FAIL
 from tests.local_vertex_engine.test_runs import produce_and_consume
 
 if TYPE_CHECKING:
-    from local_vertex.engine.pipelines import LocalPipelineEngine
+    from local_vertex.run.pipelines import LocalPipelineEngine
     from tests.local_vertex_engine.specs import Recorder
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local_vertex.engine.root_cause import explain_exit, root_cause
+from local_vertex.run.root_cause import explain_exit, root_cause
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local_vertex.adapters.composition import build_pipeline_engine
 from local_vertex.domain.states import RunState
+from local_vertex.processes.composition import build_pipeline_engine
 from tests.local_vertex_engine.specs import (
     BUCKET,
     engine_settings,
@@ -18,7 +18,7 @@ from tests.local_vertex_engine.specs import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from local_vertex.engine.pipelines import LocalPipelineEngine
+    from local_vertex.run.pipelines import LocalPipelineEngine
     from tests.local_vertex_engine.specs import Recorder
 
 DATASET = {"artifactType": {"schemaTitle": "system.Dataset"}}

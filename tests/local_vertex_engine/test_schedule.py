@@ -3,10 +3,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_vertex.domain.placeholders import parse_template
-from local_vertex.domain.plan import ContainerExecutor, Exec, Plan, PlannedTask
 from local_vertex.domain.states import SATISFYING_TASK_STATES, TERMINAL_TASK_STATES, TaskState
-from local_vertex.engine.schedule import chain_lengths, next_step
+from local_vertex.plan.placeholders import parse_template
+from local_vertex.plan.plan import ContainerExecutor, Exec, Plan, PlannedTask
+from local_vertex.run.schedule import chain_lengths, next_step
 
 EXECUTOR = ContainerExecutor(image="i", main=Exec(command=(parse_template("x"),)))
 

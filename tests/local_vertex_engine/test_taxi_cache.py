@@ -17,7 +17,7 @@ from tests.pipeline.trips import write_trips
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from local_vertex.engine.pipelines import LocalPipelineEngine
+    from local_vertex.run.pipelines import LocalPipelineEngine
     from tests.local_vertex_engine.specs import Recorder
 
 

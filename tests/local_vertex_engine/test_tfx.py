@@ -14,7 +14,7 @@ from tests.local_vertex_engine.specs import BUCKET, pipeline_run
 from tests.local_vertex_engine.test_cancel import until
 
 if TYPE_CHECKING:
-    from local_vertex.engine.pipelines import LocalPipelineEngine
+    from local_vertex.run.pipelines import LocalPipelineEngine
     from tests.local_vertex_engine.specs import Recorder
 
 pytestmark = pytest.mark.pipeline

@@ -16,8 +16,8 @@ from tests.local_vertex_engine.specs import BUCKET, pipeline_run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from local_vertex.engine.pipelines import LocalPipelineEngine
-    from local_vertex.engine.ports import PipelineRun
+    from local_vertex.run.pipelines import LocalPipelineEngine
+    from local_vertex.run.ports import PipelineRun
     from tests.local_vertex_engine.specs import Recorder
 
 pytestmark = pytest.mark.pipeline

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from local_vertex.domain.records import TaskRecord
-    from local_vertex.engine.pipelines import LocalPipelineEngine
+    from local_vertex.run.pipelines import LocalPipelineEngine
     from tests.local_vertex_engine.specs import Recorder
 
 pytestmark = pytest.mark.pipeline

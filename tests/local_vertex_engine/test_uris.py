@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_vertex.engine.uris import TaskFolder
+from local_vertex.run.task_folder import TaskFolder
 
 FOLDER = TaskFolder(uri="gs://b/root/1/job/T_12", gcs_root=Path("/gcs"), staging_root=Path("/stage"))
 PATHS = st.from_regex(r"gs://[a-z]{3,8}(/[a-z0-9_.]{1,8}){0,4}", fullmatch=True)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local_vertex.adapters.composition import image_table
-from local_vertex.adapters.guarded import GuardedContainer, GuardedLauncher
-from local_vertex.adapters.warm import WarmContainer, WarmLauncher, WarmSettings
-from local_vertex.engine.containers import ContainerLostError
+from local_vertex.processes.composition import image_table
+from local_vertex.processes.guarded import GuardedContainer, GuardedLauncher
+from local_vertex.processes.warm import WarmContainer, WarmLauncher, WarmSettings
+from local_vertex.run.containers import ContainerLostError
 from tests.local_vertex_engine.specs import engine_settings
 from tests.local_vertex_engine.test_cancel import alive, until
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from local_vertex.engine.containers import Container, Launch
+    from local_vertex.run.containers import Container, Launch
 
 MODULE = """
 import os, sys, time

@@ -10,9 +10,9 @@ import pytest
 from google.protobuf import json_format
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig, PipelineSpec
 
-from local_vertex.domain.plan import RunParameter
-from local_vertex.engine.parameters import bind
-from local_vertex.engine.planner import make_plan
+from local_vertex.plan.parameters import bind
+from local_vertex.plan.plan import RunParameter
+from local_vertex.plan.planner import make_plan
 from taxi_ml.pipeline.modules_check import read_modules
 from tests.pipeline.golden import GOLDENS, VARIANTS, compile_text
 from tests.pipeline.requests import (

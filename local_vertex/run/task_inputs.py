@@ -6,10 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from local_vertex.domain.conditions import ConditionError
 from local_vertex.domain.errors import Code
-from local_vertex.domain.placeholders import Kind
-from local_vertex.domain.plan import (
+from local_vertex.domain.states import TaskState
+from local_vertex.plan.conditions import ConditionError
+from local_vertex.plan.parameters import coerce
+from local_vertex.plan.placeholders import Kind
+from local_vertex.plan.plan import (
     Constant,
     Embedded,
     FinalStatus,
@@ -17,21 +19,19 @@ from local_vertex.domain.plan import (
     RunParameter,
     TaskOutput,
 )
-from local_vertex.domain.states import TaskState
-from local_vertex.engine.executor_input import OutputError, TaskInputs
-from local_vertex.engine.parameters import coerce
+from local_vertex.run.executor_input import OutputError, TaskInputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from local_vertex.domain.placeholders import Placeholder
-    from local_vertex.domain.plan import (
+    from local_vertex.domain.records import ArtifactRecord, TaskRecord
+    from local_vertex.plan.placeholders import Placeholder
+    from local_vertex.plan.plan import (
         Condition,
         ParameterSource,
         PlannedTask,
     )
-    from local_vertex.domain.records import ArtifactRecord, TaskRecord
-    from local_vertex.engine.ports import PipelineRun
+    from local_vertex.run.ports import PipelineRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,16 +11,16 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
-from local_vertex.adapters import warm_parent
-from local_vertex.engine.containers import ContainerLostError, Launch
+from local_vertex.processes import warm_parent
+from local_vertex.run.containers import ContainerLostError, Launch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from local_vertex.adapters.environments import OwnEnvironment
-    from local_vertex.adapters.guarded import GuardedContainer, GuardedLauncher
-    from local_vertex.engine.containers import Container, ImageTable, Launcher
-    from local_vertex.engine.ports import ImageRule
+    from local_vertex.processes.environments import OwnEnvironment
+    from local_vertex.processes.guarded import GuardedContainer, GuardedLauncher
+    from local_vertex.run.containers import Container, ImageTable, Launcher
+    from local_vertex.run.ports import ImageRule
 
 _KILL_WAIT = 10.0
 _MODULE_FLAG = "-m"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from local_vertex.engine.ports import Adopt
+    from local_vertex.run.ports import Adopt
 
 _SCHEME = "gs://"
 _URI = re.compile(r"gs://[^\s\"'\\,@]+")

@@ -15,7 +15,7 @@ from local_vertex.domain.states import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from local_vertex.domain.plan import Plan, PlannedTask
+    from local_vertex.plan.plan import Plan, PlannedTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

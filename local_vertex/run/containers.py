@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from local_vertex.engine.ports import ImageRule
+    from local_vertex.run.ports import ImageRule
 
 _PYTHON = re.compile(r"(/.*/)?python(3(\.\d+)?)?")
 

@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
 from local_vertex.domain.errors import InvalidArgument, Unimplemented
-from local_vertex.domain.plan import ParameterDefinition, ParameterType
+from local_vertex.plan.plan import ParameterDefinition, ParameterType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

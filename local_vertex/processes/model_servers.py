@@ -13,16 +13,16 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 from local_vertex.domain.errors import FailedPrecondition, NotFound, Unavailable
-from local_vertex.engine.custom_jobs import container_argv
-from local_vertex.engine.ports import ServerAddress
-from local_vertex.engine.root_cause import explain_exit, root_cause, tail
+from local_vertex.run.custom_jobs import container_argv
+from local_vertex.run.ports import ServerAddress
+from local_vertex.run.root_cause import explain_exit, root_cause, tail
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from local_vertex.adapters.guarded import GuardedContainer, GuardedLauncher
-    from local_vertex.engine.containers import ImageTable
-    from local_vertex.engine.ports import ContainerSpec, EngineSettings
+    from local_vertex.processes.guarded import GuardedContainer, GuardedLauncher
+    from local_vertex.run.containers import ImageTable
+    from local_vertex.run.ports import ContainerSpec, EngineSettings
 
 _UNSAFE = re.compile(r"[^\w.-]")
 _HTTP_OK = 200

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from local_vertex.domain.plan import Plan
     from local_vertex.domain.records import ArtifactRecord, CachedExecution, Failure, TaskRecord
     from local_vertex.domain.states import RunState
+    from local_vertex.plan.plan import Plan
 
 SEVEN_DAYS = 7 * 24 * 3600.0
 

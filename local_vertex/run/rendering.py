@@ -10,16 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from local_vertex.domain.placeholders import Kind
-from local_vertex.engine.executor_input import OutputError, TaskOutputs, executor_input
-from local_vertex.engine.task_inputs import text_of
+from local_vertex.plan.placeholders import Kind
+from local_vertex.run.executor_input import OutputError, TaskOutputs, executor_input
+from local_vertex.run.task_inputs import text_of
 
 if TYPE_CHECKING:
-    from local_vertex.domain.placeholders import Placeholder, Template
     from local_vertex.domain.records import ArtifactLists, ArtifactRecord
-    from local_vertex.engine.executor_input import TaskInputs
-    from local_vertex.engine.task_inputs import Upstream
-    from local_vertex.engine.uris import TaskFolder
+    from local_vertex.plan.placeholders import Placeholder, Template
+    from local_vertex.run.executor_input import TaskInputs
+    from local_vertex.run.task_folder import TaskFolder
+    from local_vertex.run.task_inputs import Upstream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,24 +6,24 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from local_vertex.domain.errors import AlreadyExists, Unavailable
-from local_vertex.domain.plan import ContainerExecutor
-from local_vertex.engine import parameters
-from local_vertex.engine.caching import TaskCache
-from local_vertex.engine.cancellation import CancelToken
-from local_vertex.engine.clock import utc_now
-from local_vertex.engine.dispatch import Dispatcher
-from local_vertex.engine.pipeline_run import RunningPipeline
-from local_vertex.engine.planner import make_plan
-from local_vertex.engine.ports import AcceptedRun
-from local_vertex.engine.task_runner import TaskRunner
-from local_vertex.engine.uris import check_gcs_uri
+from local_vertex.plan import parameters
+from local_vertex.plan.plan import ContainerExecutor
+from local_vertex.plan.planner import make_plan
+from local_vertex.run.caching import TaskCache
+from local_vertex.run.cancellation import CancelToken
+from local_vertex.run.clock import utc_now
+from local_vertex.run.dispatch import Dispatcher
+from local_vertex.run.pipeline_run import RunningPipeline
+from local_vertex.run.ports import AcceptedRun
+from local_vertex.run.task_folder import check_gcs_uri
+from local_vertex.run.task_runner import TaskRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from local_vertex.engine.containers import ImageTable, Launcher
-    from local_vertex.engine.ports import EngineSettings, PipelineRun, RunHistory, RunListener
+    from local_vertex.run.containers import ImageTable, Launcher
+    from local_vertex.run.ports import EngineSettings, PipelineRun, RunHistory, RunListener
 
 
 class LocalPipelineEngine:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from local_vertex.domain.records import CachedExecution
 
 if TYPE_CHECKING:
-    from local_vertex.domain.plan import ContainerExecutor, Exec, PlannedTask
     from local_vertex.domain.records import ArtifactRecord, TaskRecord
-    from local_vertex.engine.executor_input import TaskInputs
-    from local_vertex.engine.ports import ExecutionCache
+    from local_vertex.plan.plan import ContainerExecutor, Exec, PlannedTask
+    from local_vertex.run.executor_input import TaskInputs
+    from local_vertex.run.ports import ExecutionCache
 
 
 class VolatileHistory:

@@ -8,8 +8,10 @@ import yaml
 from google.protobuf import json_format
 
 from local_vertex.domain.errors import InvalidArgument, Unimplemented
-from local_vertex.domain.placeholders import parse_template
-from local_vertex.domain.plan import (
+from local_vertex.plan import parameters
+from local_vertex.plan.artifact_query import query_template
+from local_vertex.plan.placeholders import parse_template
+from local_vertex.plan.plan import (
     ArtifactQuery,
     Constant,
     ContainerExecutor,
@@ -18,15 +20,13 @@ from local_vertex.domain.plan import (
     OutputArtifact,
     ResolverExecutor,
 )
-from local_vertex.engine import parameters
-from local_vertex.engine.artifact_query import query_template
-from local_vertex.engine.resources import resources
+from local_vertex.plan.resources import resources
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from local_vertex.domain.placeholders import Template
-    from local_vertex.domain.plan import (
+    from local_vertex.plan.placeholders import Template
+    from local_vertex.plan.plan import (
         Executor,
         ParameterSource,
     )

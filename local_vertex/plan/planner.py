@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
-from local_vertex.domain.conditions import parse_condition
 from local_vertex.domain.errors import InvalidArgument, Unimplemented
-from local_vertex.domain.placeholders import Kind, parse_template
-from local_vertex.domain.plan import (
+from local_vertex.plan import executors, parameters
+from local_vertex.plan.conditions import parse_condition
+from local_vertex.plan.placeholders import Kind, parse_template
+from local_vertex.plan.plan import (
     Condition,
     Constant,
     Embedded,
@@ -22,18 +23,17 @@ from local_vertex.domain.plan import (
     RunParameter,
     TaskOutput,
 )
-from local_vertex.engine import executors, parameters
-from local_vertex.engine.plan_checks import check_task
-from local_vertex.engine.spec import parse_spec
+from local_vertex.plan.plan_checks import check_task
+from local_vertex.plan.spec import parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from local_vertex.domain.plan import (
+    from local_vertex.plan.plan import (
         ParameterDefinition,
         ParameterSource,
     )
-    from local_vertex.engine.spec import ParsedSpec
+    from local_vertex.plan.spec import ParsedSpec
 
 _ALWAYS = pb.PipelineTaskSpec.TriggerPolicy.ALL_UPSTREAM_TASKS_COMPLETED
 _IN_CONSTANTS = frozenset({Kind.INPUT_PARAMETER, Kind.RUN})

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 from local_vertex.domain.errors import AlreadyExists, Code, Unavailable, Unimplemented
 from local_vertex.domain.records import Failure
 from local_vertex.domain.states import TERMINAL_RUN_STATES, RunState
-from local_vertex.engine.cancellation import CancelledError, CancelToken
-from local_vertex.engine.clock import utc_now
-from local_vertex.engine.containers import ContainerLostError
-from local_vertex.engine.ports import AcceptedJob
-from local_vertex.engine.root_cause import explain_exit
+from local_vertex.run.cancellation import CancelledError, CancelToken
+from local_vertex.run.clock import utc_now
+from local_vertex.run.containers import ContainerLostError
+from local_vertex.run.ports import AcceptedJob
+from local_vertex.run.root_cause import explain_exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
     from pathlib import Path
 
-    from local_vertex.engine.containers import ImageTable, Launch, Launcher
-    from local_vertex.engine.ports import ContainerSpec, CustomRun, EngineSettings, JobListener
+    from local_vertex.run.containers import ImageTable, Launch, Launcher
+    from local_vertex.run.ports import ContainerSpec, CustomRun, EngineSettings, JobListener
 
 _UNSAFE = re.compile(r"[^\w.-]")
 

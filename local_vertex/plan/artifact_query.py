@@ -1,4 +1,4 @@
-"""The queries of resolvers: which of the artifacts that earlier runs left behind a task gets."""
+"""The queries of resolvers: filters over the artifacts of earlier runs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from local_vertex.domain.errors import InvalidArgument, Unimplemented
-from local_vertex.domain.placeholders import Kind, parse_template
+from local_vertex.plan.placeholders import Kind, parse_template
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from local_vertex.domain.placeholders import Placeholder, Template
     from local_vertex.domain.records import ArtifactRecord
-    from local_vertex.engine.executor_input import TaskInputs
-    from local_vertex.engine.ports import ArtifactCatalog
+    from local_vertex.plan.placeholders import Template
 
 _AND = re.compile(r"\s+AND\s+")
 _TERM = re.compile(
@@ -23,10 +19,6 @@ _TERM = re.compile(
     r"\s*=\s*(?P<value>\"[^\"]*\"|[^\s\"()]+)"
 )
 _LIVE = "LIVE"
-
-
-class NoValueError(Exception):
-    """The query names a value of an input artifact that there is not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,35 +99,3 @@ def query_template(text: str, task: str) -> Template:
     template = parse_template(text)
     check_query(template, task)
     return template
-
-
-def answer(
-    catalog: ArtifactCatalog, pipeline: str, query: Template, limit: int, inputs: TaskInputs
-) -> tuple[ArtifactRecord, ...]:
-    """Return the newest `limit` artifacts of runs of `pipeline` that match.
-
-    None match when the query asks for a value of an input that is empty: no blessing, no blessed model.
-    """
-    try:
-        terms = parse_filter(query.render(lambda placeholder: _value(placeholder, inputs)))
-    except NoValueError:
-        return ()
-    (title,) = {term.value for term in terms if term.field == "schema_title"}
-    return tuple(_matching(catalog.artifacts(pipeline, title), terms))[:limit]
-
-
-def _matching(artifacts: Iterable[ArtifactRecord], terms: tuple[Term, ...]) -> Iterable[ArtifactRecord]:
-    return (artifact for artifact in artifacts if all(term.matches(artifact) for term in terms))
-
-
-def _value(placeholder: Placeholder, inputs: TaskInputs) -> str:
-    if placeholder.kind is Kind.INPUT_PARAMETER:
-        return str(inputs.parameters.get(placeholder.key, ""))
-    records = inputs.artifacts.get(placeholder.key, ())
-    if not records:
-        raise NoValueError(placeholder.text)
-    if placeholder.field == "metadata":
-        if placeholder.property not in records[0].metadata:
-            raise NoValueError(placeholder.text)
-        return str(records[0].metadata[placeholder.property])
-    return records[0].name if placeholder.field == "name" else records[0].uri

@@ -6,17 +6,17 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from local_vertex.adapters.guarded import GuardedLauncher
-from local_vertex.adapters.model_servers import LocalModelServers
-from local_vertex.adapters.warm import SharedLauncher, WarmLauncher, WarmSettings
-from local_vertex.engine.caching import VolatileHistory
-from local_vertex.engine.containers import ImageTable
-from local_vertex.engine.custom_jobs import LocalCustomJobRunner
-from local_vertex.engine.pipelines import LocalPipelineEngine
+from local_vertex.processes.guarded import GuardedLauncher
+from local_vertex.processes.model_servers import LocalModelServers
+from local_vertex.processes.warm import SharedLauncher, WarmLauncher, WarmSettings
+from local_vertex.run.caching import VolatileHistory
+from local_vertex.run.containers import ImageTable
+from local_vertex.run.custom_jobs import LocalCustomJobRunner
+from local_vertex.run.pipelines import LocalPipelineEngine
 
 if TYPE_CHECKING:
-    from local_vertex.engine.containers import Launcher
-    from local_vertex.engine.ports import EngineSettings, JobListener, RunHistory, RunListener
+    from local_vertex.run.containers import Launcher
+    from local_vertex.run.ports import EngineSettings, JobListener, RunHistory, RunListener
 
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE")
 # Where pip finds packages is a matter of the machine.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from local_vertex.engine.containers import Container, Launch, Launcher
+    from local_vertex.run.containers import Container, Launch, Launcher
 
 
 class CancelledError(Exception):

@@ -7,7 +7,7 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
-from local_vertex.engine.resources import NOTE
+from local_vertex.run.capacity import NOTE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from local_vertex.domain.conditions import Expression
-    from local_vertex.domain.placeholders import Template
+    from local_vertex.plan.conditions import Expression
+    from local_vertex.plan.placeholders import Template
 
 
 class ParameterType(StrEnum):

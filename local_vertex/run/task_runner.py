@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from local_vertex.domain.errors import Code, VertexError
-from local_vertex.domain.plan import ImporterExecutor, ResolverExecutor
 from local_vertex.domain.records import ArtifactRecord, Failure
 from local_vertex.domain.states import TaskState
-from local_vertex.engine.artifact_query import answer
-from local_vertex.engine.cancellation import CancelledError
-from local_vertex.engine.containers import ContainerLostError
-from local_vertex.engine.executor_input import (
+from local_vertex.plan.plan import ImporterExecutor, ResolverExecutor
+from local_vertex.run.cancellation import CancelledError
+from local_vertex.run.capacity import NOTE, asked_by, unmet
+from local_vertex.run.containers import ContainerLostError
+from local_vertex.run.executor_input import (
     OUTPUT_FILE,
     ExecutorOutput,
     OutputError,
@@ -23,28 +23,28 @@ from local_vertex.engine.executor_input import (
     planned_outputs,
     typed_parameters,
 )
-from local_vertex.engine.rendering import Rendering
-from local_vertex.engine.resources import NOTE, asked_by, unmet
-from local_vertex.engine.root_cause import explain_exit
-from local_vertex.engine.task_inputs import text_of
-from local_vertex.engine.uris import TaskFolder
+from local_vertex.run.rendering import Rendering
+from local_vertex.run.resolver import answer
+from local_vertex.run.root_cause import explain_exit
+from local_vertex.run.task_folder import TaskFolder
+from local_vertex.run.task_inputs import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
     from pathlib import Path
 
-    from local_vertex.domain.plan import ContainerExecutor, Exec, PlannedTask
     from local_vertex.domain.records import CachedExecution, TaskRecord
-    from local_vertex.engine.caching import TaskCache
-    from local_vertex.engine.cancellation import CancelToken
-    from local_vertex.engine.containers import ImageTable, Launcher
-    from local_vertex.engine.executor_input import (
+    from local_vertex.plan.plan import ContainerExecutor, Exec, PlannedTask
+    from local_vertex.run.caching import TaskCache
+    from local_vertex.run.cancellation import CancelToken
+    from local_vertex.run.containers import ImageTable, Launcher
+    from local_vertex.run.executor_input import (
         TaskInputs,
         TaskOutputs,
     )
-    from local_vertex.engine.ports import ArtifactCatalog, EngineSettings, PipelineRun
-    from local_vertex.engine.task_inputs import Upstream
+    from local_vertex.run.ports import ArtifactCatalog, EngineSettings, PipelineRun
+    from local_vertex.run.task_inputs import Upstream
 
 # Artifacts of these types are files; executors expect the folder of any other TFX artifact to exist.
 _VALUE_ARTIFACTS = frozenset(

@@ -9,11 +9,11 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from local_vertex.adapters import guard
-from local_vertex.adapters.environments import Environments
+from local_vertex.processes import guard
+from local_vertex.processes.environments import Environments
 
 if TYPE_CHECKING:
-    from local_vertex.engine.containers import Launch
+    from local_vertex.run.containers import Launch
 
 _KILL_WAIT = 10.0
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from local_vertex.domain.conditions import inputs_of
 from local_vertex.domain.errors import InvalidArgument
-from local_vertex.domain.placeholders import Kind
-from local_vertex.domain.plan import ContainerExecutor, Embedded, ResolverExecutor, TaskOutput
+from local_vertex.plan.conditions import inputs_of
+from local_vertex.plan.placeholders import Kind
+from local_vertex.plan.plan import ContainerExecutor, Embedded, ResolverExecutor, TaskOutput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from local_vertex.domain.placeholders import Placeholder
-    from local_vertex.domain.plan import Condition, Plan, PlannedTask
+    from local_vertex.plan.placeholders import Placeholder
+    from local_vertex.plan.plan import Condition, Plan, PlannedTask
 
 
 def check_task(plan: Plan, task: PlannedTask) -> None:

@@ -9,25 +9,25 @@ from functools import partial
 from threading import Lock, Timer
 from typing import TYPE_CHECKING, Any
 
-from local_vertex.domain.conditions import ConditionError
 from local_vertex.domain.errors import Code
-from local_vertex.domain.plan import ContainerExecutor
 from local_vertex.domain.records import Failure, TaskRecord
 from local_vertex.domain.states import TERMINAL_RUN_STATES, RunState, TaskState
-from local_vertex.engine.executor_input import numeric_id
-from local_vertex.engine.resources import asked_by, expected_cores, expected_memory
-from local_vertex.engine.schedule import next_step
-from local_vertex.engine.task_inputs import Upstream
+from local_vertex.plan.conditions import ConditionError
+from local_vertex.plan.plan import ContainerExecutor
+from local_vertex.run.capacity import asked_by, expected_cores, expected_memory
+from local_vertex.run.executor_input import numeric_id
+from local_vertex.run.schedule import next_step
+from local_vertex.run.task_inputs import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from concurrent.futures import Future
     from pathlib import Path
 
-    from local_vertex.domain.plan import Plan, PlannedTask
-    from local_vertex.engine.dispatch import Dispatcher
-    from local_vertex.engine.ports import PipelineRun, RunListener
-    from local_vertex.engine.task_runner import TaskRunner
+    from local_vertex.plan.plan import Plan, PlannedTask
+    from local_vertex.run.dispatch import Dispatcher
+    from local_vertex.run.ports import PipelineRun, RunListener
+    from local_vertex.run.task_runner import TaskRunner
 
 _UNSAFE = re.compile(r"[^\w.-]")
 

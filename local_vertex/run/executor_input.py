@@ -11,16 +11,16 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
 from local_vertex.domain.errors import InvalidArgument
-from local_vertex.domain.plan import ParameterType
 from local_vertex.domain.records import ArtifactRecord
-from local_vertex.engine.parameters import coerce, is_finite
+from local_vertex.plan.parameters import coerce, is_finite
+from local_vertex.plan.plan import ParameterType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from local_vertex.domain.plan import PlannedTask
     from local_vertex.domain.records import ArtifactLists
-    from local_vertex.engine.ports import PipelineRun
+    from local_vertex.plan.plan import PlannedTask
+    from local_vertex.run.ports import PipelineRun
 
 OUTPUT_FILE = "executor_output.json"
 _DEEPEST = 20

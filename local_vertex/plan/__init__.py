@@ -1,0 +1,1 @@
+"""From the PipelineSpec of the wire to the frozen Plan that is run; pure."""

@@ -1,0 +1,66 @@
+"""Compares what containers ask for with what this machine has."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from local_vertex.plan.plan import ContainerExecutor, Resources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from local_vertex.plan.plan import PlannedTask
+    from local_vertex.run.ports import EngineSettings
+
+NOTE = "local Vertex AI: "
+"""How a line of ours at the head of a task's log begins."""
+
+_GIGABYTE = 10**9
+
+
+def asked_by(task: PlannedTask) -> Resources:
+    """Return what the container of a task asks for, nothing where it has none."""
+    return task.executor.resources if isinstance(task.executor, ContainerExecutor) else Resources()
+
+
+def expected_memory(asked: Resources, settings: EngineSettings) -> int:
+    """Return how many bytes a task is expected to use: what it requests, or else our estimate.
+
+    A limit is no expectation: as a rule it is the size of a machine of the cloud.
+    """
+    estimate = min(settings.task_memory, asked.memory_limit or settings.task_memory)
+    return asked.memory_request or estimate
+
+
+def expected_cores(asked: Resources) -> int:
+    """Return how many cores a task counts as: what it requests, at least one."""
+    return max(1, math.ceil(asked.cpu_request or 1))
+
+
+def unmet(asked: Resources, settings: EngineSettings) -> tuple[str, ...]:
+    """Say, a line each, what a container asks for and does not get on this machine."""
+    return tuple(_unmet(asked, settings))
+
+
+def _unmet(asked: Resources, settings: EngineSettings) -> Iterator[str]:
+    if asked.accelerator:
+        yield f"accelerator {asked.accelerator} is ignored: tasks have this machine's CPUs only"
+    if expected_cores(asked) > settings.cores:
+        yield (
+            f"a request of {asked.cpu_request:g} CPUs is more than the {settings.cores} that tasks share: "
+            "it runs alone"
+        )
+    if settings.memory is not None and (asked.memory_request or 0) > settings.memory:
+        yield (
+            f"a request of {_gigabytes(asked.memory_request)} of memory is more than the "
+            f"{_gigabytes(settings.memory)} that tasks share: it runs alone"
+        )
+    if asked.cpu_limit is not None:
+        yield f"a limit of {asked.cpu_limit:g} CPUs is not enforced: tasks share {settings.cores}"
+    if asked.memory_limit is not None:
+        yield f"a limit of {_gigabytes(asked.memory_limit)} of memory is not enforced"
+
+
+def _gigabytes(size: int | None) -> str:
+    return f"{(size or 0) / _GIGABYTE:.3g} GB"
