@@ -30,10 +30,10 @@ from benchmarks.taxi_pipeline.memory import sampled as use_of  # noqa: E402  # a
 from benchmarks.taxi_pipeline.queries import Queries  # noqa: E402  # as above
 from benchmarks.taxi_pipeline.resampled_exports import resample  # noqa: E402  # as above
 from benchmarks.taxi_pipeline.vertex_jobs import serving_cold, timed  # noqa: E402  # as above
-from local_gcp import gcs  # noqa: E402  # as above
 from local_gcp.layout import BUCKET, Layout  # noqa: E402  # as above
 from local_gcp.services import CLOUD  # noqa: E402  # as above
 from local_gcp.stack import Stack  # noqa: E402  # as above
+from local_vertex import gcs_objects  # noqa: E402  # as above
 from taxi_ml import naming, sizing  # noqa: E402  # as above
 from taxi_ml.pipeline.modules_check import read_modules  # noqa: E402  # as above
 from taxi_ml.pipeline.parameters import Champion, RunParameters  # noqa: E402  # as above
@@ -166,7 +166,7 @@ class Bench:
             formats=[naming.ExamplesFormat(settings.examples_format)],
         )
         (target / settings.examples_format).rename(self._data)
-        gcs.adopt(self._layout.gcs_root, self._data)
+        gcs_objects.adopt(self._layout.gcs_root, self._data)
         return exported
 
     def _crown(self) -> Champion:

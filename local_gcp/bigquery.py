@@ -42,9 +42,10 @@ from fastapi import Depends, FastAPI, Request  # noqa: TC002
 from sqlglot.errors import OptimizeError
 from sqlglot.optimizer.qualify import qualify
 
-from local_gcp import gcs, sql_guard
+from local_gcp import sql_guard
 from local_gcp.ports import HOST
 from local_gcp.query_bytes import bytes_read
+from local_vertex import gcs_objects
 from local_vertex.guard import Guard, addresses
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class ExportPublisher:
         try:
             with sql_guard.exporting():
                 self._copy(relation_sql, str(staged), fmt, ctx, **options)
-            gcs.publish(staged, target)
+            gcs_objects.publish(staged, target)
         finally:
             staged.unlink(missing_ok=True)
 

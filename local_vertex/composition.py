@@ -5,11 +5,10 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
-from local_gcp.ports import HOST
 from local_vertex.api.custom_jobs import CustomJobs
 from local_vertex.api.deployments import Deployments
 from local_vertex.api.endpoint_service import EndpointService
@@ -68,6 +67,7 @@ SERVICES: Mapping[type, str] = {
 }
 """What answers which gRPC service."""
 
+HOST: Final = "127.0.0.1"
 BACKLOG = 128
 STOP_SECONDS = 2
 # Longer than clients pause between two polls: a connection must not end just as one is sent.

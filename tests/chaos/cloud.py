@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import requests
 
-from local_gcp.gcs import ATTRIBUTE
 from local_gcp.layout import PROJECT, REGION
+from local_vertex.gcs_objects import ATTRIBUTE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

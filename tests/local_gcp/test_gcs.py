@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from google.api_core.exceptions import PreconditionFailed
 
-from local_gcp import gcs
 from local_gcp.layout import BUCKET
+from local_vertex import gcs_objects
 from local_vertex.api.region import PROJECT_NUMBER
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def test_adopted_folder_is_listed_and_downloaded(
     (disk / "deep").mkdir()
     (disk / "a.csv").write_text("x\n1\n")
     (disk / "deep" / "saved_model.pb").write_bytes(b"\0\1")
-    adopted = gcs.adopt(stack.layout.gcs_root, disk)
+    adopted = gcs_objects.adopt(stack.layout.gcs_root, disk)
     contents = {blob.name: blob.download_as_bytes() for blob in bucket.list_blobs(prefix=folder)}
 
     assert adopted == 2
@@ -104,7 +104,7 @@ def test_adopted_object_has_a_content_type(
 ) -> None:
     """The content type of an adopted file follows from its name."""
     (disk / "report.json").write_text("{}")
-    gcs.adopt(stack.layout.gcs_root, disk / "report.json")
+    gcs_objects.adopt(stack.layout.gcs_root, disk / "report.json")
 
     assert bucket.get_blob(f"{folder}/report.json").content_type == "application/json"
 
@@ -113,9 +113,9 @@ def test_adopting_again_keeps_generations(stack: LocalStack, bucket: Bucket, fol
     """Adopting a folder twice changes nothing the second time, not even objects that a client uploaded."""
     bucket.blob(f"{folder}/uploaded").upload_from_string("by a client")
     (disk / "written").write_text("by a task")
-    gcs.adopt(stack.layout.gcs_root, disk)
+    gcs_objects.adopt(stack.layout.gcs_root, disk)
     before = {blob.name: blob.generation for blob in bucket.list_blobs(prefix=folder)}
-    changed = gcs.adopt(stack.layout.gcs_root, disk)
+    changed = gcs_objects.adopt(stack.layout.gcs_root, disk)
     after = {blob.name: blob.generation for blob in bucket.list_blobs(prefix=folder)}
 
     assert changed == 0
@@ -128,7 +128,7 @@ def test_changed_file_is_adopted_anew(stack: LocalStack, bucket: Bucket, folder:
     generations = []
     for content in ("old", "new"):
         file.write_text(content)
-        gcs.adopt(stack.layout.gcs_root, file)
+        gcs_objects.adopt(stack.layout.gcs_root, file)
         generations.append(bucket.get_blob(f"{folder}/file").generation)
 
     assert bucket.blob(f"{folder}/file").download_as_text() == "new"
@@ -138,7 +138,7 @@ def test_changed_file_is_adopted_anew(stack: LocalStack, bucket: Bucket, folder:
 def test_adopting_outside_the_root_is_refused(stack: LocalStack, tmp_path: Path) -> None:
     """A file that no bucket holds cannot be an object."""
     with pytest.raises(ValueError, match="outside"):
-        gcs.adopt(stack.layout.gcs_root, tmp_path)
+        gcs_objects.adopt(stack.layout.gcs_root, tmp_path)
 
 
 def test_published_file_replaces_an_object(stack: LocalStack, bucket: Bucket, folder: str) -> None:
@@ -146,6 +146,6 @@ def test_published_file_replaces_an_object(stack: LocalStack, bucket: Bucket, fo
     bucket.blob(f"{folder}/file").upload_from_string("old")
     source = stack.layout.state / uuid.uuid4().hex
     source.write_text("new")
-    gcs.publish(source, stack.layout.gcs_root / BUCKET / folder / "file")
+    gcs_objects.publish(source, stack.layout.gcs_root / BUCKET / folder / "file")
 
     assert bucket.blob(f"{folder}/file").download_as_text() == "new"

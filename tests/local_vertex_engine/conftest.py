@@ -13,6 +13,9 @@ from hypothesis import settings
 from local_gcp import gcs
 from local_vertex.processes.composition import build_pipeline_engine
 from local_vertex.run.ports import ImageRule
+from local_vertex import gcs_objects
+from local_vertex.adapters.composition import build_pipeline_engine
+from local_vertex.engine.ports import ImageRule
 from tests.local_vertex_engine.specs import RecordedHistory, Recorder, engine_settings
 
 if TYPE_CHECKING:
@@ -73,7 +76,7 @@ def tfx_engine(tfx_folder: Path, tfx_heard: Recorder) -> Iterator[LocalPipelineE
     rule = ImageRule(
         image="taxi-vertex/*", interpreter=PIPELINE_PYTHON, environment={"PYTHONPATH": str(REPOSITORY)}
     )
-    settings = engine_settings(tfx_folder, warm=True, prestart=True, images=(rule,), adopt=gcs.adopt)
+    settings = engine_settings(tfx_folder, warm=True, prestart=True, images=(rule,), adopt=gcs_objects.adopt)
     engine = build_pipeline_engine(settings, tfx_heard, history=RecordedHistory(tfx_heard))
     yield engine
     engine.close()

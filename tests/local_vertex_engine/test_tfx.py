@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local_gcp import gcs
+from local_vertex import gcs_objects
 from local_vertex.domain.states import RunState, TaskState
 from tests.local_vertex_engine.specs import BUCKET, pipeline_run
 from tests.local_vertex_engine.test_cancel import until
@@ -66,7 +66,7 @@ def test_a_tfx_pipeline_runs_with_its_real_executors(
     assert (tfx_folder / "gcs" / said.uri.removeprefix("gs://")).read_text() == f"rows: {rows}"
     assert examples.metadata["split_names"] == '["train", "eval"]'
     assert "input_fingerprint" in tasks["CsvExampleGen"].parameters
-    assert [path for path in written if gcs.ATTRIBUTE not in os.listxattr(path)] == []
+    assert [path for path in written if gcs_objects.ATTRIBUTE not in os.listxattr(path)] == []
 
 
 def children_of(folder: Path) -> list[int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local_gcp import gcs
+from local_vertex import gcs_objects
 from local_vertex.domain.states import RunState, TaskState
 from tests.local_vertex_engine.conftest import run_in_pipeline_environment
 from tests.local_vertex_engine.specs import BUCKET, pipeline_run
@@ -31,7 +31,7 @@ FEW_STEPS = {"train-args": '{"num_steps": 5}', "eval-args": '{"num_steps": 2}'}
 def examples_folder(tfx_folder: Path) -> Path:
     """The folder whose `gcs` holds inputs and compiled specs of all examples."""
     run_in_pipeline_environment("tests.local_vertex_engine.tfx_examples", tfx_folder / "gcs", cwd=tfx_folder)
-    gcs.adopt(tfx_folder / "gcs", tfx_folder / "gcs" / BUCKET)
+    gcs_objects.adopt(tfx_folder / "gcs", tfx_folder / "gcs" / BUCKET)
     return tfx_folder
 
 
