@@ -18,6 +18,7 @@ from taxi_airflow.operators.rows import CheckRowsOperator, WaitForTripsOperator
 from taxi_airflow.operators.statement import ExportSplitOperator, StatementOperator
 from taxi_airflow.operators.validate import ValidateOperator
 from taxi_airflow.runs import LONGEST_JOB, longest_run, next_step, run_in_template, timetable
+from taxi_airflow.smoke import read_trips
 from taxi_ml import sql
 from taxi_ml.gate.decision import OVERRIDABLE
 from taxi_ml.naming import Split
@@ -247,6 +248,7 @@ with DAG(
         smoke_predict = SmokePredictOperator(
             task_id="smoke_predict",
             instances_uri=of_run("test_uri"),
+            read_instances=read_trips,
             largest=of_run("settings.max_fare_usd"),
             **PROMOTED,
         )

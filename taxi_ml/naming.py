@@ -1,13 +1,12 @@
-"""The names of everything that a run makes: job ids, tables, gs:// addresses, resource names."""
+"""The names of everything that a run makes: job ids, tables, gs:// addresses."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from taxi_ml.settings import Settings
@@ -20,10 +19,6 @@ _MAX_JOB_ID: Final = 127
 _MAX_DISPLAY_NAME: Final = 128
 _MAX_LABEL: Final = 63
 _DIGEST_LENGTH: Final = 10
-
-
-class ResourceNameError(ValueError):
-    """A text is not the resource name that it should be."""
 
 
 class Split(StrEnum):
@@ -176,86 +171,3 @@ def decision_uri(settings: Settings, pipeline_job_id: str) -> str:
 def card_uri(settings: Settings, pipeline_job_id: str) -> str:
     """Return where the gate writes the model card, once."""
     return f"{run_uri(settings, pipeline_job_id)}/card.html"
-
-
-def _name_parts(collection: str, text: str) -> tuple[str, str, str]:
-    found = re.fullmatch(rf"projects/([^/]+)/locations/([^/]+)/{collection}/([A-Za-z0-9._-]{{1,128}})", text)
-    if found is None:
-        raise ResourceNameError(
-            f"{text!r} is not a name of {collection}; "
-            f"write projects/<project>/locations/<location>/{collection}/<id>"
-        )
-    return found[1], found[2], found[3]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResourceName:
-    """A Vertex AI resource, `projects/<project>/locations/<location>/<collection>/<id>`."""
-
-    collection: ClassVar[str]
-
-    project: str
-    location: str
-    id: str
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Return the parts of a full resource name.
-
-        Raises:
-            ResourceNameError: if `text` is another kind of resource, or none.
-
-        """
-        project, location, identity = _name_parts(cls.collection, text)
-        return cls(project=project, location=location, id=identity)
-
-    @property
-    def parent(self) -> str:
-        """The location that the resource is in."""
-        return f"projects/{self.project}/locations/{self.location}"
-
-    def __str__(self) -> str:
-        """Return the full resource name."""
-        return f"{self.parent}/{self.collection}/{self.id}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PipelineJobName(ResourceName):
-    """A run of a pipeline."""
-
-    collection: ClassVar[str] = "pipelineJobs"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelName(ResourceName):
-    """A model of the registry, at one of its versions or aliases where `version` is not None."""
-
-    collection: ClassVar[str] = "models"
-
-    version: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Return the parts of `projects/…/models/<id>` or `projects/…/models/<id>@<version or alias>`.
-
-        Raises:
-            ResourceNameError: if `text` is another kind of resource, or none.
-
-        """
-        unversioned, at, version = text.partition("@")
-        if at and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,126}", version):
-            raise ResourceNameError(
-                f"{text!r} has no version after the @; write <id>@<number> or <id>@<alias>"
-            )
-        project, location, identity = _name_parts(cls.collection, unversioned)
-        return cls(project=project, location=location, id=identity, version=version or None)
-
-    @property
-    def unversioned(self) -> ModelName:
-        """The model itself."""
-        return ModelName(project=self.project, location=self.location, id=self.id)
-
-    def __str__(self) -> str:
-        """Return the full resource name, with the version where there is one."""
-        name = f"{self.parent}/{self.collection}/{self.id}"
-        return name if self.version is None else f"{name}@{self.version}"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_ml.gate.champion import Champion
-from taxi_ml.naming import ModelName
 from vertex_airflow import traffic
-from vertex_airflow.registry import same_version
+from vertex_airflow.names import ModelName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,15 +19,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServingModel:
+    """A version that serves; `uri` is the folder that it is registered with, which may be gone."""
+
+    name: ModelName
+    uri: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """What served before a run began; `split` has the deployed models with traffic, by id."""
+    """What served before a run began; `split` has the deployed models with traffic, by id.
+
+    `champion` has most of the traffic; None where nothing has any.
+    """
 
     deployed: Mapping[str, ModelName]
     split: Mapping[str, int]
-    champion: Champion
+    champion: ServingModel | None
 
     @classmethod
-    def of(cls, endpoint: LiveEndpoint | None, champion: Champion) -> Self:
+    def of(cls, endpoint: LiveEndpoint | None, champion: ServingModel | None) -> Self:
         """Return the baseline that an endpoint is now; one that does not exist serves nothing."""
         if endpoint is None:
             return cls(deployed={}, split={}, champion=champion)
@@ -40,30 +50,36 @@ class Baseline:
         """Return what served before a run.
 
         Raises:
-            AirflowFailException: when it was never recorded, or deleted.
+            AirflowFailException: if it was never recorded, or has been deleted.
 
         """
         try:
             return cls.from_json(store.read(uri))
         except FileNotFoundError as error:
             raise AirflowFailException(
-                f"{error}: nobody knows what served before this run; start a new run"
+                f"{error}: there is no record of what served before this run; start a new run"
             ) from error
 
     @classmethod
     def from_json(cls, content: bytes) -> Self:
         """Return the baseline that `to_json` wrote."""
         document = json.loads(content)
+        champion = document["champion"]
         return cls(
             deployed={each: ModelName.parse(name) for each, name in document["deployed"].items()},
             split=document["split"],
-            champion=Champion(**document["champion"]),
+            champion=champion
+            and ServingModel(
+                name=ModelName.parse(champion["name"]), uri=champion["uri"], labels=champion["labels"]
+            ),
         )
 
     def to_json(self) -> bytes:
-        """Return the document of a run's folder."""
+        """Return the document that is kept in the run's folder."""
+        champion = self.champion
         document = {
-            "champion": asdict(self.champion),
+            "champion": champion
+            and {"name": str(champion.name), "uri": champion.uri, "labels": dict(champion.labels)},
             "deployed": {each: str(name) for each, name in self.deployed.items()},
             "split": dict(self.split),
         }
@@ -72,7 +88,7 @@ class Baseline:
     def objection(self, endpoint: LiveEndpoint | None, own: str | None) -> str | None:
         """Return how the endpoint has changed since, in words, or None where a promotion may go on.
 
-        It may while the champion still has most traffic and nobody else's model has begun to serve. The
+        It may while the champion still has most of the traffic and no other model has begun to serve. The
         share of `own`, the run's deployed model, does not count.
         """
         others = {each: share for each, share in (endpoint.split if endpoint else {}).items() if each != own}
@@ -80,15 +96,18 @@ class Baseline:
         for each in sorted(others, key=lambda deployed: (-others[deployed], deployed)):
             if not _holds(live[each], (self.deployed[known] for known in self.split)):
                 return f"{live[each]} has {others[each]} % of the traffic and had none"
-        champion = self.champion.name
-        if not champion:
+        if self.champion is None:
             return None
         most = max(others.values(), default=0)
         leaders = [live[each] for each, share in others.items() if share == most]
-        if _holds(ModelName.parse(champion), leaders):
+        if _holds(self.champion.name, leaders):
             return None
         busiest = traffic.busiest(others)
-        return f"{live[busiest]} has most traffic" if busiest else f"{champion} has no traffic any more"
+        return (
+            f"{live[busiest]} has most of the traffic"
+            if busiest
+            else f"{self.champion.name} has no traffic any more"
+        )
 
     def before(self, endpoint: LiveEndpoint) -> dict[str, int]:
         """Return the split as it was, of what is still deployed."""
@@ -96,4 +115,4 @@ class Baseline:
 
 
 def _holds(version: ModelName, versions: Iterable[ModelName]) -> bool:
-    return any(same_version(version, each) for each in versions)
+    return any(version.is_version(each) for each in versions)

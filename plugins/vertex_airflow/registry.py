@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from taxi_ml.naming import ModelName
 from vertex_airflow import traffic
 from vertex_airflow.hooks.calls import CALL_TIMEOUT
+from vertex_airflow.names import ModelName
 from vertex_airflow.polling import Verdict, judge
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class LiveEndpoint:
 
     def deployment_of(self, model: ModelName) -> str | None:
         """Return the id under which a version is deployed, the busiest if there are several."""
-        ids = [deployed for deployed, name in self.deployed.items() if same_version(name, model)]
+        ids = [deployed for deployed, name in self.deployed.items() if name.is_version(model)]
         return max(ids, key=lambda deployed: (self.split.get(deployed, 0), deployed), default=None)
 
 
@@ -131,19 +131,9 @@ def _created(resource: Any) -> Any:  # noqa: ANN401  # proto-plus gives a dateti
     return resource.create_time
 
 
-def version_name(model: Model) -> str:
+def version_name(model: Model) -> ModelName:
     """Return the resource name of a model with its version."""
-    return f"{model.name.partition('@')[0]}@{model.version_id}"
-
-
-def same_version(one: ModelName, other: ModelName) -> bool:
-    """Tell whether two names mean one version: Vertex AI answers with the project's number for its id."""
-    return (one.location, one.id, one.version) == (other.location, other.id, other.version)
-
-
-def same_model(one: ModelName, other: ModelName) -> bool:
-    """Tell whether two names mean versions of one model."""
-    return (one.location, one.id) == (other.location, other.id)
+    return ModelName.parse(f"{model.name.partition('@')[0]}@{model.version_id}")
 
 
 def _get(get: Callable[..., Any], name: str) -> Any:  # noqa: ANN401  # an endpoint or a model, or None

@@ -10,9 +10,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from local_vertex.domain.past import NO_LAGS, Lags
 from taxi_airflow.operators.champion import FindChampionOperator
-from taxi_ml.naming import ModelName
 from tests.airflow.conftest import REGION, context, run_task
 from vertex_airflow import registry
+from vertex_airflow.names import ModelName
 from vertex_airflow.objects import ObjectStore
 from vertex_airflow.operators.deploy import DeployModelOperator, UndeployOthersOperator
 from vertex_airflow.operators.promote import ShiftTrafficOperator, SmokePredictOperator
@@ -110,7 +110,8 @@ class Promotion:
     def smoke_task(self, **changes: Any) -> SmokePredictOperator:  # noqa: ANN401  # arguments of the operator
         """Return the task that asks for fares."""
         arguments = {
-            "instances_uri": "gs://b/trips_*.csv",
+            "instances_uri": "gs://b/instances.jsonl",
+            "read_instances": lambda _store, _uri: [{"TripStartHour": 8}],
             "largest": "200.0",
             "shortest_pause": 0.01,
             **self.common,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from taxi_airflow.operators.champion import champion_of
 from tests.airflow.promotion import deploy_foreign, serving
 from vertex_airflow.baseline import Baseline
 from vertex_airflow.objects import ObjectStore
-from vertex_airflow.operators import promote as promote_module
 
 if TYPE_CHECKING:
     from tests.airflow.conftest import Vertex
@@ -18,12 +18,6 @@ if TYPE_CHECKING:
 
 EARLIER, OWN, LATER = "2015-03_train24_test1", "2015-07_train24_test1", "2015-09_train24_test1"
 GONE = r"SavedModel of .*/models/\S+@1 is missing; .* has most traffic on endpoint 'chicago-taxi-fare'"
-
-
-@pytest.fixture(autouse=True)
-def trips(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask about one trip; reading trips from Cloud Storage has tests of its own."""
-    monkeypatch.setattr(promote_module, "read_instances", lambda *_, **__: [{"TripStartHour": 8}])
 
 
 def overriding(*codes: str) -> dict[str, Any]:
@@ -130,7 +124,7 @@ def test_a_newer_champion_is_compared_with_all_the_same(begin: Begin, choice: di
     second = begin("run-2", window=EARLIER, **choice)
 
     assert second.champion == {"name": first.model, "uri": first.artifact}
-    assert recorded(second).champion.window == OWN
+    assert champion_of(recorded(second)).window == OWN
 
 
 def test_evaluating_does_not_excuse_lost_files(begin: Begin) -> None:

@@ -14,16 +14,17 @@ from airflow.sdk.exceptions import AirflowFailException
 from taxi_airflow.operators.gate import GateOperator
 from taxi_airflow.operators.validate import ValidateOperator
 from taxi_airflow.runs import run_of
-from taxi_ml.gate.champion import Champion
 from tests.airflow.conftest import context, run_task
 from tests.taxi_ml.reports import CHALLENGER, a_report
-from vertex_airflow.baseline import Baseline
+from vertex_airflow.baseline import Baseline, ServingModel
+from vertex_airflow.names import ModelName
 
 if TYPE_CHECKING:
     from vertex_airflow.objects import ObjectStore
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("cloud")]
-CHAMPION = "projects/p/locations/l/models/m@3"
+CHAMPION = ModelName.parse("projects/p/locations/l/models/m@3")
+LATER = {"window": "2015-06_train12_test1"}
 PUSHED = "gs://taxi-local/serving/2015-02_train12_test1/1420070400"
 PARAMS = {"window_end": "2015-02-01", "train_months": 12}
 WINDOW = "2015-02_train12_test1"
@@ -51,7 +52,7 @@ def judge(  # noqa: PLR0913  # what the gate is told
     for folder in (CHALLENGER, PUSHED):
         store.write(f"{folder}/saved_model.pb", b"graph")
     running = running or context(params=PARAMS)
-    store.write_once(run_of(running).baseline_uri, Baseline.of(None, Champion()).to_json())
+    store.write_once(run_of(running).baseline_uri, Baseline.of(None, None).to_json())
     name = f"projects/taxi-local/locations/us-central1/pipelineJobs/{job}"
     task = GateOperator(
         task_id="gate",
@@ -179,12 +180,12 @@ def test_an_override_promotes_and_is_kept_in_the_decision(store: ObjectStore) ->
 @pytest.mark.parametrize(
     ("serving", "reported", "code"),
     [
-        (Champion(name=CHAMPION, uri="gs://b/gone"), None, "champion_missing"),
-        (Champion(name=CHAMPION, uri="gs://b/m", window="2015-06_train12_test1"), "report", "champion_newer"),
+        (ServingModel(name=CHAMPION, uri="gs://b/gone", labels={}), None, "champion_missing"),
+        (ServingModel(name=CHAMPION, uri="gs://b/m", labels=LATER), "report", "champion_newer"),
     ],
 )
 def test_the_gate_knows_what_serves(
-    store: ObjectStore, serving: Champion, reported: str | None, code: str
+    store: ObjectStore, serving: ServingModel, reported: str | None, code: str
 ) -> None:
     """A champion that is not compared with, or not fairly, rejects; an override goes on, and is kept."""
     report = (
@@ -214,7 +215,7 @@ def test_a_gate_that_does_not_know_what_served_decides_nothing(store: ObjectStor
         report_uri="gs://taxi-local/reports/unrecorded/report.json",
     )
 
-    with pytest.raises(AirflowFailException, match="nobody knows what served before"):
+    with pytest.raises(AirflowFailException, match="no record of what served before"):
         run_task(task, running)
 
 

@@ -17,7 +17,7 @@ from taxi_airflow.operators.rows import CheckRowsOperator, WaitForTripsOperator
 from taxi_airflow.operators.statement import ExportSplitOperator, StatementOperator
 from taxi_airflow.operators.validate import ValidateOperator
 from taxi_airflow.runs import run_of
-from taxi_airflow.smoke import read_instances
+from taxi_airflow.smoke import read_trips
 from taxi_ml import naming, sql
 from taxi_ml.modules.features import MISSING, NULLABLE_FLOATS
 from taxi_ml.naming import Split
@@ -363,7 +363,7 @@ def test_instances_of_the_smoke_test_are_real_trips(store: ObjectStore) -> None:
     """The trips to ask about hold every input, and neither the label nor the identifier."""
     export()
 
-    instances = read_instances(store, "gs://taxi-local/data/2015-02_train12_test1/test/trips_*.csv")
+    instances = read_trips(store, "gs://taxi-local/data/2015-02_train12_test1/test/trips_*.csv")
 
     assert len(instances) == 3
     assert {"fare", "trip_id"}.isdisjoint(instances[0])

@@ -7,11 +7,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from local_vertex.domain.past import NO_LAGS, Lags
-from taxi_ml.naming import ModelName
-from tests.airflow.conftest import REGION, context, killing, run_task
+from tests.airflow.conftest import context, killing, run_task
 from tests.airflow.promotion import FAST, LAGGING, NAME, count_versions, deploy_foreign, live, serving
 from vertex_airflow import registry
-from vertex_airflow.operators import promote as promote_module
 from vertex_airflow.operators.register import RegisterModelVersionOperator
 from vertex_airflow.operators.waiting import VertexError
 
@@ -26,12 +24,6 @@ def lags(request: pytest.FixtureRequest) -> Lags:
     """Promote on a service that is current, and on one whose lists and traffic lag behind."""
     chosen: Lags = LAGGING[request.param]
     return chosen
-
-
-@pytest.fixture(autouse=True)
-def trips(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask about one trip; reading trips from Cloud Storage has tests of its own."""
-    monkeypatch.setattr(promote_module, "read_instances", lambda *_, **__: [{"TripStartHour": 8}])
 
 
 def test_nothing_serves_at_first(begin: Begin) -> None:
@@ -197,7 +189,7 @@ def test_an_unbelievable_fare_fails_for_good(vertex: Vertex, begin: Begin, fare:
     second = begin("run-2").prepare()
     vertex.servers.fare = fare
 
-    with pytest.raises(AirflowFailException, match="every fare must be a number between 0 and 200"):
+    with pytest.raises(AirflowFailException, match="every prediction must be a number between 0 and 200"):
         second.smoke()
 
     assert serving(vertex) == {"1": 100}
@@ -325,11 +317,3 @@ def test_an_empty_result_of_the_gate_is_refused(vertex: Vertex) -> None:  # noqa
 
     with pytest.raises(AirflowFailException, match="artifact_uri is empty"):
         run_task(task, context())
-
-
-def test_versions_are_compared_without_the_project() -> None:
-    """Vertex AI answers with the project's number where it was asked with its id."""
-    by_id = ModelName.parse(f"projects/taxi-local/locations/{REGION}/models/m@2")
-    by_number = ModelName.parse(f"projects/123456789012/locations/{REGION}/models/m@2")
-
-    assert registry.same_version(by_id, by_number)

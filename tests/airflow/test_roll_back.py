@@ -9,7 +9,6 @@ from tests.airflow.conftest import context, run_task
 from tests.airflow.promotion import FAST, LAGGING, NAME, deploy_foreign, live, serving
 from vertex_airflow import registry
 from vertex_airflow.objects import ObjectStore
-from vertex_airflow.operators import promote as promote_module
 from vertex_airflow.operators.roll_back import RollBackOperator
 
 if TYPE_CHECKING:
@@ -23,12 +22,6 @@ def lags(request: pytest.FixtureRequest) -> Lags:
     """Promote on a service that is current, and on one whose lists and traffic lag behind."""
     chosen: Lags = LAGGING[request.param]
     return chosen
-
-
-@pytest.fixture(autouse=True)
-def trips(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask about one trip; reading trips from Cloud Storage has tests of its own."""
-    monkeypatch.setattr(promote_module, "read_instances", lambda *_, **__: [{"TripStartHour": 8}])
 
 
 def give(vertex: Vertex, **split: int) -> None:

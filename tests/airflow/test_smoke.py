@@ -1,4 +1,4 @@
-"""Trips for the smoke test, read from shards of any size."""
+"""Instances for the smoke test, read from files of any size."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pytest
 from google.cloud.storage import Blob
 from pyarrow import csv, parquet
 
-from taxi_airflow.smoke import read_instances
+from taxi_airflow.smoke import read_trips
 from taxi_ml.modules.features import INPUTS, NULLABLE_FLOATS
 from tests.airflow.conftest import connect_to
 from vertex_airflow.objects import ObjectStore
+from vertex_airflow.operators.promote import read_json_lines
 
 if TYPE_CHECKING:
     from tests.conftest import LocalStack
@@ -68,7 +69,19 @@ def test_a_large_shard_is_not_read_whole(downloads: list[int], form: str) -> Non
     content = a_shard(form)
     store.write(f"gs://taxi-local/large/trips_0.{form}", content)
 
-    instances = read_instances(store, f"gs://taxi-local/large/trips_*.{form}")
+    instances = read_trips(store, f"gs://taxi-local/large/trips_*.{form}")
 
     assert len(instances) == 3
     assert 0 < sum(downloads) < len(content) / 5
+
+
+@pytest.mark.usefixtures("downloads")
+def test_instances_are_json_lines_by_default() -> None:
+    """A DAG without a reader of its own names a file as batch predictions take it."""
+    store = ObjectStore(gcp_conn_id="google_cloud_default")
+    lines = "".join(f'{{"TripStartHour": {hour}}}\n' for hour in range(10))
+    store.write("gs://taxi-local/smoke/instances.jsonl", lines.encode())
+
+    instances = read_json_lines(store, "gs://taxi-local/smoke/instances.jsonl")
+
+    assert instances == [{"TripStartHour": 0}, {"TripStartHour": 1}, {"TripStartHour": 2}]

@@ -12,7 +12,6 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from local_vertex.domain.past import NO_LAGS, Lags
 from local_vertex.domain.states import RunState
-from taxi_ml.gate.champion import Champion
 from tests.airflow.conftest import REGION, context, first_event, in_background, killing, run_task
 from tests.airflow.promotion import count_versions
 from tests.local_vertex.conftest import wait_for
@@ -66,7 +65,7 @@ def written(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", stack.environment["STORAGE_EMULATOR_HOST"])
     bucket = stack.storage_client().bucket("taxi-local")
     bucket.blob("specs/faults.json").upload_from_string(json.dumps(DOCUMENT))
-    bucket.blob("runs/faults/baseline.json").upload_from_string(Baseline.of(None, Champion()).to_json())
+    bucket.blob("runs/faults/baseline.json").upload_from_string(Baseline.of(None, None).to_json())
 
 
 def compile_task(**changes: Any) -> VertexCustomJobOperator:  # noqa: ANN401  # arguments of the operator

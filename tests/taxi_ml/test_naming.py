@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import re
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from taxi_ml import naming
-from taxi_ml.naming import (
-    ModelName,
-    PipelineJobName,
-    ResourceNameError,
-    Split,
-)
+from taxi_ml.naming import Split
 from taxi_ml.settings import Settings
 from taxi_ml.window import Window
-
-if TYPE_CHECKING:
-    from taxi_ml.naming import ResourceName
 
 WINDOW = Window(end=date(2015, 7, 1), train_months=24, test_months=1)
 SETTINGS = Settings(project="taxi-local", bucket="gs://taxi-local/demo", pipeline_image="taxi:1")
 IDS = st.text(max_size=300)
-PLAIN = st.from_regex(r"[a-z0-9][a-z0-9.-]{0,30}", fullmatch=True)
 
 
 @given(IDS, IDS, st.integers(0, 99))
@@ -91,44 +80,6 @@ def test_paths_carry_their_content() -> None:
     assert naming.decision_uri(SETTINGS, "job-1") == "gs://taxi-local/demo/runs/job-1/decision.json"
     assert naming.report_uri(SETTINGS, "job-1") == "gs://taxi-local/demo/runs/job-1/report.json"
     assert naming.pipeline_root(SETTINGS) == "gs://taxi-local/demo/pipeline_root"
-
-
-@given(st.sampled_from([PipelineJobName, ModelName]), PLAIN, PLAIN, PLAIN)
-def test_resource_name_survives_its_text(
-    kind: type[ResourceName], project: str, location: str, identity: str
-) -> None:
-    """What is written is parsed back."""
-    name = kind(project=project, location=location, id=identity)
-
-    assert kind.parse(str(name)) == name
-
-
-def test_model_name_may_have_a_version() -> None:
-    """A version or alias follows an @."""
-    name = ModelName.parse("projects/p/locations/l/models/7@champion")
-
-    assert (name.id, name.version, str(name.unversioned)) == (
-        "7",
-        "champion",
-        "projects/p/locations/l/models/7",
-    )
-    assert str(name) == "projects/p/locations/l/models/7@champion"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "7",
-        "projects/p/locations/l/endpoints/7",
-        "projects/p/locations/l/models/7@",
-        "projects/p/locations/l/models/7/versions/1",
-    ],
-)
-def test_other_names_are_refused(text: str) -> None:
-    """Another kind of resource is an error that says what was expected."""
-    with pytest.raises(ResourceNameError, match=r"models|version after the @"):
-        ModelName.parse(text)
 
 
 @given(st.dates(), st.integers(1, 3650))

@@ -10,7 +10,7 @@ from taxi_airflow.runs import override_of
 from taxi_ml.gate.champion import Champion
 from taxi_ml.gate.decision import ReasonCode, objections
 from vertex_airflow import registry, traffic
-from vertex_airflow.baseline import Baseline
+from vertex_airflow.baseline import Baseline, ServingModel
 from vertex_airflow.hooks.calls import CALL_TIMEOUT
 from vertex_airflow.operators.operation import VertexOperationOperator
 from vertex_airflow.rendered import check_given, is_true
@@ -81,9 +81,9 @@ class FindChampionOperator(VertexOperationOperator):
             baseline = Baseline.recorded(store, self.baseline_uri)
         else:
             endpoint = registry.find_endpoint(hook, self.endpoint_name)
-            baseline = Baseline.of(endpoint, _champion(hook, endpoint))
-        self._describe(baseline)
-        champion = baseline.champion
+            baseline = Baseline.of(endpoint, _busiest(hook, endpoint))
+        champion = champion_of(baseline)
+        self._describe(baseline, champion)
         compared = self._has_saved_model(champion)
         self._judge(objections(champion, self.window, compared=compared), context)
         content = baseline.to_json()
@@ -126,8 +126,7 @@ class FindChampionOperator(VertexOperationOperator):
             f"{override}"
         )
 
-    def _describe(self, baseline: Baseline) -> None:
-        champion = baseline.champion
+    def _describe(self, baseline: Baseline, champion: Champion) -> None:
         if not champion.name:
             self.log.info("Nothing serves on %r: there is no champion to beat", self.endpoint_name)
         elif champion.window:
@@ -144,9 +143,17 @@ class FindChampionOperator(VertexOperationOperator):
                 self.log.warning("%s is deployed without traffic; no promotion will undeploy it", name)
 
 
-def _champion(hook: VertexHook, endpoint: registry.LiveEndpoint | None) -> Champion:
+def champion_of(baseline: Baseline) -> Champion:
+    """Return the model that served before a run, as the gate knows it."""
+    serving = baseline.champion
+    if serving is None:
+        return Champion()
+    return Champion.of(name=str(serving.name), uri=serving.uri, labels=serving.labels)
+
+
+def _busiest(hook: VertexHook, endpoint: registry.LiveEndpoint | None) -> ServingModel | None:
     busiest = traffic.busiest(endpoint.split) if endpoint else None
     if endpoint is None or busiest is None:
-        return Champion()
+        return None
     model = hook.models.get_model(name=str(endpoint.deployed[busiest]), timeout=CALL_TIMEOUT)
-    return Champion.of(name=registry.version_name(model), uri=model.artifact_uri, labels=model.labels)
+    return ServingModel(name=registry.version_name(model), uri=model.artifact_uri, labels=dict(model.labels))

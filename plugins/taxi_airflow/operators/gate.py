@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from taxi_airflow.operators.champion import champion_of
 from taxi_airflow.runs import override_of, run_of
 from taxi_ml import naming
 from taxi_ml.gate.decision import OverrideError, Verdict, decide
@@ -18,6 +19,7 @@ from taxi_ml.gate.report import ReportError
 from taxi_ml.gate.report import parse as parse_report
 from vertex_airflow.baseline import Baseline
 from vertex_airflow.links import ModelCardLink
+from vertex_airflow.names import PipelineJobName
 from vertex_airflow.operators.connected import ConnectedOperator
 from vertex_airflow.rendered import is_empty
 from vertex_airflow.specs import load_document
@@ -94,7 +96,7 @@ class GateOperator(ConnectedOperator):
     def execute(self, context: Context) -> dict[str, str]:
         """Decide, unless this job's decision exists."""
         run = run_of(context)
-        job_id = naming.PipelineJobName.parse(self.job).id
+        job_id = PipelineJobName.parse(self.job).id
         store = self.store()
         uri = naming.decision_uri(run.settings, job_id)
         report_uri = naming.report_uri(run.settings, job_id)
@@ -103,7 +105,7 @@ class GateOperator(ConnectedOperator):
             self.log.info("%s was written before and stands", uri)
         except FileNotFoundError:
             report = store.read(self.report_uri)
-            serving = Baseline.recorded(store, run.baseline_uri).champion
+            serving = champion_of(Baseline.recorded(store, run.baseline_uri))
             decided = self._decide(store, report, run.window.id, _override(context), serving)
             store.write_once(report_uri, report)
             store.write_once(uri, decided.to_json().encode())

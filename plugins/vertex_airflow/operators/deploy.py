@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_ml.naming import ModelName
 from vertex_airflow import registry
 from vertex_airflow.baseline import Baseline
 from vertex_airflow.hooks.calls import CALL_TIMEOUT
 from vertex_airflow.labels import deployment_id
+from vertex_airflow.names import ModelName
 from vertex_airflow.operators.operation import VertexOperationOperator
 from vertex_airflow.rendered import check_given
 
@@ -73,8 +73,8 @@ class EndpointOperator(VertexOperationOperator):
         objection = baseline.objection(endpoint, own)
         if objection is None:
             return
-        champion = baseline.champion.name
-        compared = f"was compared with {champion}" if champion else "found nothing that served"
+        champion = baseline.champion
+        compared = f"was compared with {champion.name}" if champion else "found nothing that served"
         raise AirflowFailException(
             f"{self.model} {compared}, but on endpoint {self.endpoint_name!r} {objection}; "
             "start a new run, which compares with what serves now"
@@ -201,7 +201,7 @@ class UndeployOthersOperator(EndpointOperator):
             for each, version in endpoint.deployed.items()
             if each != own
             and not endpoint.split.get(each)
-            and registry.same_model(version, self.version)
+            and version.is_model(self.version)
             and (each in replaced or endpoint.deployed_at[each] < long_ago)
         )
 

@@ -1,37 +1,50 @@
-"""Move an endpoint's traffic to a deployed model, after it has answered."""
+"""Move an endpoint's traffic to a deployed model once it has answered test requests."""
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from io import TextIOWrapper
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_airflow.smoke import read_instances
 from vertex_airflow import registry, traffic
 from vertex_airflow.operators.deploy import EndpointOperator
 from vertex_airflow.operators.waiting import KILL_BOUND
 from vertex_airflow.polling import Polling, Verdict, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable
 
     from airflow.sdk import Context
     from google.cloud.aiplatform_v1 import PredictResponse
 
-    from taxi_ml.naming import ModelName
     from vertex_airflow.baseline import Baseline
     from vertex_airflow.hooks.vertex import VertexHook
+    from vertex_airflow.names import ModelName
+    from vertex_airflow.objects import ObjectStore
+
+Instances: TypeAlias = Sequence[Mapping[str, object]]
 
 _PREDICT_TIMEOUT = 60.0
 _ANSWERS = 3
+_INSTANCES = 3
 # Between two questions that were answered, by whichever model: 2 % of the time that was spent, at most 1 s. A
 # model with 10 % of the traffic is found within seconds once its share has taken effect, whenever that is.
 _PAUSE_SHARE = 0.02
 _LONGEST_BETWEEN_ANSWERS = 1.0
 _PAUSE_WHEN_KILLED = 0.2
+
+
+def read_json_lines(store: ObjectStore, uri: str) -> Instances:
+    """Return the first instances of a file with one JSON object a line, as batch predictions take them."""
+    with store.open(uri) as lines:
+        return [json.loads(line) for line in islice(TextIOWrapper(lines, encoding="utf-8"), _INSTANCES)]
 
 
 class TrafficOperator(EndpointOperator):
@@ -67,23 +80,26 @@ class TrafficOperator(EndpointOperator):
 class SmokePredictOperator(TrafficOperator):
     """Give the new deployed model a small share of the traffic until it has answered three times.
 
-    Predict cannot address one deployed model of an endpoint, only the endpoint: a share of the traffic is
-    the way to reach it. However the task ends, killed or not, the share goes back to those that it was
-    taken from, so that between two tasks a model has all of the traffic or none of it. A wrong answer fails
-    the task for good. Returns ``{"endpoint", "deployed_model"}``.
+    Predict can address only an endpoint, not one of its deployed models: a share of the traffic is the way
+    to reach it. However the task ends, killed or not, the share goes back to those that it was taken from,
+    so that between two tasks a model has all of the traffic or none of it. A wrong answer fails the task for
+    good. Returns ``{"endpoint", "deployed_model"}``.
 
-    :param instances_uri: ``gs://…/trips_*.csv`` or ``.parquet`` with trips to ask fares for
-    :param largest: largest fare that is believable, in USD
+    :param instances_uri: ``gs://…`` address of the instances to send, as `read_instances` takes it
+    :param largest: largest prediction that is believable
+    :param smallest: smallest prediction that is believable
     :param share: percent of the traffic; an endpoint without traffic gives all of it
     :param ask_for: seconds in which it has to answer; a change of traffic takes effect within minutes
-    :param shortest_pause: shortest time between two questions, in seconds
-    :param longest_pause: longest time between two questions, after some that failed
+    :param shortest_pause: shortest time between two requests, in seconds
+    :param longest_pause: longest time between two requests, after some that failed
+    :param read_instances: reads the instances; the default takes a file with one JSON object a line
     """
 
     template_fields: Sequence[str] = (
         *TrafficOperator.template_fields,
         "instances_uri",
         "largest",
+        "smallest",
         "share",
         "ask_for",
         "shortest_pause",
@@ -95,19 +111,23 @@ class SmokePredictOperator(TrafficOperator):
         *,
         instances_uri: str,
         largest: float | str,
+        smallest: float | str = 0,
         share: int | str = 10,
         ask_for: float | str = 300.0,
         shortest_pause: float | str = 0.1,
         longest_pause: float | str = 5.0,
+        read_instances: Callable[[ObjectStore, str], Instances] = read_json_lines,
         **kwargs: Any,  # noqa: ANN401  # EndpointOperator's
     ) -> None:
         super().__init__(**kwargs)
         self.instances_uri = instances_uri
         self.largest = largest
+        self.smallest = smallest
         self.share = share
         self.ask_for = ask_for
         self.shortest_pause = shortest_pause
         self.longest_pause = longest_pause
+        self.read_instances = read_instances
         self._lender: Baseline | None = None
 
     def find(self, hook: VertexHook, context: Context) -> dict[str, Any]:  # noqa: ARG002
@@ -149,7 +169,7 @@ class SmokePredictOperator(TrafficOperator):
 
     def _ask_until_answered(self, hook: VertexHook, endpoint: str, deployed: str) -> None:
         """Ask until the new model has answered; its share takes effect some time after it was given."""
-        instances = _values(read_instances(self.store(), self.instances_uri))
+        instances = _values(self.read_instances(self.store(), self.instances_uri))
         bound = float(self.ask_for)
         polling = Polling(
             shortest=float(self.shortest_pause), longest=float(self.longest_pause), share=_PAUSE_SHARE
@@ -183,20 +203,20 @@ class SmokePredictOperator(TrafficOperator):
         )
 
     def _is_answered(self, answer: PredictResponse, deployed: str, count: int) -> bool:
-        """Return whether the new model answered; raise unless it said so many believable fares."""
+        """Return whether the new model answered; raise unless all its predictions are believable."""
         if answer.deployed_model_id != deployed:
             return False
-        fares = [_fare(prediction) for prediction in answer.predictions]
-        self.log.info("%s answers %s USD", deployed, ", ".join(f"{fare:.2f}" for fare in fares))
-        if len(fares) != count or not all(self._believable(fare) for fare in fares):
+        smallest, largest = float(self.smallest), float(self.largest)
+        predictions: Sequence[object] = answer.predictions
+        numbers = [each if isinstance(each, int | float) else math.nan for each in predictions]
+        self.log.info("%s predicts %s", deployed, ", ".join(f"{number:.4g}" for number in numbers))
+        believable = all(math.isfinite(number) and smallest <= number <= largest for number in numbers)
+        if len(numbers) != count or not believable:
             raise AirflowFailException(
-                f"deployed model {deployed} answered {fares} to {count} trips; every fare must be "
-                f"a number between 0 and {self.largest} USD"
+                f"deployed model {deployed} predicted {numbers} for {count} instances; every prediction must "
+                f"be a number between {self.smallest} and {self.largest}"
             )
         return True
-
-    def _believable(self, fare: float) -> bool:
-        return math.isfinite(fare) and 0 <= fare <= float(self.largest)
 
 
 class ShiftTrafficOperator(TrafficOperator):
@@ -235,8 +255,3 @@ def _values(instances: Sequence[Mapping[str, object]]) -> list[Any]:
     from google.protobuf import json_format, struct_pb2  # noqa: PLC0415  # not at parse time
 
     return [json_format.ParseDict(dict(instance), struct_pb2.Value()) for instance in instances]
-
-
-def _fare(prediction: object) -> float:
-    """Return the fare in USD, or NaN for what is no number."""
-    return float(prediction) if isinstance(prediction, int | float) else math.nan

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from taxi_ml.naming import ModelName
 from vertex_airflow import registry
 from vertex_airflow.hooks.calls import CALL_TIMEOUT
 from vertex_airflow.labels import run_key
+from vertex_airflow.names import ModelName
 from vertex_airflow.operators.operation import VertexOperationOperator
 from vertex_airflow.rendered import check_given
 
@@ -71,8 +71,8 @@ class RegisterModelVersionOperator(VertexOperationOperator):
         if model is None:
             return None
         name = registry.version_name(model)
-        registry.give_aliases(hook, ModelName.parse(name), registry.CHALLENGER)
-        return {"model": name}
+        registry.give_aliases(hook, name, registry.CHALLENGER)
+        return {"model": str(name)}
 
     def start(self, hook: VertexHook, context: Context) -> str:
         """Upload the version."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from taxi_ml.naming import ModelName
 from vertex_airflow import registry, traffic
 from vertex_airflow.operators.deploy import EndpointOperator, undeploy
 from vertex_airflow.operators.promote import give_back
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from vertex_airflow.baseline import Baseline
     from vertex_airflow.hooks.vertex import VertexHook
+    from vertex_airflow.names import ModelName
 
 _MOVED = frozenset({registry.CHAMPION, registry.DEFAULT})
 
@@ -122,8 +122,8 @@ class RollBackOperator(EndpointOperator):
         busiest = traffic.busiest(endpoint.split) if endpoint else None
         known = self._known()
         names = [endpoint.deployed[busiest]] if endpoint and busiest else []
-        names += [ModelName.parse(known.champion.name)] if known and known.champion.name else []
-        return next((name for name in names if registry.same_model(name, self.version)), None)
+        names += [known.champion.name] if known and known.champion else []
+        return next((name for name in names if name.is_model(self.version)), None)
 
 
 def roll_back_when_timed_out(context: Context) -> None:
