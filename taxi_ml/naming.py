@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 SCHEMA_FILE: Final = "schema.pbtxt"
 """The reviewed schema, beside the modules once uploaded: its content is a part of their address."""
 
-_MAX_JOB_ID: Final = 127
 _MAX_DISPLAY_NAME: Final = 128
 _MAX_LABEL: Final = 63
 _DIGEST_LENGTH: Final = 10
@@ -43,20 +42,6 @@ class PipelineSchema(StrEnum):
     OLDER = "2.0"
 
 
-def job_id(dag_id: str, run_id: str, attempt: int = 0) -> str:
-    """Return the PipelineJob id of one attempt of one DAG run.
-
-    The same arguments give the same id, other arguments another one: the end is a digest of all three.
-    It matches `[a-z][-a-z0-9]{0,126}`: Vertex AI accepts less than 128 characters.
-    """
-    digest = _digest(dag_id, run_id, str(attempt))
-    words = _hyphened(f"{dag_id}-{run_id}")
-    if not words[:1].isalpha():
-        words = f"run-{words}".strip("-")
-    room = _MAX_JOB_ID - _DIGEST_LENGTH - 1
-    return f"{words[:room].strip('-')}-{digest}"
-
-
 def job_labels(dag_id: str, run_id: str, window: Window) -> dict[str, str]:
     """Return the labels of every job of a DAG run, within Google Cloud's rules for labels.
 
@@ -80,10 +65,6 @@ def display_name(task: str, run_id: str) -> str:
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:_DIGEST_LENGTH]
-
-
-def _hyphened(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def _label(text: str) -> str:
@@ -148,14 +129,14 @@ def run_uri(settings: Settings, pipeline_job_id: str) -> str:
     return f"{settings.bucket}/runs/{pipeline_job_id}"
 
 
-def baseline_uri(settings: Settings, dag_id: str, run_id: str) -> str:
+def baseline_uri(settings: Settings, first_job_id: str) -> str:
     """Return where a DAG run keeps what served before it began: the same for every try and every job."""
-    return f"{run_uri(settings, job_id(dag_id, run_id))}/baseline.json"
+    return f"{run_uri(settings, first_job_id)}/baseline.json"
 
 
-def parameters_uri(settings: Settings, dag_id: str, run_id: str) -> str:
+def parameters_uri(settings: Settings, first_job_id: str) -> str:
     """Return where a DAG run keeps the values of its pipeline's parameters."""
-    return f"{run_uri(settings, job_id(dag_id, run_id))}/parameters.json"
+    return f"{run_uri(settings, first_job_id)}/parameters.json"
 
 
 def report_uri(settings: Settings, pipeline_job_id: str) -> str:

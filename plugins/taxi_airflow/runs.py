@@ -16,6 +16,7 @@ from taxi_ml.rules import SettingsError
 from taxi_ml.settings import Settings, schedule, wait_days
 from taxi_ml.sizing import plan
 from taxi_ml.sql.counts import SplitCounts
+from vertex_airflow.labels import job_id
 from vertex_airflow.rendered import is_true
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def run_for(
         window=window,
         labels=naming.job_labels(dag_id, run_id, window),
         compile_name=naming.display_name("compile", run_id),
-        baseline_uri=naming.baseline_uri(settings, dag_id, run_id),
+        baseline_uri=naming.baseline_uri(settings, job_id(dag_id, run_id)),
     )
 
 

@@ -10,9 +10,9 @@ from google.protobuf import json_format
 from local_vertex.domain.errors import Code
 from local_vertex.domain.records import Failure
 from local_vertex.domain.states import RunState, TaskState
-from taxi_ml import naming
 from tests.airflow.conftest import REGION, connect_to, context, in_background, run_task
 from tests.local_vertex.conftest import wait_for
+from vertex_airflow.labels import job_id
 from vertex_airflow.operators.pipeline_job import VertexPipelineJobOperator
 from vertex_airflow.operators.waiting import VertexError
 
@@ -131,7 +131,7 @@ def test_the_id_follows_from_the_run(vertex: Vertex) -> None:
     with pytest.raises(TaskDeferred):
         task.execute(context("scheduled__2015-07-01"))
 
-    assert naming.job_id(task.dag_id, "scheduled__2015-07-01") == vertex.engine.runs[0].job_id
+    assert job_id(task.dag_id, "scheduled__2015-07-01") == vertex.engine.runs[0].job_id
 
 
 def test_another_try_attaches(vertex: Vertex) -> None:
@@ -153,7 +153,7 @@ def test_a_retry_of_a_failed_pipeline_is_another_attempt(vertex: Vertex) -> None
 
     run_task(task, context())
 
-    assert naming.job_id(task.dag_id, "manual__1", attempt=1) == vertex.engine.runs[1].job_id
+    assert job_id(task.dag_id, "manual__1", attempt=1) == vertex.engine.runs[1].job_id
 
 
 def test_a_given_id_carries_its_attempt(vertex: Vertex) -> None:

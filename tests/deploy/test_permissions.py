@@ -90,7 +90,7 @@ def test_a_job_writes_what_it_makes(prod: Plan, uri: str) -> None:
         f"{SETTINGS.bucket}/data/2015-07-01/test/trips_0.csv",
         f"{MODULES}/trainer.py",
         f"{MODULES}/schema.pbtxt",
-        naming.parameters_uri(SETTINGS, "taxi_training", "manual__1"),
+        naming.parameters_uri(SETTINGS, "job"),
         f"{SETTINGS.bucket}/runs/objects/modules/5ha/compiled/decision.json",
         f"{SETTINGS.bucket}-of-another/pipeline_root/x",
         f"{SETTINGS.bucket}/pipeline_roots/x",

@@ -18,28 +18,6 @@ SETTINGS = Settings(project="taxi-local", bucket="gs://taxi-local/demo", pipelin
 IDS = st.text(max_size=300)
 
 
-@given(IDS, IDS, st.integers(0, 99))
-def test_job_id_is_accepted_by_vertex(dag_id: str, run_id: str, attempt: int) -> None:
-    """Any DAG and run give an id within Vertex AI's rule, always the same."""
-    job_id = naming.job_id(dag_id, run_id, attempt)
-
-    assert re.fullmatch(r"[a-z][-a-z0-9]{0,126}", job_id)
-    assert job_id == naming.job_id(dag_id, run_id, attempt)
-
-
-@given(st.lists(st.tuples(IDS, IDS, st.integers(0, 9)), min_size=2, max_size=2, unique=True))
-def test_job_ids_differ(runs: list[tuple[str, str, int]]) -> None:
-    """Another DAG, run or attempt has another id, even where only refused characters differ."""
-    first, second = (naming.job_id(*run) for run in runs)
-
-    assert first != second
-
-
-def test_long_job_id_has_all_characters_that_vertex_takes() -> None:
-    """An id has less than 128 characters: https://cloud.google.com/vertex-ai/docs/reference/rest/v1."""
-    assert len(naming.job_id("taxi_training", "manual__" + "x" * 250)) == 127
-
-
 @given(IDS, IDS)
 def test_display_names_fit_and_differ(one: str, other: str) -> None:
     """Any run's name is within Vertex AI's 128 characters, and no two runs share one."""

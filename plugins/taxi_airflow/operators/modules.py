@@ -14,6 +14,7 @@ from taxi_ml import naming
 from taxi_ml.pipeline.modules_check import ModuleError, read_modules
 from taxi_ml.pipeline.parameters import Champion, RunParameters
 from taxi_ml.pipeline.request import CompileRequest
+from vertex_airflow.labels import job_id
 from vertex_airflow.operators.connected import ConnectedOperator
 from vertex_airflow.rendered import is_empty, is_true
 
@@ -120,7 +121,7 @@ class WriteRequestOperator(ConnectedOperator):
             cache_day=datetime.now(UTC).date() if cached else None,
         )
         folder = naming.compile_uri(settings, self.modules_digest, request.digest)
-        values = naming.parameters_uri(settings, self.dag_id, str(context["dag_run"].run_id))
+        values = naming.parameters_uri(settings, job_id(self.dag_id, str(context["dag_run"].run_id)))
         store = self.store()
         store.write(f"{folder}/request.json", request.to_json().encode())
         store.write(values, json.dumps(parameters.values(request), indent=2, sort_keys=True).encode())

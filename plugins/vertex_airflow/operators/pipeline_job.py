@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_ml import naming
 from vertex_airflow.hooks.calls import CALL_TIMEOUT
 from vertex_airflow.jobs import texts_of, view_pipeline
-from vertex_airflow.labels import with_attempt
+from vertex_airflow.labels import MAX_JOB_ID, job_id, with_attempt
 from vertex_airflow.operators.vertex_job import VertexJobOperator
 from vertex_airflow.polling import Verdict, judge
 from vertex_airflow.rendered import is_empty
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
     from vertex_airflow.hooks.vertex import VertexHook
     from vertex_airflow.jobs import JobView
-
-_MAX_ID = 127
 
 
 class VertexPipelineJobOperator(VertexJobOperator):
@@ -146,6 +143,6 @@ class VertexPipelineJobOperator(VertexJobOperator):
     def _id(self, context: Context, attempt: int) -> str:
         if not self.job_id:
             run_id = str(context["dag_run"].run_id)
-            return naming.job_id(self.dag_id, run_id, attempt)
+            return job_id(self.dag_id, run_id, attempt)
         suffix = f"-attempt{attempt}" if attempt else ""
-        return f"{self.job_id[: _MAX_ID - len(suffix)]}{suffix}"
+        return f"{self.job_id[: MAX_JOB_ID - len(suffix)]}{suffix}"
