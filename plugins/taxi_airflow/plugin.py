@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
-from vertex_airflow.links import BigQueryJobLink, ModelCardLink, VertexLink
+from taxi_airflow.links import BigQueryJobLink, ModelCardLink
+from vertex_airflow.links import VertexLink
 
 
 class TaxiPlugin(AirflowPlugin):

@@ -1,4 +1,4 @@
-"""The links from a task to what it works on, stored before the task defers."""
+"""Links from a task to what it works on, stored before the task defers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class StoredLink(BaseOperatorLink):
 
     @property
     def xcom_key(self) -> str:
-        """Where the URL is kept."""
+        """The key that the URL is stored under."""
         return self.key
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002  # Airflow's
-        """Return the stored URL, or an empty text before there is one."""
+        """Return the stored URL, or an empty string before there is one."""
         return str(XCom.get_value(key=self.xcom_key, ti_key=ti_key) or "")
 
     def persist(self, context: Any, url: str) -> None:  # noqa: ANN401  # Airflow's Context
@@ -36,27 +36,3 @@ class VertexLink(StoredLink):
 
     name = "Vertex AI"
     key = "vertex_link"
-
-
-class ModelCardLink(StoredLink):
-    """Open the model card that the gate wrote."""
-
-    name = "Model card"
-    key = "model_card_link"
-
-
-class BigQueryJobLink(BaseOperatorLink):
-    """The provider's link to a BigQuery job, which is imported when it is asked: that takes 0.5 s."""
-
-    name = "BigQuery job"
-
-    @property
-    def xcom_key(self) -> str:
-        """Where the provider's operator stores which job it is."""
-        return "bigquery_job_detail"
-
-    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the job's page in Google Cloud's console, or an empty text before there is a job."""
-        from airflow.providers.google.cloud.links.bigquery import BigQueryJobDetailLink  # noqa: PLC0415  # above
-
-        return str(BigQueryJobDetailLink().get_link(operator, ti_key=ti_key))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from taxi_airflow.operators.champion import champion_of
+from taxi_airflow.links import ModelCardLink
 from taxi_airflow.runs import override_of, run_of
 from taxi_ml import naming
 from taxi_ml.gate.decision import OverrideError, Verdict, decide

@@ -7,9 +7,9 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from taxi_airflow.links import BigQueryJobLink
 from taxi_airflow.runs import run_of
 from taxi_ml import naming, sql
-from vertex_airflow.links import BigQueryJobLink
 from vertex_airflow.operators.connected import ConnectedOperator
 
 if TYPE_CHECKING:

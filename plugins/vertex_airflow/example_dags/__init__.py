@@ -1,0 +1,1 @@
+"""DAGs that show how the operators are used."""
