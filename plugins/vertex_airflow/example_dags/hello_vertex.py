@@ -17,8 +17,27 @@ from vertex_airflow.operators.custom_job import VertexCustomJobOperator
 from vertex_airflow.operators.pipeline_job import VertexPipelineJobOperator
 
 SPEC = files("vertex_airflow.example_dags") / "hello.json"
-IMAGE = "python:3.12-slim"
-VERTEX = {"region": "{{ params.region }}", "labels": {"app": "hello-vertex"}, "timeout_seconds": 1800}
+SPEC_URI = "{{ params.bucket }}/hello_vertex/hello.json"
+GREETING = "{{ ti.xcom_pull(task_ids='run_pipeline')['artifacts']['greet.greeting'] }}"
+VERTEX: dict[str, Any] = {
+    "region": "{{ params.region }}",
+    "labels": {"app": "hello-vertex"},
+    "timeout_seconds": 1800,
+}
+
+
+@task
+def upload_spec(uri: str) -> None:
+    """Write the compiled pipeline to Cloud Storage."""
+    ObjectStore(gcp_conn_id="google_cloud_default").write(uri, SPEC.read_bytes())
+
+
+@task
+def log_greeting(uri: str) -> None:
+    """Log the artifact of the pipeline's only component."""
+    greeting = ObjectStore(gcp_conn_id="google_cloud_default").read(uri)
+    logging.getLogger(__name__).info("The pipeline says: %s", greeting.decode())
+
 
 with DAG(
     dag_id="hello_vertex",
@@ -33,38 +52,21 @@ with DAG(
     },
     tags=["example", "vertex-ai"],
 ):
-
-    @task
-    def upload_spec(params: dict[str, Any]) -> str:
-        """Write the compiled pipeline to Cloud Storage and return its address."""
-        uri = f"{params['bucket']}/hello_vertex/hello.json"
-        ObjectStore(gcp_conn_id="google_cloud_default").write(uri, SPEC.read_bytes())
-        return uri
-
     run_container = VertexCustomJobOperator(
         task_id="run_container",
         display_name="hello {{ run_id }}",
-        image=IMAGE,
+        image="python:3.12-slim",
         command=["python", "-c", "import os; print('Hello,', os.environ['NAME'])"],
         env={"NAME": "{{ params.name }}"},
         machine_type="e2-standard-4",
         **VERTEX,
     )
-
     run_pipeline = VertexPipelineJobOperator(
         task_id="run_pipeline",
-        spec_uri=upload_spec(),
+        spec_uri=SPEC_URI,
         pipeline_root="{{ params.bucket }}/hello_vertex/root",
         parameter_values={"name": "{{ params.name }}"},
         required_outputs=["greet.greeting"],
         **VERTEX,
     )
-
-    @task
-    def log_greeting(job: dict[str, Any]) -> None:
-        """Log the artifact of the pipeline's only component."""
-        greeting = ObjectStore(gcp_conn_id="google_cloud_default").read(job["artifacts"]["greet.greeting"])
-        logging.getLogger(__name__).info("The pipeline says: %s", greeting.decode())
-
-    run_container >> run_pipeline
-    log_greeting(run_pipeline.output)
+    [run_container, upload_spec(SPEC_URI)] >> run_pipeline >> log_greeting(GREETING)
