@@ -39,6 +39,7 @@ from taxi_ml.pipeline.modules_check import read_modules  # noqa: E402  # as abov
 from taxi_ml.pipeline.parameters import Champion, RunParameters  # noqa: E402  # as above
 from taxi_ml.pipeline.request import CompileRequest  # noqa: E402  # as above
 from taxi_ml.settings import Settings  # noqa: E402  # as above
+from taxi_ml.splits import ExamplesFormat, Split  # noqa: E402  # after the path
 from taxi_ml.storage import Storage  # noqa: E402  # as above
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class Bench:
             target,
             rows=rows,
             sample=partial(sizing.sampled, settings),
-            formats=[naming.ExamplesFormat(settings.examples_format)],
+            formats=[ExamplesFormat(settings.examples_format)],
         )
         (target / settings.examples_format).rename(self._data)
         gcs_objects.adopt(self._layout.gcs_root, self._data)
@@ -219,7 +220,7 @@ def _compiled(settings: Settings, champion: Champion | None) -> dict[str, Any]:
 
 def _print_size(baseline: Size, size: Size) -> None:
     """Print what a size took, and ratios of the CPU seconds, as soon as it is measured."""
-    counts = ", ".join(f"{split} {getattr(size.exported, split):,}" for split in naming.Split)
+    counts = ", ".join(f"{split} {getattr(size.exported, split):,}" for split in Split)
     print(f"\n{size.rows:,} trips: {counts} are used, {size.steps:,} steps; {baseline.rows:,} trips are 1")
     print(f"{'rows':18}{size.used / baseline.used:16.1f}\n{'':18}{'CPU s':>9}{'ratio':>7}{'GB':>7}{'s':>9}")
     for name, cost in size.costs.items():
@@ -240,19 +241,15 @@ def _print_slopes(sizes: Sequence[Size], settings: Settings) -> None:
         print(f"{component:18}" + "".join(f"{cpu:12.1f}{memory:8.0f}" for cpu, memory in slopes))
 
 
-def _slope(
-    component: Component, reads: Collection[naming.Split], few: Size, many: Size
-) -> tuple[float, float]:
+def _slope(component: Component, reads: Collection[Split], few: Size, many: Size) -> tuple[float, float]:
     """Return the CPU microseconds and the bytes for each row of the splits that count, or of all."""
-    rows = sum(
-        getattr(many.exported, split) - getattr(few.exported, split) for split in reads or naming.Split
-    )
+    rows = sum(getattr(many.exported, split) - getattr(few.exported, split) for split in reads or Split)
     before, after = (_cost(size, component) for size in (few, many))
     return 1e6 * (after.cpu - before.cpu) / rows, (after.bytes - before.bytes) / rows
 
 
 def _cost(size: Size, component: Component) -> Cost:
-    names = {component, *(f"{name.capitalize()}{component}" for name in naming.ExamplesFormat)}
+    names = {component, *(f"{name.capitalize()}{component}" for name in ExamplesFormat)}
     (name,) = names & size.costs.keys()
     return size.costs[name]
 

@@ -21,7 +21,7 @@ from taxi_airflow.runs import LONGEST_JOB, longest_run, next_step, run_in_templa
 from taxi_airflow.smoke import read_trips
 from taxi_ml import sql
 from taxi_ml.gate.decision import OVERRIDABLE
-from taxi_ml.naming import Split
+from taxi_ml.splits import Split
 from vertex_airflow.operators.custom_job import VertexCustomJobOperator
 from vertex_airflow.operators.deploy import DeployModelOperator, UndeployOthersOperator
 from vertex_airflow.operators.pipeline_job import VertexPipelineJobOperator

@@ -1,24 +1,23 @@
-"""Beam's arguments, those for Dataflow above all, as far as they follow from the settings."""
+"""Beam's arguments: those that a person gives, and those that follow from where a run works."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from taxi_ml.settings import Settings
-
 LABEL: Final = "app=taxi-vertex"
 """On every Dataflow job. It names no window and no run: Beam's arguments are part of the cache's key."""
 
 RUNNER_V2: Final = "use_runner_v2"
-"""What runs custom containers.
+"""The runner that supports custom containers.
 https://cloud.google.com/dataflow/docs/runner-v2"""
 
 LONGEST: Final = "max_workflow_runtime_walltime_seconds=21600"
-"""Six hours, after which Dataflow ends a job: a component waits for its own without an end.
+"""Six hours, after which Dataflow ends a job: a component would wait for its own job forever.
 https://cloud.google.com/dataflow/docs/reference/service-options"""
 
 _WITHOUT_RUNNER_V2: Final = "disable_runner_v2"
@@ -30,7 +29,7 @@ _IMAGE: Final = "--sdk_container_image"
 
 
 class BeamRunner(StrEnum):
-    """Where the components that use Beam do their work; auto: on their own machine while it is enough."""
+    """The place where components that use Beam work; auto: on their own machine while it is large enough."""
 
     AUTO = "auto"
     LOCAL = "local"
@@ -43,99 +42,118 @@ _ARGUMENTS: Final = {
 }
 
 
-class DataflowError(ValueError):
-    """Beam's arguments contradict the settings; `problems` has each with its remedy."""
+class BeamArgumentsError(ValueError):
+    """Beam's arguments cannot be read, or contradict the settings; `problems` has each with its remedy."""
 
     def __init__(self, *problems: str) -> None:
-        """Keep every problem, so that a person mends them all at once."""
+        """Keep every problem, so that a person can fix them all at once."""
         self.problems = problems
         super().__init__("; ".join(problems))
 
 
-def runs_on_dataflow(beam_args: Sequence[str]) -> bool:
-    """Whether the last `--runner=` among the arguments is Dataflow's, by any of the names that Beam knows."""
-    return _runner(beam_args) == "dataflow"
+@dataclass(frozen=True, slots=True)
+class BeamArguments:
+    """Beam's arguments, each `--name=value` or `--name`, read once.
 
-
-def _runner(beam_args: Sequence[str]) -> str:
-    """Return the last `--runner=` as Beam compares names: without path, case and ending."""
-    runners = [value for name, value in map(_parts, beam_args) if name == "--runner"]
-    last = runners[-1].rpartition(".")[2].lower() if runners else ""
-    return last.removesuffix("runner")
-
-
-def runner_of(settings: Settings) -> BeamRunner | None:
-    """Return where Beam's work is done by these settings, auto where the rows decide.
-
-    The arguments win over `beam_runner`: by a runner, which is None where it is neither on the component's
-    machine nor Dataflow, and by those of a runner on one machine.
-    """
-    given = _given(settings.beam_args)
-    if "--runner" in given:
-        if runs_on_dataflow(settings.beam_args):
-            return BeamRunner.DATAFLOW
-        return BeamRunner.LOCAL if _runner(settings.beam_args) in _IN_PROCESS else None
-    chosen = BeamRunner(settings.beam_runner)
-    undecided = chosen is BeamRunner.AUTO
-    return BeamRunner.LOCAL if undecided and any(name.startswith(_LOCAL) for name in given) else chosen
-
-
-def beam_arguments(settings: Settings) -> tuple[str, ...]:
-    """Return the settings' Beam arguments with what they leave out; a runner that the rows decide is local.
-
-    That is the runner, and for every runner the pipeline image: it has what the pipeline's own code imports,
-    and without it each Beam component would pack an archive of TFX for the workers, whether there are any or
-    not. For Dataflow it is also where it runs, as whom, on how many workers at most, and below which folders
-    of the bucket it stages.
+    `values` has the values of each name in the order in which they are given.
 
     Raises:
-        DataflowError: for arguments that contradict the settings.
+        BeamArgumentsError: if one does not begin with two hyphens.
 
     """
-    chosen = (*_runner_arguments(settings), *settings.beam_args)
-    given = _given(chosen)
-    wanted = _wanted(settings)
-    if not runs_on_dataflow(chosen):
+
+    texts: tuple[str, ...] = ()
+    values: Mapping[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Read the names and values."""
+        if not all(text.startswith("--") for text in self.texts):
+            raise BeamArgumentsError("separate arguments by spaces and begin each with --")
+        values: dict[str, tuple[str, ...]] = {}
+        for text in self.texts:
+            given, _, value = text.partition("=")
+            name = _IMAGE if given == _IMAGE_ALIAS else given
+            values[name] = (*values.get(name, ()), value)
+        object.__setattr__(self, "values", values)
+
+    def runner(self, chosen: BeamRunner) -> BeamRunner | None:
+        """Return where Beam does its work, auto if the rows decide; `chosen` is what the settings say.
+
+        A runner among the arguments wins: it is None if it runs neither on the component's own machine nor
+        on Dataflow. So do arguments that only a runner on one machine understands.
+        """
+        if "--runner" in self.values:
+            if self.names_dataflow:
+                return BeamRunner.DATAFLOW
+            return BeamRunner.LOCAL if self._last_runner() in _IN_PROCESS else None
+        undecided = chosen is BeamRunner.AUTO
+        is_local = any(name.startswith(_LOCAL) for name in self.values)
+        return BeamRunner.LOCAL if undecided and is_local else chosen
+
+    @property
+    def names_dataflow(self) -> bool:
+        """Whether the last `--runner=` is Dataflow's, by any of the names that Beam accepts."""
+        return self._last_runner() == "dataflow"
+
+    def _last_runner(self) -> str:
+        """Return the last `--runner=` as Beam compares names: without its path, case and suffix."""
+        last = self.values.get("--runner", ("",))[-1]
+        return last.rpartition(".")[2].lower().removesuffix("runner")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """Where a run's Beam jobs work: the settings that they must not contradict. No workers: no limit."""
+
+    project: str
+    region: str
+    bucket: str
+    service_account: str
+    image: str
+    workers: int
+
+    def arguments(self) -> Mapping[str, str]:
+        """Return the value of each argument that follows; an empty one leaves the choice to Dataflow."""
+        return {
+            "--project": self.project,
+            "--region": self.region,
+            "--temp_location": f"{self.bucket}/dataflow/temp",
+            "--staging_location": f"{self.bucket}/dataflow/staging",
+            "--service_account_email": self.service_account,
+            _IMAGE: self.image,
+            "--max_num_workers": str(self.workers or ""),
+        }
+
+
+def complete(own: BeamArguments, runner: BeamRunner | None, workplace: Workplace) -> tuple[str, ...]:
+    """Return a person's own arguments with what they leave out.
+
+    That is the runner, local if the rows are still to decide, and for every runner the pipeline image: it has
+    what the pipeline's own code imports, and without it each Beam component would pack an archive of TFX for
+    the workers, even if there are none. For Dataflow it is also where it runs, as which account, on how many
+    workers at most, and under which folders of the bucket it stages.
+
+    Raises:
+        BeamArgumentsError: for arguments that contradict the workplace.
+
+    """
+    chosen = BeamArguments((*_runner_arguments(own, runner), *own.texts))
+    given = chosen.values
+    wanted = workplace.arguments()
+    if not chosen.names_dataflow:
         image = () if _IMAGE in given else (f"{_IMAGE}={wanted[_IMAGE]}",)
-        return (*chosen, *image)
-    if problems := [*_repeated(given), *_contradictions(given, wanted, settings), *_misplaced(given)]:
-        raise DataflowError(*problems)
+        return (*chosen.texts, *image)
+    if problems := [*_repeated(given), *_contradictions(given, wanted, workplace.bucket), *_misplaced(given)]:
+        raise BeamArgumentsError(*problems)
     missing = [f"{name}={value}" for name, value in wanted.items() if name not in given and value]
-    return (*chosen, *missing, *_experiments(given), *_labels(given), *_end(given))
+    return (*chosen.texts, *missing, *_dataflow_defaults(given))
 
 
-def _runner_arguments(settings: Settings) -> tuple[str, ...]:
-    given = _given(settings.beam_args)
-    if "--runner" in given:
+def _runner_arguments(own: BeamArguments, runner: BeamRunner | None) -> Sequence[str]:
+    if "--runner" in own.values:
         return ()
-    runner = runner_of(settings)
     arguments = _ARGUMENTS[BeamRunner.DATAFLOW if runner is BeamRunner.DATAFLOW else BeamRunner.LOCAL]
-    return tuple(argument for argument in arguments if _parts(argument)[0] not in given)
-
-
-def _parts(argument: str) -> tuple[str, str]:
-    name, _, value = argument.partition("=")
-    return name, value
-
-
-def _given(beam_args: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
-    given: dict[str, tuple[str, ...]] = {}
-    for name, value in map(_parts, beam_args):
-        known = _IMAGE if name == _IMAGE_ALIAS else name
-        given[known] = (*given.get(known, ()), value)
-    return given
-
-
-def _wanted(settings: Settings) -> Mapping[str, str]:
-    return {
-        "--project": settings.project,
-        "--region": settings.region,
-        "--temp_location": f"{settings.bucket}/dataflow/temp",
-        "--staging_location": f"{settings.bucket}/dataflow/staging",
-        "--service_account_email": settings.service_account,
-        _IMAGE: settings.pipeline_image,
-        "--max_num_workers": str(settings.dataflow_workers or ""),
-    }
+    return [argument for argument in arguments if argument.partition("=")[0] not in own.values]
 
 
 _SETTINGS: Final = {
@@ -154,7 +172,7 @@ def _repeated(given: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
 
 
 def _contradictions(
-    given: Mapping[str, tuple[str, ...]], wanted: Mapping[str, str], settings: Settings
+    given: Mapping[str, tuple[str, ...]], wanted: Mapping[str, str], bucket: str
 ) -> Iterator[str]:
     for name, setting in _SETTINGS.items():
         value = given.get(name, ("",))[-1]
@@ -165,16 +183,16 @@ def _contradictions(
             )
     for name in _FOLDERS:
         for folder in given.get(name, ()):
-            if not folder.startswith(f"{settings.bucket}/"):
-                yield f"{name}={folder} is outside of {settings.bucket}; remove it, or name a folder in there"
+            if not folder.startswith(f"{bucket}/"):
+                yield f"{name}={folder} is outside of {bucket}; remove it, or name a folder in that bucket"
 
 
 def _misplaced(given: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     for name in given:
         if name.startswith(_LOCAL):
-            yield f"{name} is for Beam's runners in one process; remove it for Dataflow"
+            yield f"{name} is for Beam's single-process runners; remove it for Dataflow"
     if _WITHOUT_RUNNER_V2 in _chosen_experiments(given):
-        yield f"--experiments={_WITHOUT_RUNNER_V2} would run no custom container; remove it"
+        yield f"--experiments={_WITHOUT_RUNNER_V2} would not run custom containers; remove it"
 
 
 def _chosen_experiments(given: Mapping[str, tuple[str, ...]]) -> set[str]:
@@ -182,18 +200,14 @@ def _chosen_experiments(given: Mapping[str, tuple[str, ...]]) -> set[str]:
     return {experiment for text in texts for experiment in text.split(",")}
 
 
-def _experiments(given: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+def _dataflow_defaults(given: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    """Yield what every Dataflow job gets unless it is given: Runner v2, the label and the longest time."""
     if RUNNER_V2 not in _chosen_experiments(given):
         yield f"--experiments={RUNNER_V2}"
-
-
-def _labels(given: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     if "--labels" not in given and "--label" not in given:
         yield f"--labels={LABEL}"
-
-
-def _end(given: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     option = LONGEST.partition("=")[0]
+    # Beam accepts a service option as an experiment too, and both under two names.
     names = ("--dataflow_service_options", "--dataflow_service_option", "--experiments", "--experiment")
     if not any(option in text for name in names for text in given.get(name, ())):
         yield f"--dataflow_service_options={LONGEST}"

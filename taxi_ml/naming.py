@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import date
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
+
+from taxi_ml.splits import split_pattern
 
 if TYPE_CHECKING:
     from taxi_ml.settings import Settings
+    from taxi_ml.splits import Split
     from taxi_ml.window import Window
 
 SCHEMA_FILE: Final = "schema.pbtxt"
@@ -20,26 +22,6 @@ _MAX_LABEL: Final = 63
 _DIGEST_LENGTH: Final = 10
 
 
-class Split(StrEnum):
-    """The parts of a window's trips."""
-
-    TRAIN = "train"
-    EVAL = "eval"
-    TEST = "test"
-
-
-class ExamplesFormat(StrEnum):
-    """What the trips are exported as and the ExampleGen reads; the ending of the files' names."""
-
-    CSV = "csv"
-    PARQUET = "parquet"
-
-
-class PipelineSchema(StrEnum):
-    """The version of the PipelineSpec that is compiled; the newer one unless Vertex AI refuses it."""
-
-    NEWER = "2.1"
-    OLDER = "2.0"
 
 
 def job_labels(dag_id: str, run_id: str, window: Window) -> dict[str, str]:
@@ -84,11 +66,6 @@ def data_uri(settings: Settings, window: Window) -> str:
 def split_uri(settings: Settings, window: Window, split: Split) -> str:
     """Return the pattern of one split's files, gs://…/data/<window>/<split>/trips_*.csv (or .parquet)."""
     return f"{data_uri(settings, window)}/{split_pattern(split, settings.examples_format)}"
-
-
-def split_pattern(split: str, examples_format: str) -> str:
-    """Return the pattern of one split's files below the folder of the window's export."""
-    return f"{split}/trips_*.{examples_format}"
 
 
 def cache_period(day: date, days: int) -> str:

@@ -1,18 +1,18 @@
-"""What single components of the pipeline ask for: CPUs, memory and accelerators."""
+"""The CPUs, memory and accelerators that individual components of the pipeline ask for."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 
 class Component(StrEnum):
-    """The components that run in a container; the ExampleGen by this name whatever format it reads."""
+    """The components that run in a container; ExampleGen is the name whatever format it reads."""
 
     EXAMPLE_GEN = "ExampleGen"
     STATISTICS_GEN = "StatisticsGen"
@@ -28,12 +28,12 @@ class Component(StrEnum):
 
 
 class ResourcesError(ValueError):
-    """A text does not say what a component asks for; the message has the part and what is right."""
+    """A string does not say what a component asks for; the message names the part and its syntax."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accelerator:
-    """A type as Vertex AI names it, such as NVIDIA_TESLA_T4, and how many."""
+    """An accelerator type as Vertex AI names it, such as NVIDIA_TESLA_T4, and how many of them."""
 
     type: str
     count: int
@@ -41,7 +41,7 @@ class Accelerator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentResources:
-    """What one component asks for; memory in bytes. None: what its machine type has."""
+    """The resources of one component; memory in bytes. None stands for what its machine type has."""
 
     cpus: float | None = None
     memory: int | None = None
@@ -58,29 +58,37 @@ _CPUS: Final = re.compile(_NUMBER)
 _ACCELERATOR: Final = re.compile(r"((?:NVIDIA|TPU)_[A-Z0-9_]+)x([0-9]{1,4})")
 
 
-def parse(texts: Iterable[str]) -> Mapping[Component, ComponentResources]:
-    """Read texts such as `Trainer=cpu:8,memory:32G,accelerator:NVIDIA_TESLA_T4x1`, one for each component.
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What components ask for, such as `Trainer=cpu:8,memory:32G,accelerator:NVIDIA_TESLA_T4x1`, read once.
 
-    Sizes have a unit: M, G and T are powers of 1000, Mi, Gi and Ti of 1024.
+    There is one string for each component. Sizes have a unit: M, G and T are powers of 1000, Mi, Gi and Ti of
+    1024.
 
     Raises:
-        ResourcesError: for an unknown component, one that is named twice, and wrong parts.
+        ResourcesError: for an unknown component, one that is named twice, and malformed parts.
 
     """
-    found: dict[Component, ComponentResources] = {}
-    for text in texts:
-        name, _, wanted = text.partition("=")
-        component = _component(name, text)
-        if component in found:
-            raise ResourcesError(f"{component} is named twice; write all that it asks for in one text")
-        found[component] = _resources(wanted, text)
-    return found
+
+    texts: tuple[str, ...] = ()
+    by_component: Mapping[Component, ComponentResources] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Read the strings."""
+        found: dict[Component, ComponentResources] = {}
+        for text in self.texts:
+            name, _, wanted = text.partition("=")
+            component = _component(name, text)
+            if component in found:
+                raise ResourcesError(f"{component} is named twice; write all that it asks for in one string")
+            found[component] = _resources(wanted, text)
+        object.__setattr__(self, "by_component", found)
 
 
 def _component(name: str, text: str) -> Component:
     if name not in set(Component):
         raise ResourcesError(
-            f"{text!r} begins with no component; write {_FORM}, where the component is one of "
+            f"{text!r} does not begin with a component; write {_FORM}, where the component is one of "
             f"{', '.join(Component)}"
         )
     return Component(name)
@@ -90,7 +98,7 @@ def _resources(wanted: str, text: str) -> ComponentResources:
     parts = [part.partition(":") for part in wanted.split(",")]
     given = {kind: value for kind, _, value in parts}
     if len(given) < len(parts) or not given.keys() <= {"cpu", "memory", "accelerator"}:
-        raise ResourcesError(f"{text!r} is not readable; write {_FORM}, each part at most once")
+        raise ResourcesError(f"{text!r} cannot be read; write {_FORM}, each part at most once")
     return ComponentResources(
         cpus=_cpus(given["cpu"]) if "cpu" in given else None,
         memory=_memory(given["memory"]) if "memory" in given else None,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from taxi_ml.evaluation import schemas
 from taxi_ml.modules.features import AREAS, INPUTS, LABEL
-from taxi_ml.naming import ExamplesFormat, Split
+from taxi_ml.splits import ExamplesFormat, Split
 from taxi_ml.storage import Storage
 
 if TYPE_CHECKING:

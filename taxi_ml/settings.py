@@ -1,4 +1,4 @@
-"""What a person may choose about a run, checked before anything is submitted."""
+"""The settings of a run, checked before anything is submitted."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from dataclasses import MISSING, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar, get_type_hints
 
-from taxi_ml import cron, dataflow, resources
-from taxi_ml.dataflow import BeamRunner
-from taxi_ml.naming import ExamplesFormat, PipelineSchema
+from taxi_ml import cron, dataflow
+from taxi_ml.dataflow import BeamArguments, BeamArgumentsError, BeamRunner, Workplace
+from taxi_ml.resources import Resources
 from taxi_ml.rules import Rule, SettingsError, between, matches, shown_value
+from taxi_ml.splits import ExamplesFormat
 from taxi_ml.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import date
 
 PREFIX: Final = "TAXI_"
@@ -25,11 +26,18 @@ PREFIX: Final = "TAXI_"
 MONTHLY: Final = "0 0 1 * *"
 WAIT_DAYS: Final = 14
 BY_HAND: Final = "none"
-"""The schedule of an installation where runs are only triggered by hand."""
+"""The schedule of an installation where runs are only triggered manually."""
+
+
+class PipelineSchema(StrEnum):
+    """The version of the PipelineSpec that is compiled; the newer one unless Vertex AI refuses it."""
+
+    NEWER = "2.1"
+    OLDER = "2.0"
 
 
 class Check(StrEnum):
-    """What is looked at before anything is spent."""
+    """The checks that preflight makes before anything is spent."""
 
     IDENTITY = "identity"
     MACHINES = "machines"
@@ -49,17 +57,18 @@ _DISPLAY_NAME: Final = matches(
     r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "use up to 63 lower-case letters, digits and hyphens"
 )
 _RESOURCES: Final = Rule(
-    lambda texts: resources.parse(texts) is not None,
+    lambda _: True,  # what cannot be read is refused while it is read
     "write <component>=cpu:<vCPUs>,memory:<size>,accelerator:<type>x<count>, separated by spaces",
 )
 _MONTHS: Final = between(1, 240, "months; training ends where testing begins, so they never overlap")
-_ROWS: Final = between(1, 10**12, "rows")
 _MOST_ROWS: Final = between(0, 10**12, "rows; 0 takes all of them")
 _DAYS: Final = between(0, 7500, "days")
 _CHECKS: Final = Rule(
     lambda checks: set(checks) <= set(Check),
     f"name checks to leave out, separated by spaces: {', '.join(Check)}",
 )
+_NO_BEAM_ARGUMENTS: Final = BeamArguments()
+_NO_RESOURCES: Final = Resources()
 _STEPS: Final = between(1, 10**9, "steps")
 _SCHEDULE: Final = Rule(
     lambda text: text == BY_HAND or cron.is_runnable(text),
@@ -136,10 +145,8 @@ class Settings:
         int, between(1, 3650, "days; fewer by three than the bucket keeps pipeline_root/")
     ] = 30
     """How long components may take their outputs from the cache; see `naming.cache_period`."""
-    min_train_rows: Annotated[int, _ROWS] = 1000
-    min_test_rows: Annotated[int, _ROWS] = 150
     max_train_rows: Annotated[int, _MOST_ROWS] = 1_500_000
-    """Of more, a sample of about so many is trained on, and the eval split shrinks with it."""
+    """If there are more, the run trains on a sample of about this size; the eval split shrinks with it."""
     max_test_rows: Annotated[int, _MOST_ROWS] = 300_000
     max_duplicate_percent: Annotated[float, between(0, 100, "percent of the window's trips")] = 1.0
     max_days_without_trips: Annotated[int, _DAYS] = 7
@@ -147,7 +154,7 @@ class Settings:
     max_days_without_trips_at_end: Annotated[int, _DAYS] = 1
     """From the last trip to the end of the test months."""
     wait_days: Annotated[int, between(0, 60, "days after the window's end; 0 waits for nothing")] = WAIT_DAYS
-    """How long after the end of the test months their last trips may come."""
+    """How long after the end of the test months their last trips may arrive."""
 
     train_steps: Annotated[int, between(0, 10**9, "steps; 0 derives them from the rows")] = 0
     batch_size: Annotated[int, between(1, 65_536, "rows")] = 256
@@ -160,16 +167,12 @@ class Settings:
     dataflow_workers: Annotated[int, between(0, 4000, "workers; 0 says that Dataflow is not set up")] = 0
     """The most workers of one Dataflow job."""
     beam_args: Annotated[
-        tuple[str, ...],
-        Rule(
-            lambda args: all(arg.startswith("--") for arg in args),
-            "separate arguments by spaces and begin each with --",
-        ),
-    ] = ()
+        BeamArguments, Rule(lambda _: True, "separate arguments by spaces and begin each with --")
+    ] = _NO_BEAM_ARGUMENTS
     """A `--runner=` among them wins over `beam_runner`."""
 
     machine_type: Annotated[str, _MACHINE] = "n1-standard-4"
-    resources: Annotated[tuple[str, ...], _RESOURCES] = ()
+    resources: Annotated[Resources, _RESOURCES] = _NO_RESOURCES
     compile_machine_type: Annotated[str, _MACHINE] = "n1-standard-4"
     serving_machine_type: Annotated[str, _MACHINE] = "n1-standard-2"
     model_name: Annotated[str, _DISPLAY_NAME] = "chicago-taxi-fare"
@@ -189,13 +192,34 @@ class Settings:
         return _consistent(cls(**_checked(given, required=_REQUIRED)))
 
     def with_overrides(self, **chosen: object) -> Self:
-        """Return settings with `chosen` fields, each as its own type or as text.
+        """Return settings with `chosen` fields, each as its own type or as a string.
 
         Raises:
             SettingsError: for unknown and wrong settings, all of them at once.
 
         """
         return _consistent(dataclasses.replace(self, **_checked(chosen, required=frozenset())))
+
+    def values(self) -> dict[str, str | int | float | list[str]]:
+        """Return every setting as JSON has it; `with_overrides` of these gives the same settings."""
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    @property
+    def runner(self) -> BeamRunner | None:
+        """Where Beam does its work, auto if the rows decide; see `BeamArguments.runner`."""
+        return self.beam_args.runner(BeamRunner(self.beam_runner))
+
+    def beam_arguments(self) -> tuple[str, ...]:
+        """Return Beam's arguments, completed; see `dataflow.complete`."""
+        workplace = Workplace(
+            project=self.project,
+            region=self.region,
+            bucket=self.bucket,
+            service_account=self.service_account,
+            image=self.pipeline_image,
+            workers=self.dataflow_workers,
+        )
+        return dataflow.complete(self.beam_args, self.runner, workplace)
 
     def window(self, moment: str | date) -> Window:
         """Return the window of these settings' lengths that ends at `moment`; raises as `Window.ending`."""
@@ -207,19 +231,11 @@ def _consistent(settings: _AnySettings) -> _AnySettings:
     if settings.beam_runner == BeamRunner.DATAFLOW and not settings.dataflow_workers:
         problems.append(
             f"setting {_shown('beam_runner')} = 'dataflow' contradicts {_shown('dataflow_workers')} = 0, "
-            "which says that Dataflow is not set up; give the most workers that a job may have"
+            "which means that Dataflow is not set up; set it to the most workers that a job may have"
         )
-    for split in ("train", "test"):
-        least, most = getattr(settings, f"min_{split}_rows"), getattr(settings, f"max_{split}_rows")
-        # A sample's size varies by chance, and the gate asks for the minimum of the rows that came.
-        if 0 < most < 2 * least:
-            problems.append(
-                f"setting {_shown(f'max_{split}_rows')} = {most} is below twice "
-                f"{_shown(f'min_{split}_rows')} = {least}; raise the one, or lower the other"
-            )
     try:
-        dataflow.beam_arguments(settings)
-    except dataflow.DataflowError as error:
+        settings.beam_arguments()
+    except BeamArgumentsError as error:
         problems += [f"setting {_shown('beam_args')}: {each}" for each in error.problems]
     if problems:
         raise SettingsError(*problems)
@@ -230,7 +246,7 @@ def schedule(environ: Mapping[str, str]) -> str | None:
     """Return TAXI_SCHEDULE alone, before all settings are read: cron fields, or None for runs by hand only.
 
     Raises:
-        SettingsError: for another text.
+        SettingsError: for any other string.
 
     """
     given = environ.get(f"{PREFIX}SCHEDULE", MONTHLY)
@@ -239,7 +255,7 @@ def schedule(environ: Mapping[str, str]) -> str | None:
 
 
 def wait_days(environ: Mapping[str, str]) -> int:
-    """Return TAXI_WAIT_DAYS alone; one that is wrong counts as unset, as no run gets past its first task."""
+    """Return TAXI_WAIT_DAYS alone; a wrong one counts as unset, since the first task of a run refuses it."""
     given = environ.get(f"{PREFIX}WAIT_DAYS", WAIT_DAYS)
     try:
         days: int = _checked({"wait_days": given}, required=frozenset())["wait_days"]
@@ -265,7 +281,7 @@ def _checked(given: Mapping[str, object], *, required: frozenset[str]) -> dict[s
     for name, raw in given.items():
         if name not in hints:
             problems.append(
-                f"setting {_shown(name)} = {shown_value(raw)} is unknown; remove it or fix its name"
+                f"setting {_shown(name)} = {shown_value(raw)} is unknown; remove it or fix the spelling"
             )
             continue
         rule: Rule = hints[name].__metadata__[0]
@@ -293,14 +309,28 @@ def _converted(kind: Any, raw: object) -> object:  # noqa: ANN401  # a type form
         return _number(raw)
     if kind is str and isinstance(raw, str):
         return raw.strip()
-    if kind not in (str, int, float) and isinstance(raw, str):
-        return tuple(shlex.split(raw))
-    if kind not in (str, int, float) and isinstance(raw, list | tuple):
-        return tuple(str(argument) for argument in raw)
-    raise ValueError(f"it is of type {type(raw).__name__}; give {_KINDS.get(kind, 'a list of texts')}")
+    if kind in _OF_STRINGS:
+        if isinstance(raw, str):
+            return _OF_STRINGS[kind](tuple(shlex.split(raw)))
+        if isinstance(raw, list | tuple):
+            return _OF_STRINGS[kind](tuple(str(argument) for argument in raw))
+        if isinstance(raw, BeamArguments | Resources) and type(raw) is kind:
+            return raw
+    raise ValueError(f"it is of type {type(raw).__name__}; give {_KINDS.get(kind, 'a list of strings')}")
 
 
-_KINDS: Final = {str: "a text", int: "a whole number", float: "a number"}
+_KINDS: Final = {str: "a string", int: "a whole number", float: "a number"}
+_OF_STRINGS: Final[Mapping[Any, Callable[[tuple[str, ...]], object]]] = {
+    tuple[str, ...]: tuple,
+    BeamArguments: BeamArguments,
+    Resources: Resources,
+}
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  # a setting's value; what JSON takes
+    if isinstance(value, BeamArguments | Resources):
+        return list(value.texts)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _whole_number(raw: int | str) -> int:

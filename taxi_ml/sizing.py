@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from taxi_ml import resources
-from taxi_ml.dataflow import BeamRunner, runner_of
-from taxi_ml.naming import ExamplesFormat, Split
+from taxi_ml.dataflow import BeamRunner
+from taxi_ml.gate.policy import MinRows
 from taxi_ml.pipeline.machines import MachineSize
-from taxi_ml.resources import Component
+from taxi_ml.resources import Component, Resources
+from taxi_ml.splits import ExamplesFormat, Split
 from taxi_ml.sql.counts import SplitCounts
 
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ LARGEST_MACHINE: Final = 624 * GB
 MEMORY_STEPS_GB: Final = (2, 4, 8, 15, 30, 60, 120, 240, 480, LARGEST_MACHINE // GB)
 """What a component asks for that needs more than its machine: those of n1-standard, and the largest."""
 
+ONE_ROW: Final = MinRows(train=1, eval=1, test=1)
+
 PASSES: Final = 2
 """How often the Trainer sees each row where nothing bounds it. Many rows need few passes."""
 LEAST_STEPS: Final = 3_000
@@ -145,8 +147,8 @@ class Sizing:
         """Return the settings of a run of this size."""
         chosen: dict[str, object] = {"train_steps": self.train_steps}
         if self.machines:
-            chosen["resources"] = (*settings.resources, *self.machines)
-        if runner_of(settings) is BeamRunner.AUTO:
+            chosen["resources"] = Resources((*settings.resources.texts, *self.machines))
+        if settings.runner is BeamRunner.AUTO:
             chosen["beam_runner"] = self.runner
         return settings.with_overrides(**chosen)
 
@@ -183,12 +185,13 @@ class Sizing:
         return f"{split} {there:,} trips{sample}"
 
 
-def plan(settings: Settings, rows: SplitCounts) -> Sizing:
+def plan(settings: Settings, rows: SplitCounts, least: MinRows = ONE_ROW) -> Sizing:
     """Choose a sample, Beam's runner, machines and steps for a window of so many trips.
 
     Above the caps the trips are sampled. With `beam_runner` auto, Beam runs on each component's machine while
     that is expected to be enough, else on Dataflow where it is set up. With local, components that need it
     ask for a larger machine, unless `resources` names them. What the settings say explicitly is not changed.
+    A refusal suggests no cap that leaves fewer than the `least` rows.
 
     Raises:
         TooLargeError: where a component needs more memory than it can have.
@@ -203,10 +206,26 @@ def plan(settings: Settings, rows: SplitCounts) -> Sizing:
         rows=rows,
         exported=exported,
         runner=runner,
-        machines=_larger_machines(settings, rows, _on_machines(needs, runner)),
+        machines=_larger_machines(settings, rows, least, _on_machines(needs, runner)),
         train_steps=steps,
         needs=needs,
     )
+
+
+def caps_too_low(settings: Settings, least: MinRows) -> Iterator[str]:
+    """Yield a problem for each cap on the rows that could leave fewer than the gate asks for.
+
+    A sample's size varies by chance, and the gate counts the rows that were drawn: hence twice as many.
+    """
+    for name, most, enough in (
+        ("max_train_rows", settings.max_train_rows, least.train),
+        ("max_test_rows", settings.max_test_rows, least.test),
+    ):
+        if 0 < most < 2 * enough:
+            yield (
+                f"setting {name} (TAXI_{name.upper()}) = {most} is below {2 * enough}, twice the rows that "
+                "the gate's policy asks for; raise it, or lower min_rows in policy.toml"
+            )
 
 
 def sampled(settings: Settings, rows: SplitCounts) -> SplitCounts:
@@ -242,7 +261,7 @@ def _needs(settings: Settings, rows: SplitCounts, steps: int) -> Iterator[Need]:
 
 
 def _runner(settings: Settings, needs: tuple[Need, ...]) -> BeamRunner | None:
-    chosen = runner_of(settings)
+    chosen = settings.runner
     if chosen is not BeamRunner.AUTO:
         return chosen
     fits = all(_planned(settings, need.component) >= need.bytes for need in needs if need.uses_beam)
@@ -256,20 +275,22 @@ def _on_machines(needs: tuple[Need, ...], runner: BeamRunner | None) -> list[Nee
 
 def _planned(settings: Settings, component: Component) -> float:
     """Return the bytes that are planned with: of what the component asks for, or of the machine of all."""
-    wish = resources.parse(settings.resources).get(component)
+    wish = settings.resources.by_component.get(component)
     if wish is None or wish.memory is None:
         return PLANNED_SHARE * MachineSize.of(settings.machine_type).memory * GB
     return PLANNED_SHARE * wish.memory
 
 
-def _larger_machines(settings: Settings, rows: SplitCounts, needs: list[Need]) -> tuple[str, ...]:
+def _larger_machines(
+    settings: Settings, rows: SplitCounts, least: MinRows, needs: list[Need]
+) -> tuple[str, ...]:
     """Return what components ask for in the form of `resources`.
 
     Raises:
         TooLargeError: for those that may not ask for more.
 
     """
-    named = resources.parse(settings.resources)
+    named = settings.resources.by_component
     short = [need for need in needs if need.bytes > _planned(settings, need.component)]
     grows = settings.beam_runner == BeamRunner.LOCAL
     refused = [
@@ -278,7 +299,7 @@ def _larger_machines(settings: Settings, rows: SplitCounts, needs: list[Need]) -
         if not grows or need.component in named or need.bytes > PLANNED_SHARE * LARGEST_MACHINE
     ]
     if refused:
-        raise TooLargeError("; ".join(_refusal(settings, rows, need) for need in refused))
+        raise TooLargeError("; ".join(_refusal(settings, rows, least, need) for need in refused))
     return tuple(_wish(need) for need in short)
 
 
@@ -292,10 +313,10 @@ def _memory(need: Need) -> str:
     return f"memory:{next((step for step in MEMORY_STEPS_GB if step >= least), math.ceil(least))}G"
 
 
-def _refusal(settings: Settings, rows: SplitCounts, need: Need) -> str:
+def _refusal(settings: Settings, rows: SplitCounts, least: MinRows, need: Need) -> str:
     planned = _planned(settings, need.component)
-    there = sampled(settings, rows)
-    found = [*_fitting_caps(settings, there, need, planned), *_larger(settings, need)]
+    there, needed = sampled(settings, rows), growth(settings)[need.component]
+    found = [*_fitting_caps(needed, there, least, planned), *_larger(settings, need)]
     remedies = ", or ".join(found) or "fewer months: no machine has as much"
     return (
         f"{need.component} needs about {need.bytes / GB:.1f} GB of memory for {there.train:,} training and "
@@ -305,12 +326,12 @@ def _refusal(settings: Settings, rows: SplitCounts, need: Need) -> str:
 
 
 def _larger(settings: Settings, need: Need) -> Iterator[str]:
-    movable = need.uses_beam and runner_of(settings) is BeamRunner.AUTO
+    movable = need.uses_beam and settings.runner is BeamRunner.AUTO
     if movable:
         yield "TAXI_DATAFLOW_WORKERS where Dataflow is set up"
     if need.bytes > PLANNED_SHARE * LARGEST_MACHINE:
         return
-    if need.component in resources.parse(settings.resources):
+    if need.component in settings.resources.by_component:
         yield f"{_memory(need)} for {need.component} in TAXI_RESOURCES"
     elif movable:
         yield "TAXI_BEAM_RUNNER=local for a larger machine"
@@ -318,12 +339,11 @@ def _larger(settings: Settings, need: Need) -> Iterator[str]:
         yield f"TAXI_RESOURCES='{_wish(need)}' for a larger machine"
 
 
-def _fitting_caps(settings: Settings, there: SplitCounts, need: Need, planned: float) -> Iterator[str]:
+def _fitting_caps(needed: Growth, there: SplitCounts, least: MinRows, planned: float) -> Iterator[str]:
     """Yield the caps with which a component fits, in one string; nothing where it would have too few rows.
 
     Training trips are what there is most of: test trips are left alone unless they are half of the room.
     """
-    needed = growth(settings)[need.component]
     learned, tested = (_read(there, needed.reads & splits) for splits in (_LEARNED_FROM, _TEST))
     if not needed.row_bytes * (learned + tested):
         return
@@ -333,10 +353,11 @@ def _fitting_caps(settings: Settings, there: SplitCounts, need: Need, planned: f
         room, tested = room - tested, 0
     share = room / (learned + tested)
     if learned:
-        caps["TAXI_MAX_TRAIN_ROWS"] = (_rounded_down(share * there.train), settings.min_train_rows)
+        caps["TAXI_MAX_TRAIN_ROWS"] = (_rounded_down(share * there.train), least.train)
     if tested:
-        caps["TAXI_MAX_TEST_ROWS"] = (_rounded_down(share * there.test), settings.min_test_rows)
-    if all(most >= least for most, least in caps.values()):
+        caps["TAXI_MAX_TEST_ROWS"] = (_rounded_down(share * there.test), least.test)
+    # A cap of 0 would take all rows.
+    if all(most >= max(1, enough) for most, enough in caps.values()):
         yield " and ".join(f"{name}={most}" for name, (most, _) in caps.items())
 
 

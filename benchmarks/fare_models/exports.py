@@ -17,8 +17,9 @@ from google.cloud import bigquery
 from local_gcp.layout import PROJECT, Layout
 from local_gcp.services import CLOUD
 from local_gcp.stack import Stack
-from taxi_ml import naming, sql
+from taxi_ml import sql
 from taxi_ml.settings import Settings
+from taxi_ml.splits import Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -67,7 +68,7 @@ def exported(ends: Iterable[date], folder: Path) -> Iterator[Exports]:
 
 
 def _export(client: bigquery.Client, settings: Settings, window: Window) -> None:
-    exports = [sql.export_split(settings, window, split) for split in naming.Split]
+    exports = [sql.export_split(settings, window, split) for split in Split]
     for statement in (sql.create_schema(settings), sql.build_dataset(settings, window), *exports):
         configuration: Any = bigquery.QueryJobConfig.from_api_repr(statement.job_configuration(settings, {}))
         client.query_and_wait(statement.sql, job_config=configuration)

@@ -19,8 +19,8 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.proto import example_gen_pb2
 from tfx.types import standard_artifacts
 
-from taxi_ml import naming
 from taxi_ml.pipeline import csv_examples, parquet_examples
+from taxi_ml.splits import ExamplesFormat, Split, split_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,9 +35,9 @@ class Reader(StrEnum):
     PARQUET_BY_BEAM = "parquet-by-beam"
 
     @property
-    def reads(self) -> naming.ExamplesFormat:
+    def reads(self) -> ExamplesFormat:
         """The format of the export."""
-        return naming.ExamplesFormat(self.partition("-")[0])
+        return ExamplesFormat(self.partition("-")[0])
 
 
 EXECUTORS = {
@@ -63,8 +63,7 @@ def generate(
     """
     by_name = PORTABLE if reader == Reader.PARQUET_BY_BEAM else BY_DEFAULT
     splits = [
-        example_gen_pb2.Input.Split(name=split, pattern=naming.split_pattern(split, reader.reads))
-        for split in naming.Split
+        example_gen_pb2.Input.Split(name=split, pattern=split_pattern(split, reader.reads)) for split in Split
     ]
     artifact = standard_artifacts.Examples()
     artifact.uri = str(target)

@@ -8,7 +8,8 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from local_gcp.layout import PROJECT
-from taxi_ml import naming, sql
+from taxi_ml import sql
+from taxi_ml.splits import Split
 
 if TYPE_CHECKING:
     from taxi_ml.settings import Settings
@@ -34,7 +35,7 @@ class Queries:
 
     def export(self, window: Window) -> None:
         """Write the window's splits to Cloud Storage."""
-        for split in naming.Split:
+        for split in Split:
             self.run(sql.export_split(self._settings, window, split))
 
     def run(self, statement: Statement) -> None:

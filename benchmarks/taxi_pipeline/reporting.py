@@ -20,7 +20,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from benchmarks.fare_models import product
 from benchmarks.fare_models.trips import read, serialized
 from taxi_ml.evaluation import findings
-from taxi_ml.naming import Split
+from taxi_ml.splits import Split
 
 RUN = findings.Run(
     window="2015-07_train24_test1",

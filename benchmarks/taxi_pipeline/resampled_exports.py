@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
-from taxi_ml import naming
+from taxi_ml.splits import ExamplesFormat, Split
 from taxi_ml.sql.counts import SplitCounts
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def resample(
     *,
     rows: int,
     sample: Callable[[SplitCounts], SplitCounts] | None = None,
-    formats: Collection[naming.ExamplesFormat] = tuple(naming.ExamplesFormat),
+    formats: Collection[ExamplesFormat] = tuple(ExamplesFormat),
 ) -> SplitCounts:
     """Write about so many rows to `target`/csv and `target`/parquet, by the shares of the splits.
 
@@ -40,7 +40,7 @@ def resample(
     Returns the rows that were written. The same arguments give the same files.
     """
     generator = np.random.default_rng(0)
-    real = {split: _read(source / split) for split in naming.Split}
+    real = {split: _read(source / split) for split in Split}
     copies = max(1, round(rows / sum(map(len, real.values()))))
     there = SplitCounts(**{split: copies * len(table) for split, table in real.items()})
     exported = sample(there) if sample else there
@@ -91,7 +91,7 @@ def _parts(copies: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _write(
-    table: pa.Table, target: Path, split: str, number: int, formats: Collection[naming.ExamplesFormat]
+    table: pa.Table, target: Path, split: str, number: int, formats: Collection[ExamplesFormat]
 ) -> int:
     """Write one file in each format, and return its rows."""
     for examples_format in formats:
@@ -118,6 +118,6 @@ def _write_csv(table: pa.Table, path: Path) -> None:
 
 
 _WRITERS: Final = {
-    naming.ExamplesFormat.CSV: _write_csv,
-    naming.ExamplesFormat.PARQUET: _write_parquet,
+    ExamplesFormat.CSV: _write_csv,
+    ExamplesFormat.PARQUET: _write_parquet,
 }

@@ -15,6 +15,7 @@ from taxi_ml.gate.decision import Override, Verdict
 from taxi_ml.rules import SettingsError
 from taxi_ml.settings import Settings, schedule, wait_days
 from taxi_ml.sizing import plan
+from taxi_ml.splits import Split
 from taxi_ml.sql.counts import SplitCounts
 from vertex_airflow.labels import job_id
 from vertex_airflow.rendered import is_true
@@ -65,7 +66,7 @@ class Run:
     @property
     def test_uri(self) -> str:
         """Where the test trips are exported to, ``gs://…/trips_*.csv`` or ``.parquet``."""
-        return naming.split_uri(self.settings, self.window, naming.Split.TEST)
+        return naming.split_uri(self.settings, self.window, Split.TEST)
 
 
 def run_of(context: Any) -> Run:  # noqa: ANN401  # Airflow's Context

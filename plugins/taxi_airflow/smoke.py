@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from airflow.sdk.exceptions import AirflowFailException
 
 from taxi_ml.modules.features import INPUTS, MISSING, NULLABLE_FLOATS
-from taxi_ml.naming import ExamplesFormat
+from taxi_ml.splits import ExamplesFormat
 
 if TYPE_CHECKING:
     from vertex_airflow.objects import ObjectStore

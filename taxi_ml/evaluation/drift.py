@@ -15,7 +15,7 @@ from taxi_ml.evaluation.distances import jensen_shannon, l_infinity
 from taxi_ml.evaluation.saved_models import saved_model_folder
 from taxi_ml.gate.distributions import Distance, Drift
 from taxi_ml.modules import profiles
-from taxi_ml.naming import Split
+from taxi_ml.splits import Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

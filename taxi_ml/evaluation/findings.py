@@ -16,7 +16,8 @@ from taxi_ml.evaluation import drift, rows, schemas, scores
 from taxi_ml.evaluation.saved_models import saved_model_folder
 from taxi_ml.gate.report import Anomaly, Challenger, Champion, Hashes, Report, Rows, Trial, Tuning
 from taxi_ml.modules.features import LABEL
-from taxi_ml.naming import SCHEMA_FILE, Split
+from taxi_ml.naming import SCHEMA_FILE
+from taxi_ml.splits import Split
 from taxi_ml.storage import object_uri
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from taxi_ml.gate.schema import Change, SchemaDifference
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from taxi_ml.naming import Split
+    from taxi_ml.splits import Split
 
 MOST_ABSENT: Final = "most_absent:"
 """Begins the tag with the largest share of rows in which a number may be absent or an area unknown."""

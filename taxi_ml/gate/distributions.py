@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from taxi_ml.naming import Split
+from taxi_ml.splits import Split
 
 if TYPE_CHECKING:
     from taxi_ml.gate.fields import Fields

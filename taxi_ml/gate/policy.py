@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from taxi_ml.gate.fields import Fields
-from taxi_ml.naming import Split
+from taxi_ml.splits import Split
 
 SCHEMA_VERSION: Final = 1
 DEFAULT_PATH: Final = Path(__file__).with_name("policy.toml")

@@ -10,8 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from taxi_ml import naming, resources
-from taxi_ml.dataflow import runs_on_dataflow
+from taxi_ml.dataflow import BeamArguments
 from taxi_ml.evaluation import schemas
 from taxi_ml.modules.features import INPUTS, LABEL
 from taxi_ml.naming import SCHEMA_FILE
@@ -20,6 +19,8 @@ from taxi_ml.pipeline.machines import MachineSize, UnknownMachineTypeError, size
 from taxi_ml.pipeline.modules_check import ModuleError, digest, read_modules
 from taxi_ml.pipeline.parameters import Parameter
 from taxi_ml.pipeline.request import CompileRequest, RequestError
+from taxi_ml.resources import Resources, ResourcesError
+from taxi_ml.settings import PipelineSchema
 from taxi_ml.storage import Storage
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _REFUSALS: Final = (
     StaleModulesError,
     NoWorkerError,
     UnknownMachineTypeError,
-    resources.ResourcesError,
+    ResourcesError,
     FileNotFoundError,
 )
 
@@ -72,7 +73,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _require_worker(request: CompileRequest) -> None:
     """Look at this image, which is the workers', before Dataflow starts machines for them."""
-    found = list(beam_worker.problems(os.environ)) if runs_on_dataflow(request.beam_args) else []
+    found = list(beam_worker.problems(os.environ)) if BeamArguments(request.beam_args).names_dataflow else []
     if found:
         raise NoWorkerError(f"Dataflow cannot run this image's workers: {'; '.join(found)}")
 
@@ -131,13 +132,13 @@ def _compiled(request: CompileRequest, modules: Path, root: Path) -> dict[str, A
         name: dsl.experimental.RuntimeParameter(name=name, ptype=str) for name in parameters.names(request)
     }
     pipeline = build_pipeline(request, values, modules=modules, root=str(root))
-    newer = request.pipeline_schema == naming.PipelineSchema.NEWER
+    newer = request.pipeline_schema == PipelineSchema.NEWER
     config = experimental.KubeflowV2DagRunnerConfig(default_image=request.image, use_pipeline_spec_2_1=newer)
     job: dict[str, Any] = experimental.KubeflowV2DagRunner(config=config).run(pipeline, write_out=False)
     return sized(
         _kept_to_its_trips(_driven(job)),
         MachineSize.of(request.machine_type),
-        resources.parse(request.resources),
+        Resources(request.resources).by_component,
     )
 
 

@@ -11,13 +11,13 @@ from tfx import v1 as tfx
 from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 
-from taxi_ml import naming
 from taxi_ml.evaluation import schemas
 from taxi_ml.evaluation.findings import Run
 from taxi_ml.evaluation.report import Report
-from taxi_ml.naming import SCHEMA_FILE, Split
+from taxi_ml.naming import SCHEMA_FILE
 from taxi_ml.pipeline import csv_examples, evaluator, parquet_examples
 from taxi_ml.pipeline.parameters import Parameter, training_options
+from taxi_ml.splits import ExamplesFormat, Split, split_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from taxi_ml.pipeline.request import CompileRequest
 
 _EXECUTORS: Final = {
-    naming.ExamplesFormat.CSV: csv_examples.Executor,
-    naming.ExamplesFormat.PARQUET: parquet_examples.Executor,
+    ExamplesFormat.CSV: csv_examples.Executor,
+    ExamplesFormat.PARQUET: parquet_examples.Executor,
 }
 
 
@@ -107,11 +107,11 @@ def _examples(request: CompileRequest, values: Mapping[str, Any]) -> Examples:
 
 def _example_gen(request: CompileRequest, data_uri: Any) -> Any:  # noqa: ANN401  # tfx has no types
     splits = [
-        tfx.proto.Input.Split(name=split, pattern=naming.split_pattern(split, request.examples_format))
+        tfx.proto.Input.Split(name=split, pattern=split_pattern(split, request.examples_format))
         for split in Split
     ]
     source = {"input_base": data_uri, "input_config": tfx.proto.Input(splits=splits)}
-    executor = _EXECUTORS[naming.ExamplesFormat(request.examples_format)]
+    executor = _EXECUTORS[ExamplesFormat(request.examples_format)]
     return FileBasedExampleGen(
         **source, custom_executor_spec=executor_spec.BeamExecutorSpec(executor)
     ).with_id(f"{request.examples_format.capitalize()}ExampleGen")

@@ -17,13 +17,13 @@ from tfx.components.example_gen import input_processor
 from tfx.dsl.io import fileio
 from tfx.orchestration.kubeflow.v2.file_based_example_gen import driver
 
-from taxi_ml import naming
+from taxi_ml.splits import ExamplesFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _MODULUS = 1 << 256
-_PARQUET = f".{naming.ExamplesFormat.PARQUET}"
+_PARQUET = f".{ExamplesFormat.PARQUET}"
 
 
 class ContentProcessor(input_processor.FileBasedInputProcessor):  # type: ignore[misc]  # tfx has no types

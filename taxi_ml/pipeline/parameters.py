@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 from taxi_ml import naming, sizing
-from taxi_ml.naming import Split
+from taxi_ml.splits import Split
 from taxi_ml.sql.ranges import ranges
 
 if TYPE_CHECKING:

@@ -11,7 +11,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from taxi_ml import dataflow, image, naming
+from taxi_ml import image, naming
+from taxi_ml.settings import PipelineSchema
+from taxi_ml.splits import ExamplesFormat
 
 if TYPE_CHECKING:
     from enum import StrEnum
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Final = 2
 
 _CHOICES: Final[dict[str, type[StrEnum]]] = {
-    "examples_format": naming.ExamplesFormat,
-    "pipeline_schema": naming.PipelineSchema,
+    "examples_format": ExamplesFormat,
+    "pipeline_schema": PipelineSchema,
 }
 _JSON_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
     "str": str,
@@ -65,8 +67,8 @@ class CompileRequest:
     enable_cache: bool
     compares: bool = False
     resources: tuple[str, ...] = ()
-    examples_format: str = naming.ExamplesFormat.CSV.value
-    pipeline_schema: str = naming.PipelineSchema.NEWER.value
+    examples_format: str = ExamplesFormat.CSV.value
+    pipeline_schema: str = PipelineSchema.NEWER.value
     tuner_minutes: float = 30.0
     max_rmse_usd: float = 20.0
     max_rmse_growth: float = 1.0
@@ -89,14 +91,14 @@ class CompileRequest:
             compiler=image.digest(),
             image=settings.pipeline_image,
             machine_type=settings.machine_type,
-            beam_args=dataflow.beam_arguments(settings),
+            beam_args=settings.beam_arguments(),
             batch_size=settings.batch_size,
             tuner_trials=settings.tuner_trials,
             tuner_steps=settings.tuner_steps,
             seed=settings.seed,
             enable_cache=enable_cache,
             compares=compares,
-            resources=settings.resources,
+            resources=settings.resources.texts,
             examples_format=settings.examples_format,
             pipeline_schema=settings.pipeline_schema,
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from taxi_ml.settings import Settings
+    from taxi_ml.gate.policy import MinRows
 
 
 class TooFewTripsError(ValueError):
@@ -92,21 +92,21 @@ class DroppedTrips:
         return f"{self.scanned} trips, {kept}; left out: {reasons}"
 
 
-def require_rows(counts: SplitCounts, settings: Settings) -> None:
-    """Check that every split has enough trips.
+def require_rows(counts: SplitCounts, least: MinRows) -> None:
+    """Check that every split has as many trips as the gate will ask for.
 
     Raises:
-        TooFewTripsError: with the counts and the settings that ask for more.
+        TooFewTripsError: with the counts and the rule that asks for more.
 
     """
-    wanted = {"train": settings.min_train_rows, "eval": 1, "test": settings.min_test_rows}
+    wanted = dataclasses.asdict(least)
     seen = dataclasses.asdict(counts)
     short = [
-        f"{split} has {seen[split]} of {least}" for split, least in wanted.items() if seen[split] < least
+        f"{split} has {seen[split]} of {enough}" for split, enough in wanted.items() if seen[split] < enough
     ]
     if short:
         raise TooFewTripsError(
             f"too few trips: {', '.join(short)} (train {counts.train}, eval {counts.eval}, "
-            f"test {counts.test}); choose another window end, more months, or lower min_train_rows "
-            "and min_test_rows"
+            f"test {counts.test}); choose another window end, more months, or lower min_rows in "
+            "policy.toml"
         )

@@ -12,7 +12,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any, Final
 
 from taxi_ml import naming
-from taxi_ml.naming import ExamplesFormat, Split
+from taxi_ml.splits import ExamplesFormat, Split
 from taxi_ml.sql import columns
 
 if TYPE_CHECKING:

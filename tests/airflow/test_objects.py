@@ -20,8 +20,8 @@ from taxi_airflow.runs import run_of
 from taxi_airflow.smoke import read_trips
 from taxi_ml import naming, sql
 from taxi_ml.modules.features import MISSING, NULLABLE_FLOATS
-from taxi_ml.naming import Split
 from taxi_ml.pipeline.request import CompileRequest
+from taxi_ml.splits import Split
 from taxi_ml.sql.ranges import ranges
 from tests.airflow.conftest import context, run_task
 

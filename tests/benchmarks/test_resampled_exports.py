@@ -11,9 +11,9 @@ from pyarrow import parquet
 
 from benchmarks.taxi_pipeline.resampled_exports import MARK, resample
 from taxi_ml import sql
-from taxi_ml.naming import ExamplesFormat, Split
 from taxi_ml.settings import Settings
 from taxi_ml.sizing import sampled
+from taxi_ml.splits import ExamplesFormat, Split
 from taxi_ml.sql import SplitCounts
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def test_both_formats_have_the_same_rows(export: Path) -> None:
 
 def test_same_arguments_give_the_same_files(export: Path) -> None:
     """A resample can be repeated, sample included."""
-    capped = SETTINGS.with_overrides(max_train_rows=1_000, min_train_rows=100)
+    capped = SETTINGS.with_overrides(max_train_rows=1_000)
     sizes = {"rows": 10 * 280, "sample": partial(sampled, capped)}
     first = rows(made(export, **sizes)[1], Split.TRAIN)
 

@@ -15,6 +15,7 @@ from local_gcp.layout import BUCKET
 from taxi_ml import naming
 from taxi_ml.modules.features import INPUTS
 from taxi_ml.settings import Settings
+from taxi_ml.splits import Split
 from tests.chaos.cloud import Cloud
 from tests.local_vertex.conftest import wait_for
 
@@ -107,7 +108,7 @@ class Staged:
         end = datetime.fromisoformat(run["conf"].get("window_end") or run["data_interval_end"])
         settings = Settings.from_environment(self.stage.stack.environment)
         window = settings.window(end.replace(tzinfo=UTC))
-        pattern = naming.split_uri(settings, window, naming.Split.TEST)
+        pattern = naming.split_uri(settings, window, Split.TEST)
         trip = [",".join(INPUTS), ",".join("8" for _ in INPUTS)]
         self.stage.blob(pattern.replace("*", "staged")).upload_from_string("\n".join(trip))
 

@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from benchmarks.taxi_pipeline.example_gen import Reader, generate
-from taxi_ml import naming
+from taxi_ml.splits import Split
 
 
 def examples(folder: Path, pattern: str = "*.gz") -> list[dict[str, Any]]:
@@ -47,7 +47,7 @@ def main() -> None:
                 "file_format": artifact.get_string_custom_property("file_format"),
             },
             "files": sorted(str(path.relative_to(target)) for path in target.glob("Split-*/*")),
-            "splits": {split: examples(target / f"Split-{split}") for split in naming.Split},
+            "splits": {split: examples(target / f"Split-{split}") for split in Split},
         }
     (folder / "examples.json").write_text(json.dumps(found))
 

@@ -11,7 +11,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taxi_ml.dataflow import beam_arguments
 from tests.pipeline.requests import PIPELINE_PYTHON, REPOSITORY, make_request
 from tests.taxi_ml.test_dataflow import SETTINGS
 
@@ -26,7 +25,7 @@ VARIANTS: dict[str, dict[str, object]] = {
         "tuner_trials": 0,
         "enable_cache": False,
         "examples_format": "parquet",
-        "beam_args": beam_arguments(SETTINGS.with_overrides(beam_args="--runner=DataflowRunner")),
+        "beam_args": SETTINGS.with_overrides(beam_args="--runner=DataflowRunner").beam_arguments(),
         "resources": (
             "ExampleGen=cpu:8",
             "Transform=memory:32G",

@@ -21,9 +21,9 @@ from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 
 from benchmarks.taxi_pipeline.example_gen import Reader, generate
-from taxi_ml import naming
 from taxi_ml.pipeline.definition import build_pipeline
 from taxi_ml.pipeline.request import CompileRequest
+from taxi_ml.splits import Split
 from tests.pipeline.examples_of import examples
 from tests.pipeline.workers import beam_args
 
@@ -60,7 +60,7 @@ def run(request: CompileRequest, folder: Path, only: str = "") -> None:
 
 def write_parquet(source: Path, target: Path) -> None:
     """Write the CSV files' rows as Parquet."""
-    for split in naming.Split:
+    for split in Split:
         (target / split).mkdir(parents=True)
         (file,) = (source / split).glob("*.csv")
         parquet.write_table(csv.read_csv(file), target / split / "trips_000000000000.parquet")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from taxi_ml.dataflow import LONGEST, beam_arguments
+from taxi_ml.dataflow import LONGEST
 from tests.pipeline.requests import PIPELINE_PYTHON, REPOSITORY
 from tests.taxi_ml.test_dataflow import SETTINGS
 
@@ -21,7 +21,7 @@ def options() -> dict[str, Any]:
     """What Beam makes of the arguments that a choice of Dataflow becomes."""
     chosen = SETTINGS.with_overrides(beam_runner="dataflow", dataflow_workers=8)
     ran = subprocess.run(
-        [PIPELINE_PYTHON, "-m", "tests.pipeline.beam_options", *beam_arguments(chosen)],
+        [PIPELINE_PYTHON, "-m", "tests.pipeline.beam_options", *chosen.beam_arguments()],
         cwd=REPOSITORY,
         env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         check=True,

@@ -11,8 +11,8 @@ from google.cloud import bigquery
 
 from taxi_airflow.smoke import from_csv, from_parquet
 from taxi_ml import naming, sql
-from taxi_ml.naming import ExamplesFormat
 from taxi_ml.settings import Settings
+from taxi_ml.splits import ExamplesFormat, Split
 from taxi_ml.window import Window
 from tests.pipeline.pipeline_python import examples_of
 
@@ -25,13 +25,13 @@ pytestmark = [pytest.mark.pipeline, pytest.mark.stack]
 
 WINDOW = Window(end=date(2015, 3, 1), train_months=3, test_months=1)
 READERS = ("csv", "csv-by-tfx", "parquet", "parquet-by-beam")
-SPLITS = sorted(naming.Split)
+SPLITS = sorted(Split)
 
 
 def export(stack: LocalStack, settings: Settings, target: Path) -> None:
     """Export all splits as the DAG does, and copy the files out of Cloud Storage."""
     client = stack.bigquery_client()
-    for split in naming.Split:
+    for split in Split:
         statement = sql.export_split(settings, WINDOW, split)
         configuration: Any = bigquery.QueryJobConfig.from_api_repr(statement.job_configuration(settings, {}))
         client.query_and_wait(statement.sql, job_config=configuration)

@@ -24,7 +24,7 @@ from taxi_ml.gate.report import (
     Tuning,
 )
 from taxi_ml.gate.schema import Change, SchemaDifference
-from taxi_ml.naming import Split
+from taxi_ml.splits import Split
 
 POLICY = policy.load()
 CHALLENGER = "gs://taxi-local/serving/2015-07/2"

@@ -20,7 +20,7 @@ from taxi_ml.gate.decision import Override, decide
 from taxi_ml.gate.distributions import Fit
 from taxi_ml.gate.report import Anomaly, Difference, Interval, parse
 from taxi_ml.gate.schema import Change, SchemaDifference
-from taxi_ml.naming import Split
+from taxi_ml.splits import Split
 from tests.taxi_ml import reports
 from tests.taxi_ml.reports import POLICY, a_fit, a_report, metrics, with_metrics
 

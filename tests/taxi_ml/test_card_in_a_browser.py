@@ -15,7 +15,7 @@ import pytest
 from taxi_ml.card import render
 from taxi_ml.gate.decision import decide
 from taxi_ml.gate.report import Anomaly
-from taxi_ml.naming import Split
+from taxi_ml.splits import Split
 from tests.taxi_ml.reports import POLICY, a_report
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taxi_ml.dataflow import beam_arguments, runs_on_dataflow
+from taxi_ml.dataflow import BeamArguments
 from taxi_ml.rules import SettingsError
 from taxi_ml.settings import Settings
 
@@ -34,7 +34,7 @@ def test_dataflow_gets_what_the_settings_say() -> None:
     """The runner's name is enough: place, account, folders and image are the settings'."""
     chosen = SETTINGS.with_overrides(beam_args="--runner=DataflowRunner --max_num_workers=8")
 
-    assert beam_arguments(chosen) == ("--runner=DataflowRunner", "--max_num_workers=8", *FILLED)
+    assert chosen.beam_arguments() == ("--runner=DataflowRunner", "--max_num_workers=8", *FILLED)
 
 
 def test_arguments_that_agree_are_kept() -> None:
@@ -48,7 +48,7 @@ def test_arguments_that_agree_are_kept() -> None:
         "--labels=team=fares",
         "--dataflow_service_options=max_workflow_runtime_walltime_seconds=3600",
     )
-    added = set(beam_arguments(SETTINGS.with_overrides(beam_args=given))) - set(given)
+    added = set(SETTINGS.with_overrides(beam_args=given).beam_arguments()) - set(given)
 
     assert added == {FILLED[1], FILLED[3], FILLED[4]}
 
@@ -57,22 +57,22 @@ def test_no_account_leaves_it_to_dataflow() -> None:
     """Without a service account, Dataflow uses its own."""
     chosen = SETTINGS.with_overrides(service_account="", beam_args="--runner=DataflowRunner")
 
-    assert not [each for each in beam_arguments(chosen) if each.startswith("--service_account_email")]
+    assert not [each for each in chosen.beam_arguments() if each.startswith("--service_account_email")]
 
 
 def test_other_runners_get_the_image_alone() -> None:
     """Arguments of a runner on this machine are what they are; an image that is given stands."""
     own = ("--runner=FnApiRunner", "--sdk_container_image=registry.example/other:1.0")
 
-    assert beam_arguments(SETTINGS) == ("--runner=FnApiRunner", "--direct_num_workers=1", FILLED[5])
-    assert beam_arguments(SETTINGS.with_overrides(beam_args=own)) == own
+    assert SETTINGS.beam_arguments() == ("--runner=FnApiRunner", "--direct_num_workers=1", FILLED[5])
+    assert SETTINGS.with_overrides(beam_args=own).beam_arguments() == own
 
 
 def test_the_settings_name_the_runner() -> None:
     """TAXI_BEAM_RUNNER=dataflow needs no arguments, and is bounded in workers."""
     chosen = SETTINGS.with_overrides(beam_runner="dataflow", dataflow_workers=8)
 
-    assert beam_arguments(chosen) == (
+    assert chosen.beam_arguments() == (
         "--runner=DataflowRunner",
         *FILLED[:6],
         "--max_num_workers=8",
@@ -89,8 +89,8 @@ def test_arguments_without_a_runner_complete_the_chosen_one() -> None:
         beam_args="--max_num_workers=3 --machine_type=n2-standard-8",
     )
 
-    assert beam_arguments(local) == ("--runner=FnApiRunner", "--direct_num_workers=4", FILLED[5])
-    assert beam_arguments(cloud) == (
+    assert local.beam_arguments() == ("--runner=FnApiRunner", "--direct_num_workers=4", FILLED[5])
+    assert cloud.beam_arguments() == (
         "--runner=DataflowRunner",
         "--max_num_workers=3",
         "--machine_type=n2-standard-8",
@@ -100,7 +100,7 @@ def test_arguments_without_a_runner_complete_the_chosen_one() -> None:
 
 def test_arguments_of_one_machine_are_none_of_dataflow() -> None:
     """What belongs to a runner in one process is refused when the settings choose Dataflow."""
-    with pytest.raises(SettingsError, match="--direct_num_workers is for Beam's runners in one process"):
+    with pytest.raises(SettingsError, match="--direct_num_workers is for Beam's single-process runners"):
         SETTINGS.with_overrides(
             beam_runner="dataflow", dataflow_workers=8, beam_args="--direct_num_workers=4"
         )
@@ -118,7 +118,7 @@ def test_arguments_of_one_machine_are_none_of_dataflow() -> None:
 )
 def test_dataflow_is_known_by_each_of_its_names(runner: str, expected: bool) -> None:  # noqa: FBT001
     """Beam takes names without case, without the ending, and whole paths."""
-    assert runs_on_dataflow(["--streaming", f"--runner={runner}"]) is expected
+    assert BeamArguments(("--streaming", f"--runner={runner}")).names_dataflow is expected
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_dataflow_is_known_by_each_of_its_names(runner: str, expected: bool) -> 
         ("--worker_harness_container_image=other:1", "contradicts pipeline_image (TAXI_PIPELINE_IMAGE)"),
         ("--temp_location=gs://other/temp", "is outside of gs://taxi-bucket/prod"),
         ("--staging_location=gs://taxi-bucket/production", "is outside of gs://taxi-bucket/prod"),
-        ("--experiments=disable_runner_v2", "would run no custom container"),
-        ("--direct_num_workers=2", "is for Beam's runners in one process"),
+        ("--experiments=disable_runner_v2", "would not run custom containers"),
+        ("--direct_num_workers=2", "is for Beam's single-process runners"),
         ("--project=taxi-prod --project=taxi-prod", "--project is given 2 times"),
     ],
 )

@@ -16,7 +16,7 @@ from taxi_ml.gate.decision import (
     decide,
 )
 from taxi_ml.gate.report import Anomaly, Rows
-from taxi_ml.naming import Split
+from taxi_ml.splits import Split
 from tests.taxi_ml import reports
 from tests.taxi_ml.reports import POLICY, a_report, metrics, slice_of, with_metrics
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from taxi_ml.gate.decision import NEVER_OVERRIDDEN, Override, ReasonCode, Verdict, decide
 from taxi_ml.gate.report import Interval
-from taxi_ml.naming import Split
+from taxi_ml.splits import Split
 from tests.taxi_ml import reports
 from tests.taxi_ml.reports import BROKEN, POLICY, USD, a_report, metrics, with_metrics
 

@@ -9,7 +9,7 @@ import pytest
 
 from taxi_ml.gate.decision import OVERRIDABLE, Override, OverrideError, decide
 from taxi_ml.gate.report import Anomaly, Interval
-from taxi_ml.naming import Split
+from taxi_ml.splits import Split
 from tests.taxi_ml import reports
 from tests.taxi_ml.reports import POLICY, a_report, metrics, slice_of
 

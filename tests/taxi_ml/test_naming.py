@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from taxi_ml import naming
 from taxi_ml.naming import Split
+from taxi_ml.naming import ModelName, PipelineJobName, ResourceNameError
 from taxi_ml.settings import Settings
+from taxi_ml.splits import Split
 from taxi_ml.window import Window
 
 WINDOW = Window(end=date(2015, 7, 1), train_months=24, test_months=1)

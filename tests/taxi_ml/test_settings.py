@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taxi_ml.resources import Accelerator, Component, ComponentResources, parse
+from taxi_ml.pipeline.request import CompileRequest
+from taxi_ml.resources import Accelerator, Component, ComponentResources, Resources
 from taxi_ml.rules import SettingsError
 from taxi_ml.settings import Settings
+from taxi_ml.sizing import plan
+from taxi_ml.sql import SplitCounts
 from taxi_ml.window import Window
 
 REQUIRED = {
@@ -32,7 +36,7 @@ def test_defaults_are_accepted() -> None:
     """Three settings are enough, and every default passes its own rule."""
     chosen = Settings.from_environment(REQUIRED)
 
-    assert chosen.with_overrides(**dataclasses.asdict(chosen)) == chosen
+    assert chosen.with_overrides(**json.loads(json.dumps(chosen.values()))) == chosen
 
 
 def test_other_variables_are_left_alone() -> None:
@@ -52,7 +56,7 @@ def test_text_becomes_the_type_of_the_setting() -> None:
     )
 
     assert (chosen.max_fare_usd, chosen.train_months) == (150.5, 6)
-    assert chosen.beam_args == ("--runner=DataflowRunner", "--label=a b")
+    assert chosen.beam_args.texts == ("--runner=DataflowRunner", "--label=a b")
 
 
 @pytest.mark.parametrize(
@@ -73,9 +77,9 @@ def test_text_becomes_the_type_of_the_setting() -> None:
         ("seed", "1.5", "not a whole number"),
         ("seed", 1.5, "of type float; give a whole number"),
         ("seed", True, "of type bool; give a whole number"),
-        ("project", 7, "of type int; give a text"),
+        ("project", 7, "of type int; give a string"),
         ("beam_args", "runner=X", "begin each with --"),
-        ("beam_args", 7, "give a list of texts"),
+        ("beam_args", 7, "give a list of strings"),
         ("machine_type", "big", "n1-standard-4"),
         ("examples_format", "avro", "choose one of csv, parquet"),
         ("pipeline_schema", "3", "choose one of 2.1, 2.0"),
@@ -169,7 +173,10 @@ def test_any_environment_gives_settings_or_their_error(given_texts: dict[str, st
     except SettingsError:
         return
 
-    assert Settings.from_environment(REQUIRED).with_overrides(**dataclasses.asdict(chosen)) == chosen
+    assert (
+        Settings.from_environment(REQUIRED).with_overrides(**json.loads(json.dumps(chosen.values())))
+        == chosen
+    )
 
 
 def test_components_have_resources_of_their_own() -> None:
@@ -177,13 +184,28 @@ def test_components_have_resources_of_their_own() -> None:
     text = "Trainer=cpu:8,memory:32G,accelerator:NVIDIA_TESLA_T4x2 Report=cpu:0.5 ExampleGen=memory:512Mi"
     chosen = Settings.from_environment({**REQUIRED, "TAXI_RESOURCES": text})
 
-    assert parse(chosen.resources) == {
+    assert chosen.resources.by_component == {
         Component.TRAINER: ComponentResources(
             cpus=8.0, memory=32 * 10**9, accelerator=Accelerator(type="NVIDIA_TESLA_T4", count=2)
         ),
         Component.REPORT: ComponentResources(cpus=0.5),
         Component.EXAMPLE_GEN: ComponentResources(memory=512 * 1024**2),
     }
+
+
+def test_lists_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resources and Beam arguments are typed values of the settings: nobody reads their strings again."""
+    given = {"TAXI_RESOURCES": "Trainer=cpu:8", "TAXI_BEAM_ARGS": "--direct_num_workers=2"}
+    chosen = Settings.from_environment(REQUIRED | given)
+    reads: list[str] = []
+    for module, read in (("taxi_ml.resources", "_resources"), ("taxi_ml.settings", "_converted")):
+        monkeypatch.setattr(f"{module}.{read}", lambda *texts: reads.append(texts))
+    rows = SplitCounts(train=10_000, eval=500, test=400)
+    plan(chosen, rows)
+    CompileRequest.of(chosen, modules_digest="0", compares=False, enable_cache=True)
+
+    assert reads == []
+    assert isinstance(chosen.resources, Resources)
 
 
 def test_all_problems_are_told_at_once() -> None:

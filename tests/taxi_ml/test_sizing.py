@@ -12,8 +12,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from taxi_ml.dataflow import BeamRunner
-from taxi_ml.naming import ExamplesFormat, Split
-from taxi_ml.resources import Component, parse
+from taxi_ml.gate.policy import MinRows
+from taxi_ml.resources import Component
 from taxi_ml.rules import SettingsError
 from taxi_ml.settings import Settings
 from taxi_ml.sizing import (
@@ -22,11 +22,13 @@ from taxi_ml.sizing import (
     MOST_STEPS,
     PASSES,
     TooLargeError,
+    caps_too_low,
     growth,
     plan,
     sampled,
     train_steps,
 )
+from taxi_ml.splits import ExamplesFormat, Split
 from taxi_ml.sql import SplitCounts
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def fitting(settings: Settings, planned: float) -> SplitCounts:
     """Return the most training rows, alone, with which StatisticsGen takes so many bytes at most."""
     needed = growth(settings)[Component.STATISTICS_GEN]
     rows = int((planned - needed.fixed_bytes) / needed.row_bytes)
-    return SplitCounts(train=rows - 1 - settings.min_test_rows, eval=1, test=settings.min_test_rows)
+    return SplitCounts(train=rows - 151, eval=1, test=150)
 
 
 def test_few_trips_are_taken_as_they_are() -> None:
@@ -145,7 +147,7 @@ def test_local_asks_for_a_larger_machine() -> None:
     """Whoever chooses local has the components that need it ask for more memory, in whole gigabytes."""
     chosen = UNCAPPED.with_overrides(beam_runner="local")
     size = plan(chosen, SplitCounts(train=100_000_000, eval=5_000_000, test=300_000))
-    wishes = parse(size.applied_to(chosen).resources)
+    wishes = size.applied_to(chosen).resources.by_component
 
     assert wishes.keys() == {Component.STATISTICS_GEN, Component.TRANSFORM}
     assert need(size, Component.STATISTICS_GEN) <= 0.8 * (wishes[Component.STATISTICS_GEN].memory or 0)
@@ -198,7 +200,7 @@ def test_beam_arguments_win(beam_args: str, runner: BeamRunner | None) -> None:
     size = plan(chosen, rows)
 
     assert size.runner is runner
-    assert set(chosen.beam_args) <= set(size.applied_to(chosen).beam_args)
+    assert set(chosen.beam_args.texts) <= set(size.applied_to(chosen).beam_args.texts)
 
 
 @pytest.mark.parametrize(
@@ -247,9 +249,7 @@ def test_a_larger_cap_exports_no_less(rows: SplitCounts, train: int, test: int, 
 
 
 def _capped(train: int, test: int) -> Settings:
-    return SETTINGS.with_overrides(
-        min_train_rows=1, min_test_rows=1, max_train_rows=train, max_test_rows=test
-    )
+    return SETTINGS.with_overrides(max_train_rows=train, max_test_rows=test)
 
 
 @given(rows=ROWS, more=st.integers(0, 10**9))
@@ -274,7 +274,7 @@ def test_needs_grow_with_the_rows(rows: SplitCounts, more: int) -> None:
 def test_a_refusal_names_caps_that_are_enough(train: int, test: int, machine: str) -> None:
     """Whoever sets the caps that a refusal names, for each component, gets a run."""
     rows = SplitCounts(train=train, eval=train // 19, test=test)
-    chosen = UNCAPPED.with_overrides(machine_type=machine, min_train_rows=1, min_test_rows=1)
+    chosen = UNCAPPED.with_overrides(machine_type=machine)
     try:
         size = plan(chosen, rows)
     except TooLargeError as refused:
@@ -307,18 +307,39 @@ def test_a_machine_that_holds_no_process_leaves_a_larger_one(rows: SplitCounts) 
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        (
-            {"max_train_rows": 1999},
-            "max_train_rows (TAXI_MAX_TRAIN_ROWS) = 1999 is below twice min_train_rows",
-        ),
-        ({"max_test_rows": 299}, "max_test_rows (TAXI_MAX_TEST_ROWS) = 299 is below twice min_test_rows"),
         ({"beam_runner": "dataflow"}, "contradicts dataflow_workers (TAXI_DATAFLOW_WORKERS) = 0"),
         ({"beam_runner": "spark"}, "choose one of auto, local, dataflow"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(wrong: dict[str, object], named: str) -> None:
-    """A sample below what a run needs, and a Dataflow that is not set up, are refused at the door."""
+    """A Dataflow that is not set up, and a runner that does not exist, are refused at the door."""
     with pytest.raises(SettingsError) as refused:
         SETTINGS.with_overrides(**wrong)
 
     assert named in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("caps", "problems"),
+    [
+        ({"max_train_rows": 1999}, ["max_train_rows (TAXI_MAX_TRAIN_ROWS) = 1999 is below 2000"]),
+        ({"max_test_rows": 299}, ["max_test_rows (TAXI_MAX_TEST_ROWS) = 299 is below 300"]),
+        ({"max_train_rows": 2000, "max_test_rows": 300}, []),
+        ({"max_train_rows": 0, "max_test_rows": 0}, []),
+    ],
+)
+def test_a_cap_that_the_gate_would_reject_is_a_problem(caps: dict[str, object], problems: list[str]) -> None:
+    """A sample whose size varies around the policy's minimum would often be rejected after training."""
+    least = MinRows(train=1000, eval=20, test=150)
+    found = list(caps_too_low(SETTINGS.with_overrides(**caps), least))
+
+    assert [each.partition(",")[0] for each in found] == [f"setting {each}" for each in problems]
+
+
+def test_a_refusal_suggests_no_cap_below_the_minimum() -> None:
+    """A cap with which the gate would reject is no way out."""
+    rows = SplitCounts(train=100_000_000, eval=5_000_000, test=300_000)
+    least = MinRows(train=50_000_000, eval=20, test=150)
+
+    with pytest.raises(TooLargeError, match="Set TAXI_DATAFLOW_WORKERS"):
+        plan(UNCAPPED, rows, least)

@@ -24,8 +24,8 @@ from zetasql.types import (
 )
 
 from taxi_ml import naming, sql
-from taxi_ml.naming import ExamplesFormat, Split
 from taxi_ml.settings import Settings
+from taxi_ml.splits import ExamplesFormat, Split
 from taxi_ml.sql import columns, statements
 from taxi_ml.window import Window
 from tests.taxi_ml.trips import COLUMN_TYPES

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from taxi_ml import naming, sql
-from taxi_ml.naming import Split
+from taxi_ml.splits import Split
 from taxi_ml.window import Window
 from tests.taxi_ml.test_sql_dataset import exported
 from tests.taxi_ml.trips import WINDOW

@@ -9,12 +9,14 @@ from datetime import date
 import pytest
 
 from taxi_ml import sql
-from taxi_ml.naming import Split
+from taxi_ml.gate.policy import MinRows
 from taxi_ml.settings import Settings
+from taxi_ml.splits import Split
 from taxi_ml.sql import columns
 from taxi_ml.window import Window
 
 WINDOW = Window(end=date(2015, 7, 1), train_months=24, test_months=1)
+LEAST = MinRows(train=1000, eval=20, test=150)
 SETTINGS = Settings(project="taxi-local", bucket="gs://taxi-local", pipeline_image="taxi:1")
 STATEMENTS = [
     sql.create_schema(SETTINGS),
@@ -78,24 +80,24 @@ def test_scan_reaches_as_far_back_as_the_first_trip_looks() -> None:
 
 def test_window_with_enough_trips_passes() -> None:
     """The least numbers are enough."""
-    sql.require_rows(sql.SplitCounts(train=1000, eval=1, test=150), SETTINGS)
+    sql.require_rows(sql.SplitCounts(train=1000, eval=20, test=150), LEAST)
 
 
 @pytest.mark.parametrize(
     ("counts", "problem"),
     [
         (sql.SplitCounts(train=999, eval=50, test=150), "train has 999 of 1000"),
-        (sql.SplitCounts(train=1000, eval=0, test=150), "eval has 0 of 1"),
+        (sql.SplitCounts(train=1000, eval=19, test=150), "eval has 19 of 20"),
         (sql.SplitCounts(train=1000, eval=50, test=70), "test has 70 of 150"),
     ],
 )
 def test_window_with_too_few_trips_stops(counts: sql.SplitCounts, problem: str) -> None:
     """The error has the counts and what to change."""
     with pytest.raises(sql.TooFewTripsError, match=problem) as stopped:
-        sql.require_rows(counts, SETTINGS)
+        sql.require_rows(counts, LEAST)
 
     assert f"test {counts.test}" in str(stopped.value)
-    assert "min_test_rows" in str(stopped.value)
+    assert "lower min_rows in policy.toml" in str(stopped.value)
 
 
 def dropped(**counts: int) -> sql.DroppedTrips:

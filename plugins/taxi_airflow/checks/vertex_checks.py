@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from taxi_airflow.checks.clients import CALL_TIMEOUT
 from taxi_airflow.checks.findings import ok, problem
 from taxi_ml import image
-from taxi_ml.dataflow import BeamRunner, runner_of
+from taxi_ml.dataflow import BeamRunner
 from taxi_ml.pipeline.machines import UnknownMachineTypeError, offered_vcpus
 from vertex_airflow.images import ImageError, PrivateRegistryError, RegistryError, image_labels
 from vertex_airflow.polling import Verdict, judge
@@ -68,7 +68,7 @@ def dataflow(subject: Subject) -> Iterator[Finding]:
     from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415  # not at parse time
 
     settings = subject.settings
-    runner = runner_of(settings)
+    runner = settings.runner
     may_choose = runner is BeamRunner.AUTO and settings.dataflow_workers > 0
     if runner is not BeamRunner.DATAFLOW and not may_choose:
         yield ok("dataflow", "not used: set TAXI_DATAFLOW_WORKERS where it is set up")

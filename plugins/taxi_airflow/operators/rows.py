@@ -10,6 +10,8 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from taxi_airflow.runs import run_of
 from taxi_ml import naming, sizing, sql
+from taxi_ml.gate.policy import PolicyError
+from taxi_ml.gate.policy import load as load_policy
 from taxi_ml.pipeline.machines import UnknownMachineTypeError
 from taxi_ml.sql import columns
 from vertex_airflow.operators.connected import ConnectedOperator
@@ -26,6 +28,7 @@ _REFUSALS: Final = (
     sql.TooFewTripsError,
     sql.DamagedTripsError,
     sizing.TooLargeError,
+    PolicyError,
     UnknownMachineTypeError,
 )
 
@@ -119,8 +122,9 @@ class CheckRowsOperator(QueryOperator):
         empty = sql.EmptyDays.of((row["day"] for row in days), run.window)
         self.log.info("%s", empty.describe())
         try:
-            size = sizing.plan(run.settings, counts)
-            sql.require_rows(size.exported, run.settings)
+            least = load_policy().min_rows
+            size = sizing.plan(run.settings, counts, least)
+            sql.require_rows(size.exported, least)
             sql.require_complete(dropped, empty, run.settings)
         except _REFUSALS as error:
             raise AirflowFailException(f"window {run.window.id}: {error}\n  {dropped.describe()}") from error

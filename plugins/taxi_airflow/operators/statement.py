@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from taxi_airflow.runs import Run
+    from taxi_ml.splits import Split
     from taxi_ml.sql import Statement
 
 
@@ -100,7 +101,7 @@ class ExportSplitOperator(StatementOperator):
     def __init__(
         self,
         *,
-        split: naming.Split,
+        split: Split,
         rows: str,
         **kwargs: Any,  # noqa: ANN401  # StatementOperator's
     ) -> None:

@@ -10,8 +10,10 @@ from airflow.sdk.exceptions import AirflowFailException
 from taxi_airflow.runs import override_of, run_of
 from taxi_ml import naming
 from taxi_ml.gate.decision import OverrideError
-from taxi_ml.gate.policy import PolicyError, load
+from taxi_ml.gate.policy import PolicyError
+from taxi_ml.gate.policy import load as load_policy
 from taxi_ml.rules import SettingsError
+from taxi_ml.sizing import caps_too_low
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +35,7 @@ class ValidateOperator(BaseOperator):
         run = None
         try:
             run = run_of(context)
-            load()
+            problems += caps_too_low(run.settings, load_policy().min_rows)
             override_of(context)
         except (SettingsError, PolicyError, OverrideError) as error:
             problems += getattr(error, "problems", (str(error),))
