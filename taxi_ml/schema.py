@@ -1,8 +1,8 @@
-"""The reviewed schema in a shell: write one for other trips, or hold trips against it.
+"""The command line of the reviewed schema, which runs in the pipeline environment.
 
-`python -m taxi_ml.schema --data gs://…/data/<window> --out schema.pbtxt` describes the trips of an export for
-a person to review; with `--against schema.pbtxt` it prints what the trips have against that schema. It runs
-in the pipeline environment.
+`python -m taxi_ml.schema --complete taxi_ml/schema.pbtxt` adds the dataset's columns that a schema lacks.
+`--data gs://…/data/<window> --out schema.pbtxt` describes the trips of an export for review;
+`--data … --against schema.pbtxt` prints how the trips of an export deviate from a schema.
 """
 
 from __future__ import annotations
@@ -17,10 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 from taxi_ml.evaluation import schemas
 from taxi_ml.modules.features import AREAS, INPUTS, LABEL
 from taxi_ml.splits import ExamplesFormat, Split
+from taxi_ml.modules.features import AREAS, INPUTS, LABEL, MISSING, NULLABLE_FLOATS
+from taxi_ml.naming import ExamplesFormat, Split
+from taxi_ml.sql.columns import COLUMNS, ColumnType
 from taxi_ml.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from taxi_ml.sql.columns import Column
 
 _HEADER: Final = """\
 # Written by `python -m taxi_ml.schema` from the trips in {data}.
@@ -38,34 +43,68 @@ class NoTripsError(ValueError):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write or compare; return 0, 1 where trips have something against the schema, 2 for wrong input."""
+    """Write, complete or compare; return 0, 1 if trips deviate from the schema, or 2 for invalid input."""
     options = _options(arguments)
     try:
+        if options.complete:
+            return _complete(options.complete)
         if options.against:
-            return _compare(options.data, options.against)
+            reviewed = schemas.parse(options.against.read_bytes(), required=(*INPUTS, LABEL))
+            found = list(objections(options.data, reviewed))
+            print("\n".join(found) or f"{options.data} conforms to {options.against}")  # noqa: T201  # a command's answer
+            return 1 if found else 0
         text = describe(options.data)
     except (schemas.SchemaError, NoTripsError, FileNotFoundError) as error:
-        print(f"no schema of {options.data}: {error}", file=sys.stderr)  # noqa: T201  # a command's answer
+        print(f"cannot read {options.complete or options.data}: {error}", file=sys.stderr)  # noqa: T201  # as above
         return 2
     Storage().write(options.out, text.encode())
-    print(f"{options.out}: review it, then put it in the place of taxi_ml/schema.pbtxt")  # noqa: T201  # as above
+    print(f"{options.out}: review it, then replace taxi_ml/schema.pbtxt with it")  # noqa: T201  # as above
     return 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m taxi_ml.schema", description=__doc__)
-    parser.add_argument("--data", required=True, help="folder of an export, with train/, eval/ and test/")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--out", help="where to write the schema")
-    what.add_argument("--against", type=Path, help="schema to compare the trips with")
-    return parser.parse_args(arguments)
+    parser.add_argument("--data", help="folder of an export, with train/, eval/ and test/")
+    task = parser.add_mutually_exclusive_group(required=True)
+    task.add_argument("--complete", type=Path, help="schema to add the dataset's missing columns to")
+    task.add_argument("--out", help="where to write a schema of the data")
+    task.add_argument("--against", type=Path, help="schema to compare the data with")
+    options = parser.parse_args(arguments)
+    if not (options.complete or options.data):
+        parser.error("--out and --against need --data")
+    return options
 
 
-def _compare(data: str, path: Path) -> int:
-    reviewed = schemas.parse(path.read_bytes(), required=(*INPUTS, LABEL))
-    found = list(objections(data, reviewed))
-    print("\n".join(found) or f"{data} has nothing against {path}")  # noqa: T201  # as above
-    return 1 if found else 0
+def _complete(path: Path) -> int:
+    text = path.read_text(encoding="utf-8")
+    known = {feature.name for feature in schemas.parse(text).feature}
+    missing = [column for column in COLUMNS if column.name not in known]
+    path.write_text(text + "".join(map(_block, missing)), encoding="utf-8")
+    names = ", ".join(column.name for column in missing)
+    print(f"{path}: added {names}; review each range and share" if names else f"{path} is complete")  # noqa: T201  # as above
+    return 0
+
+
+def _block(column: Column) -> str:
+    """Return a column's part of a schema, with its bounds, and unknown in any share of the rows."""
+    domain, kind, unknown = (
+        ("int_domain", "INT", 0) if column.type is ColumnType.INTEGER else ("float_domain", "FLOAT", MISSING)
+    )
+    bounds = f"min: {unknown}"
+    if isinstance(column.values, tuple):
+        bounds += f" max: {type(unknown)(column.values[1])}"
+    share = [f'  annotation {{ tag: "{schemas.MOST_ABSENT}1" }}'] if column.name in NULLABLE_FLOATS else []
+    lines = [
+        "feature {",
+        f'  name: "{column.name}"',
+        f"  type: {kind}",
+        "  presence { min_fraction: 1.0 min_count: 1 }",
+        "  shape { dim { size: 1 } }",
+        f"  {domain} {{ {bounds} }}",
+        *share,
+        "}\n",
+    ]
+    return "\n".join(lines)
 
 
 def describe(data: str) -> str:

@@ -11,6 +11,9 @@ CALENDAR = ("TripStartYear", "TripStartMonth", "TripStartDay", "TripStartHour", 
 AREAS = ("pickup_census_tract", "dropoff_census_tract")
 """A census tract, or the community area where the tract is unknown; 0 where both are."""
 
+CATEGORIES = (*AREAS, "TripStartMonth", "TripStartHour")
+"""Integers that are read as ids; year, day and minute are not, since ids of them were memorised."""
+
 NULLABLE_FLOATS = (
     "historical_tripDuration",
     "histOneWeek_tripDuration",
@@ -18,29 +21,29 @@ NULLABLE_FLOATS = (
     "histOneWeek_tripDistance",
     "rawDistance",
 )
-"""Seconds, seconds, miles, miles and metres; never negative."""
+"""Seconds, seconds, miles, miles and metres, never negative; read plain, as logarithms, and as flags."""
 
 MISSING = -1.0
-"""Stands for an absent value of a nullable float."""
+"""The value of a nullable float that is unknown."""
 
 INPUTS = (*CALENDAR, *AREAS, *NULLABLE_FLOATS, TIMESTAMP)
-"""What the model reads: everything of the dataset but the identifier and the label."""
+"""All columns of the dataset except the identifier and the label."""
 
 NUMBERS = "numbers"
-"""Transformed: standardised numbers; an absent one is 0, which is the mean."""
+"""Transformed: standardised numbers; missing values become 0, the mean after scaling."""
 ABSENT = "absent"
-"""Transformed: one flag for each nullable float, 1 where it is absent."""
+"""Transformed: one flag for each nullable float, 1 if it is missing."""
 CYCLES = "cycles"
 """Transformed: sines and cosines of the hour, the weekday and the month."""
 AREA_IDS = "area_ids"
 """Transformed: ids of the areas."""
 CALENDAR_IDS = "calendar_ids"
-"""Transformed: ids of the month, the hour and the weekday."""
+"""Transformed: ids of the other categories and the weekday."""
 
 TRANSFORMED = (NUMBERS, ABSENT, CYCLES, AREA_IDS, CALENDAR_IDS)
 
 VOCABULARY = "categories"
-"""The one vocabulary that all ids are of."""
+"""The vocabulary that all ids share."""
 
 PROFILED = {
     **{
@@ -48,10 +51,7 @@ PROFILED = {
         for index, name in enumerate(NULLABLE_FLOATS)
     },
     **{name: (AREA_IDS, index) for index, name in enumerate(AREAS)},
-    **{
-        name: (CALENDAR_IDS, index)
-        for index, name in enumerate(("TripStartMonth", "TripStartHour", "weekday"))
-    },
+    **{name: (CALENDAR_IDS, index) for index, name in enumerate((*CATEGORIES[len(AREAS) :], "weekday"))},
 }
-"""Where the transformed columns hold a feature: column and index of a category; of a number's logarithm and
-of its flag for absence."""
+"""The place of each feature in the transformed columns: column and index of a category, or those of a
+number's logarithm followed by those of its flag."""

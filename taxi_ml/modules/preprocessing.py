@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RARE_BELOW = 10
-"""A category seen less often in training shares one id with those never seen."""
+"""Categories that training sees less often share one id with those it never sees."""
 
 _SECONDS_A_DAY = 86_400
 _EPOCH_WEEKDAY = 4
@@ -24,21 +24,17 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Transform raw columns, dense and of shape [batch, 1] each.
 
     Returns float32 `numbers`, `absent` and `cycles`, int64 `area_ids` and `calendar_ids`, each [batch, n],
-    and the label in USD, float32 [batch, 1]. Two analyzers in all: each one more makes Beam's graph larger.
+    and the label in USD, float32 [batch, 1]. There are only two analyzers because each adds to Beam's graph.
     """
     columns = {name: tf.reshape(inputs[name], [-1]) for name in features.INPUTS}
     weekday = (columns[features.TIMESTAMP] // _SECONDS_A_DAY + _EPOCH_WEEKDAY) % 7
     return {
         features.NUMBERS: _numbers(columns),
-        features.ABSENT: _stack(columns, features.NULLABLE_FLOATS, _is_absent),
+        features.ABSENT: _stack(columns, features.NULLABLE_FLOATS, lambda value: value < 0),
         features.CYCLES: _cycles(columns, weekday),
         **_ids(columns, weekday),
         features.LABEL: tf.cast(inputs[features.LABEL], tf.float32),
     }
-
-
-def _is_absent(value: tf.Tensor) -> tf.Tensor:
-    return value < 0
 
 
 def _stack(
@@ -48,9 +44,9 @@ def _stack(
 
 
 def _numbers(columns: dict[str, tf.Tensor]) -> tf.Tensor:
-    """Standardise by mean and deviation of the values that are present.
+    """Standardise by the mean and deviation of the known values.
 
-    Absent values are left out of a sparse tensor, so that they neither move the mean nor differ from it.
+    Missing values are left out of a sparse tensor, so that they neither move the mean nor differ from it.
     """
     plain = _stack(columns, features.NULLABLE_FLOATS, lambda value: value)
     day = tf.cast(columns[features.TIMESTAMP], tf.float32)[:, tf.newaxis] / _SECONDS_A_DAY
@@ -77,15 +73,8 @@ def _cycles(columns: dict[str, tf.Tensor], weekday: tf.Tensor) -> tf.Tensor:
 
 
 def _ids(columns: dict[str, tf.Tensor], weekday: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Look all categories up in one vocabulary of words such as `TripStartHour=8`: one analyzer for all.
-
-    Year, day and minute have no ids of their own: as categories they were memorised, not learned from, and
-    the numbers and the cycles hold them.
-    """
-    parts = {
-        **{name: columns[name] for name in (*features.AREAS, "TripStartMonth", "TripStartHour")},
-        "weekday": weekday,
-    }
+    """Look all categories up in one vocabulary of words such as `TripStartHour=8`: one analyzer for all."""
+    parts = {**{name: columns[name] for name in features.CATEGORIES}, "weekday": weekday}
     words = [tf.strings.join([name, tf.strings.as_string(part)], "=") for name, part in parts.items()]
     ids = tft.compute_and_apply_vocabulary(
         tf.stack(words, axis=1),

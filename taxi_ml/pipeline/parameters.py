@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from taxi_ml.pipeline.request import CompileRequest
     from taxi_ml.settings import Settings
-    from taxi_ml.sql.ranges import Range
+    from taxi_ml.sql.columns import Range
     from taxi_ml.window import Window
 
 

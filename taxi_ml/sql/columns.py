@@ -1,7 +1,9 @@
-"""The columns that the statements read from a table which somebody else keeps."""
+"""The columns that the statements read and write; the dataset's columns are listed here and nowhere else."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -25,32 +27,73 @@ TRIPS: Final = frozenset(
         "dropoff_longitude",
     }
 )
-"""Those of the public table of taxi trips."""
+"""The columns of the public table of taxi trips that `trips.sql` reads."""
 
-DATASET: Final = frozenset(
-    {
-        "trip_id",
-        "TripStartYear",
-        "TripStartMonth",
-        "TripStartDay",
-        "TripStartHour",
-        "TripStartMinute",
-        "pickup_census_tract",
-        "dropoff_census_tract",
-        "fare",
-        "historical_tripDuration",
-        "histOneWeek_tripDuration",
-        "historical_tripDistance",
-        "histOneWeek_tripDistance",
-        "rawDistance",
-        "trip_start_timestamp",
-    }
+
+class ColumnType(StrEnum):
+    """BigQuery's name of a column's type."""
+
+    INTEGER = "INT64"
+    FLOAT = "FLOAT64"
+
+
+class Quantity(StrEnum):
+    """A quantity whose bounds depend on the run's settings or window; `ranges` computes them."""
+
+    YEAR = "year"
+    AREA = "area"
+    SECONDS = "seconds"
+    MILES = "miles"
+    METRES = "metres"
+
+
+Range = tuple[float, float]
+"""The smallest and the largest value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A numeric column of the dataset.
+
+    `values` bounds what clients may ask the model about, or names the quantity that does; None sets no bound
+    beyond that of the type. An unknown integer is exported as 0 and an unknown float as -1.0, so that
+    values must not be negative.
+    """
+
+    name: str
+    type: ColumnType
+    values: Range | Quantity | None = None
+
+
+_INTEGER, _FLOAT = ColumnType.INTEGER, ColumnType.FLOAT
+
+COLUMNS: Final = (
+    Column(name="TripStartYear", type=_INTEGER, values=Quantity.YEAR),
+    Column(name="TripStartMonth", type=_INTEGER, values=(0, 12)),
+    Column(name="TripStartDay", type=_INTEGER, values=(0, 31)),
+    Column(name="TripStartHour", type=_INTEGER, values=(0, 23)),
+    Column(name="TripStartMinute", type=_INTEGER, values=(0, 59)),
+    Column(name="pickup_census_tract", type=_INTEGER, values=Quantity.AREA),
+    Column(name="dropoff_census_tract", type=_INTEGER, values=Quantity.AREA),
+    Column(name="fare", type=_FLOAT),
+    Column(name="historical_tripDuration", type=_FLOAT, values=Quantity.SECONDS),
+    Column(name="histOneWeek_tripDuration", type=_FLOAT, values=Quantity.SECONDS),
+    Column(name="historical_tripDistance", type=_FLOAT, values=Quantity.MILES),
+    Column(name="histOneWeek_tripDistance", type=_FLOAT, values=Quantity.MILES),
+    Column(name="rawDistance", type=_FLOAT, values=Quantity.METRES),
 )
-"""Those of a table that has the dataset's shape already, `source_table`."""
+"""The numeric columns in the order in which they are exported; `build_dataset.sql` computes each of them.
+
+The statements name the dataset's two other columns themselves: `trip_id` and `trip_start_timestamp` decide
+which trips a split has. docs/model.md shows how to add a column.
+"""
+
+DATASET: Final = ("trip_id", *(column.name for column in COLUMNS), "trip_start_timestamp")
+"""All columns of the dataset, which a `source_table` must have as well."""
 
 
 def source(settings: Settings) -> tuple[str, frozenset[str]]:
     """Return the table that trips come from, `<project>.<dataset>.<table>`, and the columns it must have."""
     if settings.source_table:
-        return settings.source_table, DATASET
+        return settings.source_table, frozenset(DATASET)
     return settings.trips_table, TRIPS

@@ -5,19 +5,7 @@ ${trips}
 )
 SELECT
   trip_id,
-  TripStartYear,
-  TripStartMonth,
-  TripStartDay,
-  TripStartHour,
-  TripStartMinute,
-  pickup_census_tract,
-  dropoff_census_tract,
-  fare,
-  historical_tripDuration,
-  histOneWeek_tripDuration,
-  historical_tripDistance,
-  histOneWeek_tripDistance,
-  rawDistance,
+  ${columns},
   trip_start_timestamp
 FROM trips
 WHERE dropped IS NULL
@@ -25,7 +13,6 @@ WHERE dropped IS NULL
 QUALIFY ROW_NUMBER() OVER (
   PARTITION BY trip_id
   ORDER BY
-    trip_start_timestamp DESC, fare, pickup_census_tract, dropoff_census_tract, rawDistance,
-    historical_tripDuration, histOneWeek_tripDuration, historical_tripDistance, histOneWeek_tripDistance,
-    TripStartYear, TripStartMonth, TripStartDay, TripStartHour, TripStartMinute
+    trip_start_timestamp DESC,
+    ${columns}
 ) = 1

@@ -2,19 +2,7 @@
   -- out, or NULL. Its averages are taken as they are.
   SELECT
     CAST(trip_id AS STRING) AS trip_id,
-    CAST(TripStartYear AS INT64) AS TripStartYear,
-    CAST(TripStartMonth AS INT64) AS TripStartMonth,
-    CAST(TripStartDay AS INT64) AS TripStartDay,
-    CAST(TripStartHour AS INT64) AS TripStartHour,
-    CAST(TripStartMinute AS INT64) AS TripStartMinute,
-    CAST(pickup_census_tract AS INT64) AS pickup_census_tract,
-    CAST(dropoff_census_tract AS INT64) AS dropoff_census_tract,
-    CAST(fare AS FLOAT64) AS fare,
-    CAST(historical_tripDuration AS FLOAT64) AS historical_tripDuration,
-    CAST(histOneWeek_tripDuration AS FLOAT64) AS histOneWeek_tripDuration,
-    CAST(historical_tripDistance AS FLOAT64) AS historical_tripDistance,
-    CAST(histOneWeek_tripDistance AS FLOAT64) AS histOneWeek_tripDistance,
-    CAST(rawDistance AS FLOAT64) AS rawDistance,
+    ${columns},
     trip_start_timestamp,
     FALSE AS impossible_coordinates,
     CASE

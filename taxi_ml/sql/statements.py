@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from taxi_ml import naming
 from taxi_ml.splits import ExamplesFormat, Split
 from taxi_ml.sql import columns
+from taxi_ml.sql.columns import ColumnType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import date
 
     from taxi_ml.settings import Settings
@@ -34,7 +35,9 @@ _EXPORTS: Final = {
     ExamplesFormat.CSV: {"options": "format = 'CSV', header = true", "float": "STRING"},
     ExamplesFormat.PARQUET: {"options": "format = 'PARQUET', compression = 'SNAPPY'", "float": "FLOAT64"},
 }
-"""How each format is asked for, and as what a float is written: a CSV needs its point."""
+"""The options of each format, and the type that floats are written as: a CSV would lose the point of 7.0."""
+_EXPORTED_AS: Final = {ColumnType.INTEGER: "export_integer", ColumnType.FLOAT: "export_float"}
+"""The file with the expression that exports a column of each type."""
 
 _FOLDER: Final = Path(__file__).parent
 
@@ -73,7 +76,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """One GoogleSQL statement; identifiers are in its text, values are parameters."""
+    """One GoogleSQL statement; identifiers are part of its text, values are bound as parameters."""
 
     sql: str
     parameters: tuple[Parameter, ...]
@@ -120,6 +123,7 @@ def build_dataset(settings: Settings, window: Window) -> Statement:
     values = _limits(settings) | {"scan_end": _midnight(window.end)}
     if settings.source_table:
         values["scan_start"] = _midnight(window.train_start)
+        names["columns"] = _listed(column.name for column in columns.COLUMNS)
         return _statement("select_dataset", names, values)
     history = timedelta(days=DAYS_OF_A_MONTH * settings.history_months)
     longest = timedelta(hours=settings.max_trip_hours) + _MAX_DISAGREEMENT
@@ -178,13 +182,18 @@ def export_split(settings: Settings, window: Window, split: Split, *, share: flo
     first_day, last_day = (
         (window.test_start, window.end) if split is Split.TEST else (window.train_start, window.test_start)
     )
+    form = _EXPORTS[ExamplesFormat(settings.examples_format)]
+    exported = _listed(
+        _text(_EXPORTED_AS[column.type], {"name": column.name, **form}) for column in columns.COLUMNS
+    )
     return _statement(
         "export_split",
         {
             "uri": naming.split_uri(settings, window, split),
             "table": naming.dataset_table(settings, window),
             "sample_buckets": str(_SAMPLE_BUCKETS),
-            **_EXPORTS[ExamplesFormat(settings.examples_format)],
+            "columns": exported,
+            **form,
         },
         {
             "split_start": _midnight(first_day),
@@ -199,7 +208,8 @@ def export_split(settings: Settings, window: Window, split: Split, *, share: flo
 def _trips(settings: Settings) -> str:
     """Return the query of the trips that there are, each with the first reason to leave it out."""
     if settings.source_table:
-        return _text("source_trips", {"source_table": settings.source_table})
+        typed = _listed(f"CAST({each.name} AS {each.type}) AS {each.name}" for each in columns.COLUMNS)
+        return _text("source_trips", {"source_table": settings.source_table, "columns": typed})
     return _text("trips", {"trips_table": settings.trips_table})
 
 
@@ -221,6 +231,10 @@ def _statement(
     return Statement(
         sql=sql, parameters=tuple(Parameter(name=parameter, value=values[parameter]) for parameter in used)
     )
+
+
+def _listed(expressions: Iterable[str]) -> str:
+    return ",\n  ".join(expressions)
 
 
 def _text(name: str, identifiers: Mapping[str, str]) -> str:

@@ -17,8 +17,10 @@ from urllib.error import HTTPError
 import pytest
 
 from taxi_ml.gate.report import parse
+from taxi_ml.modules.features import INPUTS, NULLABLE_FLOATS
+from taxi_ml.sql.columns import DATASET
 from tests.pipeline.requests import MODULES, PIPELINE_PYTHON, REPOSITORY, make_parameters, make_request
-from tests.pipeline.trips import COLUMNS, ROWS, write_trips
+from tests.pipeline.trips import ROWS, write_trips
 from tests.serving.servers import serving
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("trained_pipeline")]
@@ -89,7 +91,7 @@ def test_inputs_are_the_columns_without_label_and_identifier(facts: dict[str, An
         ).stdout
     )
 
-    assert sorted(inputs) == sorted(set(COLUMNS) - {"fare", "trip_id"})
+    assert sorted(inputs) == sorted(set(DATASET) - {"fare", "trip_id"})
     assert facts["transformed_features"] == sorted(transformed)
 
 
@@ -191,9 +193,9 @@ def test_served_predictions_are_the_evaluated_ones(facts: dict[str, Any], root: 
 
 def test_trip_without_optional_features_gets_a_sane_fare(facts: dict[str, Any]) -> None:
     """With every optional feature missing the fare is finite and one that trips have."""
-    instance = {
+    required = {name: 0 for name in INPUTS if name not in NULLABLE_FLOATS}
+    instance = required | {
         "TripStartYear": 2015, "TripStartMonth": 6, "TripStartDay": 1, "TripStartHour": 9,
-        "TripStartMinute": 0, "pickup_census_tract": 0, "dropoff_census_tract": 0,
         "trip_start_timestamp": 1_433_149_200,
     }  # fmt: skip
 
@@ -217,7 +219,7 @@ def test_trained_model_refuses_what_its_trips_cannot_have(facts: dict[str, Any],
 
 def _instance(row: dict[str, str]) -> dict[str, Any]:
     """Write a trip as a client does: null where the export says -1."""
-    values = {name: json.loads(row[name]) for name in COLUMNS if name not in ("trip_id", "fare")}
+    values = {name: json.loads(row[name]) for name in DATASET if name not in ("trip_id", "fare")}
     return {name: None if value == -1.0 else value for name, value in values.items()}
 
 

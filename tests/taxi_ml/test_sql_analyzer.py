@@ -50,20 +50,10 @@ TYPES: Final = {
     "DATE": TypeKind.TYPE_DATE,
 }
 NAMES: Final = {kind: name for name, kind in TYPES.items()}
-DATASET: Final = dict.fromkeys(columns.DATASET, "INT64") | {
+DATASET: Final = {
     "trip_id": "STRING",
+    **{column.name: column.type.value for column in columns.COLUMNS},
     "trip_start_timestamp": "TIMESTAMP",
-    **dict.fromkeys(
-        (
-            "fare",
-            "historical_tripDuration",
-            "histOneWeek_tripDuration",
-            "historical_tripDistance",
-            "histOneWeek_tripDistance",
-            "rawDistance",
-        ),
-        "FLOAT64",
-    ),
 }
 
 

@@ -1,0 +1,1 @@
+CAST(IFNULL(${name}, 0) AS INT64) AS ${name}
