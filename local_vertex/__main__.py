@@ -11,11 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_vertex import limits
-from local_vertex.composition import Doors, Engines, LocalVertex, Options
-from local_vertex.domain.past import Lags
-from local_vertex.adapters.composition import build_engines
 from local_vertex.composition import HOST, Doors, Engines, LocalVertex, Options
-from local_vertex.engine.ports import EngineSettings
+from local_vertex.domain.past import Lags
 from local_vertex.gcs_objects import adopt
 from local_vertex.images import ImageTableError, read_images
 from local_vertex.processes.composition import build_engines

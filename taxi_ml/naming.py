@@ -22,8 +22,6 @@ _MAX_LABEL: Final = 63
 _DIGEST_LENGTH: Final = 10
 
 
-
-
 def job_labels(dag_id: str, run_id: str, window: Window) -> dict[str, str]:
     """Return the labels of every job of a DAG run, within Google Cloud's rules for labels.
 

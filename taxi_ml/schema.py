@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from taxi_ml.evaluation import schemas
-from taxi_ml.modules.features import AREAS, INPUTS, LABEL
-from taxi_ml.splits import ExamplesFormat, Split
 from taxi_ml.modules.features import AREAS, INPUTS, LABEL, MISSING, NULLABLE_FLOATS
-from taxi_ml.naming import ExamplesFormat, Split
+from taxi_ml.splits import ExamplesFormat, Split
 from taxi_ml.sql.columns import COLUMNS, ColumnType
 from taxi_ml.storage import Storage
 

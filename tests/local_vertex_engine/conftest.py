@@ -10,12 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from local_gcp import gcs
+from local_vertex import gcs_objects
 from local_vertex.processes.composition import build_pipeline_engine
 from local_vertex.run.ports import ImageRule
-from local_vertex import gcs_objects
-from local_vertex.adapters.composition import build_pipeline_engine
-from local_vertex.engine.ports import ImageRule
 from tests.local_vertex_engine.specs import RecordedHistory, Recorder, engine_settings
 
 if TYPE_CHECKING:

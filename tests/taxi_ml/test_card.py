@@ -210,7 +210,12 @@ def test_number_fits_its_cell(value: float | None, text: str) -> None:
 @settings(max_examples=30, deadline=None)
 @given(reports.policies(), reports.reports())
 def test_every_report_has_a_card(policy: Policy, given_report: Report) -> None:
-    """No report that the gate can read is without a page, and the same report gives the same page."""
-    page = card(given_report, policy=policy)
+    """Every report that the gate can read has a complete page: its decision, its window and its reasons."""
+    decision = decide(policy, given_report)
+    page = render(given_report, decision)
+    codes = re.findall(r"<tr><td>(\w+)\s*(?:<span|</td>)", page.partition("<h2>Test trips")[0])
 
-    assert page == card(given_report, policy=policy)
+    assert page.endswith("</html>")
+    assert f'<span class="verdict {decision.verdict}">{decision.verdict}</span>' in page
+    assert f"<h1>Fares of {given_report.window}</h1>" in page
+    assert codes == [reason.code for reason in decision.reasons]

@@ -9,8 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taxi_ml import naming
-from taxi_ml.naming import Split
-from taxi_ml.naming import ModelName, PipelineJobName, ResourceNameError
 from taxi_ml.settings import Settings
 from taxi_ml.splits import Split
 from taxi_ml.window import Window

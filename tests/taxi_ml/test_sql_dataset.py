@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from taxi_ml import naming, sql
 from taxi_ml.modules import features
 from taxi_ml.splits import Split
-from taxi_ml.naming import Split
 from taxi_ml.sql import columns
 from taxi_ml.window import Window
 from tests.taxi_ml.reference import reference_dataset

@@ -79,8 +79,11 @@ def test_scan_reaches_as_far_back_as_the_first_trip_looks() -> None:
 
 
 def test_window_with_enough_trips_passes() -> None:
-    """The least numbers are enough."""
+    """The least numbers are enough, and one trip less is not."""
     sql.require_rows(sql.SplitCounts(train=1000, eval=20, test=150), LEAST)
+
+    with pytest.raises(sql.TooFewTripsError):
+        sql.require_rows(sql.SplitCounts(train=1000, eval=20, test=149), LEAST)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_airflow.operators.champion import champion_of
 from taxi_airflow.links import ModelCardLink
+from taxi_airflow.operators.champion import champion_of
 from taxi_airflow.runs import override_of, run_of
 from taxi_ml import naming
 from taxi_ml.gate.decision import OverrideError, Verdict, decide
@@ -19,7 +19,6 @@ from taxi_ml.gate.policy import load as load_policy
 from taxi_ml.gate.report import ReportError
 from taxi_ml.gate.report import parse as parse_report
 from vertex_airflow.baseline import Baseline
-from vertex_airflow.links import ModelCardLink
 from vertex_airflow.names import PipelineJobName
 from vertex_airflow.operators.connected import ConnectedOperator
 from vertex_airflow.rendered import is_empty
