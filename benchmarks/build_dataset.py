@@ -24,7 +24,8 @@ sys.path.insert(0, str(REPOSITORY))
 
 from benchmarks.taxi_pipeline.memory import sampled  # noqa: E402  # after the path
 from benchmarks.taxi_pipeline.queries import Queries  # noqa: E402  # as above
-from local_gcp import state, trips  # noqa: E402  # as above
+from demo import trips  # noqa: E402  # as above
+from local_gcp import state  # noqa: E402  # as above
 from local_gcp.layout import PROJECT, Layout  # noqa: E402  # as above
 from local_gcp.services import CLOUD  # noqa: E402  # as above
 from local_gcp.stack import Stack  # noqa: E402  # as above

@@ -20,7 +20,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from benchmarks.fare_models.exports import in_pipeline_environment  # noqa: E402  # after the path
 from benchmarks.taxi_pipeline import bootstrap  # noqa: E402  # as above
-from local_gcp.trips import find_source  # noqa: E402  # as above
+from demo.trips import find_source  # noqa: E402  # as above
 from taxi_ml.evaluation import scores  # noqa: E402  # as above
 from tests.pipeline.trips import write_trips  # noqa: E402  # as above
 

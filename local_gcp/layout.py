@@ -1,4 +1,4 @@
-"""Where the local cloud keeps what, and the names of its only project."""
+"""The paths of a local cloud's state, and the names of its one project, bucket and region."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 PROJECT: Final = "taxi-local"
 BUCKET: Final = "taxi-local"
 REGION: Final = "us-central1"
-PIPELINE_IMAGE: Final = "taxi-vertex/pipeline:local"
 STATE_VARIABLE: Final = "LOCAL_GCP_STATE_DIR"
 
 _REPOSITORY: Final = Path(__file__).resolve().parent.parent

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from local_gcp import gcs, trips
+from local_gcp import gcs, workload
 from local_gcp.errors import LocalCloudError, MissingToolError, ServiceFailedError
-from local_gcp.layout import BUCKET, PIPELINE_IMAGE, PROJECT, REGION
+from local_gcp.layout import BUCKET, PROJECT, REGION
 from local_gcp.ports import HOST
 from local_gcp.supervise import Service, answers
 
@@ -89,7 +89,7 @@ class Declaration:
 
 
 def client_environment(setting: Setting) -> dict[str, str]:
-    """Return the variables with which clients, Airflow and taxi_ml reach this stack."""
+    """Return the variables with which clients reach this stack, and those that the repository adds."""
     connection = {
         "conn_type": "google_cloud_platform",
         "extra": {
@@ -106,13 +106,7 @@ def client_environment(setting: Setting) -> dict[str, str]:
         "BIGQUERY_EMULATOR_HOST": setting.url("bigquery.rest"),
         "STORAGE_EMULATOR_HOST": setting.url("gcs"),
         "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(connection, separators=(",", ":")),
-        "TAXI_PROJECT": PROJECT,
-        "TAXI_BUCKET": f"gs://{BUCKET}",
-        "TAXI_REGION": REGION,
-        "TAXI_PIPELINE_IMAGE": PIPELINE_IMAGE,
-        # The trips of this machine end in 2016: a run of last month would find none, and none will come.
-        "TAXI_SCHEDULE": "none",
-        "TAXI_WAIT_DAYS": "0",
+        **workload.read(setting.layout.repository).environment,
     }
 
 
@@ -174,16 +168,11 @@ def _build_bigquery(setting: Setting) -> Service:
     )
 
 
-def _load_trips(setting: Setting, progress: Callable[[str], None]) -> None:
-    url = setting.url("bigquery.rest")
-    if trips.is_loaded(url):
-        return
-    source = trips.find_source(setting.layout.pipeline_python)
-    # One of the folders that SQL may read.
-    scratch = setting.layout.bigquery / "uploads"
-    scratch.mkdir(exist_ok=True)
-    rows = trips.load(url, source, scratch)
-    progress(f"bigquery: loaded {rows} trips into {trips.PROJECT}.{trips.DATASET}.{trips.TABLE}")
+def _fill_bigquery(setting: Setting, progress: Callable[[str], None]) -> None:
+    """Call what the repository fills BigQuery with."""
+    fill = workload.read(setting.layout.repository).bigquery_filler()
+    if fill:
+        fill(setting, progress)
 
 
 def _prepare_vertex(setting: Setting, _progress: Callable[[str], None]) -> None:
@@ -217,19 +206,27 @@ def _build_vertex(setting: Setting) -> Service:
 
 
 def _write_images(layout: Layout) -> None:
-    """Say which interpreter stands for the pipeline image; the repository is what the image has inside."""
-    image = {
-        "image": f"{PIPELINE_IMAGE.partition(':')[0]}:*",
-        "interpreter": str(layout.pipeline_python),
-        "environment": {
-            "PYTHONPATH": str(layout.repository),
-            "CLOUD_STORAGE_MOUNT": str(layout.gcs_root),
-            "SERVING_HOST": HOST,
-        },
-        "labels": ["-m", "taxi_ml.image"],
-    }
+    """Write which image the pipeline environment stands for; the repository is what the image has inside."""
+    image = workload.read(layout.repository).image
+    rows = (
+        []
+        if image is None
+        else [
+            {
+                "image": image.pattern,
+                "interpreter": str(layout.pipeline_python),
+                "environment": {
+                    "PYTHONPATH": str(layout.repository),
+                    "CLOUD_STORAGE_MOUNT": str(layout.gcs_root),
+                    "SERVING_HOST": HOST,
+                },
+                "labels": image.labels,
+            }
+        ]
+    )
+    # Vertex AI may read the file at any moment: it must never see half of it.
     fresh = layout.images.with_suffix(f".{os.getpid()}")
-    fresh.write_text(json.dumps([image], indent=2))
+    fresh.write_text(json.dumps(rows, indent=2))
     fresh.replace(layout.images)
 
 
@@ -237,7 +234,7 @@ GCS: Final = Declaration(
     name="gcs", ports=("gcs",), prepare=_prepare_gcs, build=_build_gcs, fill=_create_bucket
 )
 BIGQUERY: Final = Declaration(
-    name="bigquery", ports=("bigquery.rest", "bigquery.grpc"), build=_build_bigquery, fill=_load_trips
+    name="bigquery", ports=("bigquery.rest", "bigquery.grpc"), build=_build_bigquery, fill=_fill_bigquery
 )
 VERTEX: Final = Declaration(
     name="vertex", ports=("vertex.rest", "vertex.grpc"), prepare=_prepare_vertex, build=_build_vertex

@@ -23,8 +23,8 @@ _MEASURED: Final = {"trip_miles": 2, "trip_seconds": 0, "fare": 2}
 def resample(source: Path, target: Path, *, times: int, seed: int = 0) -> int:
     """Write the trips of `source` followed by `times` - 1 noisy copies of all of them; return the rows.
 
-    `source` has the form of the trips in the TFX package (`local_gcp.trips.find_source`), and so has
-    `target`: `local_gcp.trips.load` puts either into BigQuery. A copy starts up to three days earlier or
+    `source` has the form of the trips in the TFX package (`demo.trips.find_source`), and so has
+    `target`: `demo.trips.load` puts either into BigQuery. A copy starts up to three days earlier or
     later, in quarters of an hour, and its miles, seconds and fare differ by a few percent. Its company
     reads `resampled <copy>.<row>: <company>`, so that no two rows, and none of the keys made from them,
     are the same. The same arguments give the same file.

@@ -59,6 +59,9 @@ USER root
 COPY --from=cloud-packages /opt/cloud /opt/cloud
 COPY local_gcp /opt/taxi/local_gcp
 COPY local_vertex /opt/taxi/local_vertex
+# Who fills BigQuery, and what names it.
+COPY local_gcp.toml /opt/taxi/
+COPY demo /opt/taxi/demo
 COPY deploy/docker/healthy.py /opt/taxi/deploy/docker/
 # local_gcp looks for the pipeline environment beside its own folder.
 RUN ln -s /opt/pipeline /opt/taxi/.pipeline \

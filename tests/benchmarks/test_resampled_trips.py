@@ -4,7 +4,7 @@ import csv
 from typing import TYPE_CHECKING
 
 from benchmarks.taxi_pipeline.resampled_trips import MARK, resample
-from local_gcp.trips import public_rows
+from demo.trips import public_rows
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local_gcp.layout import BUCKET, PIPELINE_IMAGE, PROJECT
+from local_gcp.layout import BUCKET, PROJECT
 from tests.conformance.__main__ import main
 from tests.conformance.cloud import Cloud
 from tests.conformance.cost import ITEMS, estimate
@@ -97,7 +97,7 @@ def cloud(local_stack: LocalStack) -> Cloud:
     target = Target(
         project=PROJECT,
         bucket=BUCKET,
-        image=PIPELINE_IMAGE,
+        image=local_stack.environment["TAXI_PIPELINE_IMAGE"],
         endpoint=local_stack.url("vertex", "grpc"),
         run="unused",
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks.taxi_pipeline.resampled_trips import resample
-from local_gcp import trips
+from demo import trips
 from tests.e2e.runs import DAG_ID, SMALL
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import pytest
 from google.api_core.exceptions import BadRequest, Conflict, GoogleAPICallError, NotFound
 from google.cloud import bigquery
 
+from demo.trips import COLUMNS
 from local_gcp.layout import BUCKET, PROJECT
-from local_gcp.trips import COLUMNS
 
 if TYPE_CHECKING:
     from tests.conftest import LocalStack

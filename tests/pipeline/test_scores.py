@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from benchmarks.taxi_pipeline import bootstrap
-from local_gcp.trips import find_source
+from demo.trips import find_source
 from taxi_ml.evaluation import scores
 from taxi_ml.evaluation.scores import (
     MIN_ROWS_OF_AN_INTERVAL,

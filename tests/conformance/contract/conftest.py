@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local_gcp.layout import BUCKET, PIPELINE_IMAGE, PROJECT
+from local_gcp.layout import BUCKET, PROJECT
 from local_vertex.evidence import Outcome
 from tests.conformance import specs
 from tests.conformance.cloud import Cloud, refusal
@@ -34,7 +34,7 @@ def target(request: pytest.FixtureRequest) -> Target:
     return Target(
         project=PROJECT,
         bucket=BUCKET,
-        image=PIPELINE_IMAGE,
+        image=stack.environment["TAXI_PIPELINE_IMAGE"],
         endpoint=stack.url("vertex", "grpc"),
         storage_endpoint=stack.url("gcs", "rest"),
     )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from demo.trips import COLUMNS, find_source, public_rows, write_public_csv
 from local_gcp.errors import MissingToolError
-from local_gcp.trips import COLUMNS, find_source, public_rows, write_public_csv
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,8 +1,8 @@
 """Real taxi trips of Chicago, loaded from the installed TFX package into BigQuery's public table.
 
-The package ships 15,002 trips of the City of Chicago in a form of its own. Here they get the columns and
-types of ``bigquery-public-data.chicago_taxi_trips.taxi_trips``. What the package leaves out is NULL: the
-taxi, tolls, extras and the total, which contains them. Times are local wall clock stored as UTC, as in the
+The package ships 15,002 trips of the City of Chicago in its own format. They are converted to the columns and
+types of ``bigquery-public-data.chicago_taxi_trips.taxi_trips``. Columns that the package lacks are NULL: the
+taxi, tolls, extras and the total, which includes them. Times are local wall clock stored as UTC, as in the
 public table.
 """
 
@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any, Final
 from local_gcp.errors import MissingToolError, ServiceFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from local_gcp.services import Setting
 
 PROJECT: Final = "bigquery-public-data"
 DATASET: Final = "chicago_taxi_trips"
@@ -73,10 +75,24 @@ COLUMNS: Final = tuple(
 )
 
 
+def fill(setting: Setting, progress: Callable[[str], None]) -> None:
+    """Load the trips into a stack's BigQuery, unless it has them: `fill_bigquery` of local_gcp.toml."""
+    url = setting.url("bigquery.rest")
+    if is_loaded(url):
+        return
+    source = find_source(setting.layout.pipeline_python)
+    # SQL may read files in a few folders only, and this is one of them.
+    scratch = setting.layout.bigquery / "uploads"
+    scratch.mkdir(exist_ok=True)
+    progress(f"bigquery: loaded {load(url, source, scratch)} trips into {PROJECT}.{DATASET}.{TABLE}")
+
+
 def find_source(pipeline_python: Path) -> Path:
     """Find the CSV of trips inside the pipeline environment.
 
-    Raises MissingToolError when the environment is absent or has no tfx.
+    Raises:
+        MissingToolError: the environment is absent or has no tfx.
+
     """
     remedy = "run `make setup`, which makes the pipeline environment"
     if not pipeline_python.exists():
@@ -90,7 +106,7 @@ def find_source(pipeline_python: Path) -> Path:
 
 
 def public_rows(source: Path) -> Iterator[dict[str, str]]:
-    """Read the package's CSV as rows of the public table; an empty text is NULL."""
+    """Read the package's CSV as rows of the public table; an empty string is NULL."""
     with source.open(newline="") as stream:
         for row in csv.DictReader(stream):
             yield _public_row(row)
@@ -109,13 +125,13 @@ def write_public_csv(source: Path, target: Path) -> int:
 
 
 def is_loaded(bigquery_url: str) -> bool:
-    """Whether the public table holds rows."""
+    """Return True if the public table has rows."""
     table = _request(bigquery_url, "GET", f"datasets/{DATASET}/tables/{TABLE}", absent=404)
     return table is not None and int(table.get("numRows") or 0) > 0
 
 
 def load(bigquery_url: str, source: Path, scratch: Path) -> int:
-    """Replace the public table by the trips of ``source``; return the number of rows.
+    """Replace the rows of the public table with the trips of ``source``; return the number of rows.
 
     ``scratch`` is a folder for the file that the load job reads; the file is removed.
     """
@@ -142,7 +158,7 @@ def _public_row(row: Mapping[str, str]) -> dict[str, str]:
 
 
 def _end(start: int, seconds: str) -> str:
-    """The public table rounds both times to the nearest quarter of an hour."""
+    """Return the end of a trip, rounded to the nearest quarter of an hour as in the public table."""
     if not seconds:
         return ""
     quarters = (start + int(seconds) + _QUARTER_SECONDS // 2) // _QUARTER_SECONDS
