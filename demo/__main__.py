@@ -1,4 +1,4 @@
-"""The demo: one month's run of the DAG on this machine, watched from the outside and summed up."""
+"""Run the DAG for one month on this machine, show its progress and summarize the result."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from local_gcp.errors import LocalCloudError
 from local_gcp.layout import Layout
 from local_gcp.services import CLOUD
 from local_gcp.stack import Stack, to_stderr
+from taxi_ml.gate.kept import DecisionError
+from taxi_ml.gate.report import ReportError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,35 +30,39 @@ if TYPE_CHECKING:
     from demo.results import Results
 
 DAG_ID: Final = "taxi_training"
-# The first window whose test month and training months have trips enough among the 15,002 of the demo.
+# The first window with enough of the 15,002 bundled trips in its training months and in its test month.
 FIRST_WINDOW_END: Final = date(2015, 2, 1)
 LAST_WINDOW_END: Final = date(2016, 1, 1)
+_NOT_STARTED: Final = frozenset({None, "scheduled", "queued"})
 _RUN_SECONDS: Final = 1800
 _PARSE_SECONDS: Final = 90
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demo:
-    """A running stack and the clients that the demo needs of it."""
+    """A running stack, with the clients that the demo uses."""
 
     airflow: AirflowClient
     environment: Mapping[str, str]
     vertex_url: str
 
     def next_window_end(self) -> date:
-        """Return the month after the latest one that was run with success; the first one at first."""
+        """Return the month after the latest successful run's, or the first one if there is none."""
         ends = [
             date.fromisoformat(run["conf"]["window_end"])
             for run in self.airflow.runs(DAG_ID)
             if run["state"] == RunState.SUCCESS and (run.get("conf") or {}).get("window_end")
         ]
-        return _month_after(max(ends)) if ends else FIRST_WINDOW_END
+        if not ends:
+            return FIRST_WINDOW_END
+        latest = max(ends)
+        return date(latest.year + latest.month // 12, latest.month % 12 + 1, 1)
 
     def run(self, conf: Mapping[str, object]) -> str:
-        """Trigger a run, print every change of its tasks and of the pipeline's, and return its id.
+        """Trigger a run, print each state change of its tasks and of the pipeline's, and return its id.
 
         Raises:
-            AirflowError: the run failed; the failed tasks and the end of their logs are in the message.
+            AirflowError: the run failed; the message has the failed tasks and the end of their logs.
 
         """
         run_id = self.airflow.trigger(DAG_ID, conf)
@@ -64,7 +70,7 @@ class Demo:
         began = time.monotonic()
         pipeline = PipelineProgress(self.vertex_url)
         for task in self.airflow.watch(DAG_ID, run_id, deadline_seconds=_RUN_SECONDS, each=pipeline.show):
-            if task.state not in {None, "scheduled", "queued"}:
+            if task.state not in _NOT_STARTED:
                 to_stderr(f"{time.monotonic() - began:6.0f} s  {task.task_id:<32} {task.state}")
         if self.airflow.run_state(DAG_ID, run_id) != RunState.SUCCESS:
             raise AirflowError(self._failure(run_id))
@@ -80,24 +86,26 @@ class Demo:
         return f"run {run_id} failed in {', '.join(task.task_id for task in failed)}{''.join(logs)}"
 
 
-def _month_after(day: date) -> date:
-    return date(day.year + day.month // 12, day.month % 12 + 1, 1)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Bring everything up, run the next month and print what came of it; return the exit status."""
-    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--window-end", type=date.fromisoformat, help="first day after the test month")
+    """Start the stack, run the next month and print the result; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument(
+        "--window-end",
+        type=date.fromisoformat,
+        metavar="YYYY-MM-DD",
+        help="first day after the test month; by default the month after the latest run's",
+    )
     options = parser.parse_args(arguments)
     try:
         results = _demonstrate(options.window_end)
-    except (LocalCloudError, AirflowError, requests.RequestException) as error:
-        sys.stderr.write(f"demo: {error}\n`python -m local_gcp logs` shows the servers' logs\n")
+    except (LocalCloudError, AirflowError, ReportError, DecisionError, requests.RequestException) as error:
+        to_stderr(f"demo: {error}\n`.venv/bin/python -m local_gcp logs` shows the servers' logs")
         return 1
+    except KeyboardInterrupt:
+        to_stderr("\ndemo: interrupted; the run continues in Airflow, `make down` stops everything")
+        return 130
     sys.stdout.write(results.describe())
-    to_stderr(
-        "again for the next month: make demo; to look around: make status; to stop everything: make down"
-    )
+    to_stderr("make demo    test on the next month\nmake status  list the servers\nmake down    stop them")
     return 0
 
 
@@ -114,11 +122,11 @@ def _demonstrate(window_end: date | None) -> Results:
     end = window_end or demo.next_window_end()
     if end > LAST_WINDOW_END:
         raise LocalCloudError(
-            f"the demo's trips have no usable test month that ends on {end}; start over with "
-            "`.venv/bin/python -m local_gcp reset`, or choose a month: "
+            f"the bundled trips end before the test month that ends on {end}; start over with "
+            "`.venv/bin/python -m local_gcp reset`, or run an earlier month again with "
             "`.venv/bin/python -m demo --window-end 2015-07-01`"
         )
-    to_stderr(f"everything is up after {time.monotonic() - began:.0f} s; testing on the month before {end}")
+    to_stderr(f"all servers up after {time.monotonic() - began:.0f} s; testing on the month before {end}")
     run_id = demo.run({"window_end": end.isoformat()})
     gate = airflow.xcom(DAG_ID, run_id, "gate")
     return read_results(

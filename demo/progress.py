@@ -1,4 +1,4 @@
-"""What the pipeline's components are doing, read from Vertex AI's REST API while a run is watched."""
+"""The states of the pipeline's components, read from Vertex AI's REST API during a run."""
 
 from __future__ import annotations
 
@@ -19,22 +19,19 @@ _TIMEOUT_SECONDS = 10
 
 @dataclass(slots=True)
 class PipelineProgress:
-    """Prints each change of state of the newest pipeline job's components."""
+    """Prints each state change of the components of the running pipeline job."""
 
     vertex_url: str
     _seen: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def show(self) -> None:
-        """Look once and print what has changed."""
-        for listed in self._newest():
-            job = self._get(listed["name"])
-            for task in job.get("jobDetail", {}).get("taskDetails", []):
-                self._show_task(job["name"], task)
-
-    def _newest(self) -> list[dict[str, Any]]:
+        """Poll once and print what has changed."""
         query = {"pageSize": "1", "orderBy": "create_time desc", "filter": 'state="PIPELINE_STATE_RUNNING"'}
-        answer = self._get(f"projects/{PROJECT}/locations/{REGION}/pipelineJobs", query)
-        return list(answer.get("pipelineJobs", []))
+        listed = self._get(f"projects/{PROJECT}/locations/{REGION}/pipelineJobs", query)
+        for name in (found["name"] for found in listed.get("pipelineJobs", [])):
+            # A list answers without the details of tasks.
+            for task in self._get(name).get("jobDetail", {}).get("taskDetails", []):
+                self._show_task(name, task)
 
     def _get(self, name: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         response = requests.get(f"{self.vertex_url}/v1/{name}", query, timeout=_TIMEOUT_SECONDS)

@@ -1,10 +1,9 @@
-"""What came of a demo run, read where anybody would: from Cloud Storage, the registry and the endpoint."""
+"""The results of a demo run, read as any client would: from Cloud Storage, the registry and the endpoint."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,13 +13,19 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Blob, Client
 from pyarrow import parquet
 
+from local_gcp.errors import LocalCloudError
 from local_gcp.layout import PROJECT, REGION
+from taxi_ml.gate import kept
+from taxi_ml.gate import report as reports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from taxi_ml.gate.decision import Decision, Reason
+    from taxi_ml.gate.report import Difference, Interval, Metrics, Report
+
 _TIMEOUT_SECONDS: Final = 60
-# Columns of the dataset that are not features: which trip it was, and what is to be predicted.
+# Columns of the dataset that are not features: the trip's key and the label.
 _NOT_FEATURES: Final = frozenset({"trip_id", "fare"})
 
 
@@ -32,13 +37,19 @@ class Quote:
     paid: float
     features: Mapping[str, float]
 
+    def describe(self) -> str:
+        """Return both fares with the trip's distance and hour."""
+        kilometres, hour = self.features["rawDistance"] / 1000, self.features["TripStartHour"]
+        trip = f"for {kilometres:.1f} km as the crow flies at {hour:.0f} o'clock"
+        return f"{self.predicted:.2f} USD predicted, {self.paid:.2f} USD paid, {trip}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """The decision, the report behind it, what serves now and a quote from it."""
+    """The decision, the report behind it, the models that serve now and a quote from the endpoint."""
 
-    decision: Mapping[str, Any]
-    report: Mapping[str, Any]
+    decision: Decision
+    report: Report
     decision_uri: str
     endpoint: str
     served: str
@@ -47,21 +58,21 @@ class Results:
 
     def describe(self) -> str:
         """Return what a person wants to know after the run, as lines of text."""
-        rows, tuner = self.report["rows"], self.report["tuner"]
-        chosen = f"{tuner['best']} of {tuner['trials']} trials" if tuner else "off"
+        report = self.report
+        chosen = f"{report.tuner.best} of {report.tuner.trials} trials" if report.tuner else "off"
         lines = [
             "",
-            f"window     {self.report['window']}",
-            f"rows       train {rows['train']}, eval {rows['eval']}, test {rows['test']}",
+            f"window     {report.window}",
+            f"rows       train {report.rows.train}, eval {report.rows.eval}, test {report.rows.test}",
             f"tuner      {chosen}",
-            f"challenger {_metrics(self.report['challenger'])}",
-            f"champion   {_metrics(self.report['champion'])}",
-            f"difference {_difference(self.report['difference'])}",
-            f"decision   {self.decision['verdict']}",
-            *(f"           {reason}" for reason in map(_reason, self.decision["reasons"])),
+            f"challenger {_metrics(report.challenger.metrics)}",
+            f"champion   {_metrics(report.champion.metrics) if report.champion else 'none served before'}",
+            f"difference {_difference(report.difference)}",
+            f"decision   {self.decision.verdict}",
+            *(f"           {_reason(reason)}" for reason in self.decision.reasons),
             f"serves     {self.served}",
             f"endpoint   {self.endpoint}",
-            f"quote      {_quote(self.quote)}",
+            f"quote      {self.quote.describe() if self.quote else 'no model serves'}",
             f"details    {self.decision_uri}",
             f"Airflow    {self.airflow_url}",
             "",
@@ -69,44 +80,35 @@ class Results:
         return "\n".join(lines)
 
 
-def _metrics(model: Mapping[str, Any] | None) -> str:
-    if model is None:
-        return "none served before"
-    metrics = model["metrics"]
-    rmse, mae = (_usd(metrics[name], ".3f") for name in ("rmse", "mae"))
-    return f"RMSE {rmse} USD, MAE {mae} USD on {metrics['count']} test trips"
+def _metrics(found: Metrics) -> str:
+    rmse, mae = _usd(found.rmse, ".3f"), _usd(found.mae, ".3f")
+    return f"RMSE {rmse}, MAE {mae} on {found.count} test trips"
 
 
-def _difference(found: Mapping[str, Any] | None) -> str:
-    """Return challenger minus champion, each with its interval of 95 %."""
+def _difference(found: Difference | None) -> str:
+    """Return challenger minus champion, each with its 95 % confidence interval."""
     if found is None:
         return "nothing to compare with"
-    return ", ".join(f"{name.upper()} {_interval(found[name])}" for name in ("rmse", "mae"))
+    return f"RMSE {_interval(found.rmse)}, MAE {_interval(found.mae)}"
 
 
-def _interval(found: Mapping[str, float | None]) -> str:
-    estimate, low, high = (_usd(found[name], "+.3f") for name in ("estimate", "low", "high"))
-    return f"{estimate} USD ({low} to {high})"
+def _interval(found: Interval) -> str:
+    low, high = (_or_unknown(end, "+.3f") for end in (found.low, found.high))
+    return f"{_usd(found.estimate, '+.3f')} ({low} to {high})"
 
 
 def _usd(amount: float | None, form: str) -> str:
-    """Return an amount, or a word for one that could not be computed."""
+    return f"{_or_unknown(amount, form)} USD"
+
+
+def _or_unknown(amount: float | None, form: str) -> str:
     return "unknown" if amount is None else format(amount, form)
 
 
-def _reason(reason: Mapping[str, Any]) -> str:
-    where = f" in {reason['slice']}" if reason["slice"] else ""
-    observed = reason["observed"]
-    seen = f"{observed:.4g}" if isinstance(observed, float) else observed or "nothing"
-    return f"{reason['code']}: {reason['metric']}{where} is {seen}; required {reason['required']}"
-
-
-def _quote(quote: Quote | None) -> str:
-    if quote is None:
-        return "no model serves"
-    metres, hour = quote.features["rawDistance"], quote.features["TripStartHour"]
-    trip = f"for {metres / 1000:.1f} km as the crow flies at {hour:.0f} o'clock"
-    return f"{quote.predicted:.2f} USD predicted, {quote.paid:.2f} USD paid, {trip}"
+def _reason(reason: Reason) -> str:
+    where = f" in {reason.slice}" if reason.slice else ""
+    seen = f"{reason.observed:.4g}" if isinstance(reason.observed, float) else reason.observed or "nothing"
+    return f"{reason.code}: {reason.metric}{where} is {seen}; required {reason.required}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,28 +119,33 @@ class Reader:
     vertex_url: str
 
     def text(self, uri: str) -> str:
-        """Return the text of an object, gs://bucket/name."""
+        """Return the content of the object gs://bucket/name as a string."""
         blob = Blob.from_uri(uri, client=self._storage())
         return str(blob.download_as_text())
 
     def test_trip(self, window: str) -> dict[str, float]:
-        """Return the first trip of the window's test split that covers a distance."""
+        """Return the first trip of the window's test split that covers a distance.
+
+        Raises:
+            LocalCloudError: there is none.
+
+        """
         bucket = self.environment["TAXI_BUCKET"].removeprefix("gs://")
         for blob in self._storage().list_blobs(bucket, prefix=f"data/{window}/test/"):
             for row in _rows(str(blob.name), blob.download_as_bytes()):
                 trip = {name: _number(str(value)) for name, value in row.items() if name != "trip_id"}
                 if trip["rawDistance"] > 0:
                     return trip
-        raise LookupError(f"no trip with a distance in gs://{bucket}/data/{window}/test/")
+        raise LocalCloudError(f"no trip with a distance in gs://{bucket}/data/{window}/test/")
 
     def endpoint(self) -> dict[str, Any] | None:
-        """Return the project's endpoint with most deployed models, None without one."""
+        """Return the project's endpoint with the most deployed models, or None if there is none."""
         endpoints = self._get(f"projects/{PROJECT}/locations/{REGION}/endpoints").get("endpoints", [])
         return max(endpoints, key=lambda found: len(found.get("deployedModels", [])), default=None)
 
     def quote(self, endpoint: str, trip: Mapping[str, float]) -> Quote:
-        """Ask the endpoint for the fare of a trip, as it stands in an export."""
-        # An export writes what is absent as a negative number, a request leaves it out.
+        """Ask the endpoint for the fare of an exported trip."""
+        # In an export a negative number stands for a missing value; a request leaves it out.
         features = {name: value for name, value in trip.items() if name not in _NOT_FEATURES and value >= 0}
         response = requests.post(
             f"{self.vertex_url}/v1/{endpoint}:predict",
@@ -163,13 +170,17 @@ class Reader:
 
 
 def read_results(reader: Reader, gate: Mapping[str, str], *, airflow_url: str) -> Results:
-    """Read what a run has decided, where its gate task says, and ask the endpoint for a fare."""
-    decision, report = json.loads(reader.text(gate["decision"])), json.loads(reader.text(gate["report"]))
+    """Read a run's report and decision, whose URIs its gate task returned, and ask the endpoint for a fare.
+
+    Raises:
+        ReportError: the report is not one that this gate reads.
+        DecisionError: the same of the decision.
+
+    """
+    decision, report = kept.parse(reader.text(gate["decision"])), reports.parse(reader.text(gate["report"]))
     endpoint = reader.endpoint()
     serving = _serving(endpoint) if endpoint else None
-    quote = (
-        reader.quote(endpoint["name"], reader.test_trip(report["window"])) if endpoint and serving else None
-    )
+    quote = reader.quote(endpoint["name"], reader.test_trip(report.window)) if endpoint and serving else None
     return Results(
         decision=decision,
         report=report,
@@ -190,12 +201,12 @@ def _rows(name: str, content: bytes) -> list[dict[str, Any]]:
 
 
 def _number(text: str) -> float:
-    """Read a cell as the number that it is: a whole one stays whole, as the endpoint wants it."""
+    """Return a cell as a number; integers stay integers, which the model's signature requires."""
     return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
 def _serving(endpoint: Mapping[str, Any]) -> str | None:
-    """Return model, version and share of the traffic for each deployed model, None without any."""
+    """Return model, version and traffic share of each deployed model, or None if there is none."""
     split = endpoint.get("trafficSplit", {})
     shares = [
         f"{model['model']}@{model.get('modelVersionId', '?')} with {split.get(model['id'], 0)} % of traffic"

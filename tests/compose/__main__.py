@@ -18,6 +18,7 @@ from demo.results import Reader, read_results
 from local_gcp import ports
 from local_gcp.airflow_client import AirflowClient, AirflowError, RunState
 from local_gcp.layout import BUCKET
+from taxi_ml.gate.decision import Verdict
 from tests.compose import engine, machine
 from tests.compose.crashes import Crashes
 from tests.compose.engine import Engine
@@ -117,8 +118,8 @@ def _results(project: Project, airflow: AirflowClient, run_id: str) -> Results:
 
 def _check(results: Results) -> None:
     sys.stdout.write(results.describe())
-    if results.decision["verdict"] != "promote" or results.quote is None:
-        raise ProofError(f"no model was promoted: {results.decision['reasons']}")
+    if results.decision.verdict is not Verdict.PROMOTE or results.quote is None:
+        raise ProofError(f"no model was promoted: {results.decision.reasons}")
 
 
 def _require_empty(running: Engine) -> None:

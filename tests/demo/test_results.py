@@ -1,8 +1,7 @@
-"""What the demo tells a person of a run."""
+"""The summary that the demo prints after a run."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
 def told(given: Report) -> list[str]:
     """Return the lines about a report and the decision that follows from it, without blanks in a row."""
     results = Results(
-        decision=json.loads(decide(POLICY, given).to_json()),
-        report=json.loads(given.to_json()),
+        decision=decide(POLICY, given),
+        report=given,
         decision_uri="gs://taxi-local/decision.json",
         endpoint="endpoint",
         served="nothing",
