@@ -1,4 +1,4 @@
-"""What must hold after a run, however often it was killed. Pure; each violation is one line."""
+"""The rules that hold after a run, however often it was killed. Pure; each violation is one line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WHOLE: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aftermath:
-    """What one run left. Jobs and versions are those that were not there before it.
+    """The state that one run left behind. Jobs and versions are those that were not there before it.
 
     `allowed` are the artifacts that any decision so far allowed to serve, `promoted` the one of this run's
     decision, empty when it allowed none.
@@ -36,15 +36,15 @@ class Aftermath:
 
 
 def violations(after: Aftermath) -> list[str]:
-    """Return what is wrong, one line each; empty when nothing is."""
+    """Return the violations, one line each."""
     return [
-        *_ending(after),
+        *_run(after),
         *_jobs("pipeline job", after.pipeline_jobs),
         *_jobs("custom job", after.custom_jobs),
         *_versions(after),
         *(line for endpoint in after.endpoints for line in _endpoint(endpoint, after)),
         *(f"operation {name} is not done" for name in after.operations),
-        *(f"file {name} is no object" for name in after.stray_files),
+        *(f"file {name} is not an object" for name in after.stray_files),
         *(f"process {process} is left" for process in after.processes),
     ]
 
@@ -52,7 +52,7 @@ def violations(after: Aftermath) -> list[str]:
 def unpromoted(before: Mapping[str, int], after: Mapping[str, int], promoted: Mapping[str, int]) -> list[str]:
     """Return what is wrong with the traffic after a promotion that a person interrupted, by artifact.
 
-    It is what it was, or all of the new model's, beside which the old one may wait to be undeployed.
+    It must be as before, or all of it with the new model, beside which the old one may wait to be undeployed.
     """
     serving = {artifact: share for artifact, share in after.items() if share}
     known = {*before, *promoted}
@@ -62,7 +62,7 @@ def unpromoted(before: Mapping[str, int], after: Mapping[str, int], promoted: Ma
     return [f"the traffic is {dict(after)}, and was {dict(before)}", *strangers]
 
 
-def _ending(after: Aftermath) -> Iterator[str]:
+def _run(after: Aftermath) -> Iterator[str]:
     if after.run_state != "success":
         failed = [task for task, state in after.task_states.items() if state == "failed"]
         yield f"the run is {after.run_state}; failed: {', '.join(failed) or 'nothing'}"
@@ -79,7 +79,7 @@ def _jobs(kind: str, jobs: Sequence[Job]) -> Iterator[str]:
     yield from (f"{kind} {job.name} is {job.state}" for job in ordered if not job.ended)
     for job, following in pairwise(ordered):
         if job.end is None or job.end > following.created:
-            yield f"{kind} {following.name} was created while {job.name} was not over"
+            yield f"{kind} {following.name} was created while {job.name} was still active"
 
 
 def _versions(after: Aftermath) -> Iterator[str]:
@@ -102,4 +102,4 @@ def _endpoint(endpoint: Serving, after: Aftermath) -> Iterator[str]:
     if len(endpoint.artifacts) > 1:
         yield f"{len(endpoint.artifacts)} models are deployed: {', '.join(endpoint.artifacts)}"
     if after.promoted and set(endpoint.artifacts.values()) != {after.promoted}:
-        yield f"the promoted {after.promoted} does not serve"
+        yield f"the promoted {after.promoted} does not serve alone"
