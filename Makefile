@@ -1,19 +1,19 @@
-# The one door to this project; CI uses the same targets.
+# Every command of this project; CI uses the same targets.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status test test-fast test-compose chaos conformance mutation lint format lock lock-check sbom plan deploy bench clean
 
 # Airflow's lock is for one minor version of Python, that of Composer 3.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# Bytecode decides start-up: 1.4 GB of Python would be parsed anew by every process.
+# Without bytecode every process would parse 1.4 GB of Python when it starts.
 unexport PYTHONDONTWRITEBYTECODE
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-setup: .venv/complete pipeline-env ## make both environments, as far as they are missing
+setup: .venv/complete pipeline-env ## make both environments where they are missing
 
-# Two makes would install into each other's half: the second one waits, looks again and finds it made.
+# Two makes would install into the same folder: the second one waits, checks again and finds it complete.
 ifndef HOLDS_LOCK
 .venv/complete: requirements/dev.txt
 	@local_gcp/one_at_a_time.sh .venv/lock $(MAKE) --no-print-directory HOLDS_LOCK=yes $@
@@ -38,25 +38,25 @@ pipeline-env: .venv/complete
 	@local_gcp/one_at_a_time.sh \
 		"$${LOCAL_GCP_CACHE_DIR:-$${XDG_CACHE_HOME:-$$HOME/.cache}/taxi-vertex}/pipeline.lock" local_gcp/pipeline_env.sh
 
-demo: setup ## real trips to a served model, through Airflow and the local Google Cloud
+demo: setup ## train on real trips and serve a model, with Airflow and the local Google Cloud
 	@$(BIN)/python -m demo
 
 up: setup ## start the local Google Cloud and Airflow
 	@$(BIN)/python -m local_gcp up --airflow
 
-down: .venv/complete ## stop them; their state is kept
+down: .venv/complete ## stop both; their state is kept
 	@$(BIN)/python -m local_gcp down
 
-status: .venv/complete ## what runs, and where
+status: .venv/complete ## list the servers with their addresses
 	@$(BIN)/python -m local_gcp status
 
 test: setup ## all tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-fast: setup ## the tests that start neither TFX nor Airflow
+test-fast: setup ## only the tests that start neither TFX nor Airflow
 	@$(BIN)/python -m pytest -m "not e2e and not pipeline and not composer" $(ARGS)
 
-chaos: setup ## kill Airflow and the local Vertex AI 50 times while the DAG runs (ARGS="--kills 9 --seed 2")
+chaos: setup ## kill parts of Airflow and the local Vertex AI 50 times while the DAG runs (ARGS="--kills 9 --seed 2")
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
 CONFORMANCE := $(foreach name,PROJECT BUCKET IMAGE SERVICE_ACCOUNT REGION TRANSPORT REPORT,\
@@ -65,12 +65,12 @@ CONFORMANCE := $(foreach name,PROJECT BUCKET IMAGE SERVICE_ACCOUNT REGION TRANSP
 conformance: $(if $(PROJECT),.venv/complete,setup) ## the contract tests, here or on Google: PROJECT= BUCKET= IMAGE= (DRY_RUN=1 only prints)
 	@$(BIN)/python -m tests.conformance $(strip $(CONFORMANCE))
 
-test-compose: .venv/complete ## docker compose from nothing to a promoted model (root; installs Docker if there is none)
+test-compose: .venv/complete ## docker compose up to a promoted model (needs root; installs Docker if it is missing)
 	@$(BIN)/python -m tests.compose
 
 MUTMUT := $(CURDIR)/$(BIN)/uv run --quiet --no-project --python $(CURDIR)/$(BIN)/python \
 	--with mutmut==3.8.1 mutmut
-mutation: .venv/complete ## change the gate in 1,500 ways and see which of them its tests overlook (ARGS=<mutant>)
+mutation: .venv/complete ## run 1,500 mutants of the gate against its tests (ARGS=<mutant>)
 	@folder=$$(mktemp -d); trap 'rm -r "$$folder"' EXIT; mkdir -p $$folder/tests/taxi_ml; \
 	cp -r taxi_ml $$folder; cp tests/taxi_ml/reports.py tests/taxi_ml/test_gate_*.py $$folder/tests/taxi_ml; \
 	cp tests/taxi_ml/mutation.toml $$folder/pyproject.toml; \
@@ -82,13 +82,13 @@ lint: .venv/complete lock-check ## ruff, mypy, import-linter, and the locks agai
 	@$(BIN)/mypy
 	@PYTHONPATH=.:plugins $(BIN)/lint-imports
 
-format: .venv/complete ## rewrite the code as ruff wants it
+format: .venv/complete ## format the code with ruff
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 LOCKS ?= .
-lock: .venv/complete ## lock the requirements anew (LOCK=--upgrade for newer releases)
+lock: .venv/complete ## compile the locks from requirements/*.in (LOCK=--upgrade for newer releases)
 	@$(COMPILE) $(LOCK) --python-version 3.11 requirements/dev.in -o $(LOCKS)/requirements/dev.txt
 	@$(COMPILE) $(LOCK) --python-version 3.11 -c $(LOCKS)/requirements/dev.txt requirements/airflow.in \
 		-o $(LOCKS)/requirements.txt
@@ -102,13 +102,13 @@ lock: .venv/complete ## lock the requirements anew (LOCK=--upgrade for newer rel
 	@$(COMPILE) $(LOCK) --python-version 3.11 requirements/terraform.in -o $(LOCKS)/requirements/terraform.txt
 	@$(COMPILE) $(LOCK) --python-version 3.11 requirements/sbom.in -o $(LOCKS)/requirements/sbom.txt
 
-# A lock is current when locking again, with its own versions preferred, changes nothing.
+# A lock is up to date if compiling it again, with its own versions preferred, changes nothing.
 lock-check: .venv/complete
 	@new=$$(mktemp -d); trap 'rm -r "$$new"' EXIT; mkdir $$new/requirements; cp requirements.txt $$new; \
 	cp requirements/*.txt $$new/requirements; \
 	$(MAKE) --no-print-directory lock LOCKS=$$new || exit 1; \
 	for lock in requirements.txt requirements/*.txt; do cmp -s $$lock $$new/$$lock || \
-		{ echo "$$lock is not what requirements/*.in give: run make lock" >&2; exit 1; }; done
+		{ echo "$$lock is out of date: run make lock" >&2; exit 1; }; done
 
 sbom: .venv/complete ## bills of materials (CycloneDX) of all locks, in sbom/
 	@env=$$(mktemp -d); trap 'rm -r "$$env"' EXIT; rm -rf sbom; mkdir sbom; \
@@ -117,16 +117,16 @@ sbom: .venv/complete ## bills of materials (CycloneDX) of all locks, in sbom/
 	for lock in requirements.txt requirements/*.txt; do $$env/bin/cyclonedx-py requirements --output-reproducible \
 		--output-file sbom/$$(basename $$lock .txt).cdx.json $$lock || exit 1; done
 
-plan: .venv/complete ## what Terraform would make, planned without any cloud: ENV=dev|staging|prod
-	@$(BIN)/python -m tests.deploy.google_provider $(or $(ENV),$(error say of what: make plan ENV=dev|staging|prod))
+plan: .venv/complete ## show what Terraform would create, without a cloud account: ENV=dev|staging|prod
+	@$(BIN)/python -m tests.deploy.google_provider $(or $(ENV),$(error choose an environment: make plan ENV=dev|staging|prod))
 
-deploy: $(if $(TESTED),.venv/complete,setup) ## bring this commit to Composer: ENV=dev|staging|prod (DRY_RUN=1 only prints, TESTED=1 tests no more)
-	@$(BIN)/python -m deploy.composer $(or $(ENV),$(error say where: make deploy ENV=dev|staging|prod)) \
+deploy: $(if $(TESTED),.venv/complete,setup) ## deploy this commit to Composer: ENV=dev|staging|prod (DRY_RUN=1 only prints, TESTED=1 skips the tests)
+	@$(BIN)/python -m deploy.composer $(or $(ENV),$(error choose an environment: make deploy ENV=dev|staging|prod)) \
 		$(if $(DRY_RUN),--dry-run) $(if $(TESTED),--tested)
 
-bench: setup ## benchmarks, as ratios against a named baseline
+bench: setup ## run the benchmarks, which print ratios to a named baseline
 	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-clean: ## stop everything and delete environments and state (the pipeline environment's cache stays)
+clean: ## stop everything, delete environments and state (the cached pipeline environment stays)
 	@[ ! -x $(BIN)/python ] || $(BIN)/python -m local_gcp down || true
 	@rm -rf .venv .pipeline .local sbom .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _NOT_RUNNING: Final = 3
-_ANY_ERROR: Final = "cannot be used; set LOCAL_GCP_STATE_DIR to a folder that can be written"
+_ANY_ERROR: Final = "cannot be used; set LOCAL_GCP_STATE_DIR to a writable folder"
 _DISK_ERRORS: Final = {
     errno.ENOSPC: "the disk is full; free some space or set LOCAL_GCP_STATE_DIR to a folder on another disk",
-    errno.EDQUOT: "the disk quota is used up; free some or set LOCAL_GCP_STATE_DIR to another folder",
+    errno.EDQUOT: "the disk quota is used up; free some space or set LOCAL_GCP_STATE_DIR to another folder",
 }
 
 
@@ -42,34 +42,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{error.filename or layout.state}: {_DISK_ERRORS.get(error.errno or 0, _ANY_ERROR)} ({error})"
         )
     except KeyboardInterrupt:
-        return _fail("interrupted; `python -m local_gcp down` stops what was started")
+        return _fail("interrupted; `python -m local_gcp down` stops the services that were started")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local_gcp", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    up = commands.add_parser("up", help="start what does not run and wait until all is healthy")
+    up = commands.add_parser("up", help="start services and wait until they are healthy")
     chosen = up.add_mutually_exclusive_group()
     chosen.add_argument("--only", type=_names, default=(), metavar="A,B", help="only these services")
-    chosen.add_argument("--airflow", action="store_true", help="Airflow too, with the DAGs of this clone")
+    chosen.add_argument(
+        "--airflow", action="store_true", help="also Airflow, with the DAGs of this repository"
+    )
     up.add_argument(
         "--tls",
         action="store_true",
-        help="let unmodified Google clients reach Vertex AI by its own address; stays on until reset",
+        help="serve unmodified Google clients at googleapis.com addresses; stays on until reset",
     )
-    up.add_argument("--new-ports", action="store_true", help="choose another port where one is taken")
+    up.add_argument("--new-ports", action="store_true", help="replace ports that are taken")
     up.set_defaults(run=_up)
-    down = commands.add_parser("down", help="stop all; what is stored stays")
+    down = commands.add_parser("down", help="stop the services; their data is kept")
     down.add_argument("--only", type=_names, default=(), metavar="A,B", help="only these services")
     down.set_defaults(run=_down)
-    status = commands.add_parser("status", help="list services; exit status 3 unless the cloud runs")
+    status = commands.add_parser(
+        "status", help="list the services; exit status 3 unless the cloud is running"
+    )
     status.set_defaults(run=_status)
-    reset = commands.add_parser("reset", help="stop all and remove everything that is stored")
+    reset = commands.add_parser("reset", help="stop the services and delete their data")
     reset.set_defaults(run=_reset)
     logs = commands.add_parser("logs", help="show the end of the logs")
     logs.add_argument("service", nargs="*", help="only these services")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on showing what is added")
-    logs.add_argument("-n", "--lines", type=int, default=20, help="how many lines of each")
+    logs.add_argument("-f", "--follow", action="store_true", help="wait for new lines")
+    logs.add_argument("-n", "--lines", type=int, default=20, help="lines of each log (%(default)s)")
     logs.set_defaults(run=_logs)
     env = commands.add_parser(
         "env", help='print the variables for clients: eval "$(python -m local_gcp env)"'
@@ -114,7 +118,7 @@ def _status(stack: Stack, layout: Layout, _options: argparse.Namespace) -> int:
 
 
 def _say_login(stack: Stack, layout: Layout) -> None:
-    """Say how to get into Airflow, where it runs."""
+    """Print the URL and login of Airflow if it is running."""
     for service in stack.status():
         if service.name == AIRFLOW[0].name and service.urls:
             user, password = login(layout)
@@ -126,7 +130,7 @@ def _logs(_stack: Stack, layout: Layout, options: argparse.Namespace) -> int:
     if missing := [file for file in files if not file.exists()]:
         return _fail(f"{missing[0]} does not exist; `python -m local_gcp status` lists the services")
     if not files:
-        return _fail(f"{layout.logs} holds no logs yet; run `python -m local_gcp up`")
+        return _fail(f"{layout.logs} has no logs yet; run `python -m local_gcp up`")
     follow = ["-F"] if options.follow else []
     command = ["tail", "-n", str(options.lines), *follow, *map(str, files)]
     return subprocess.run(command, check=False).returncode

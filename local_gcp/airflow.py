@@ -1,4 +1,4 @@
-"""Airflow on this machine, as four more services of the stack that run the DAGs of this repository."""
+"""Airflow on this machine: four more services of the stack, which run the DAGs of this repository."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def environment(setting: Setting) -> dict[str, str]:
 def login(layout: Layout) -> tuple[str, str]:
     """Return user and password of the one administrator; the password is made once for a state folder.
 
-    Reaching the loopback address is not enough: so does a web page in the developer's browser.
+    Without a password, any web page in the developer's browser could use the API on loopback.
     """
     return _USER, _kept(_passwords(layout), {_USER: secrets.token_urlsafe(12)})[_USER]
 
@@ -71,14 +71,14 @@ def _passwords(layout: Layout) -> Path:
 
 
 def _variables() -> dict[str, str]:
-    """Return what docker-compose.yaml sets from the same file."""
+    """Return the variables that docker-compose.yaml reads from the same file."""
     lines = (line.strip() for line in _VARIABLES.read_text().splitlines())
     pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
     return {name: value for name, _, value in pairs}
 
 
 def _kept(file: Path, fresh: Mapping[str, str]) -> dict[str, str]:
-    """Return what a file holds; `fresh`, readable by its owner only, when there is none."""
+    """Return a file's content; a missing file is first written with `fresh`, readable by its owner only."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = file.with_suffix(f".{os.getpid()}")
@@ -90,14 +90,14 @@ def _kept(file: Path, fresh: Mapping[str, str]) -> dict[str, str]:
 
 
 def _prepare(setting: Setting, progress: Callable[[str], None]) -> None:
-    """Write what the scheduler and the login need and bring Airflow's database to this version's schema."""
+    """Write the scheduler's settings and the password file, and create Airflow's database."""
     home = setting.layout.airflow
     (home / "config").mkdir(parents=True, exist_ok=True)
     login(setting.layout)
     shutil.copyfile(_LOCAL_SETTINGS, home / "config" / _LOCAL_SETTINGS.name)
     if (home / "airflow.db").exists():
         return
-    progress("airflow: making its database")
+    progress("airflow: creating its database")
     log = setting.layout.logs / "airflow-db.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -112,7 +112,7 @@ def _prepare(setting: Setting, progress: Callable[[str], None]) -> None:
         )
     if ended.returncode:
         (home / "airflow.db").unlink(missing_ok=True)
-        raise ServiceFailedError(f"airflow: its database could not be made; see {log}{tail(log)}")
+        raise ServiceFailedError(f"airflow: its database could not be created; see {log}{tail(log)}")
 
 
 def _service(setting: Setting, name: str, arguments: tuple[str, ...], healthy: Callable[[], bool]) -> Service:
@@ -135,7 +135,7 @@ def _build_api(setting: Setting) -> Service:
 
 
 def _beats(setting: Setting, component: str) -> Callable[[], bool]:
-    """Make a health check: healthy when the API server has seen the component's heartbeat lately."""
+    """Return a health check that passes while the API server sees the component's heartbeat."""
 
     def check() -> bool:
         try:
@@ -155,7 +155,7 @@ def _worker(name: str, component: str, *arguments: str) -> Declaration:
     return Declaration(name=name, ports=(), build=build)
 
 
-# Task logs are files that the API server reads itself: nobody needs the log servers, which listen everywhere.
+# The API server reads task logs as files, so the log servers, which listen on every interface, stay off.
 AIRFLOW: Final = (
     Declaration(name=_API, ports=(_API,), prepare=_prepare, build=_build_api),
     _worker("airflow-scheduler", "scheduler", "scheduler", "--skip-serve-logs"),

@@ -1,4 +1,4 @@
-"""Airflow's REST API as far as a developer's commands need it: trigger a run, watch it, read its results."""
+"""A client of Airflow's REST API for a developer's commands: trigger a run, watch it, read its results."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _DATABASE_ERROR = '"reason":"Database error"'
 
 
 class RunState(StrEnum):
-    """The states of a DAG run that end it."""
+    """The final states of a DAG run."""
 
     SUCCESS = "success"
     FAILED = "failed"
 
 
 class AirflowError(RuntimeError):
-    """Airflow refused a request, or did not get where it was awaited."""
+    """Airflow refused a request, or did not reach an expected state in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +65,11 @@ class AirflowClient:
         self._session.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Send a request to the public API, again where SQLite was locked: Airflow has undone it then.
+        """Send a request to the public API, again if SQLite was locked: Airflow has then rolled it back.
 
         Raises:
-            AirflowError: Airflow answered with an error; its text is in the message.
+            AirflowError: Airflow answered with an error, which is in the message.
+
         """
         until = time.monotonic() + REQUEST_TIMEOUT_SECONDS
         while True:
@@ -84,10 +85,11 @@ class AirflowClient:
         return answer
 
     def await_dag(self, dag_id: str, *, deadline_seconds: float) -> None:
-        """Wait until the DAG was parsed.
+        """Wait until the DAG is parsed.
 
         Raises:
-            AirflowError: It was not in time; the import errors are in the message.
+            AirflowError: it was not in time; the message has the import errors.
+
         """
         until = time.monotonic() + deadline_seconds
         while time.monotonic() < until:
@@ -131,7 +133,7 @@ class AirflowClient:
         return links
 
     def log(self, dag_id: str, run_id: str, task: TaskInstance) -> str:
-        """Return the log of the task's last try, one line an event."""
+        """Return the log of the task's last try, one line per event."""
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task.task_id}/logs/{task.try_number}"
         events = self.call("GET", f"{path}?full_content=true")["content"]
         return "\n".join(_line(event) for event in events)
@@ -145,10 +147,11 @@ class AirflowClient:
         interval_seconds: float = 1.0,
         each: Callable[[], None] = lambda: None,
     ) -> Iterator[TaskInstance]:
-        """Yield every change of a task until the run ends, and call `each` after every look.
+        """Yield every state change of a task until the run ends, and call `each` after every poll.
 
         Raises:
-            AirflowError: The run did not end in time.
+            AirflowError: the run did not end in time.
+
         """
         seen: dict[str, TaskInstance] = {}
         until = time.monotonic() + deadline_seconds

@@ -1,6 +1,6 @@
-"""Import in Airflow's scheduler what every task of the DAG needs.
+"""Import the modules that every task needs in Airflow's scheduler.
 
-LocalExecutor forks its workers from the scheduler: what the scheduler has imported, no task imports again.
+LocalExecutor forks its workers from the scheduler, so tasks do not import them again.
 """
 
 import airflow.providers.google.cloud.hooks.gcs

@@ -1,16 +1,16 @@
-"""BigQuery on this machine: bqemulator, closer to the real service where pipelines depend on it.
+"""BigQuery on this machine: bqemulator, adapted where pipelines depend on the real service's behavior.
 
 Run as ``python -m local_gcp.bigquery``. Beyond bqemulator 1.4:
 
-- DuckDB's extensions are loaded from their installed packages, nothing is fetched;
-- an exported file becomes an object of Cloud Storage in one step, before the job says DONE;
-- EXPORT DATA to a missing bucket, or to a URI without wildcard, is an error;
-- the id of a job can be used once: again is 409, Already Exists;
-- a job keeps its whole configuration, labels included;
-- a job on which the emulator itself fails is refused at once, where a 500 would be retried for minutes;
+- DuckDB's extensions are loaded from installed packages; nothing is downloaded;
+- an exported file becomes an object of Cloud Storage atomically, before the job is DONE;
+- EXPORT DATA to a missing bucket, or to a URI without a wildcard, is an error;
+- a job id can be used once; the second time is 409, Already Exists;
+- a job keeps its whole configuration, including labels;
+- if the emulator itself fails, the job is refused at once: a client would retry a 500 for minutes;
 - columns keep the case of their names in results, tables and exported files;
-- a dry run says how many bytes the query would read, and does not run it;
-- SQL reaches no file but those of Cloud Storage, and web pages reach nothing (see `guard`).
+- a dry run returns how many bytes the query would read, and does not run it;
+- SQL can access no files but those of Cloud Storage, and web pages have no access (see `guard`).
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ _Context = Depends(get_context)
 
 
 class OfflineEngine(DuckDBEngine):
-    """The emulator's engine with extensions from Python packages, held to the folders that it works in."""
+    """The emulator's engine with extensions from Python packages, restricted to its own folders."""
 
     async def start(self) -> None:
-        """Open the database, then close the door to all other files for good."""
+        """Open the database, then deny access to all other files for good."""
         await super().start()
         folders = ", ".join(f"'{_quoted(each)}'" for each in _folders(self._settings))
         self.execute(f"SET allowed_directories = [{folders}]")
@@ -75,7 +75,7 @@ class OfflineEngine(DuckDBEngine):
         self.execute("SET lock_configuration = true")
 
     def execute(self, sql: str, parameters: list[Any] | None = None) -> duckdb.DuckDBPyConnection:
-        """Run SQL of DuckDB, as the emulator made it of a statement, a view or a script."""
+        """Check and run DuckDB's SQL, which the emulator translates from statements, views and scripts."""
         sql_guard.check(sql)
         return super().execute(sql, parameters)
 
@@ -87,7 +87,7 @@ class OfflineEngine(DuckDBEngine):
 
 
 class ExportPublisher:
-    """Writes an exported file aside and moves it into its bucket when it is complete and an object."""
+    """Writes an exported file to a staging folder and moves it into its bucket as a complete object."""
 
     def __init__(self, *, root: Path, staging: Path, copy: Callable[..., None]) -> None:
         self._root = root
@@ -100,7 +100,7 @@ class ExportPublisher:
         dest_path: str,
         fmt: str,
         ctx: AppContext,
-        **options: Any,  # noqa: ANN401  # handed through as they are
+        **options: Any,  # noqa: ANN401  # passed through
     ) -> None:
         """Stand in for the function of the same name in bqemulator's executor."""
         target = Path(dest_path.replace("*", _FIRST_SHARD))
@@ -116,7 +116,7 @@ class ExportPublisher:
 
 
 class JobDoor:
-    """Takes in jobs: each id of a project once, with all of its configuration, and no 500.
+    """Accepts jobs: each id of a project once, with its whole configuration, and without a 500.
 
     FastAPI reads the types of ``insert_job`` when the server starts.
     """
@@ -131,10 +131,10 @@ class JobDoor:
         ctx: AppContext = _Context,
         caller: CallerIdentity = _Caller,
     ) -> dict[str, Any]:
-        """Answer jobs.insert: 409 for a job id that exists or runs, else the job as bqemulator ran it."""
+        """Answer jobs.insert: 409 for a job id that was used before, else the job as bqemulator ran it."""
         body = await request.json()
         if not (_is_object(body) and all(_is_object(body.get(key, {})) for key in _OBJECTS_OF_A_JOB)):
-            raise ValidationError(f"Invalid value: a job is a JSON object, as are its {_OBJECTS_OF_A_JOB}")
+            raise ValidationError(f"Invalid value: a job and its {_OBJECTS_OF_A_JOB} must be JSON objects")
         job_id = body.get("jobReference", {}).get("jobId")
         key = (project_id, str(job_id))
         if job_id and (key in self._running or ctx.catalog.get_job(project_id, job_id)):
@@ -169,7 +169,7 @@ async def _run(project_id: str, request: Request, ctx: AppContext, caller: Calle
 def _keep_configuration(
     ctx: AppContext, project_id: str, job: dict[str, Any], configuration: dict[str, Any]
 ) -> None:
-    """Store what was asked for, which bqemulator cuts down to the SQL; a dry run leaves no job."""
+    """Store the request's configuration, of which bqemulator keeps only the SQL; a dry run leaves no job."""
     job_id = job["jobReference"]["jobId"]
     if configuration.get("dryRun"):
         ctx.catalog.delete_job(project_id, job_id)
@@ -178,7 +178,7 @@ def _keep_configuration(
 
 
 def _state_bytes(ctx: AppContext, project_id: str, job: dict[str, Any]) -> None:
-    """Write into the answer to a dry run what the query would read."""
+    """Add the bytes that the query would read to the answer to a dry run."""
     statement = job["configuration"].get("query", {}).get("query", "")
     read = str(bytes_read(ctx.engine, statement, project_id))
     job["statistics"]["totalBytesProcessed"] = read
@@ -188,9 +188,9 @@ def _state_bytes(ctx: AppContext, project_id: str, job: dict[str, Any]) -> None:
 def _without_rows(
     answer: Callable[..., Awaitable[dict[str, Any]]],
 ) -> Callable[..., Awaitable[dict[str, Any]]]:
-    """Ask for no rows in a dry run: bqemulator runs the query for its columns, however long that takes."""
+    """Limit a dry run to no rows: bqemulator runs the whole query to learn its columns."""
 
-    async def answered(*, bq_sql: str, **options: Any) -> dict[str, Any]:  # noqa: ANN401  # handed through
+    async def answered(*, bq_sql: str, **options: Any) -> dict[str, Any]:  # noqa: ANN401  # passed through
         is_query = executor.classify_statement_type(bq_sql) == "SELECT"
         asked = f"SELECT * FROM (\n{bq_sql}\n) LIMIT 0" if is_query else bq_sql  # noqa: S608  # the caller's own
         return await answer(bq_sql=asked, **options)
@@ -199,13 +199,13 @@ def _without_rows(
 
 
 def require_bucket(root: Path, bucket: str) -> None:
-    """Raise NotFoundError when Cloud Storage has no such bucket."""
+    """Raise NotFoundError if Cloud Storage has no such bucket."""
     if not (root / bucket).is_dir():
         raise NotFoundError(f"Not found: Bucket {bucket}")
 
 
 def check_export_uri(root: Path, uri: str) -> None:
-    """Raise what the real service raises for a destination that it refuses."""
+    """Raise the real service's error for a destination that it refuses."""
     bucket, _, path = uri.removeprefix("gs://").partition("/")
     if path.count("*") != 1:
         raise InvalidQueryError(f"Option 'uri' value must be a wild card URI, with one '*': {uri}")
@@ -213,9 +213,9 @@ def check_export_uri(root: Path, uri: str) -> None:
 
 
 def qualify_keeping_case(query: Expression, **options: Any) -> Expression:  # noqa: ANN401  # SQLGlot's options
-    """Stand in for SQLGlot's `qualify`, which writes all names in lower case for DuckDB.
+    """Stand in for SQLGlot's `qualify`, which lowercases all names for DuckDB.
 
-    A query that spells one column in two ways is still qualified in lower case.
+    A query that spells a column in two ways is still qualified in lower case.
     """
     try:
         return qualify(query.copy(), **{**options, "dialect": _CASE_KEPT})
@@ -246,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rest-port", type=int, required=True)
     parser.add_argument("--grpc-port", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True, help="the database, kept between runs")
-    parser.add_argument("--gcs-root", type=Path, required=True, help="the folder that Cloud Storage serves")
+    parser.add_argument("--gcs-root", type=Path, required=True, help="folder that Cloud Storage serves")
     parser.add_argument("--project", required=True)
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="HOST:PORT", help="another address of REST"
@@ -256,7 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _folders(settings: Settings) -> tuple[Path, Path, Path]:
-    """Return where SQL may read and write: Cloud Storage's root, exports and uploads on their way."""
+    """Return the folders that SQL may use: Cloud Storage's root, staged exports and uploads."""
     root, folder, uploads = settings.gcs_local_root, settings.data_dir, settings.upload_staging_dir
     if root is None or folder is None or uploads is None:
         raise ValueError("gcs_local_root, data_dir and upload_staging_dir must be set")
@@ -292,13 +292,13 @@ def _extension(name: str) -> Path:
 
 
 def _replaceable(module: ModuleType, name: str) -> Callable[..., Any]:
-    """Return a function of the emulator; AttributeError when this version has none of that name."""
+    """Return a function of the emulator; raise AttributeError if this version does not have it."""
     found: Callable[..., Any] = getattr(module, name)
     return found
 
 
 def _replace(module: ModuleType, name: str, replacement: Callable[..., Any]) -> None:
-    """Put something in the place of a function or class: the emulator takes no such parts from outside."""
+    """Replace a function or class of the emulator, which does not accept these parts as arguments."""
     _replaceable(module, name)
     setattr(module, name, replacement)
 

@@ -1,4 +1,4 @@
-"""Certificates for servers of this machine that stand for Google's, to clients told to trust them."""
+"""Certificates for local servers that stand in for Google's, for clients that are told to trust them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _CLOCK_SKEW: Final = timedelta(days=1)
 
 
 def write(folder: Path, names: Sequence[str]) -> None:
-    """Make an authority and a server certificate for `names` in `folder`; does nothing if they exist.
+    """Create an authority and a server certificate for `names` in `folder`; do nothing if they exist.
 
-    ``ca.pem`` is what clients are to trust, ``server.pem`` what the server shows, ``server.key`` its key,
-    readable by its owner only. The authority's own key is thrown away: it can sign nothing else.
+    Clients trust ``ca.pem``; the server presents ``server.pem``, and its key in ``server.key`` is readable by
+    its owner only. The authority's own key is thrown away, so that it can never sign anything else.
     """
     if (folder / "ca.pem").exists():
         return
@@ -41,7 +41,7 @@ def write(folder: Path, names: Sequence[str]) -> None:
 def _builder(
     subject: str, issuer: x509.Name | None, key: ec.EllipticCurvePublicKey
 ) -> x509.CertificateBuilder:
-    # Key identifiers, and what the authority's key may do, are what Python 3.13 and newer insist on.
+    # Python 3.13 and newer require key identifiers and the key usage of the authority.
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
     now = datetime.now(UTC)
     return (

@@ -1,6 +1,6 @@
-"""One service of the local cloud as the only work of a container: ``python -m local_gcp.container gcs``.
+"""Run one service of the local cloud in a container: ``python -m local_gcp.container gcs``.
 
-The containers of a cloud share one state folder, as Cloud Storage is a folder to BigQuery and Vertex AI.
+The containers of a cloud share one state folder: BigQuery and Vertex AI see Cloud Storage as a folder.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _POLL_SECONDS: Final = 0.2
 
 
 def setting(environ: Mapping[str, str]) -> Setting:
-    """Return where the services of the containers live."""
+    """Return the setting of the services in containers."""
     return Setting(
         layout=Layout.from_environment(environ),
         ports=PORTS,
@@ -57,10 +57,10 @@ def setting(environ: Mapping[str, str]) -> Setting:
 def run(declaration: Declaration, where: Setting, ready: Path = READY) -> int:
     """Run a service until it ends or this process is asked to stop; return its exit status.
 
-    `ready` is a file that exists while the service is healthy and holds what it has to hold from the start.
+    `ready` is a file that exists while the service is healthy and filled.
 
     Raises:
-        LocalCloudError: it cannot be started, or did not become healthy in time.
+        LocalCloudError: it cannot start, or did not become healthy in time.
 
     """
     ready.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What can go wrong with the local cloud, each with what to do about it."""
+"""The errors of the local cloud, one class for each that a caller can handle differently."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class LocalCloudError(Exception):
 
 
 class MissingToolError(LocalCloudError):
-    """A program or environment that set-up makes is not there."""
+    """A program or environment that `make setup` installs is missing."""
 
 
 class PortInUseError(LocalCloudError):

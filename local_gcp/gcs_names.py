@@ -1,8 +1,8 @@
-"""Names that may not reach fake-gcs-server, to which the name of a bucket or object is a path.
+"""Names that must not reach fake-gcs-server, which uses the name of a bucket or object as a path.
 
-A `..` in it leads out of the folder that Cloud Storage serves. Names stand in a request's path and query, in
+A `..` in it leads out of the folder that Cloud Storage serves. Names appear in a request's path and query, in
 JSON bodies and in the first part of a multipart upload. fake-gcs-server reads queries and JSON more leniently
-than Python does (broken escapes, equal keys), so what was checked is written anew before it is passed on.
+than Python does (broken escapes, duplicate keys), so what was checked is serialized again before forwarding.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ class UnsafeNameError(ValueError):
 
 
 def check_path(path: str) -> None:
-    """Raise UnsafeNameError for a request's path, as it is on the wire, that holds such a name."""
+    """Raise UnsafeNameError if a request's raw path contains such a name."""
     plain = unquote(path)
     _check_segments(plain)
     if "/o//" in plain:
-        raise UnsafeNameError(f"{plain!r} has an absolute object name; leave out its first slash")
+        raise UnsafeNameError(f"{plain!r} has an absolute object name; remove its first slash")
 
 
 def checked_query(query: str) -> list[tuple[str, str]]:
-    """Return the pairs of a query, all with a value, whose names are safe; or raise UnsafeNameError."""
+    """Return the key-value pairs of a query; raise UnsafeNameError if a name in it is unsafe."""
     pairs = parse_qsl(query)
     for key, value in pairs:
         if key == "name":
@@ -41,7 +41,7 @@ def checked_query(query: str) -> list[tuple[str, str]]:
 
 
 def checked_document(body: bytes) -> bytes:
-    """Return a JSON body with safe names, or raise UnsafeNameError."""
+    """Return a JSON body, serialized again; raise UnsafeNameError if a name in it is unsafe."""
     document = _parsed(body)
     for key, value in _members(document):
         if key.casefold() in _KEYS and isinstance(value, str):
@@ -50,25 +50,27 @@ def checked_document(body: bytes) -> bytes:
 
 
 def multipart_name(content_type: str, start: bytes) -> str | None:
-    """Return the name in the metadata that `start` an upload; None when they do not end there.
+    """Return the name in the metadata at the start of an upload, or None if more of the body is needed.
 
-    Raises UnsafeNameError.
+    Raises:
+        UnsafeNameError: there is no name, or it is unsafe.
+
     """
     header = Message()
     header["Content-Type"] = content_type
-    boundary = (header.get_boundary() or "").strip("'")  # gsutil puts it into single quotes
+    boundary = (header.get_boundary() or "").strip("'")  # gsutil puts it in single quotes
     if not boundary:
         raise UnsafeNameError(
             f"Content-Type {content_type!r} has no boundary; send multipart/related with one"
         )
     parts = start.split(f"--{boundary}".encode(), 2)
-    if len(parts) <= 2:  # noqa: PLR2004  # what is before the metadata, and the metadata, maybe unfinished
+    if len(parts) <= 2:  # noqa: PLR2004  # the preamble and the metadata, which may be incomplete
         return None
     metadata = _parsed(parts[1].replace(b"\r\n", b"\n").partition(b"\n\n")[2])
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if not isinstance(name, str) or not name:
         raise UnsafeNameError(
-            "the metadata of a multipart upload have no `name`; send the object's name there"
+            "the metadata of a multipart upload has no `name`; send the object's name there"
         )
     _check_name(name)
     return name
@@ -77,7 +79,7 @@ def multipart_name(content_type: str, start: bytes) -> str | None:
 def _check_name(name: str) -> None:
     _check_segments(name)
     if name.startswith("/"):
-        raise UnsafeNameError(f"object name {name!r} is absolute; leave out its first slash")
+        raise UnsafeNameError(f"object name {name!r} is absolute; remove its first slash")
 
 
 def _check_segments(path: str) -> None:
@@ -96,7 +98,7 @@ def _parsed(body: bytes) -> Any:  # noqa: ANN401  # JSON
 
 def _members(value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401  # JSON
     if isinstance(value, dict):
-        # Keys and values of an object's own metadata are anybody's, and no paths.
+        # Keys and values of an object's custom metadata are arbitrary and never used as paths.
         members = [(key, each) for key, each in value.items() if key.casefold() != "metadata"]
         yield from members
         value = [each for _, each in members]

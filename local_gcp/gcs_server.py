@@ -1,8 +1,8 @@
 """Cloud Storage as a service: fake-gcs-server behind a guard. ``python -m local_gcp.gcs_server`` runs both.
 
-fake-gcs-server checks neither who sends nor where a name leads, and allows every web page to read. So it
-speaks TLS only, with a certificate that this process trusts and no browser does, and everything goes through
-here. Bodies are streamed unread unless they can hold names (see `gcs_names`).
+fake-gcs-server checks neither the sender nor the path that a name leads to, and lets every web page read. So
+it speaks TLS only, with a certificate that this process trusts and browsers do not, and every request passes
+through here. Bodies are streamed without parsing unless they can contain names (see `gcs_names`).
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 Pairs: TypeAlias = list[tuple[str, str]]
 _READING: Final = frozenset({"GET", "HEAD", "DELETE"})
 _VERBS: Final = [*_READING, "POST", "PUT", "PATCH"]
-# Not batches: fake-gcs-server skips what Google's client puts into one.
+# Batches are refused: fake-gcs-server ignores the requests in those of Google's client.
 _WRITABLE: Final = re.compile(r"/storage/v1/.+|/upload/storage/v1/b/[^/]+/o/?|/upload/resumable/.+")
 _BUCKETS: Final = re.compile(r"/storage/v1/b(/[^/]+)?/?")
 _NAME: Final = "localhost"
 _DOCUMENT_BYTES: Final = 1 << 20
-# TLS gives 16 KB at a time; handing on fewer, larger chunks makes downloads faster.
+# TLS yields 16 KB at a time; forwarding fewer, larger chunks makes downloads faster.
 _CHUNK_BYTES: Final = 1 << 18
 _STOP_SECONDS: Final = 2
-# Longer than clients pause between two requests: a connection must not end just as one is sent.
+# Longer than clients pause between requests, so that a connection does not close as one is being sent.
 _KEEP_ALIVE_SECONDS: Final = 600
 _FOR_ONE_HOP: Final = frozenset(
     {b"connection", b"expect", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
@@ -56,7 +56,7 @@ _FOR_ONE_HOP: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the service is told; `url` is its own, for links in its answers."""
+    """The service's options; `url` is its own, for links in its answers."""
 
     host: str
     port: int
@@ -68,23 +68,23 @@ class Options:
 
 
 class Front:
-    """Hands requests to fake-gcs-server at `port`, which shows a certificate of the authority in `ca`."""
+    """Forwards requests to fake-gcs-server at `port`, with a certificate signed by the authority in `ca`."""
 
     def __init__(self, port: int, ca: Path) -> None:
         self._origin = f"https://{_NAME}:{port}"
         self.client = httpx.AsyncClient(
             verify=ssl.create_default_context(cafile=str(ca)),
-            timeout=None,  # noqa: S113  # a copy of a large object answers when it is done
+            timeout=None,  # noqa: S113  # copying a large object answers only when it is done
             limits=httpx.Limits(max_connections=None),
             trust_env=False,
         )
 
     async def answer(self, request: Request) -> Response:
-        """Answer one request that passed the guard."""
+        """Answer a request that passed the guard."""
         path = request.scope["raw_path"].decode("latin-1")
         if request.method not in _READING and not _WRITABLE.fullmatch(path):
             return refusal(
-                501, f"{request.method} {path} is not in the JSON API of Cloud Storage; use that API"
+                501, f"{request.method} {path} is not supported; use the JSON API of Cloud Storage"
             )
         try:
             gcs_names.check_path(path)
@@ -114,7 +114,7 @@ class Front:
 
 
 async def _owned(answer: httpx.Response) -> Response:
-    """Return buckets with their project's number, by which clients tell the owner; fake-gcs-server says 0."""
+    """Return buckets with their project's number, which clients compare; fake-gcs-server answers 0."""
     async with contextlib.aclosing(answer):
         content = await answer.aread()
     if not content:
@@ -126,7 +126,7 @@ async def _owned(answer: httpx.Response) -> Response:
 
 
 def _is_passed_on(header: bytes) -> bool:
-    """Whether a header of fake-gcs-server's is for clients: it would let every web page read."""
+    """Return False for hop-by-hop headers and for CORS headers, which would let every web page read."""
     return header not in _FOR_ONE_HOP and not header.startswith(b"access-control-")
 
 
@@ -137,9 +137,9 @@ async def _content(answer: httpx.Response) -> AsyncIterator[bytes]:
 
 
 async def _inspected(request: Request, path: str) -> tuple[Pairs, bytes | AsyncIterator[bytes]]:
-    """Return query and body with safe names; raises UnsafeNameError.
+    """Return the query and the body; raise UnsafeNameError if a name in them is unsafe.
 
-    Which bodies hold names follows from fake-gcs-server's routes and handlers.
+    fake-gcs-server's routes and handlers determine which bodies contain names.
     """
     query = gcs_names.checked_query(request.scope["query_string"].decode("latin-1"))
     if request.method in _READING:
@@ -147,7 +147,7 @@ async def _inspected(request: Request, path: str) -> tuple[Pairs, bytes | AsyncI
     chunks = request.stream()
     upload_type = next((value for key, value in query if key == "uploadType"), "")
     if upload_type == "multipart":
-        # A name in the query counts more than the one in the metadata.
+        # A name in the query takes precedence over the one in the metadata.
         has_name = any(key == "name" for key, _ in query)
         return (query, chunks) if has_name else await _multipart(request, query, chunks)
     is_content = request.method == "PUT" or upload_type == "media" or path.startswith("/upload/resumable/")
@@ -161,7 +161,7 @@ async def _inspected(request: Request, path: str) -> tuple[Pairs, bytes | AsyncI
 async def _multipart(
     request: Request, query: Pairs, chunks: AsyncIterator[bytes]
 ) -> tuple[Pairs, AsyncIterator[bytes]]:
-    """Put the name from an upload's metadata into its query."""
+    """Copy the name from an upload's metadata to its query, where it takes precedence."""
     _require_plain(request)
     start = b""
     async for chunk in _bounded(chunks):
@@ -169,12 +169,12 @@ async def _multipart(
         name = gcs_names.multipart_name(request.headers.get("content-type", ""), start)
         if name is not None:
             return [*query, ("name", name)], _joined(start, chunks)
-    raise gcs_names.UnsafeNameError("the metadata of the multipart upload do not end; send a second part")
+    raise gcs_names.UnsafeNameError("the metadata of the multipart upload is incomplete; send a second part")
 
 
 def _require_plain(request: Request) -> None:
     if "content-encoding" in request.headers:
-        raise gcs_names.UnsafeNameError("this body holds names; send it without a Content-Encoding")
+        raise gcs_names.UnsafeNameError("this body contains names; send it without a Content-Encoding")
 
 
 async def _bounded(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -193,7 +193,7 @@ async def _joined(start: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byt
 
 
 class GcsServer:
-    """The two servers, for as long as both live."""
+    """The two servers; when one ends, so does the other."""
 
     def __init__(self, options: Options) -> None:
         certificates.write(options.certificates, [_NAME])
@@ -258,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--root", type=Path, required=True, help="folder whose subfolders are the buckets")
     parser.add_argument("--certificates", type=Path, required=True, help="folder of the inner certificate")
-    parser.add_argument("--location", required=True, help="where buckets are said to be")
+    parser.add_argument("--location", required=True, help="location that buckets report")
     parser.add_argument("--url", required=True, help="the service's URL, for links in its answers")
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="HOST:PORT", help="another address of it"

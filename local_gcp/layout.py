@@ -38,7 +38,7 @@ class Layout:
 
     @property
     def gcs_root(self) -> Path:
-        """Where ``gs://bucket/object`` is the file ``bucket/object``."""
+        """The folder in which ``gs://bucket/object`` is the file ``bucket/object``."""
         return self.state / "gcs"
 
     @property
@@ -68,17 +68,17 @@ class Layout:
 
     @property
     def images(self) -> Path:
-        """Which interpreter stands for which container image."""
+        """The interpreter that stands for each container image."""
         return self.state / "images.json"
 
     @property
     def own_images(self) -> Path:
-        """Rows that a person adds to `images`; need not exist, and nothing here writes or removes it."""
+        """Rows that a person adds to `images`; need not exist, and is never written or removed here."""
         return self.state / "own-images.json"
 
     @property
     def logs(self) -> Path:
-        """One file a service."""
+        """One file per service."""
         return self.state / "logs"
 
     @property
@@ -88,5 +88,5 @@ class Layout:
 
     @property
     def lock_file(self) -> Path:
-        """Held by whoever starts or stops services."""
+        """The lock held while services start or stop."""
         return self.state / "stack.lock"

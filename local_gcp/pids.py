@@ -1,7 +1,7 @@
-"""Which processes of this machine belong to a service, told apart from those that got a recycled pid.
+"""The processes that belong to a service, safe against recycled pids.
 
-A service's leader is known by pid and start time. Others are its descendants, the members of its session that
-write to its log, and every process that inherited its mark in the environment, however detached it is.
+A service's leader is known by pid and start time. The others are its descendants, members of its session that
+write to its log, and every process that inherited its mark in the environment, even if it has detached.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _GRACE_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessId:
-    """One process for ever: ``start_time`` is in clock ticks since boot (proc(5), field 22)."""
+    """A process, unique even after its pid is reused: ``start_time`` is field 22 of /proc/PID/stat."""
 
     pid: int
     start_time: int
@@ -34,7 +34,7 @@ class ProcessId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """How the processes of one service are recognised; without a leader, by their mark alone."""
+    """The traits of a service's processes; without a leader only their mark counts."""
 
     leader: ProcessId | None
     mark: str
@@ -49,31 +49,31 @@ class _Stat:
 
 
 def identify(pid: int) -> ProcessId | None:
-    """Tell which process has this pid now; None when there is none, or only its exit status is left."""
+    """Return the process that has this pid now, or None if it is gone or a zombie."""
     stat = _stat(pid)
     return stat.id if stat else None
 
 
 def is_alive(process: ProcessId) -> bool:
-    """Whether this very process still runs."""
+    """Return True if this very process is still running."""
     return identify(process.pid) == process
 
 
 def parent_of(process: ProcessId) -> int | None:
-    """Return the pid of a living process's parent; None when this very process is gone."""
+    """Return the pid of a process's parent, or None if this very process is gone."""
     stat = _stat(process.pid)
     return stat.parent if stat and stat.id == process else None
 
 
 def members(family: Family) -> set[ProcessId]:
-    """List the living processes of a service, leader included."""
+    """Return the living processes of a service, including its leader."""
     table = _process_table()
     found = {stat.id for stat in table.values() if _belongs(stat, family)}
     return found | _descendants(found, table)
 
 
 def send(process: ProcessId, number: signal.Signals) -> None:
-    """Signal this very process; nothing happens when it is gone."""
+    """Signal this very process; do nothing if it is gone."""
     try:
         descriptor = os.pidfd_open(process.pid)
     except ProcessLookupError:
@@ -88,17 +88,17 @@ def send(process: ProcessId, number: signal.Signals) -> None:
 
 
 def wait(processes: Iterable[ProcessId], *, seconds: float) -> set[ProcessId]:
-    """Wait until all have ended; return those that have not after ``seconds``."""
+    """Wait until all have ended; return those still alive after ``seconds``."""
     deadline = time.monotonic() + seconds
     return {process for process in processes if not _ended(process, deadline - time.monotonic())}
 
 
 def stop(family: Family, number: signal.Signals, *, seconds: float) -> None:
-    """Ask the leader to stop with ``number``, wait, then end whatever is left of the service."""
+    """Ask the leader to stop with ``number``, wait, then kill whatever is left of the service."""
     known = members(family)
     if family.leader:
         send(family.leader, number)
-        send(family.leader, signal.SIGCONT)  # a suspended process hears nothing else
+        send(family.leader, signal.SIGCONT)  # a suspended process receives it only after this
         wait([family.leader], seconds=seconds)
     for last in (signal.SIGTERM, signal.SIGKILL):
         known = {process for process in known | members(family) if is_alive(process)}
@@ -110,7 +110,7 @@ def stop(family: Family, number: signal.Signals, *, seconds: float) -> None:
 
 
 def _fields(pid: int) -> list[str]:
-    """Return the fields of proc(5) from the third on; nothing when the process is gone."""
+    """Return the fields of /proc/PID/stat from the third on; an empty list if the process is gone."""
     try:
         text = (_PROC / str(pid) / "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -155,7 +155,7 @@ def _has_mark(pid: int, mark: str) -> bool:
 
 
 def _writes_to(pid: int, log: Path) -> bool:
-    """Some programs overwrite their environment to set a title; their output still tells them."""
+    """Return True if a process logs there: some overwrite their environment, and the mark, to set a title."""
     for descriptor in ("1", "2"):
         try:
             if (_PROC / str(pid) / "fd" / descriptor).readlink() == log:
@@ -178,7 +178,7 @@ def _ended(process: ProcessId, seconds: float) -> bool:
     except ProcessLookupError:
         return True
     try:
-        # A zombie whose other threads are still dying keeps its ports: only its descriptor tells the end.
+        # A zombie with threads that are still exiting keeps its ports: only the descriptor signals the end.
         if _start_time(process.pid) != process.start_time:
             return True
         poll = select.poll()
@@ -189,7 +189,7 @@ def _ended(process: ProcessId, seconds: float) -> bool:
 
 
 def _reap(pid: int) -> None:
-    """Take the exit status if the service is a child of this process, so that no zombie stays."""
+    """Collect the exit status if the service is a child of this process, to leave no zombie."""
     try:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:

@@ -1,8 +1,8 @@
-"""The bytes that BigQuery says a query reads, which bqemulator leaves at 0.
+"""An estimate of the bytes that a query reads, which bqemulator leaves at 0.
 
-BigQuery bills whole columns: 8 bytes for a number or timestamp, 2 and its UTF-8 length for a text
-(https://cloud.google.com/bigquery/docs/estimate-costs). A column counts as read when its name stands anywhere
-in the statement, and all of them do where a star stands directly over their table.
+BigQuery bills whole columns: 8 bytes for a number or timestamp, 2 plus its UTF-8 length for a string
+(https://cloud.google.com/bigquery/docs/estimate-costs). A column counts as read if its name appears anywhere
+in the statement, and all columns of a table do if the statement selects `*` directly from it.
 """
 
 from __future__ import annotations

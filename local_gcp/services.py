@@ -1,4 +1,4 @@
-"""Which services the local cloud consists of, and how each is started."""
+"""The services of the local cloud, and how each is started."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """Where a service lives: its folders, everybody's ports, and what clients of the stack need.
+    """The place of a service: its folders, the ports of all services, and the addresses for clients.
 
-    ``bind`` is the address that servers listen on. ``hosts`` names the machine behind a port, where that is
-    not this one, and ``console`` the URL of Vertex AI's pages for a browser, where that is another than for
-    programs. ``told`` are more addresses that lead to the servers: of published ports, of tunnels.
+    ``bind`` is the address that servers listen on. ``hosts`` has the host name behind a port if it is not
+    this machine, and ``console`` the URL of Vertex AI's pages if a browser needs another one than programs.
+    ``told`` are further addresses that lead to the servers, such as published ports and tunnels.
     """
 
     layout: Layout
@@ -52,12 +52,12 @@ class Setting:
         return f"http://{self.place(port_name)}"
 
     def allow_hosts(self, port_name: str) -> list[str]:
-        """Return the options that tell the server of a port by which addresses it is reached."""
+        """Return the options that tell a port's server which addresses lead to it."""
         return [f"--allow-host={address}" for address in (self.place(port_name), *self.told)]
 
 
 def told_addresses(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Read LOCAL_GCP_HOSTS: addresses as a browser shows them, `host` or `host:port`, joined by commas.
+    """Read LOCAL_GCP_HOSTS: addresses as a browser shows them, `host` or `host:port`, separated by commas.
 
     Raises:
         LocalCloudError: one of them is not an address.
@@ -68,7 +68,7 @@ def told_addresses(environ: Mapping[str, str]) -> tuple[str, ...]:
         if not _ADDRESS.fullmatch(address):
             raise LocalCloudError(
                 f"{HOSTS_VARIABLE} has {address!r}, which is not an address; write host:port, as in "
-                "localhost:8090, and join several by commas"
+                "localhost:8090, and separate several by commas"
             )
     return told
 
@@ -77,8 +77,8 @@ def told_addresses(environ: Mapping[str, str]) -> tuple[str, ...]:
 class Declaration:
     """A service of the stack before it has ports.
 
-    ``ports`` names the ports it listens on, ``build`` says how it is started. ``prepare`` runs in every
-    ``up`` before the service is started, ``fill`` once it is healthy; both must be idempotent.
+    ``ports`` names the ports it listens on, and ``build`` returns how it is started. Every ``up`` calls
+    ``prepare`` before the service starts and ``fill`` once it is healthy; both must be idempotent.
     """
 
     name: str
@@ -111,7 +111,7 @@ def client_environment(setting: Setting) -> dict[str, str]:
 
 
 def _prepare_gcs(setting: Setting, _progress: Callable[[str], None]) -> None:
-    gcs.find_server()  # what is missing is said here, not only in the service's log
+    gcs.find_server()  # a missing binary is reported here, not only in the service's log
     setting.layout.gcs_root.mkdir(parents=True, exist_ok=True)
     gcs.require_attributes(setting.layout.state)
 
@@ -240,5 +240,5 @@ VERTEX: Final = Declaration(
     name="vertex", ports=("vertex.rest", "vertex.grpc"), prepare=_prepare_vertex, build=_build_vertex
 )
 
-# In the order of starting; stopped in the opposite order.
+# In start order; they stop in reverse.
 CLOUD: Final = (GCS, BIGQUERY, VERTEX)

@@ -1,8 +1,8 @@
-"""Refuses the parts of DuckDB that GoogleSQL does not have and that leave the folders of the local BigQuery.
+"""Refuses features of DuckDB that GoogleSQL lacks and that could leave the folders of the local BigQuery.
 
-`allowed_directories` holds DuckDB's own readers and writers to their folders. It does not hold GDAL, the
-library behind `st_read`: a file inside the folders may name any other file, or a URL, which GDAL then opens.
-Functions and statements that run a string or a file as SQL are refused with it, since they can name anything,
+`allowed_directories` restricts DuckDB's own readers and writers. It does not restrict GDAL, the library
+behind `st_read`: a file inside the folders may name any other file, or a URL, which GDAL then opens.
+Functions and statements that run a string or a file as SQL are refused as well, since they can name anything,
 and so are functions that take the address of an object in memory.
 """
 
@@ -55,7 +55,7 @@ REFUSED_STATEMENTS: Final = frozenset(
         "prepare",
     }
 )
-# The columns of a table, and what load jobs run; the file is a parameter, for which DuckDB's own rule holds.
+# Listing a table's columns, and load jobs; their file is a parameter, to which DuckDB's own rule applies.
 _OF_THE_EMULATOR: Final = re.compile(
     r'PRAGMA table_info\([^;]*\)|COPY (?:"[^"]*"\.?)+ FROM \? \(FORMAT (?:CSV, HEADER|JSON)\)'
 )
@@ -74,10 +74,10 @@ def exporting() -> Iterator[None]:
 
 
 def check(sql: str) -> None:
-    """Refuse SQL of DuckDB by the word that a statement begins with, and by the functions that are called.
+    """Check the first word of each statement and every function call in DuckDB's SQL.
 
     Raises:
-        InvalidQueryError: with what is refused.
+        InvalidQueryError: naming the statement or function that is refused.
 
     """
     if _OF_THE_EMULATOR.fullmatch(sql):

@@ -1,4 +1,4 @@
-"""The local cloud as a whole: up, down, status, reset and what its clients need to know."""
+"""The local cloud as a whole: up, down, status, reset and the environment of its clients."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Condition(StrEnum):
-    """What a service is doing."""
+    """The condition of a service."""
 
     RUNNING = "running"
     UNHEALTHY = "unhealthy"
@@ -52,8 +52,7 @@ def to_stderr(line: str) -> None:
 class Stack:
     """One local cloud in one state folder.
 
-    ``declarations`` are its services in the order of starting. What starts or stops services
-    excludes each other, across processes.
+    ``declarations`` are its services in start order. Only one process at a time starts or stops services.
     """
 
     def __init__(
@@ -68,10 +67,14 @@ class Stack:
         self._progress = progress
 
     def up(self, only: Collection[str] = (), *, new_ports: bool = False) -> None:
-        """Start what does not run, restart what is dead, hung or declared otherwise, and wait for all.
+        """Start stopped services, restart those that died, hang or changed, and wait until all are healthy.
 
         ``only`` names services; empty means all. ``new_ports`` gives another port to a stopped service
-        whose port is taken. Raises LocalCloudError.
+        whose port is taken.
+
+        Raises:
+            LocalCloudError: a service cannot start, or did not become healthy in time.
+
         """
         chosen = self._choose(only)
         self._layout.state.mkdir(parents=True, exist_ok=True)
@@ -89,14 +92,14 @@ class Stack:
                     declaration.fill(self._setting(), self._progress)
 
     def down(self, only: Collection[str] = ()) -> None:
-        """Stop services, the last started first, and every process they left. State stays."""
+        """Stop services in reverse start order, with every process they left behind; their data is kept."""
         if not self._layout.state.is_dir():
             return
         with self._locked():
             self._stop_all(only)
 
     def reset(self) -> None:
-        """Stop all services and remove everything the stack keeps, ports included."""
+        """Stop all services and delete everything the stack stores, including its choice of ports."""
         if not self._layout.state.is_dir():
             return
         with self._locked():
@@ -117,7 +120,7 @@ class Stack:
             self._layout.state.rmdir()  # stays when it holds anything else
 
     def status(self) -> tuple[ServiceStatus, ...]:
-        """Look at every declared service."""
+        """Return the status of every declared service."""
         current = self._read()
         return tuple(
             self._status(declaration.name, current.services.get(declaration.name))
@@ -129,7 +132,7 @@ class Stack:
         current = self._read()
         if not current.ports:
             raise LocalCloudError(
-                f"{self._layout.state} holds no local cloud yet; run `python -m local_gcp up`"
+                f"{self._layout.state} has no local cloud yet; run `python -m local_gcp up`"
             )
         setting = Setting(layout=self._layout, ports=current.ports)
         return {**services.client_environment(setting), **tls.environment(setting)}
@@ -137,13 +140,13 @@ class Stack:
     def _choose(self, only: Collection[str]) -> tuple[Declaration, ...]:
         names = [declaration.name for declaration in self._declarations]
         if unknown := sorted(set(only) - set(names)):
-            raise LocalCloudError(f"no service is called {', '.join(unknown)}; there are {', '.join(names)}")
+            raise LocalCloudError(f"unknown service {', '.join(unknown)}; choose from {', '.join(names)}")
         return tuple(item for item in self._declarations if not only or item.name in only)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         def waiting() -> None:
-            self._progress("waiting for another `local_gcp` that starts or stops this stack")
+            self._progress("waiting for another `local_gcp` command on this stack")
 
         with state.locked(self._layout.lock_file, waiting=waiting):
             yield
@@ -177,7 +180,7 @@ class Stack:
         return record is not None and pids.is_alive(record.leader)
 
     def _start(self, service: Service) -> bool:
-        """Make sure that a process of this declaration runs; tell whether it is a new one."""
+        """Make sure that a process of this declaration runs; return True if it is a new one."""
         current = self._read()
         record = current.services.get(service.name)
         if supervise.is_current(service, record):
@@ -198,7 +201,7 @@ class Stack:
             self._stop(service.name)
             if started:
                 raise
-            self._progress(f"{service.name}: runs but does not answer, restarting")
+            self._progress(f"{service.name}: running but not answering, restarting")
             self._start(service)
             self._await(service, started=True)
             return

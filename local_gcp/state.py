@@ -1,4 +1,4 @@
-"""The state file of a local cloud: its ports, its mark and which services were started."""
+"""The state file of a local cloud: its ports, its mark and the services that were started."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NEEDED_MEGABYTES: Final = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRecord:
-    """A service that was started; whether it still runs, only its processes can tell."""
+    """A service that was started; it may have ended since."""
 
     pid: int
     start_time: int
@@ -43,18 +43,18 @@ class ServiceRecord:
 
     @property
     def family(self) -> Family:
-        """How to find every process of it."""
+        """The identity by which all its processes are found."""
         return Family(leader=self.leader, mark=self.mark, log=Path(self.log))
 
     @property
     def signal(self) -> signal.Signals:
-        """What makes it stop in good order."""
+        """The signal that asks it to stop."""
         return signal.Signals(self.stop_signal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackState:
-    """What one state file says. ``mark`` is unlike that of any other stack."""
+    """The content of a state file; ``mark`` is unique to a stack."""
 
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     ports: Mapping[str, int] = field(default_factory=dict)
@@ -74,7 +74,12 @@ class StackState:
 
 
 def read(file: Path) -> StackState:
-    """Read a state file; a new state when there is none. StateError when it cannot be understood."""
+    """Read a state file; a missing file gives a new state.
+
+    Raises:
+        StateError: the file is not a state file of this version.
+
+    """
     try:
         content: dict[str, Any] = json.loads(file.read_text())
         if content["version"] != _VERSION:
@@ -108,13 +113,13 @@ def _positive(number: object) -> int:
 
 def _remedy(file: Path) -> str:
     return (
-        f"end what still runs there (`pgrep -af '{file.parent}|airflow'` lists it), then move the file away: "
-        "what the services have stored stays"
+        f"end the processes that still run there (`pgrep -af '{file.parent}|airflow'` lists them), then move "
+        "the file away: the services' data is kept"
     )
 
 
 def write(file: Path, state: StackState) -> None:
-    """Replace a state file in one step; a reader sees the old one or the new one."""
+    """Replace a state file atomically: a reader sees the old content or the new."""
     content = {
         "version": _VERSION,
         "mark": state.mark,
@@ -131,7 +136,7 @@ def write(file: Path, state: StackState) -> None:
 
 @contextlib.contextmanager
 def locked(file: Path, *, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock that only one process of this machine can hold; ``waiting`` is called if another has it."""
+    """Hold a lock across processes; ``waiting`` is called if another process has it."""
     while True:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("w") as stream:
@@ -150,7 +155,7 @@ def _lock(stream: TextIO, waiting: Callable[[], None]) -> None:
 
 
 def _is_open_at(stream: TextIO, file: Path) -> bool:
-    """Whether the locked file still is the one of that name: a reset removes it while others wait for it."""
+    """Return True if the path still leads to the locked file: a reset removes it while others wait."""
     try:
         return os.path.samestat(os.fstat(stream.fileno()), file.stat())
     except FileNotFoundError:
@@ -158,7 +163,7 @@ def _is_open_at(stream: TextIO, file: Path) -> bool:
 
 
 def require_space(folder: Path, megabytes: int = _NEEDED_MEGABYTES) -> None:
-    """Raise StateError when the disk of a folder has less than this free."""
+    """Raise StateError if the disk of a folder has less free space than this."""
     free = shutil.disk_usage(folder).free >> 20
     if free < megabytes:
         raise StateError(

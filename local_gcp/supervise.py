@@ -1,4 +1,4 @@
-"""Starting, watching and stopping the services of the local cloud, each a process in a session of its own."""
+"""Start, watch and stop the services of the local cloud, each a process in a session of its own."""
 
 from __future__ import annotations
 
@@ -32,9 +32,8 @@ class Service:
     """A program to keep running.
 
     ``environment`` is added to this process's own. ``ports`` must be free before it starts. ``reads`` are the
-    files that it reads at its start, if they exist. ``healthy`` asks whether it does its work, again and
-    again for at most ``start_seconds``. ``stop_signal`` makes it stop in good order within ``stop_seconds``;
-    then all that is left of it is ended.
+    files that it reads when it starts, if they exist. ``healthy`` is polled for at most ``start_seconds``.
+    ``stop_signal`` asks it to stop within ``stop_seconds``; whatever is left then is killed.
     """
 
     name: str
@@ -52,14 +51,14 @@ class Service:
 
     @property
     def fingerprint(self) -> str:
-        """Changes when a running process no longer is what is declared here."""
+        """A digest that changes with the declaration, so that an outdated process is restarted."""
         read = [path.read_bytes() for path in self.reads if path.exists()]
         declared = (self.command, sorted(self.environment.items()), sorted(self.ports.items()), read)
         return hashlib.sha256(repr(declared).encode()).hexdigest()[:16]
 
 
 def answers(url: str) -> Callable[[], bool]:
-    """Make a health check: healthy when a GET is answered with less than 500."""
+    """Return a health check that passes if a GET is answered with a status below 500."""
 
     def check() -> bool:
         try:
@@ -74,12 +73,19 @@ def answers(url: str) -> Callable[[], bool]:
 
 
 def is_current(service: Service, record: ServiceRecord | None) -> bool:
-    """Whether the record is of a living process that was started from this declaration."""
+    """Return True if the record's process is alive and was started from this declaration."""
     return record is not None and record.fingerprint == service.fingerprint and pids.is_alive(record.leader)
 
 
 def start(service: Service, mark: str) -> ServiceRecord:
-    """Start a service and return at once. PortInUseError, MissingToolError."""
+    """Start a service without waiting until it is healthy.
+
+    Raises:
+        PortInUseError: another program uses one of its ports.
+        MissingToolError: its program is not installed.
+        ServiceFailedError: it ended at once.
+
+    """
     ports.require_free(service.name, service.ports)
     service.log.parent.mkdir(parents=True, exist_ok=True)
     _rotate(service.log)
@@ -89,7 +95,7 @@ def start(service: Service, mark: str) -> ServiceRecord:
     leader = pids.identify(child.pid)
     if leader is None:
         raise _stopped(service, child.wait())
-    child.returncode = 0  # it outlives this process: from here on its pid and start time stand for it
+    child.returncode = 0  # it outlives this process; silences Popen's warning about a running child
     return ServiceRecord(
         pid=leader.pid,
         start_time=leader.start_time,
@@ -103,7 +109,12 @@ def start(service: Service, mark: str) -> ServiceRecord:
 
 
 def wait_healthy(service: Service, record: ServiceRecord) -> None:
-    """Wait until a service does its work; ServiceFailedError when it ends or takes too long."""
+    """Wait until a service is healthy.
+
+    Raises:
+        ServiceFailedError: it ended, or took too long.
+
+    """
     deadline = time.monotonic() + service.start_seconds
     while not service.healthy():
         if not pids.is_alive(record.leader):
@@ -117,18 +128,18 @@ def wait_healthy(service: Service, record: ServiceRecord) -> None:
 
 
 def stop(record: ServiceRecord) -> None:
-    """Stop a service and every process that it left; returns when all are gone."""
+    """Stop a service and every process that it left behind; return when all have ended."""
     pids.stop(record.family, record.signal, seconds=record.stop_seconds)
 
 
 def end_strays(mark: str, name: str, log: Path) -> None:
-    """End processes of a service that no record tells of: its `up` was killed before writing one."""
+    """End processes of a service without a record: its `up` was killed before writing one."""
     family = pids.Family(leader=None, mark=f"{mark}/{name}", log=log)
     pids.stop(family, signal.SIGTERM, seconds=0)
 
 
 def tail(log: Path) -> str:
-    """Return the last lines of a log, each on a line of its own and indented."""
+    """Return the last lines of a log, each indented on a line of its own."""
     if not log.exists():
         return ""
     last = log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]

@@ -1,4 +1,4 @@
-"""The service `tls`: lets clients that know only Google's own addresses reach the local Vertex AI."""
+"""The service `tls`, through which clients that know only Google's addresses reach the local cloud."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _NAME: Final = "tls"
 _HERE: Final = f"{HOST},localhost"
 _BUNDLE_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
-# Which of the cloud's ports answers REST for which of Google's hosts.
+# The port of the local cloud that answers REST for each of Google's hosts.
 _REST: Final = {
     "aiplatform.googleapis.com": "vertex.rest",
     "*-aiplatform.googleapis.com": "vertex.rest",
@@ -35,14 +35,14 @@ _REST: Final = {
 
 
 def is_on(layout: Layout) -> bool:
-    """Whether this state folder's cloud has been started with `--tls`; it stays so until `reset`."""
+    """Return True if this state folder's cloud was started with `--tls`; it stays on until `reset`."""
     return (layout.tls / "ca.pem").exists()
 
 
 def environment(setting: Setting) -> dict[str, str]:
-    """Return the variables by which clients take the proxy and trust it; none without `--tls`.
+    """Return the variables that make clients use the proxy and trust it; empty without `--tls`.
 
-    They hold for all gRPC and HTTPS clients of a process: none of them reaches Google any more.
+    They apply to all gRPC and HTTPS clients of a process, none of which can reach Google then.
     """
     if not is_on(setting.layout) or _NAME not in setting.ports:
         return {}
@@ -50,7 +50,7 @@ def environment(setting: Setting) -> dict[str, str]:
         "grpc_proxy": setting.url(_NAME),
         "no_grpc_proxy": _HERE,
         "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(setting.layout.tls / "ca.pem"),
-        # Some programs read the one spelling, some the other.
+        # Some programs read only one of the spellings.
         **dict.fromkeys(("https_proxy", "HTTPS_PROXY"), setting.url(_NAME)),
         **dict.fromkeys(("no_proxy", "NO_PROXY"), _HERE),
         **dict.fromkeys(_BUNDLE_VARIABLES, str(_bundle(setting.layout))),
@@ -58,7 +58,7 @@ def environment(setting: Setting) -> dict[str, str]:
 
 
 def _bundle(layout: Layout) -> Path:
-    """Return the file with our authority and those that clients trust without us."""
+    """Return the file with our authority and those that clients trust anyway."""
     return layout.tls / "bundle.pem"
 
 

@@ -1,9 +1,9 @@
-"""A proxy on loopback that leads TLS connections for Google's servers to those of the local cloud.
+"""A proxy on loopback that routes TLS connections for Google's servers to those of the local cloud.
 
-Clients that have no setting for their server, such as the Google provider's operators, are told to use a
-proxy (`grpc_proxy`, `https_proxy`) and to trust its certificate. It answers CONNECT for the hosts that it
-stands for, ends TLS and passes what is inside on, in plain text, to a port of this machine: gRPC to one, REST
-to that of the host's service. Any other host is refused, so that nothing of such a client leaves the machine.
+Clients whose server cannot be configured, such as the Google provider's operators, are told to use a proxy
+(`grpc_proxy`, `https_proxy`) and to trust its certificate. It answers CONNECT for Google's hosts, terminates
+TLS and forwards the content in plain text to a port of this machine: gRPC to one, REST to that of the host's
+service. Any other host is refused, so that nothing that such a client sends leaves the machine.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class TlsProxy:
             await server.serve_forever()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer the CONNECT of one client, end its TLS and pass on what is inside."""
+        """Answer a client's CONNECT, terminate its TLS and forward the content."""
         try:
             host, status = _asked_for(await _head(reader))
             writer.write(f"HTTP/1.1 {status}\r\n\r\n".encode())
@@ -74,7 +74,7 @@ class TlsProxy:
             await _finish(writer)
 
     async def _pass_on(self, host: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one client of `host`: who speaks HTTP/2 is a gRPC client, as no REST client here does."""
+        """Serve a client of `host`; HTTP/2 means gRPC, since no REST client here speaks it."""
         if writer.get_extra_info("ssl_object").selected_alpn_protocol() == _GRPC:
             await _join(reader, writer, self._target_port)
             return
@@ -91,29 +91,29 @@ async def _head(reader: asyncio.StreamReader) -> bytes:
 
 
 def _asked_for(head: bytes) -> tuple[str, str]:
-    """Return the host of a CONNECT, empty when it is refused, and the status to answer."""
+    """Return the host of a CONNECT, empty if it is refused, and the status to answer."""
     verb, _, rest = head.decode("latin-1").partition(" ")
     host, _, port = rest.partition(" ")[0].rpartition(":")
     if verb != "CONNECT":
-        return "", "405 Only CONNECT is answered here"
+        return "", "405 This proxy answers CONNECT only"
     if port != "443" or not any(fnmatchcase(host, pattern) for pattern in HOSTS):
         return "", (
-            "403 This proxy of the local Google Cloud leads to googleapis.com:443 only, on this machine; "
-            "for other hosts unset https_proxy or name them in no_proxy"
+            "403 This proxy of the local Google Cloud serves googleapis.com:443 only; "
+            "for other hosts unset https_proxy or add them to no_proxy"
         )
     return host, "200 Connection established"
 
 
 def _readdressed(head: bytes, port: int) -> bytes:
-    """Return a request's head with the address of the server, which is to close after its one answer."""
+    """Return a request's head with the server's address, asking it to close after one answer."""
     lines = [line for line in head.split(b"\r\n") if not _FOR_ONE_HOP.match(line)]
     lines[1:1] = [f"Host: {HOST}:{port}".encode(), b"Connection: close"]
     return b"\r\n".join(lines)
 
 
 def _not_here(host: str) -> bytes:
-    """Return the answer, in the form of Google's JSON APIs, for a service that is not part of the cloud."""
-    message = f"{host} is not on this machine, and the local Google Cloud leads nothing to the real one"
+    """Return the answer, in the format of Google's JSON APIs, for a service that the local cloud lacks."""
+    message = f"{host} is not part of the local Google Cloud, which sends no requests to the real one"
     error = {"code": 501, "message": message, "status": "UNIMPLEMENTED"}
     body = json.dumps({"error": error}).encode()
     head = f"HTTP/1.1 501 Not Implemented\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
@@ -123,7 +123,7 @@ def _not_here(host: str) -> bytes:
 async def _join(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, head: bytes = b""
 ) -> None:
-    """Carry bytes, `head` first, between a client and a port of this machine until both have ended."""
+    """Copy bytes, `head` first, between a client and a port of this machine until both sides close."""
     try:
         there, back = await asyncio.open_connection(HOST, port)
     except OSError as error:
@@ -150,11 +150,16 @@ async def _finish(writer: asyncio.StreamWriter) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m local_gcp.tls_proxy", description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="where server.pem and server.key are")
+    parser.add_argument("--folder", type=Path, required=True, help="folder of server.pem and server.key")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--target-port", type=int, required=True, help="gRPC port of the local Vertex AI")
     parser.add_argument(
-        "--rest", nargs=2, action="append", default=[], metavar=("HOSTS", "PORT"), help="who answers REST"
+        "--rest",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("HOSTS", "PORT"),
+        help="port that answers REST for these hosts",
     )
     chosen = parser.parse_args(arguments)
     rest = {hosts: int(port) for hosts, port in chosen.rest}

@@ -348,7 +348,7 @@ def test_unreadable_state_file(make_stack: Callable[..., Stack], layout: Layout,
 
 def test_unknown_service(make_stack: Callable[..., Stack]) -> None:
     """Asking for a service that does not exist lists those that do."""
-    with pytest.raises(LocalCloudError, match="no service is called pubsub; there are gcs"):
+    with pytest.raises(LocalCloudError, match="unknown service pubsub; choose from gcs"):
         make_stack().up(["pubsub"])
 
 

@@ -185,7 +185,7 @@ def test_rest_of_a_service_that_is_not_here(https: requests.Session) -> None:
     answer = https.post("https://oauth2.googleapis.com/token", data={"grant_type": "refresh_token"})
 
     assert answer.status_code == HTTPStatus.NOT_IMPLEMENTED
-    assert "oauth2.googleapis.com is not on this machine" in answer.json()["error"]["message"]
+    assert "oauth2.googleapis.com is not part of the local Google Cloud" in answer.json()["error"]["message"]
 
 
 def test_https_elsewhere_is_refused(https: requests.Session) -> None:
