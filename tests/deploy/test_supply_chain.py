@@ -1,4 +1,4 @@
-"""Where code comes from: uv, base images, actions of the workflow, and the bills of materials."""
+"""The supply chain: uv, base images, actions of the workflows, updates, and the bills of materials."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 DOCKERFILES = sorted((REPOSITORY / "deploy" / "docker").glob("*.Dockerfile"))
-WORKFLOW = REPOSITORY / ".github" / "workflows" / "deploy.yaml"
+WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yaml"))
 
 
 def wheel(folder: Path) -> str:
@@ -118,15 +118,16 @@ def test_no_container_runs_as_root(file: Path) -> None:
     assert [re.findall(r"(?m)^USER (\S+)$", stage)[-1] for stage in run] == ["taxi"] * len(run)
 
 
-def workflow() -> dict[str, Any]:
-    """Return the workflow that deploys."""
-    document: dict[str, Any] = yaml.safe_load(WORKFLOW.read_text())
+def workflow(name: str) -> dict[str, Any]:
+    """Return a workflow as its keys and values."""
+    document: dict[str, Any] = yaml.safe_load((REPOSITORY / ".github" / "workflows" / name).read_text())
     return document
 
 
-def test_actions_are_pinned_by_commit() -> None:
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
+def test_actions_are_pinned_by_commit(file: Path) -> None:
     """A tag of an action can be moved to other code; a commit cannot. The release stands beside it."""
-    uses = re.findall(r"uses: (.+)", WORKFLOW.read_text())
+    uses = re.findall(r"uses: (.+)", file.read_text())
 
     assert uses != []
     assert [
@@ -136,7 +137,7 @@ def test_actions_are_pinned_by_commit() -> None:
 
 def test_the_job_that_gets_a_token_runs_no_tests() -> None:
     """Only the deploying job can become the deployer, and it leaves tests to the job before it."""
-    document = workflow()
+    document = workflow("deploy.yaml")
     trusted = {
         name for name, job in document["jobs"].items() if job["permissions"].get("id-token") == "write"
     }
@@ -145,6 +146,51 @@ def test_the_job_that_gets_a_token_runs_no_tests() -> None:
     runs = [step["run"] for step in deploy["steps"] if "run" in step]
     assert (document["permissions"], trusted, deploy["needs"]) == ({}, {"deploy"}, "test")
     assert runs == ["make deploy TESTED=1"]
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
+def test_a_checkout_leaves_no_credentials(file: Path) -> None:
+    """The token of the checkout is not kept in `.git`, where code of any package could read it."""
+    jobs = workflow(file.name)["jobs"].values()
+
+    checkouts = [step for job in jobs for step in job["steps"] if "actions/checkout" in step.get("uses", "")]
+    assert [step["with"]["persist-credentials"] for step in checkouts] == [False] * len(jobs)
+
+
+def test_a_pull_request_runs_what_ci_runs_and_can_only_read() -> None:
+    """Strangers' code gets a token that reads, no secret, and an end."""
+    document = workflow("ci.yaml")
+    text = (REPOSITORY / ".github" / "workflows" / "ci.yaml").read_text()
+    (job,) = document["jobs"].values()
+    (command,) = (step["run"] for step in job["steps"] if "run" in step)
+
+    assert re.findall(r"(?m)^  (pull_request\w*|push):", text) == ["pull_request", "push"]
+    assert (document["permissions"], job.get("permissions")) == ({"contents": "read"}, None)
+    assert (command, job["timeout-minutes"]) == (".ci/run", 90)
+    assert "secrets." not in text
+
+
+def test_renovate_reads_every_base_image() -> None:
+    """The expression of `renovate.json` finds name and tag in each file that names an image."""
+    (manager,) = json.loads((REPOSITORY / "renovate.json").read_text())["customManagers"]
+    (expression,) = (match.replace("(?<", "(?P<") for match in manager["matchStrings"])
+    files = [REPOSITORY / "deploy" / "docker" / name for name in ("base.txt", "beam.txt")]
+
+    found = [re.match(expression, file.read_text()) for file in files]
+    assert [each and each["depName"] + ":" + each["currentValue"] for each in found] == [
+        file.read_text().strip().partition("@")[0] for file in files
+    ]
+
+
+def test_a_commit_is_checked_by_the_linters_of_make_lint() -> None:
+    """`.pre-commit-config.yaml` and `make lint` run the same programs, all from the locked environment."""
+    (local,) = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["repos"]
+    lint = (REPOSITORY / "Makefile").read_text().partition("\nlint:")[2].partition("\n\n")[0]
+
+    hooks = re.findall(
+        r"\.venv/bin/([\w-]+(?: check| format)?)", " ".join(hook["entry"] for hook in local["hooks"])
+    )
+    assert hooks == re.findall(r"\$\(BIN\)/([\w-]+(?: check| format)?)", lint)
 
 
 def test_a_tested_deployment_sets_up_no_pipeline_environment() -> None:
@@ -159,7 +205,7 @@ def test_a_tested_deployment_sets_up_no_pipeline_environment() -> None:
 
 def test_the_tests_leave_a_bill_of_materials() -> None:
     """The workflow keeps what `make sbom` writes."""
-    steps = workflow()["jobs"]["test"]["steps"]
+    steps = workflow("deploy.yaml")["jobs"]["test"]["steps"]
 
     (made,) = (step["run"] for step in steps if "run" in step)
     (kept,) = (step["with"] for step in steps if "upload-artifact" in step.get("uses", ""))
