@@ -1,5 +1,5 @@
 # Airflow with the packages of requirements.txt and a driver for PostgreSQL; the code is mounted.
-# Debian 12 has Python 3.11, the version of Composer 3 that the lock is for (docs/adr/0009).
+# Debian 12 has Python 3.11, the version of Composer 3 that the lock is for (docs/adr/0002).
 
 ARG BASE=debian:bookworm-slim
 
