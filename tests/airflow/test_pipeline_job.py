@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
@@ -256,13 +256,13 @@ def test_a_spec_that_cannot_be_read_submits_nothing(vertex: Vertex, uri: str, me
 
 def test_a_refused_pipeline_fails_for_good(vertex: Vertex) -> None:
     """What the service refuses at the door is not retried."""
-    vertex.engine.validate = refuse  # type: ignore[method-assign]  # the engine's answer at the door
+    vertex.engine.accept = refuse  # type: ignore[method-assign]  # the engine's answer at the door
 
     with pytest.raises(AirflowFailException, match="no such component"):
         operator().execute(context())
 
 
-def refuse(run: object) -> None:
+def refuse(run: object) -> NoReturn:
     """Refuse a run as the engine does."""
     from local_vertex.domain.errors import InvalidArgument  # noqa: PLC0415
 

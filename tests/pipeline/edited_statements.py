@@ -11,8 +11,8 @@ from datetime import date
 
 from taxi_ml import sql
 from taxi_ml.modules.features import INPUTS
-from taxi_ml.naming import Split
 from taxi_ml.settings import Settings
+from taxi_ml.splits import Split
 from taxi_ml.sql import columns
 from taxi_ml.sql.ranges import ranges
 from taxi_ml.window import Window
