@@ -1,12 +1,14 @@
-"""The command `python -m local_vertex`: serve until SIGTERM or SIGINT."""
+"""The command `local-vertex serve`, also `python -m local_vertex`: serve until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import os
+import shutil
 import signal
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,8 @@ from local_vertex import limits
 from local_vertex.composition import HOST, Doors, Engines, LocalVertex, Options
 from local_vertex.domain.past import Lags
 from local_vertex.gcs_objects import adopt
+from local_vertex.engine.ports import EngineSettings, ImageRule
+from local_vertex.gcs_objects import adopt, leave
 from local_vertex.images import ImageTableError, read_images
 from local_vertex.processes.composition import build_engines
 from local_vertex.run.ports import EngineSettings
@@ -26,24 +30,35 @@ if TYPE_CHECKING:
 
     from local_vertex.run.ports import JobListener, RunHistory, RunListener
 
+_ABOUT = (
+    "Serve Vertex AI on this machine: Google's protocols, and an engine that runs pipelines as processes."
+)
 _FOR_CONTAINERS = ("STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT")
-_PATHS = {
-    "--state": "folder of the state",
-    "--gcs-root": "folder whose subfolders are the buckets",
-    "--images": "JSON file that maps images to interpreters",
-}
 _LAGS = {
     "--stale-lists": "lists show the state of so long ago: new resources are missing, deleted ones stay",
     "--late-traffic": "predictions are routed by the traffic split of so long ago",
 }
-_OWN_IMAGES = "file of the same form, which need not exist, with rows of a person's own: they come first"
+_STATE = "folder of the state (%(default)s)"
+_GCS_ROOT = (
+    "folder whose subfolders are the buckets, as fake-gcs-server serves it: what tasks write is registered "
+    "there (a folder in the state, which nobody serves)"
+)
+_IMAGE = (
+    "image that may run, such as 'python:3.*', and the interpreter that stands for it (the one that runs "
+    "this server); may be repeated"
+)
+_IMAGES = 'JSON file with such rows: [{"image": PATTERN, "interpreter": PATH}]'
+_OWN_IMAGES = (
+    "the same for rows that you add yourself, which are searched before those of --images; it may be missing "
+    "(own-images.json in the state)"
+)
 _GIGABYTE = 10**9
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve; return 0 after a clean end and 1, with one line that says what to do, otherwise."""
-    chosen = _parser().parse_args(arguments)
+    chosen = _parsed(arguments)
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
     _on_signals(_leave)
     try:
@@ -76,10 +91,13 @@ def _serve(chosen: argparse.Namespace) -> None:
 
     vertex = LocalVertex(options, build)
     try:
+        chosen.gcs_root.mkdir(parents=True, exist_ok=True)
         doors = Doors(vertex, options)
         vertex.recover()
         host = chosen.host
-        sys.stdout.write(f"vertex: REST http://{host}:{doors.rest_port} gRPC {host}:{doors.grpc_port}\n")
+        rest = f"http://{host}:{doors.rest_port}"
+        sys.stdout.write(f"vertex: REST {rest} gRPC {host}:{doors.grpc_port}\n")
+        sys.stdout.write(f"vertex: console {rest}/console, state {chosen.state}\n")
         sys.stdout.flush()
         _on_signals(_ignore)
         doors.serve()
@@ -107,9 +125,9 @@ def _engine_settings(chosen: argparse.Namespace) -> EngineSettings:
     return EngineSettings(
         state_dir=chosen.state,
         gcs_root=chosen.gcs_root,
-        images=read_images(chosen.images, chosen.own_images),
+        images=(*chosen.image, *read_images(chosen.own_images, chosen.images)),
         own_images=chosen.own_images,
-        adopt=adopt,
+        adopt=chosen.adopt,
         environment={name: os.environ[name] for name in _FOR_CONTAINERS if name in os.environ},
         cores=chosen.cores,
         memory=int(chosen.memory * _GIGABYTE),
@@ -118,13 +136,28 @@ def _engine_settings(chosen: argparse.Namespace) -> EngineSettings:
     )
 
 
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    chosen = _parser().parse_args(arguments)
+    chosen.own_images = chosen.own_images or chosen.state / "own-images.json"
+    # Nobody serves the folder inside the state, so nobody needs to know its files as objects.
+    chosen.adopt = adopt if chosen.gcs_root else leave
+    chosen.gcs_root = chosen.gcs_root or chosen.state / "gcs"
+    return chosen
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m local_vertex", description=__doc__)
-    for option, meaning in _PATHS.items():
-        parser.add_argument(option, type=_absolute, required=True, help=meaning)
-    parser.add_argument("--own-images", type=_absolute, help=_OWN_IMAGES)
-    parser.add_argument("--project", required=True, help="id of the one project")
-    parser.add_argument("--region", required=True, help="the one region, such as us-central1")
+    parser = argparse.ArgumentParser(prog="local-vertex", description=_ABOUT)
+    parser.add_argument("command", nargs="?", choices=["serve"], help="what to do: there is one command")
+    parser.add_argument("--version", action="version", version=_version(), help="print the version")
+    parser.add_argument("--state", type=_absolute, default=_absolute(".local-vertex"), help=_STATE)
+    parser.add_argument("--gcs-root", type=_absolute, metavar="FOLDER", help=_GCS_ROOT)
+    parser.add_argument(
+        "--image", type=_image, action="append", default=[], metavar="PATTERN[=PYTHON]", help=_IMAGE
+    )
+    parser.add_argument("--images", type=_absolute, metavar="FILE", help=_IMAGES)
+    parser.add_argument("--own-images", type=_absolute, metavar="FILE", help=_OWN_IMAGES)
+    parser.add_argument("--project", default="local", help="id of the one project (%(default)s)")
+    parser.add_argument("--region", default="us-central1", help="the one region (%(default)s)")
     parser.add_argument("--host", default=HOST, help="address to listen on (%(default)s)")
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="HOST:PORT", help="another address of REST"
@@ -158,6 +191,24 @@ def _duration(text: str) -> float:
     if not 0 <= seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number of seconds, such as 2 or 0.5")
     return seconds
+
+
+def _image(text: str) -> ImageRule:
+    image, _, interpreter = text.partition("=")
+    path = shutil.which(interpreter or sys.executable)
+    if not image or not path:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} does not name an image and a program; write python:3.11=/path/to/python"
+        )
+    # Not resolved: an interpreter finds its virtual environment by the link that it was started from.
+    return ImageRule(image=image, interpreter=Path(path).absolute())
+
+
+def _version() -> str:
+    try:
+        return version("local-vertex")
+    except PackageNotFoundError:
+        return "not installed: run from its folder"
 
 
 def _absolute(text: str) -> Path:

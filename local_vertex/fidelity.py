@@ -186,9 +186,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m local_vertex.fidelity", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail unless the page is current")
     options = parser.parse_args(arguments)
+    if not PAGE.parent.is_dir():
+        sys.stderr.write(
+            f"{PAGE.parent} does not exist: run this in the repository, not where it is installed\n"
+        )
+        return 1
     text = render()
     if not options.check:
-        PAGE.parent.mkdir(parents=True, exist_ok=True)
         PAGE.write_text(text)
     elif not PAGE.exists() or PAGE.read_text() != text:
         sys.stderr.write("docs/fidelity.md is not current; run `python -m local_vertex.fidelity`\n")

@@ -41,6 +41,12 @@ def adopt(root: Path, path: Path) -> int:
     return sum(_adopt_file(file) for file in _files(path))
 
 
+def leave(root: Path, path: Path) -> int:
+    """Leave files as they are: the `adopt` of a folder that no fake-gcs-server serves."""
+    del root, path
+    return 0
+
+
 def publish(source: Path, target: Path) -> None:
     """Move a finished file into the folder of a bucket as an object, in one step; replaces an older one.
 

@@ -76,7 +76,7 @@ class ImageTable:
             row = json.dumps({"image": image, "interpreter": "/path/to/its/bin/python"})
             remedy += (
                 f", or make a virtual environment with the image's packages, write [{row}] to "
-                f"{self.own_images} (or add it to the list there) and run `python -m local_gcp up`"
+                f"{self.own_images} (or add it to the list there) and start the server again"
             )
         raise InvalidArgument(f"image '{image}' is not in this machine's image table ({table}); {remedy}")
 
