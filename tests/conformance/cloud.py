@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from google.api_core import exceptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tests.conformance.target import Client, Target
 
@@ -96,6 +96,11 @@ class Cloud:
         )
         self.made.append(created.name)
         return str(created.name)
+
+    def listed(self, method: Callable[..., Iterable[Client]], condition: str) -> list[Client]:
+        """Return what a list method shows of this run's resources that satisfy a condition."""
+        wanted = f'labels.run="{self.target.run}" AND {condition}'
+        return list(method({"parent": self.target.parent, "filter": wanted}))
 
     def begun(self, look: Callable[..., Client], name: str) -> None:
         """Return once a job runs, or has ended already, which whoever needs it running will notice."""

@@ -107,7 +107,9 @@ def cloud(local_stack: LocalStack) -> Cloud:
 def start(cloud: Cloud, stack: LocalStack, report: Path) -> subprocess.Popen[str]:
     """Start the command as for Google Cloud, with the local Vertex AI in its place."""
     target = cloud.target
-    command = [sys.executable, "-m", "tests.conformance", "--yes", "--report", str(report)]
+    # A shell's background jobs ignore SIGINT, and so does what they start unless it is told otherwise.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "tests.conformance"]
+    command += ["--yes", "--report", str(report)]
     command += ["--project", target.project, "--bucket", target.bucket, "--image", target.image]
     return subprocess.Popen(
         [*command, "--endpoint", target.endpoint],

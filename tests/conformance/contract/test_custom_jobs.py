@@ -39,8 +39,7 @@ def test_cancellation(cloud: Cloud, ask: Asking) -> None:
 
 def test_filter(cloud: Cloud, ask: Asking) -> None:
     """Jobs are found by label and name."""
-    condition = f'labels.run="{cloud.target.run}" AND display_name="conformance-failing"'
-    found = cloud.jobs.list_custom_jobs({"parent": cloud.target.parent, "filter": condition})
+    found = cloud.listed(cloud.jobs.list_custom_jobs, 'display_name="conformance-failing"')
 
     ask("custom.filter-label", [job.display_name for job in found])
 
@@ -49,10 +48,7 @@ def test_a_filter_by_presence_and_by_what_is_not(cloud: Cloud, ask: Asking, star
     """A label that is there and states that are others narrow a list down."""
     ended = [cloud.ended_job(name) for name in (started.job, started.failing_job)]
     condition = 'labels.app:* AND state!="JOB_STATE_SUCCEEDED" AND state!="JOB_STATE_CANCELLED"'
-    listed = cloud.jobs.list_custom_jobs(
-        {"parent": cloud.target.parent, "filter": f'labels.run="{cloud.target.run}" AND {condition}'}
-    )
-    found = {job.name for job in listed}
+    found = {job.name for job in cloud.listed(cloud.jobs.list_custom_jobs, condition)}
 
     ask("custom.filter-not-state", [job.name in found for job in ended])
 

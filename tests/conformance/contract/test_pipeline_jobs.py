@@ -217,9 +217,7 @@ def test_absent_jobs(cloud: Cloud, ask: Asking, question: str, method: str) -> N
 def test_filters(cloud: Cloud, ask: Asking, started: Started, question: str, condition: str) -> None:
     """Jobs are found by label together with name or state."""
     cloud.ended_pipeline(started.failing)
-    found = cloud.pipelines.list_pipeline_jobs(
-        {"parent": cloud.target.parent, "filter": f'labels.run="{cloud.target.run}" AND {condition}'}
-    )
+    found = cloud.listed(cloud.pipelines.list_pipeline_jobs, condition)
 
     ask(question, sorted(last(job.name).rpartition("-")[2] for job in found))
 
@@ -228,10 +226,7 @@ def test_a_filter_by_presence_and_by_what_is_not(cloud: Cloud, ask: Asking, star
     """A label that is there and states that are others narrow a list down."""
     ended = [cloud.ended_pipeline(name) for name in (started.main, started.failing)]
     condition = 'labels.app:* AND state!="PIPELINE_STATE_SUCCEEDED" AND state!="PIPELINE_STATE_CANCELLED"'
-    listed = cloud.pipelines.list_pipeline_jobs(
-        {"parent": cloud.target.parent, "filter": f'labels.run="{cloud.target.run}" AND {condition}'}
-    )
-    found = {job.name for job in listed}
+    found = {job.name for job in cloud.listed(cloud.pipelines.list_pipeline_jobs, condition)}
 
     ask("pipeline.filter-not-state", [job.name in found for job in ended])
 
