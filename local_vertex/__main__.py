@@ -167,7 +167,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cores", type=int, default=limits.cores(), help="tasks that run at once (%(default)s)"
     )
-    parser.add_argument("--memory", type=float, default=_memory(), help="GB that tasks share (%(default).1f)")
+    # Everything else on the machine keeps a fifth of its memory.
+    memory = 0.8 * limits.memory() / _GIGABYTE
+    parser.add_argument("--memory", type=float, default=memory, help="GB that tasks share (%(default).1f)")
     parser.add_argument(
         "--warm", action=argparse.BooleanOptionalAction, default=True, help="fork tasks from a warm parent"
     )
@@ -213,11 +215,6 @@ def _version() -> str:
 
 def _absolute(text: str) -> Path:
     return Path(text).resolve()
-
-
-def _memory() -> float:
-    """Return what is left of the memory when everything else has a fifth of it, in GB."""
-    return 0.8 * limits.memory() / _GIGABYTE
 
 
 if __name__ == "__main__":

@@ -95,7 +95,8 @@ class Store:
         try:
             return self._connection.execute(statement, values)
         except sqlite3.OperationalError as error:
-            if _primary(error) in _UNWRITABLE:
+            # Extended codes, such as SQLITE_IOERR_WRITE, have the primary one in their lowest byte.
+            if error.sqlite_errorcode & 0xFF in _UNWRITABLE:
                 raise ResourceExhausted(
                     f"the disk of {self._path} cannot be written ({error}); free some space"
                 ) from error
@@ -273,10 +274,6 @@ def _unreadable(path: Path, error: object) -> StateUnreadableError:
         f"{path} is not a readable state of the local Vertex AI ({error}); "
         "put a copy of it back, or move it away to begin with an empty one"
     )
-
-
-def _primary(error: sqlite3.Error) -> int:
-    return error.sqlite_errorcode & 0xFF
 
 
 def _claim(path: Path) -> IO[str]:

@@ -94,16 +94,14 @@ class Deployments:
     def _restart(self, endpoint_name: str, deployed: Message) -> None:
         try:
             self._start(deployed)
-            if not self._is_deployed(endpoint_name, deployed.id):
+            endpoint = self._endpoints.find(endpoint_name)
+            # It may have been undeployed while it was starting.
+            if endpoint is None or deployed.id not in deployed_ids(endpoint):
                 self.stop(deployed.id)
         except VertexError as error:
             self._note(
                 endpoint_name, deployed.id, f"not started after a restart of the server: {error.message}"
             )
-
-    def _is_deployed(self, endpoint_name: str, deployed_model_id: str) -> bool:
-        endpoint = self._endpoints.find(endpoint_name)
-        return endpoint is not None and deployed_model_id in deployed_ids(endpoint)
 
     def _note(self, endpoint_name: str, deployed_model_id: str, message: str) -> None:
         def write() -> None:

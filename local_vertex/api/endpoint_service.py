@@ -84,7 +84,10 @@ class EndpointService:
         clear_output_only(endpoint)
         # A new endpoint has no models that could get a share.
         endpoint.ClearField("traffic_split")
-        _check(endpoint)
+        if unsupported := first_set(endpoint, _UNSUPPORTED):
+            raise Unimplemented(
+                f"endpoint.{unsupported} is not supported by the local Vertex AI; leave it out"
+            )
         endpoint.name = f"{parent}/endpoints/{request.endpoint_id or self._region.new_id()}"
         now = self._region.clock()
         set_time(endpoint.create_time, now)
@@ -208,12 +211,6 @@ class EndpointService:
 
     def _name(self, text: str) -> str:
         return str(EndpointName.parse(self._region.canonical(text)))
-
-
-def _check(endpoint: Message) -> None:
-    unsupported = first_set(endpoint, _UNSUPPORTED)
-    if unsupported:
-        raise Unimplemented(f"endpoint.{unsupported} is not supported by the local Vertex AI; leave it out")
 
 
 def _check_deployed(deployed: Message) -> None:

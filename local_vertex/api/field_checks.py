@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from local_vertex.api.field_behavior import PACKAGE, Behavior, has, is_absent, purpose
 from local_vertex.api.field_rules import RULES
 from local_vertex.domain.errors import FieldViolation, InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from google.protobuf.descriptor import FieldDescriptor
 
@@ -79,15 +79,14 @@ def _below(path: str, name: str) -> Iterator[str]:
 def _broken(message: Message, field: FieldDescriptor, path: str) -> Iterator[FieldViolation]:
     for rule in _OF_FIELD.get(f"{message.DESCRIPTOR.full_name.removeprefix(PACKAGE)}.{field.name}", ()):
         value = getattr(message, field.name)
-        for each in (value,) if rule.of_all or not field.is_repeated else _elements(value):
+        if rule.of_all or not field.is_repeated:
+            checked_values = (value,)
+        else:
+            checked_values = value.items() if hasattr(value, "items") else value
+        for each in checked_values:
             if not rule.allows(each):
                 problem = f"{_shown(each)} is not allowed; expected: {rule.rule}"
                 yield FieldViolation(field=path, description=problem)
-
-
-def _elements(value: Any) -> Iterable[object]:  # noqa: ANN401  # a list or map of protobuf's
-    elements: Iterable[object] = value.items() if hasattr(value, "items") else value
-    return elements
 
 
 def _nested(

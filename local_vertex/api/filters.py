@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
+from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -164,7 +165,7 @@ class _Parser:
         if _is_struct(field):
             return self._struct_predicate(name, field, operator, value)
         convert = self._converter(field, operator, value)
-        return lambda message: convert(_reach(message, parents, field.name))
+        return lambda message: convert(reduce(getattr, [*parents, field.name], message))
 
     def _resolve(self, name: str) -> tuple[list[str], FieldDescriptor]:
         descriptor = self._descriptor
@@ -254,7 +255,9 @@ class _Parser:
             raise self._error("':' does not compare times")
         try:
             wanted = Timestamp()
-            wanted.FromJsonString(_full_time(value))
+            # A date alone is midnight in UTC (https://google.aip.dev/160).
+            day = None if "T" in value else datetime.strptime(value, "%Y-%m-%d")  # noqa: DTZ007  # as above
+            wanted.FromJsonString(f"{day:%Y-%m-%dT00:00:00Z}" if day else value)
         except ValueError as error:
             raise self._error(f"'{value}' is no RFC 3339 time") from error
         bound = (wanted.seconds, wanted.nanos)
@@ -265,22 +268,12 @@ def _is_struct(field: FieldDescriptor) -> bool:
     return field.message_type is not None and field.message_type.full_name == _STRUCT
 
 
-def _full_time(value: str) -> str:
-    return value if "T" in value else datetime.strptime(value, "%Y-%m-%d").strftime("%Y-%m-%dT00:00:00Z")  # noqa: DTZ007  # a date is UTC by AIP-160
-
-
 def _unquoted(token: _Token) -> str:
     return re.sub(r"\\(.)", r"\1", token.text[1:-1]) if token.kind == "string" else token.text
 
 
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _reach(message: Message, parents: list[str], name: str) -> Any:  # noqa: ANN401  # a field of any type
-    for parent in parents:
-        message = getattr(message, parent)
-    return getattr(message, name)
 
 
 def _compare_text(mine: str, operator: str, value: str) -> bool:

@@ -48,7 +48,9 @@ def page_of(
     kept = [message for message in messages if keep(message)]
     ordered = _ordered(kept, _option(request, "order_by", ""), message_type)
     start = _start(request, ordered)
-    end = start + _size(request.page_size)
+    if request.page_size < 0:
+        raise InvalidArgument.of("page_size", f"{request.page_size} is negative")
+    end = start + min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
     paths = request.read_mask.paths if "read_mask" in request.DESCRIPTOR.fields_by_name else ()
     return Page(
         items=[masked(message, paths) for message in ordered[start:end]],
@@ -58,12 +60,6 @@ def page_of(
 
 def _option(request: Message, name: str, default: str) -> str:
     return str(getattr(request, name, default))
-
-
-def _size(asked: int) -> int:
-    if asked < 0:
-        raise InvalidArgument.of("page_size", f"{asked} is negative")
-    return min(asked or DEFAULT_PAGE, LARGEST_PAGE)
 
 
 def _ordered(messages: list[Message], order_by: str, message_type: type[Message]) -> list[Message]:

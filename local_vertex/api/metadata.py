@@ -12,7 +12,7 @@ from local_vertex.api.resources import Collection
 from local_vertex.domain.names import PipelineJobName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from local_vertex.api.messages import Message
     from local_vertex.api.region import Region
@@ -85,11 +85,16 @@ class Metadata:
             self._keep(self.executions, detail.execution)
             events = _EVENTS(execution=detail.execution.name)
             for field, kind in ((detail.inputs, _INPUT), (detail.outputs, _OUTPUT)):
-                for key, artifact in _named(field):
-                    self._keep_artifact(artifact, key, made=kind == _OUTPUT)
-                    events.events.append(self._event(detail.execution, artifact, key, kind))
+                for key in sorted(field):
+                    for artifact in field[key].artifacts:
+                        self._keep_artifact(artifact, key, made=kind == _OUTPUT)
+                        events.events.append(self._event(detail.execution, artifact, key, kind))
             _put(self._events, events, detail.execution.name)
-            self._join(contexts_of(job, pipeline), events)
+            for context in contexts_of(job, pipeline):
+                members = self._members.find(context.name) or _MEMBERS(context=context.name)
+                _add(members.executions, [events.execution])
+                _add(members.artifacts, [event.artifact for event in events.events])
+                _put(self._members, members, context.name)
 
     def _keep_artifact(self, artifact: Message, key: str, *, made: bool) -> None:
         """Keep an artifact; what a task only reads stays as its maker left it."""
@@ -115,13 +120,6 @@ class Metadata:
         event.event_time.CopyFrom(execution.update_time)
         return event
 
-    def _join(self, contexts: Iterable[Message], events: Message) -> None:
-        for context in contexts:
-            members = self._members.find(context.name) or _MEMBERS(context=context.name)
-            _add(members.executions, [events.execution])
-            _add(members.artifacts, [event.artifact for event in events.events])
-            _put(self._members, members, context.name)
-
     def members(self, context: str) -> tuple[list[str], list[str]]:
         """Return the names of a context's artifacts and executions."""
         members = self._members.find(context)
@@ -135,12 +133,6 @@ class Metadata:
     def all_events(self) -> list[Message]:
         """Return the events of all executions."""
         return [event for each in self._events.all() for event in each.events]
-
-
-def _named(field: Message) -> Iterator[tuple[str, Message]]:
-    for key in sorted(field):
-        for artifact in field[key].artifacts:
-            yield key, artifact
 
 
 def _add(names: Message, more: Iterable[str]) -> None:

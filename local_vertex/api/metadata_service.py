@@ -62,22 +62,26 @@ class MetadataService:
 
     def list_artifacts(self, request: Message) -> Message:
         """Answer ListArtifacts, the newest first unless ordered otherwise; knows `in_context("…")`."""
-        items, token = self._page(
-            request, self._metadata.artifacts, ARTIFACT, {"in_context": self._artifacts_in}
-        )
+        relations = {"in_context": lambda context: self._metadata.members(context)[0]}
+        items, token = self._page(request, self._metadata.artifacts, ARTIFACT, relations)
         return aiplatform_v1.ListArtifactsResponse.pb()(artifacts=items, next_page_token=token)
 
     def list_executions(self, request: Message) -> Message:
         """Answer ListExecutions, the newest first unless ordered otherwise; knows `in_context("…")`."""
-        items, token = self._page(
-            request, self._metadata.executions, EXECUTION, {"in_context": self._executions_in}
-        )
+        relations = {"in_context": lambda context: self._metadata.members(context)[1]}
+        items, token = self._page(request, self._metadata.executions, EXECUTION, relations)
         return aiplatform_v1.ListExecutionsResponse.pb()(executions=items, next_page_token=token)
 
     def list_contexts(self, request: Message) -> Message:
         """Answer ListContexts, the newest first unless ordered otherwise; knows parents and children."""
-        relations = {"parent_contexts": self._children_of, "child_contexts": self._parents_of}
-        items, token = self._page(request, self._metadata.contexts, CONTEXT, relations)
+        contexts = self._metadata.contexts
+        relations = {
+            "parent_contexts": lambda parent: [
+                each.name for each in contexts.all() if parent in each.parent_contexts
+            ],
+            "child_contexts": self._parents_of,
+        }
+        items, token = self._page(request, contexts, CONTEXT, relations)
         return aiplatform_v1.ListContextsResponse.pb()(contexts=items, next_page_token=token)
 
     def query_artifact_lineage_subgraph(self, request: Message) -> Message:
@@ -136,15 +140,6 @@ class MetadataService:
         listed = collection.earlier(store, age=self._region.lags.lists)
         page = page_of(listed, asked, message_type, virtual=virtual)
         return page.items, page.next_page_token
-
-    def _artifacts_in(self, context: str) -> Iterable[str]:
-        return self._metadata.members(context)[0]
-
-    def _executions_in(self, context: str) -> Iterable[str]:
-        return self._metadata.members(context)[1]
-
-    def _children_of(self, context: str) -> Iterable[str]:
-        return [each.name for each in self._metadata.contexts.all() if context in each.parent_contexts]
 
     def _parents_of(self, context: str) -> Iterable[str]:
         child = self._metadata.contexts.find(context)

@@ -66,7 +66,9 @@ class Models:
             aliases.append(DEFAULT)
         self._versions.insert(version, version.name)
         self._assign(version, aliases)
-        self._touch(version.name)
+        model = self._models.get(version.name)
+        set_time(model.update_time, self._region.clock())
+        self._models.put(model)
         return self.get(ModelName.parse(f"{version.name}@{version.version_id}"))
 
     def get(self, name: ModelName) -> Message:
@@ -183,11 +185,6 @@ class Models:
         current = self._versions.get(self._versions.key(version))
         current.version_aliases.extend(chosen)
         self.put_version(current)
-
-    def _touch(self, name: str) -> None:
-        model = self._models.get(name)
-        set_time(model.update_time, self._region.clock())
-        self._models.put(model)
 
     def _merged(self, model: Message, version: Message) -> Message:
         merged = MODEL()

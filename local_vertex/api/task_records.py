@@ -16,8 +16,6 @@ from local_vertex.domain.records import ArtifactRecord, Failure, TaskRecord
 from local_vertex.domain.states import TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from local_vertex.api.messages import Message
     from local_vertex.domain.records import ArtifactLists
 
@@ -37,11 +35,9 @@ _TIMES = ("create_time", "start_time", "end_time")
 
 def to_text(task: TaskRecord) -> str:
     """Return a record as JSON."""
-    return json.dumps(asdict(task), default=_plain)
-
-
-def _plain(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    return json.dumps(
+        asdict(task), default=lambda value: value.isoformat() if isinstance(value, datetime) else str(value)
+    )
 
 
 def from_text(text: str) -> TaskRecord:
@@ -78,15 +74,12 @@ def to_detail(task: TaskRecord, location: str) -> Message:
         detail.error.CopyFrom(status_of(task.error))
     _fill_artifacts(detail.inputs, task.inputs)
     _fill_artifacts(detail.outputs, task.outputs)
-    _fill_status(detail, task)
-    return detail
-
-
-def _fill_status(detail: Message, task: TaskRecord) -> None:
+    # Vertex AI lists every state that a task has been in; here it is the last one.
     status = detail.pipeline_task_status.add(state=detail.state)
     set_time(status.update_time, task.end_time or task.start_time or task.create_time)
     if task.error is not None:
         status.error.CopyFrom(detail.error)
+    return detail
 
 
 def _fill_artifacts(field: Message, lists: ArtifactLists) -> None:
@@ -113,16 +106,12 @@ def _execution(task: TaskRecord, location: str) -> Message:
         schema_title="system.ContainerExecution",
         state=int(_EXECUTION_STATES.get(task.state, _Execution.State.STATE_UNSPECIFIED)),
     )
-    for key, value in _execution_metadata(task).items():
-        message.metadata.fields[key].CopyFrom(to_value(value))
-    set_time(message.create_time, task.create_time)
-    set_time(message.update_time, task.end_time or task.start_time or task.create_time)
-    return message
-
-
-def _execution_metadata(task: TaskRecord) -> Mapping[str, Any]:
     metadata = {f"input:{key}": value for key, value in task.parameters.items()}
     metadata |= {f"output:{key}": value for key, value in task.output_parameters.items()}
     if task.log_path is not None:
         metadata["log_uri"] = task.log_path.as_uri()
-    return metadata
+    for key, value in metadata.items():
+        message.metadata.fields[key].CopyFrom(to_value(value))
+    set_time(message.create_time, task.create_time)
+    set_time(message.update_time, task.end_time or task.start_time or task.create_time)
+    return message

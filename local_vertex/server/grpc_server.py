@@ -52,8 +52,9 @@ class _Handlers(_GenericHandler):
 
 def _handler(method: Method, dispatch: faults.Dispatch) -> _MethodHandler:
     def answer(body: bytes, context: grpc.ServicerContext) -> Message | bytes:
+        order = dict(context.invocation_metadata() or ()).get(faults.HEADER, "")
         try:
-            return dispatch(method, _request(method, body), _order(context))
+            return dispatch(method, _request(method, body), str(order))
         except faults.GarbledReplyError:
             return faults.GARBAGE
         except faults.LostReplyError:
@@ -74,11 +75,6 @@ def _request(method: Method, body: bytes) -> Message:
         return method.request_type.FromString(body)
     except DecodeError as error:
         raise InvalidArgument(f"the request is not a {method.rpc}Request: {error}") from error
-
-
-def _order(context: grpc.ServicerContext) -> str:
-    metadata = dict(context.invocation_metadata() or ())
-    return str(metadata.get(faults.HEADER, ""))
 
 
 def _serialize(message: Message | bytes) -> bytes:

@@ -98,7 +98,8 @@ def _declared_methods(services: Mapping[str, object]) -> Iterator[Method]:
                 rpc=rpc,
                 request_type=_message_type(module, f"{rpc}Request"),
                 rules=rules,
-                handler=getattr(services.get(owner), _snake_case(rpc), None),
+                # CreatePipelineJob is answered by create_pipeline_job.
+                handler=getattr(services.get(owner), re.sub(r"(?<!^)(?=[A-Z])", "_", rpc).lower(), None),
             )
 
 
@@ -138,7 +139,3 @@ def _message_type(module: object, name: str) -> type[Message] | None:
     if message is None:
         return None
     return cast("type[Message]", message.pb() if hasattr(message, "pb") else message)
-
-
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

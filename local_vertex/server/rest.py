@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from local_vertex.api.messages import Message
     from local_vertex.server.methods import Method
 
 _LOG = logging.getLogger(__name__)
@@ -86,7 +85,10 @@ class RestApi:
         content_type = request.headers.get("content-type", "")
         message = transcoding.parse_request(route, query, body, content_type)
         response = self._dispatch(route.method, message, request.headers.get(faults.HEADER, ""))
-        return _response(response, enum_numbers=transcoding.wants_enum_numbers(query))
+        if isinstance(response, httpbody_pb2.HttpBody):
+            return Response(response.data, media_type=response.content_type)
+        content = transcoding.to_json(response, enum_numbers=transcoding.wants_enum_numbers(query))
+        return Response(content, media_type=_JSON)
 
 
 def _no_method(verb: str, path: str) -> NotFound:
@@ -105,9 +107,3 @@ def _cut_off(error: faults.LostReplyError) -> Iterator[bytes]:
     """Make the web server close the connection in the middle of the reply."""
     yield b"{"
     raise error
-
-
-def _response(message: Message, *, enum_numbers: bool) -> Response:
-    if isinstance(message, httpbody_pb2.HttpBody):
-        return Response(message.data, media_type=message.content_type)
-    return Response(transcoding.to_json(message, enum_numbers=enum_numbers), media_type=_JSON)

@@ -113,7 +113,8 @@ def parse_request(route: Route, query: Iterable[tuple[str, str]], body: bytes, c
     if route.method.request_type is None:
         raise InvalidArgument(f"{route.method.rpc} has no request over REST")
     request = route.method.request_type()
-    raw = _raw_body_field(request.DESCRIPTOR)
+    # A field of this type takes the body as it is: rawPredict's.
+    raw = next((each.name for each in request.DESCRIPTOR.fields if each.message_type is _HTTP_BODY), None)
     content = {} if raw else _body_content(route, body)
     for name, text in query:
         if not name.startswith("$"):
@@ -127,10 +128,6 @@ def parse_request(route: Route, query: Iterable[tuple[str, str]], body: bytes, c
     if raw:
         getattr(request, raw).CopyFrom(httpbody_pb2.HttpBody(content_type=content_type, data=body))
     return request
-
-
-def _raw_body_field(message: descriptor.Descriptor) -> str | None:
-    return next((field.name for field in message.fields if field.message_type is _HTTP_BODY), None)
 
 
 def _body_content(route: Route, body: bytes) -> dict[str, Any]:
@@ -155,7 +152,8 @@ def _put(content: dict[str, Any], message: descriptor.Descriptor, path: str, tex
         message = field.message_type
     field = _field(message, leaf, path)
     key = _known_key(content, field)
-    value = _json_value(field, text)
+    # JSON has true and false for themselves; protobuf reads numbers and enums from strings as well.
+    value = text.lower() == "true" if field.type == field.TYPE_BOOL else text
     if field.is_repeated:
         values = content.setdefault(key, [])
         if not isinstance(values, list):
@@ -175,12 +173,6 @@ def _field(message: descriptor.Descriptor, name: str, path: str) -> descriptor.F
         if name in (field.name, field.json_name):
             return field
     raise InvalidArgument(f"'{path}' is no field of the request: {message.name} has no '{name}'")
-
-
-def _json_value(field: descriptor.FieldDescriptor, text: str) -> str | bool:
-    if field.type == field.TYPE_BOOL:
-        return text.lower() == "true"
-    return text
 
 
 def wants_enum_numbers(query: Iterable[tuple[str, str]]) -> bool:

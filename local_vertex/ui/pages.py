@@ -72,19 +72,19 @@ class Pages:
     def routes(self) -> list[Route]:
         """Return the routes; anything else there is a page that says so."""
         return [
-            self._page(PREFIX, self._runs),
-            self._page(f"{PREFIX}/models", self._models),
-            self._page(f"{PREFIX}/endpoints", self._endpoints),
-            self._page(f"{PREFIX}/customJobs", self._custom_jobs),
+            self._page(PREFIX, self.runs),
+            self._page(f"{PREFIX}/models", self.models),
+            self._page(f"{PREFIX}/endpoints", self.endpoints),
+            self._page(f"{PREFIX}/customJobs", self.custom_jobs),
             Route(PREFIX + "/static/{file}", _static),
-            self._page(_IN_LOCATION + "/pipelineJobs/{id}", self._run),
-            self._page(_IN_LOCATION + "/pipelineJobs/{id}/tasks/{task}", self._task),
-            self._page(_IN_LOCATION + "/pipelineJobs/{id}/tasks/{task}/log", self._task_log),
-            self._page(_IN_LOCATION + "/models/{id}", self._model),
-            self._page(_IN_LOCATION + "/endpoints/{id}", self._endpoint),
-            self._page(_IN_LOCATION + "/customJobs/{id}", self._custom_job),
-            self._page(_IN_LOCATION + "/customJobs/{id}/log", self._custom_job_log),
-            self._page(PREFIX + "/{path:path}", self._nothing),
+            self._page(_IN_LOCATION + "/pipelineJobs/{id}", self.run),
+            self._page(_IN_LOCATION + "/pipelineJobs/{id}/tasks/{task}", self.task),
+            self._page(_IN_LOCATION + "/pipelineJobs/{id}/tasks/{task}/log", self.task_log),
+            self._page(_IN_LOCATION + "/models/{id}", self.model),
+            self._page(_IN_LOCATION + "/endpoints/{id}", self.endpoint),
+            self._page(_IN_LOCATION + "/customJobs/{id}", self.custom_job),
+            self._page(_IN_LOCATION + "/customJobs/{id}/log", self.custom_job_log),
+            self._page(PREFIX + "/{path:path}", self.nothing),
         ]
 
     def _render(self, template: str, status: int = 200, **shown: object) -> Response:
@@ -100,16 +100,24 @@ class Pages:
 
         return Route(path, page)
 
-    def _runs(self, request: Request) -> Response:
-        start = _start(request)
+    def runs(self, request: Request) -> Response:
+        """Show the list of pipeline jobs."""
+        text = request.query_params.get("start", "0")
+        if not text.isdecimal() or len(text) > _MOST_DIGITS:
+            raise InvalidArgument(
+                f"start is '{text[:20]}'; expected a number of at most {_MOST_DIGITS} digits"
+            )
+        start = int(text)
         runs, total = self._sources.runs(start, PAGE_SIZE)
         return self._render("runs.html", runs=runs, start=start, total=total, page_size=PAGE_SIZE)
 
-    def _run(self, request: Request) -> Response:
+    def run(self, request: Request) -> Response:
+        """Show one pipeline job: its graph, tasks and error."""
         job, run = self._sources.run(_name(request, "pipelineJobs"))
         return self._render("run.html", run=run, picture=picture(job, run), job=job)
 
-    def _task(self, request: Request) -> Response:
+    def task(self, request: Request) -> Response:
+        """Show one task: its inputs, outputs, error and log."""
         run, task = self._find_task(request)
         return self._render("task.html", run=run, task=task, log=log_tail(task.record.log_path))
 
@@ -120,53 +128,55 @@ class Pages:
             raise NotFound(f"run '{run.job_id}' has no task '{request.path_params['task']}'")
         return run, task
 
-    def _task_log(self, request: Request) -> Response:
+    def task_log(self, request: Request) -> Response:
+        """Show the whole log of a task."""
         return _log(self._find_task(request)[1].record.log_path)
 
-    def _models(self, _request: Request) -> Response:
+    def models(self, _request: Request) -> Response:
+        """Show the list of models."""
         models = self._sources.models.all(self._sources.location)
         return self._render(
             "models.html", models=[(each, self._sources.versions(each.name)) for each in models]
         )
 
-    def _model(self, request: Request) -> Response:
+    def model(self, request: Request) -> Response:
+        """Show the versions of a model, and where they are deployed."""
         versions = self._sources.versions(_name(request, "models"))
         placed = [(version, self._sources.endpoints_of(version)) for version in versions]
         return self._render("model.html", model=versions[0], versions=placed)
 
-    def _endpoints(self, _request: Request) -> Response:
+    def endpoints(self, _request: Request) -> Response:
+        """Show the list of endpoints."""
         endpoints = self._sources.endpoints.all(self._sources.location)
         return self._render(
             "endpoints.html", endpoints=[(each, self._sources.shares(each)) for each in endpoints]
         )
 
-    def _endpoint(self, request: Request) -> Response:
+    def endpoint(self, request: Request) -> Response:
+        """Show an endpoint with the shares of its traffic."""
         endpoint = self._sources.endpoint(_name(request, "endpoints"))
         return self._render("endpoint.html", endpoint=endpoint, shares=self._sources.shares(endpoint))
 
-    def _custom_jobs(self, _request: Request) -> Response:
+    def custom_jobs(self, _request: Request) -> Response:
+        """Show the newest custom jobs."""
         jobs = self._sources.custom_jobs.all(self._sources.location)[:PAGE_SIZE]
         return self._render("custom_jobs.html", jobs=[self._custom_row(job) for job in jobs])
 
     def _custom_row(self, job: Message) -> CustomJobView:
         return custom_job_view(job, self._sources.region.clock())
 
-    def _custom_job(self, request: Request) -> Response:
+    def custom_job(self, request: Request) -> Response:
+        """Show one custom job with its log."""
         view = self._custom_row(self._sources.custom_job(_name(request, "customJobs")))
         return self._render("custom_job.html", view=view, log=log_tail(view.log_path))
 
-    def _custom_job_log(self, request: Request) -> Response:
+    def custom_job_log(self, request: Request) -> Response:
+        """Show the whole log of a custom job."""
         return _log(self._custom_row(self._sources.custom_job(_name(request, "customJobs"))).log_path)
 
-    def _nothing(self, request: Request) -> Response:
-        raise NotFound(f"'{request.url.path}' is no page of the local Vertex AI")
-
-
-def _start(request: Request) -> int:
-    text = request.query_params.get("start", "0")
-    if not text.isdecimal() or len(text) > _MOST_DIGITS:
-        raise InvalidArgument(f"start is '{text[:20]}'; expected a number of at most {_MOST_DIGITS} digits")
-    return int(text)
+    def nothing(self, request: Request) -> Response:
+        """Refuse an address below the prefix that no page has; raises NotFound."""
+        raise NotFound(f"'{request.url.path}' is not a page of the local Vertex AI")
 
 
 def _name(request: Request, collection: str) -> str:

@@ -125,13 +125,8 @@ def picture(job: Message, run: RunView) -> Picture:
 
     A spec that is not understood any more has no arrows.
     """
-    shown = {task.key for task in run.tasks}
-    needs = _needs(job) if shown else {}
-    return draw({key: needs.get(key, ()) for key in sorted(shown, key=_started(run).__getitem__)})
-
-
-def _started(run: RunView) -> Mapping[str, int]:
-    return {task.key: position for position, task in enumerate(run.tasks)}
+    needs = _needs(job) if run.tasks else {}
+    return draw({task.key: needs.get(task.key, ()) for task in run.tasks})
 
 
 def _needs(job: Message) -> dict[str, list[str]]:
