@@ -236,7 +236,7 @@ def _create(port: str, jobs: int) -> list[str]:
         "display_name": "p",
         "labels": {"attempt": "0"},  # as the operators have it
         "pipeline_spec": SPEC,
-        "runtime_config": {"gcs_output_directory": "gs://b/root"},
+        "runtime_config": {"gcs_output_directory": "gs://bucket/root"},
     }
     return [
         client.create_pipeline_job(parent=PARENT, pipeline_job=job, pipeline_job_id=f"p-{number}").name

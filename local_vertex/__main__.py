@@ -8,18 +8,20 @@ import os
 import shutil
 import signal
 import sys
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local_vertex import limits
-from local_vertex.composition import HOST, Doors, Engines, LocalVertex, Options
+from local_vertex.composition import HOST, Doors, LocalVertex, Options, build_engines
 from local_vertex.domain.past import Lags
 from local_vertex.gcs_objects import adopt
 from local_vertex.engine.ports import EngineSettings, ImageRule
 from local_vertex.gcs_objects import adopt, leave
 from local_vertex.images import ImageTableError, read_images
 from local_vertex.processes.composition import build_engines
+from local_vertex.images import ImageRule, ImageTable, ImageTableError, container_environment, read_images
 from local_vertex.run.ports import EngineSettings
 from local_vertex.server.grpc_server import PortInUseError
 from local_vertex.store import StateInUseError, StateUnreadableError
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
-    from local_vertex.run.ports import JobListener, RunHistory, RunListener
 
 _ABOUT = (
     "Serve Vertex AI on this machine: Google's protocols, and an engine that runs pipelines as processes."
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(chosen: argparse.Namespace) -> None:
-    settings = _engine_settings(chosen)
+    images = _image_table(chosen)
     options = Options(
         state=chosen.state,
         project=chosen.project,
@@ -78,18 +79,13 @@ def _serve(chosen: argparse.Namespace) -> None:
         host=chosen.host,
         rest_port=chosen.rest_port,
         grpc_port=chosen.grpc_port,
-        images=settings.images,
+        images=images,
         faults=chosen.faults,
         lean_skipped=chosen.lean_skipped,
         lags=Lags(lists=chosen.stale_lists, traffic=chosen.late_traffic),
         addresses=tuple(chosen.allow_host),
     )
-
-    def build(runs: RunListener, jobs: JobListener, history: RunHistory) -> Engines:
-        local = build_engines(settings, runs, jobs, history)
-        return Engines(pipelines=local.pipelines, custom_jobs=local.custom_jobs, servers=local.servers)
-
-    vertex = LocalVertex(options, build)
+    vertex = LocalVertex(options, partial(build_engines, _engine_settings(chosen), images))
     try:
         chosen.gcs_root.mkdir(parents=True, exist_ok=True)
         doors = Doors(vertex, options)
@@ -121,14 +117,20 @@ def _ignore(_number: int, _frame: FrameType | None) -> None:
     """
 
 
+def _image_table(chosen: argparse.Namespace) -> ImageTable:
+    extra = {name: os.environ[name] for name in _FOR_CONTAINERS if name in os.environ}
+    return ImageTable(
+        rules=(*chosen.image, *read_images(chosen.own_images, chosen.images)),
+        environment=container_environment(extra),
+        own=chosen.own_images,
+    )
+
+
 def _engine_settings(chosen: argparse.Namespace) -> EngineSettings:
     return EngineSettings(
         state_dir=chosen.state,
         gcs_root=chosen.gcs_root,
-        images=(*chosen.image, *read_images(chosen.own_images, chosen.images)),
-        own_images=chosen.own_images,
         adopt=chosen.adopt,
-        environment={name: os.environ[name] for name in _FOR_CONTAINERS if name in os.environ},
         cores=chosen.cores,
         memory=int(chosen.memory * _GIGABYTE),
         warm=chosen.warm,

@@ -30,10 +30,17 @@ from local_vertex.api.run_history import StoredHistory
 from local_vertex.domain.names import Project
 from local_vertex.domain.past import NO_LAGS, Past
 from local_vertex.guard import Guard, addresses
+from local_vertex.images import NO_IMAGES
+from local_vertex.processes.guarded import GuardedLauncher
+from local_vertex.processes.model_servers import LocalModelServers
+from local_vertex.processes.warm import WarmLauncher, WarmSettings
+from local_vertex.run.containers import Containers
+from local_vertex.run.custom_jobs import LocalCustomJobRunner
+from local_vertex.run.pipelines import LocalPipelineEngine
 from local_vertex.server import faults, methods
 from local_vertex.server.fault_orders import FaultOrders
 from local_vertex.server.grpc_server import GrpcServer, PortInUseError
-from local_vertex.server.registry import ImageRegistry
+from local_vertex.server.image_registry import ImageRegistry
 from local_vertex.server.rest import RestApi
 from local_vertex.store import Store
 from local_vertex.ui.pages import Pages
@@ -44,9 +51,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from local_vertex.domain.past import Lags
+    from local_vertex.images import ImageTable
+    from local_vertex.run.containers import Launcher
     from local_vertex.run.ports import (
         CustomJobRunner,
-        ImageRule,
+        EngineSettings,
         JobListener,
         ModelServers,
         PipelineEngine,
@@ -91,7 +100,7 @@ class Options:
     host: str = HOST
     rest_port: int = 0
     grpc_port: int = 0
-    images: tuple[ImageRule, ...] = ()
+    images: ImageTable = NO_IMAGES
     faults: bool = False
     lean_skipped: bool = False
     lags: Lags = NO_LAGS
@@ -101,11 +110,50 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engines:
-    """What runs the work of the services."""
+    """What runs the work of the services; `launcher` starts the processes of pipelines and custom jobs."""
 
     pipelines: PipelineEngine
     custom_jobs: CustomJobRunner
     servers: ModelServers
+    launcher: Launcher | None = None
+
+    def close(self) -> None:
+        """End pipelines and custom jobs, then what launched their processes; not the model servers."""
+        self.pipelines.close()
+        self.custom_jobs.close()
+        if self.launcher is not None:
+            self.launcher.close()
+
+
+# All of TFX's executors, and the driver of file-based ExampleGens, are reached from these.
+_TFX: Final = (
+    "tfx.v1",
+    "tfx.components",
+    "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor",
+    "tfx.orchestration.kubeflow.v2.file_based_example_gen.driver",
+)
+
+
+def build_engines(
+    settings: EngineSettings, images: ImageTable, runs: RunListener, jobs: JobListener, history: RunHistory
+) -> Engines:
+    """Return engines that run processes of this machine; pipelines and custom jobs share warm parents."""
+    reference = GuardedLauncher()
+    launcher: Launcher = reference
+    if settings.warm:
+        warm_settings = WarmSettings(preload=_TFX, log_dir=settings.state_dir / "warm")
+        launcher = warm = WarmLauncher(settings=warm_settings, images=images, reference=reference)
+        if settings.prestart:
+            warm.prestart()
+    containers = Containers(images=images, launcher=launcher, reference=reference)
+    return Engines(
+        pipelines=LocalPipelineEngine(
+            settings=settings, listener=runs, history=history, containers=containers
+        ),
+        custom_jobs=LocalCustomJobRunner(settings=settings, listener=jobs, containers=containers),
+        servers=LocalModelServers(settings=settings, images=images, launcher=GuardedLauncher()),
+        launcher=launcher,
+    )
 
 
 class LocalVertex:
@@ -165,8 +213,7 @@ class LocalVertex:
         self._operations.cancel_all()
         self._deployments.close()
         self._operations.close()
-        self._engines.pipelines.close()
-        self._engines.custom_jobs.close()
+        self._engines.close()
         self._store.close()
 
 

@@ -1,12 +1,80 @@
-"""The table that maps container images to interpreters of this machine, read from its JSON file."""
+"""The one table of container images: which interpreter of this machine stands for which image."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from local_vertex.run.ports import ImageRule
+from local_vertex.domain.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PYTHON = re.compile(r"(/.*/)?python(3(\.\d+)?)?")
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE")
+# Where pip finds packages is a matter of the machine.
+_PIP = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CERT")
+# Tasks run side by side, so each may have one thread for linear algebra only, and a forked child must not
+# find its parent's threads gone. Unbuffered output makes logs live.
+_OURS = {"OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRule:
+    """One row of the image table: images that match `image` (fnmatch) run with this interpreter.
+
+    `labels` are the interpreter's arguments with which it prints the image's labels, `key=value` lines.
+    """
+
+    image: str
+    interpreter: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+
+    def command(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+        """Return `argv` as it runs on this machine: `python` becomes the image's interpreter."""
+        return (str(self.interpreter), *argv[1:]) if _PYTHON.fullmatch(argv[0]) else argv
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageTable:
+    """All rows; `environment` is what every container gets, `own` the file to which a person may add rows."""
+
+    rules: tuple[ImageRule, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    own: Path | None = None
+
+    def rule(self, image: str) -> ImageRule:
+        """Return the first row that matches `image`; raises InvalidArgument that shows the table."""
+        for rule in self.rules:
+            if fnmatchcase(image, rule.image):
+                return rule
+        table = ", ".join(rule.image for rule in self.rules) or "empty"
+        remedy = "use one of these"
+        if self.own:
+            row = json.dumps({"image": image, "interpreter": "/path/to/its/bin/python"})
+            remedy += (
+                f", or make a virtual environment with the image's packages, write [{row}] to "
+                f"{self.own} (or add it to the list there) and start the server again"
+            )
+        raise InvalidArgument(f"image '{image}' is not in this machine's image table ({table}); {remedy}")
+
+
+def container_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of every container: a few of this process's, ours, and `extra`."""
+    return {
+        **{name: os.environ[name] for name in (*_INHERITED, *_PIP) if name in os.environ},
+        **_OURS,
+        **extra,
+    }
+
+
+NO_IMAGES: Final = ImageTable()
 
 
 class ImageTableError(ValueError):

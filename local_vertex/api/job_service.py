@@ -10,13 +10,13 @@ from google.protobuf import empty_pb2
 from local_vertex.api.custom_jobs import CUSTOM_JOB, STATES
 from local_vertex.api.field_behavior import clear_output_only
 from local_vertex.api.listing import page_of
-from local_vertex.api.messages import check_gcs_uri, first_set, set_time
+from local_vertex.api.messages import first_set, set_time
 from local_vertex.domain.errors import (
     FailedPrecondition,
     InvalidArgument,
     Unimplemented,
 )
-from local_vertex.domain.names import CustomJobName
+from local_vertex.domain.names import CustomJobName, check_gcs_uri
 from local_vertex.domain.states import TERMINAL_RUN_STATES, RunState
 from local_vertex.run.ports import SEVEN_DAYS, ContainerSpec, CustomRun
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from google.protobuf import field_mask_pb2, json_format, struct_pb2
@@ -46,12 +45,6 @@ def to_value(content: Any) -> struct_pb2.Value:  # noqa: ANN401  # JSON
 def last_part(message: Message) -> str:
     """Return the id at the end of a resource's name."""
     return str(message.name).rpartition("/")[2]
-
-
-def check_gcs_uri(field: str, uri: str) -> None:
-    """Raise InvalidArgument for a URI that is not gs://BUCKET[/…]."""
-    if not re.match(r"gs://[^/]+", uri):
-        raise InvalidArgument.of(field, f"'{uri}' is not a Cloud Storage URI; expected gs://BUCKET/PATH")
 
 
 def first_set(message: Message, fields: Iterable[str]) -> str | None:

@@ -8,7 +8,7 @@ from google.cloud import aiplatform_v1
 
 from local_vertex.api.field_behavior import clear_output_only
 from local_vertex.api.listing import page_of
-from local_vertex.api.messages import check_gcs_uri, first_set, last_part, set_time, update
+from local_vertex.api.messages import first_set, last_part, set_time, update
 from local_vertex.api.models import MODEL
 from local_vertex.api.resources import check_etag
 from local_vertex.domain.errors import (
@@ -18,7 +18,7 @@ from local_vertex.domain.errors import (
     NotFound,
     Unimplemented,
 )
-from local_vertex.domain.names import ModelName
+from local_vertex.domain.names import ModelName, check_gcs_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,7 +10,6 @@ from google.protobuf import empty_pb2
 from local_vertex.api.field_behavior import clear_output_only
 from local_vertex.api.listing import page_of
 from local_vertex.api.messages import (
-    check_gcs_uri,
     first_set,
     plain,
     set_time,
@@ -21,7 +20,7 @@ from local_vertex.domain.errors import (
     InvalidArgument,
     Unimplemented,
 )
-from local_vertex.domain.names import PipelineJobName
+from local_vertex.domain.names import PipelineJobName, check_gcs_uri
 from local_vertex.domain.states import EXECUTED_TASK_STATES, TERMINAL_RUN_STATES, RunState
 from local_vertex.run.ports import PipelineRun
 

@@ -6,8 +6,8 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from local_vertex.domain.clock import utc_now
 from local_vertex.domain.past import NO_LAGS
-from local_vertex.run.clock import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable

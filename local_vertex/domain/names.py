@@ -10,6 +10,17 @@ from local_vertex.domain.errors import InvalidArgument, PermissionDenied
 
 _LOCATION = re.compile(r"projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)")
 _MODEL_ID = re.compile(r"[^/@]+")
+_GCS_URI = re.compile(r"gs://[a-z0-9][-_.a-z0-9]{1,220}[a-z0-9](/.*)?")
+
+
+def check_gcs_uri(field: str, uri: str) -> None:
+    """Raise InvalidArgument when `uri`, the value of a request's `field`, is not gs://BUCKET[/PATH].
+
+    Names of buckets: https://cloud.google.com/storage/docs/buckets#naming. A path cannot lead out of its
+    bucket, which is a folder of this machine.
+    """
+    if not _GCS_URI.fullmatch(uri) or "/../" in f"{uri}/":
+        raise InvalidArgument.of(field, f"'{uri}' is not a Cloud Storage URI; expected gs://BUCKET[/PATH]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,8 +21,8 @@ from local_vertex.domain.errors import FailedPrecondition
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from local_vertex.images import ImageRule
     from local_vertex.run.containers import Launch
-    from local_vertex.run.ports import ImageRule
 
 _SECONDS: Final = 60
 _COMMAND_NOT_FOUND: Final = 127

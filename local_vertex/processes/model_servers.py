@@ -13,6 +13,7 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 from local_vertex.domain.errors import FailedPrecondition, NotFound, Unavailable
+from local_vertex.run.containers import Launch
 from local_vertex.run.custom_jobs import container_argv
 from local_vertex.run.ports import ServerAddress
 from local_vertex.run.root_cause import explain_exit, root_cause, tail
@@ -20,8 +21,8 @@ from local_vertex.run.root_cause import explain_exit, root_cause, tail
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from local_vertex.images import ImageTable
     from local_vertex.processes.guarded import GuardedContainer, GuardedLauncher
-    from local_vertex.run.containers import ImageTable
     from local_vertex.run.ports import ContainerSpec, EngineSettings
 
 _UNSAFE = re.compile(r"[^\w.-]")
@@ -117,9 +118,8 @@ class LocalModelServers:
     def _launch(self, deployment: _Deployment) -> _Server:
         argv = container_argv(deployment.container)
         port = _free_port()
-        launch = self._images.launch(
-            deployment.container.image, argv, deployment.environment(port), deployment.log_path
-        )
+        environment = deployment.environment(port)
+        launch = Launch.of(self._images, deployment.container.image, argv, environment, deployment.log_path)
         return _Server(deployment=deployment, process=self._launcher.launch(launch), port=port)
 
     def _wait_healthy(self, server: _Server) -> None:

@@ -17,10 +17,10 @@ from local_vertex.run.containers import ContainerLostError, Launch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from local_vertex.images import ImageRule, ImageTable
     from local_vertex.processes.environments import OwnEnvironment
     from local_vertex.processes.guarded import GuardedContainer, GuardedLauncher
-    from local_vertex.run.containers import Container, ImageTable, Launcher
-    from local_vertex.run.ports import ImageRule
+    from local_vertex.run.containers import Container
 
 _KILL_WAIT = 10.0
 _MODULE_FLAG = "-m"
@@ -319,24 +319,3 @@ class WarmLauncher:
         for parent in parents:
             parent.close()
         self._reference.close()
-
-
-class SharedLauncher:
-    """A launcher that several owners use; the last one to close it closes it."""
-
-    def __init__(self, launcher: Launcher, owners: int) -> None:
-        self._launcher = launcher
-        self._owners = owners
-        self._lock = Lock()
-
-    def launch(self, launch: Launch) -> Container:
-        """Start a command and return at once."""
-        return self._launcher.launch(launch)
-
-    def close(self) -> None:
-        """Give up one owner's use."""
-        with self._lock:
-            self._owners -= 1
-            last = self._owners == 0
-        if last:
-            self._launcher.close()

@@ -16,29 +16,10 @@ from typing import TYPE_CHECKING, Any
 from local_vertex.domain.records import CachedExecution
 
 if TYPE_CHECKING:
-    from local_vertex.domain.records import ArtifactRecord, TaskRecord
+    from local_vertex.domain.records import TaskRecord
     from local_vertex.plan.plan import ContainerExecutor, Exec, PlannedTask
     from local_vertex.run.executor_input import TaskInputs
     from local_vertex.run.ports import ExecutionCache
-
-
-class VolatileHistory:
-    """A RunHistory that ends with the process and knows executions only."""
-
-    def __init__(self) -> None:
-        self._executions: dict[str, CachedExecution] = {}
-
-    def find_execution(self, key: str) -> CachedExecution | None:
-        """Return what the last execution of that key produced, if there was one."""
-        return self._executions.get(key)
-
-    def keep_execution(self, key: str, execution: CachedExecution) -> None:
-        """Keep what an execution produced, in place of an earlier one."""
-        self._executions[key] = execution
-
-    def artifacts(self, _pipeline: str, _schema_title: str) -> tuple[ArtifactRecord, ...]:
-        """Return nothing: artifacts are not remembered."""
-        return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

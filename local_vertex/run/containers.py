@@ -1,22 +1,17 @@
-"""The port through which the engine runs containers, and the table that says what runs an image."""
+"""The port through which the engine runs containers, and ends them from another thread."""
 
 from __future__ import annotations
 
-import json
-import re
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import TIMEOUT_MAX, Event, Lock, Thread, Timer
 from typing import TYPE_CHECKING, Protocol
 
-from local_vertex.domain.errors import InvalidArgument
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from local_vertex.run.ports import ImageRule
-
-_PYTHON = re.compile(r"(/.*/)?python(3(\.\d+)?)?")
+    from local_vertex.images import ImageRule, ImageTable
 
 
 class ContainerLostError(Exception):
@@ -35,6 +30,21 @@ class Launch:
     environment: Mapping[str, str]
     log_path: Path
     folder: Path
+
+    @classmethod
+    def of(
+        cls, images: ImageTable, image: str, argv: tuple[str, ...], env: Mapping[str, str], log_path: Path
+    ) -> Launch:
+        """Return the launch of `argv` in `image`, in the folder of its log; raises InvalidArgument."""
+        rule = images.rule(image)
+        environment = {**images.environment, **rule.environment, **env}
+        return cls(
+            argv=rule.command(argv),
+            rule=rule,
+            environment=environment,
+            log_path=log_path,
+            folder=log_path.parent,
+        )
 
 
 class Container(Protocol):
@@ -58,34 +68,102 @@ class Launcher(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageTable:
-    """What runs which image on this machine; `own_images` is the file to which a person may add rows."""
+class Containers:
+    """All that runs containers: `launcher` may be quicker than `reference`, which always works."""
 
-    rules: tuple[ImageRule, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
-    own_images: Path | None = None
+    images: ImageTable
+    launcher: Launcher
+    reference: Launcher
 
-    def rule(self, image: str) -> ImageRule:
-        """Return the first rule that matches `image`; raises InvalidArgument with the table."""
-        for rule in self.rules:
-            if fnmatchcase(image, rule.image):
-                return rule
-        table = ", ".join(rule.image for rule in self.rules) or "empty"
-        remedy = "use one of these"
-        if self.own_images:
-            row = json.dumps({"image": image, "interpreter": "/path/to/its/bin/python"})
-            remedy += (
-                f", or make a virtual environment with the image's packages, write [{row}] to "
-                f"{self.own_images} (or add it to the list there) and start the server again"
-            )
-        raise InvalidArgument(f"image '{image}' is not in this machine's image table ({table}); {remedy}")
 
-    def launch(self, image: str, argv: tuple[str, ...], env: Mapping[str, str], log_path: Path) -> Launch:
-        """Return the launch of `argv` in `image`; `python` becomes the image's interpreter."""
-        rule = self.rule(image)
-        if _PYTHON.fullmatch(argv[0]):
-            argv = (str(rule.interpreter), *argv[1:])
-        environment = {**self.environment, **rule.environment, **env}
-        return Launch(
-            argv=argv, rule=rule, environment=environment, log_path=log_path, folder=log_path.parent
-        )
+class CancelledError(Exception):
+    """The run was cancelled."""
+
+
+class CancelToken:
+    """Shared by all tasks of a run; `grace` is how long (seconds) a container may take to terminate."""
+
+    def __init__(self, grace: float) -> None:
+        self._grace = grace
+        self._event = Event()
+        self._lock = Lock()
+        self._running: set[Container] = set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run is to stop."""
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raise CancelledError when the run is to stop."""
+        if self.cancelled:
+            raise CancelledError
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; raises CancelledError as soon as the run is to stop."""
+        self._event.wait(min(seconds, TIMEOUT_MAX))
+        self.check()
+
+    def cancel(self) -> None:
+        """Stop the run: ends all its containers side by side and returns when they have ended."""
+        with self._lock:
+            self._event.set()
+            running = tuple(self._running)
+        threads = [Thread(target=container.stop, args=(self._grace,)) for container in running]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def run(self, launcher: Launcher, launch: Launch, *, seconds: float) -> int:
+        """Run a command and return its exit code.
+
+        Raises CancelledError when the run is to stop before it begins, TimeoutError when it was ended after
+        `seconds`, and ContainerLostError.
+        """
+        self.check()
+        container = launcher.launch(launch)
+        with self._watching(container), _limited(container, seconds, self._grace) as limit:
+            code = container.wait()
+        if limit.exceeded:
+            raise TimeoutError
+        return code
+
+    @contextmanager
+    def _watching(self, container: Container) -> Iterator[None]:
+        """End `container` when the run is cancelled while the block runs."""
+        with self._lock:
+            self._running.add(container)
+            late = self._event.is_set()
+        if late:
+            container.stop(self._grace)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(container)
+
+
+class _TimeLimit:
+    """Says whether a container was ended because it took too long."""
+
+    def __init__(self) -> None:
+        self.exceeded = False
+
+
+@contextmanager
+def _limited(container: Container, seconds: float, grace: float) -> Iterator[_TimeLimit]:
+    """End `container` if the block takes longer than `seconds`; `grace` is as for CancelToken."""
+    limit = _TimeLimit()
+
+    def end() -> None:
+        limit.exceeded = True
+        container.stop(grace)
+
+    timer = Timer(min(seconds, TIMEOUT_MAX), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield limit
+    finally:
+        timer.cancel()

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
+from local_vertex.domain.clock import utc_now
 from local_vertex.domain.errors import AlreadyExists, Code, Unavailable, Unimplemented
 from local_vertex.domain.records import Failure
 from local_vertex.domain.states import TERMINAL_RUN_STATES, RunState
-from local_vertex.run.cancellation import CancelledError, CancelToken
-from local_vertex.run.clock import utc_now
-from local_vertex.run.containers import ContainerLostError
+from local_vertex.run.containers import CancelledError, CancelToken, ContainerLostError, Launch
 from local_vertex.run.ports import AcceptedJob
 from local_vertex.run.root_cause import explain_exit
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from local_vertex.run.containers import ImageTable, Launch, Launcher
+    from local_vertex.run.containers import Containers
     from local_vertex.run.ports import ContainerSpec, CustomRun, EngineSettings, JobListener
 
 _UNSAFE = re.compile(r"[^\w.-]")
@@ -53,21 +52,17 @@ class _Job:
 class LocalCustomJobRunner:
     """Runs the container of worker pool 0 of each job as a process of this machine."""
 
-    def __init__(  # noqa: PLR0913  # the runner's world
+    def __init__(
         self,
         *,
         settings: EngineSettings,
         listener: JobListener,
-        images: ImageTable,
-        launcher: Launcher,
-        reference: Launcher,
+        containers: Containers,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._settings = settings
         self._listener = listener
-        self._images = images
-        self._launcher = launcher
-        self._reference = reference
+        self._containers = containers
         self._clock = clock
         self._pool = ThreadPoolExecutor(max_workers=settings.cores, thread_name_prefix="custom job")
         self._jobs: dict[str, _Job] = {}
@@ -76,7 +71,7 @@ class LocalCustomJobRunner:
 
     def accept(self, run: CustomRun) -> AcceptedJob:
         """Check `run`, starting nothing; raises InvalidArgument for an unknown image, and Unimplemented."""
-        self._images.rule(run.container.image)
+        self._containers.images.rule(run.container.image)
         return AcceptedJob(run=run, argv=container_argv(run.container))
 
     def start(self, accepted: AcceptedJob) -> None:
@@ -110,8 +105,9 @@ class LocalCustomJobRunner:
                 self._jobs.pop(job.run.name, None)
 
     def _run(self, job: _Job) -> Failure | None:
+        image, images = job.run.container.image, self._containers.images
         environment = {**_vertex_environment(job.run), **job.run.container.env}
-        launch = self._images.launch(job.run.container.image, job.argv, environment, job.log_path)
+        launch = Launch.of(images, image, job.argv, environment, job.log_path)
         try:
             code = self._exit_code(job, launch)
         except TimeoutError:
@@ -129,9 +125,9 @@ class LocalCustomJobRunner:
     def _exit_code(self, job: _Job, launch: Launch) -> int:
         """Run the container, by the reference where the launcher loses it; raises TimeoutError."""
         try:
-            return job.token.run(self._launcher, launch, seconds=job.run.timeout)
+            return job.token.run(self._containers.launcher, launch, seconds=job.run.timeout)
         except ContainerLostError:
-            return job.token.run(self._reference, launch, seconds=job.run.timeout)
+            return job.token.run(self._containers.reference, launch, seconds=job.run.timeout)
 
     def cancel(self, name: str) -> None:
         """Ask the job to stop and return at once; no-op when it has ended."""
@@ -145,15 +141,13 @@ class LocalCustomJobRunner:
         job.token.cancel()
 
     def close(self) -> None:
-        """Stop everything and end all children; jobs that are cut off are not reported."""
+        """Stop everything; jobs that are cut off are not reported, they begin again after a restart."""
         with self._lock:
             self._closed = True
             jobs = tuple(self._jobs.values())
         for job in jobs:
             job.token.cancel()
         self._pool.shutdown(wait=True, cancel_futures=True)
-        self._launcher.close()
-        self._reference.close()
 
     def _report(self, job: _Job, state: RunState, failure: Failure | None) -> None:
         with job.reporting:

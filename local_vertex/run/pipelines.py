@@ -5,47 +5,43 @@ from __future__ import annotations
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
+from local_vertex.domain.clock import utc_now
 from local_vertex.domain.errors import AlreadyExists, Unavailable
+from local_vertex.domain.names import check_gcs_uri
 from local_vertex.plan import parameters
 from local_vertex.plan.plan import ContainerExecutor
 from local_vertex.plan.planner import make_plan
 from local_vertex.run.caching import TaskCache
-from local_vertex.run.cancellation import CancelToken
-from local_vertex.run.clock import utc_now
+from local_vertex.run.containers import CancelToken
 from local_vertex.run.dispatch import Dispatcher
 from local_vertex.run.pipeline_run import RunningPipeline
 from local_vertex.run.ports import AcceptedRun
-from local_vertex.run.task_folder import check_gcs_uri
 from local_vertex.run.task_runner import TaskRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from local_vertex.run.containers import ImageTable, Launcher
+    from local_vertex.run.containers import Containers
     from local_vertex.run.ports import EngineSettings, PipelineRun, RunHistory, RunListener
 
 
 class LocalPipelineEngine:
-    """Runs pipelines; `launcher` may be quicker than `reference`, which always works."""
+    """Runs pipeline jobs as tasks in containers."""
 
-    def __init__(  # noqa: PLR0913  # the engine's world
+    def __init__(
         self,
         *,
         settings: EngineSettings,
         listener: RunListener,
         history: RunHistory,
-        images: ImageTable,
-        launcher: Launcher,
-        reference: Launcher,
+        containers: Containers,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._settings = settings
         self._listener = listener
         self._history = history
-        self._images = images
-        self._launcher = launcher
-        self._reference = reference
+        self._containers = containers
         self._clock = clock
         self._dispatcher = Dispatcher(cores=settings.cores, memory=settings.memory)
         self._running: dict[str, RunningPipeline] = {}
@@ -54,11 +50,11 @@ class LocalPipelineEngine:
 
     def accept(self, run: PipelineRun) -> AcceptedRun:
         """Check and plan `run`, starting nothing; raises InvalidArgument or Unimplemented."""
-        check_gcs_uri(run.output_directory, "runtimeConfig.gcsOutputDirectory")
+        check_gcs_uri("runtimeConfig.gcsOutputDirectory", run.output_directory)
         plan = make_plan(run.spec)
         for task in plan.tasks.values():
             if isinstance(task.executor, ContainerExecutor):
-                self._images.rule(task.executor.image)
+                self._containers.images.rule(task.executor.image)
         values = parameters.bind(plan.parameters, run.parameter_values)
         return AcceptedRun(run=run, plan=plan, parameters=values)
 
@@ -77,9 +73,7 @@ class LocalPipelineEngine:
     def _pipeline(self, accepted: AcceptedRun) -> RunningPipeline:
         runner = TaskRunner(
             settings=self._settings,
-            images=self._images,
-            launcher=self._launcher,
-            reference=self._reference,
+            containers=self._containers,
             cache=TaskCache(executions=self._history, pipeline=accepted.plan.pipeline),
             catalog=self._history,
             token=CancelToken(self._settings.stop_grace),
@@ -110,12 +104,10 @@ class LocalPipelineEngine:
             Thread(target=pipeline.cancel, name=f"cancel {name}", daemon=True).start()
 
     def close(self) -> None:
-        """Stop everything and end all children; runs that are cut off are not reported."""
+        """Stop everything; runs that are cut off are not reported, they begin again after a restart."""
         with self._lock:
             self._closed = True
             running = tuple(self._running.values())
         for pipeline in running:
             pipeline.abandon()
         self._dispatcher.close()
-        self._launcher.close()
-        self._reference.close()

@@ -22,24 +22,9 @@ Adopt = Callable[[Path, Path], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageRule:
-    """One row of the image table: images that match `image` (fnmatch) run with this interpreter.
-
-    `labels` are the interpreter's arguments with which it prints the image's labels, `key=value` lines.
-    """
-
-    image: str
-    interpreter: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
-    labels: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
     """What the engine needs to know of this machine; times in seconds.
 
-    `environment` is what every container gets besides PATH, HOME, LANG and TMPDIR of the server.
-    `own_images` is the file in which a person adds rows to `images`.
     `gcs_root` and `state_dir` are on one file system. `warm` keeps executors imported between tasks,
     `prestart` imports them as soon as the server starts. Tasks that run at once share `cores` and
     `memory` (bytes; None: unbounded); one that requests no memory counts as `task_memory`, one that requests
@@ -50,9 +35,7 @@ class EngineSettings:
 
     state_dir: Path
     gcs_root: Path
-    images: tuple[ImageRule, ...]
     adopt: Adopt
-    environment: Mapping[str, str] = field(default_factory=dict)
     cores: int = 2
     warm: bool = True
     prestart: bool = False
@@ -60,7 +43,6 @@ class EngineSettings:
     server_deadline: float = 120.0
     liveness_deadline: float = 40.0
     memory: int | None = None
-    own_images: Path | None = None
     task_memory: int = 1_000_000_000
     task_timeout: float = SEVEN_DAYS
     job_timeout: float = SEVEN_DAYS
@@ -148,7 +130,7 @@ class PipelineEngine(Protocol):
         """Ask the run to stop; the listener hears CANCELLING, then CANCELLED. No-op when it has ended."""
 
     def close(self) -> None:
-        """Stop everything and end all children; runs that are cut off are not reported."""
+        """Stop everything; runs that are cut off are not reported, they begin again after a restart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +195,7 @@ class CustomJobRunner(Protocol):
         """Ask the job to stop; the listener hears CANCELLING, then CANCELLED. No-op when it has ended."""
 
     def close(self) -> None:
-        """Stop everything and end all children; jobs that are cut off are not reported."""
+        """Stop everything; jobs that are cut off are not reported, they begin again after a restart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

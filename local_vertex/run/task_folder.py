@@ -11,8 +11,6 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from local_vertex.domain.errors import InvalidArgument
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -21,13 +19,6 @@ if TYPE_CHECKING:
 
 _SCHEME = "gs://"
 _URI = re.compile(r"gs://[^\s\"'\\,@]+")
-_BUCKET = re.compile(r"gs://[a-z0-9][-_.a-z0-9]{1,220}[a-z0-9](/.*)?")
-
-
-def check_gcs_uri(uri: str, where: str) -> None:
-    """Raise InvalidArgument when `uri` is not gs://bucket[/path]."""
-    if not _BUCKET.fullmatch(uri) or "/../" in f"{uri}/":
-        raise InvalidArgument(f"{where} is '{uri}'; expected gs://BUCKET[/PATH]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

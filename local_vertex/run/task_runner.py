@@ -10,9 +10,8 @@ from local_vertex.domain.errors import Code, VertexError
 from local_vertex.domain.records import ArtifactRecord, Failure
 from local_vertex.domain.states import TaskState
 from local_vertex.plan.plan import ImporterExecutor, ResolverExecutor
-from local_vertex.run.cancellation import CancelledError
 from local_vertex.run.capacity import NOTE, asked_by, unmet
-from local_vertex.run.containers import ContainerLostError
+from local_vertex.run.containers import CancelledError, ContainerLostError, Launch
 from local_vertex.run.executor_input import (
     OUTPUT_FILE,
     ExecutorOutput,
@@ -37,8 +36,7 @@ if TYPE_CHECKING:
     from local_vertex.domain.records import CachedExecution, TaskRecord
     from local_vertex.plan.plan import ContainerExecutor, Exec, PlannedTask
     from local_vertex.run.caching import TaskCache
-    from local_vertex.run.cancellation import CancelToken
-    from local_vertex.run.containers import ImageTable, Launcher
+    from local_vertex.run.containers import CancelToken, Containers, Launcher
     from local_vertex.run.executor_input import (
         TaskInputs,
         TaskOutputs,
@@ -62,9 +60,7 @@ class TaskRunner:
     """What all tasks of a run share."""
 
     settings: EngineSettings
-    images: ImageTable
-    launcher: Launcher
-    reference: Launcher
+    containers: Containers
     cache: TaskCache
     catalog: ArtifactCatalog
     token: CancelToken
@@ -278,11 +274,11 @@ class _Attempt:
     def _launch(self, command: Exec, inputs: TaskInputs, outputs: TaskOutputs) -> None:
         self._begin_log()
         try:
-            code = self._run_with(self.runner.launcher, command, inputs, outputs)
+            code = self._run_with(self.runner.containers.launcher, command, inputs, outputs)
         except ContainerLostError:
             self.folder.create()
             self._make_folders(outputs)
-            code = self._run_with(self.runner.reference, command, inputs, outputs)
+            code = self._run_with(self.runner.containers.reference, command, inputs, outputs)
         self.runner.token.check()
         if code != 0:
             raise TaskFailedError(explain_exit(code, self.log_path))
@@ -304,7 +300,7 @@ class _Attempt:
         )
         argv = tuple(text.of(template) for template in (*command.command, *command.args))
         env = {key: text.of(template) for key, template in self.executor.env.items()}
-        launch = self.runner.images.launch(self.executor.image, argv, env, self.log_path)
+        launch = Launch.of(self.runner.containers.images, self.executor.image, argv, env, self.log_path)
         seconds = self.runner.settings.task_timeout
         try:
             return self.runner.token.run(launcher, launch, seconds=seconds)

@@ -22,7 +22,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from local_gcp.layout import BUCKET
 from local_vertex.composition import Doors, Engines, LocalVertex, Options
 from local_vertex.domain.past import NO_LAGS
-from local_vertex.run.ports import ImageRule
+from local_vertex.images import ImageRule, ImageTable
 from tests.local_vertex.conftest import wait_for
 from tests.local_vertex.discovery import Recorder
 from tests.local_vertex.fakes import FakeCustomJobRunner, FakeModelServers, FakePipelineEngine
@@ -162,7 +162,8 @@ def running_with_images(tmp_path: Path) -> Iterator[Running]:
         interpreter=Path(sys.executable),
         labels=("-c", "print('taxi-vertex.code=0', 'taxi-vertex.lock=1', sep='\\n')"),
     )
-    servers = Running(Options(state=tmp_path, project=PROJECT, region=REGION, images=(fresh, stale)))
+    images = ImageTable(rules=(fresh, stale))
+    servers = Running(Options(state=tmp_path, project=PROJECT, region=REGION, images=images))
     yield servers
     servers.stop()
     servers.recorder.check()

@@ -120,7 +120,11 @@ def next_operation(task: DeployModelOperator, try_number: int) -> str:
 def test_what_ends_soon_does_not_defer(vertex: Vertex) -> None:  # noqa: ARG001  # the server
     """An operation that is over while the worker's patience lasts costs no trip to the triggerer."""
     task = RegisterModelVersionOperator(
-        task_id="register", model_name=NAME, artifact_uri="gs://b/m", image="i", **{**FAST, "patience": 10.0}
+        task_id="register",
+        model_name=NAME,
+        artifact_uri="gs://bkt/m",
+        image="i",
+        **{**FAST, "patience": 10.0},
     )
 
     returned = task.execute(context())

@@ -49,7 +49,7 @@ def start_pipeline(vertex: Vertex) -> str:
     job: Any = {
         "display_name": "p",
         "pipeline_spec": spec,
-        "runtime_config": {"gcs_output_directory": "gs://b/root"},
+        "runtime_config": {"gcs_output_directory": "gs://bucket/root"},
     }
     created = vertex.hook.pipelines.create_pipeline_job(
         parent=vertex.hook.location, pipeline_job=job, pipeline_job_id="p-1"

@@ -47,7 +47,7 @@ def pipelines(hook: VertexHook, number: int) -> list[str]:
             "root": {"dag": {"tasks": {}}},
             "schemaVersion": "2.1.0",
         },
-        "runtime_config": {"gcs_output_directory": "gs://b/root"},
+        "runtime_config": {"gcs_output_directory": "gs://bucket/root"},
     }
     return [
         hook.pipelines.create_pipeline_job(

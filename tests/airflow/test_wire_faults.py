@@ -79,7 +79,7 @@ def pipeline_task(**changes: Any) -> VertexPipelineJobOperator:  # noqa: ANN401 
     return VertexPipelineJobOperator(task_id="run_pipeline", spec_uri=SPEC_URI, **FAST, **changes)
 
 
-def register_task(uri: str = "gs://b/1", **changes: Any) -> RegisterModelVersionOperator:  # noqa: ANN401
+def register_task(uri: str = "gs://bucket/1", **changes: Any) -> RegisterModelVersionOperator:  # noqa: ANN401
     """Return a task that uploads a version."""
     arguments = {"artifact_uri": uri, "image": "i", "patience": 5.0, "list_lag": 0.0, **FAST, **changes}
     return RegisterModelVersionOperator(task_id="register", model_name=NAME, **arguments)
@@ -353,7 +353,7 @@ def test_a_worker_that_was_stopped_leaves_the_next_try_to_its_own_job(vertex: Ve
 
 def test_a_kill_during_a_deployment_leaves_no_half_of_it(vertex: Vertex) -> None:
     """A deployment that is cancelled leaves the endpoint as it was, and no server."""
-    model = str(run_task(register_task("gs://b/slow"), context())["model"])
+    model = str(run_task(register_task("gs://bucket/slow"), context())["model"])
     task = deploy_task(model)
 
     with (
@@ -368,7 +368,7 @@ def test_a_kill_during_a_deployment_leaves_no_half_of_it(vertex: Vertex) -> None
 @pytest.mark.parametrize("lags", [NO_LAGS, Lags(lists=3600.0)], ids=["current", "lagging"])
 def test_a_kill_during_the_call_that_deploys_leaves_nothing(vertex: Vertex) -> None:
     """A deployment whose call acts while the task is being killed is cancelled once it is known."""
-    model = str(run_task(register_task("gs://b/slow"), context())["model"])
+    model = str(run_task(register_task("gs://bucket/slow"), context())["model"])
     vertex.hook.endpoints.create_endpoint(
         {"parent": vertex.hook.location, "endpoint": {"display_name": NAME}, "endpoint_id": NAME}
     )

@@ -128,7 +128,7 @@ def test_failed_deploy_leaves_the_endpoint(
     """When the server does not start, the operation fails and the endpoint is as before."""
     first = deploy(endpoints, endpoint, upload(models).name, {"0": 100})
     before = endpoints.get_endpoint(name=endpoint)
-    broken = upload(models, artifact_uri="gs://b/broken")
+    broken = upload(models, artifact_uri="gs://bkt/broken")
     with pytest.raises(exceptions.GoogleAPICallError, match="ImportError"):
         deploy(endpoints, endpoint, broken.name, {"0": 100})
 
@@ -138,7 +138,7 @@ def test_failed_deploy_leaves_the_endpoint(
 
 def test_cancelled_deploy(endpoints: Client, models: Client, endpoint: str, server: Server) -> None:
     """A deploy that is cancelled ends as CANCELLED and leaves nothing."""
-    slow = upload(models, artifact_uri="gs://b/slow")
+    slow = upload(models, artifact_uri="gs://bkt/slow")
     operation = endpoints.deploy_model(
         endpoint=endpoint, deployed_model={"model": slow.name, "automatic_resources": AUTOMATIC}
     )
@@ -271,7 +271,7 @@ def test_a_deployed_model_is_immutable(endpoints: Client, models: Client, endpoi
 
 def test_wait_for_a_deploy(endpoints: Client, models: Client, endpoint: str, server: Server) -> None:
     """WaitOperation returns when the operation is done, or after its time-out."""
-    slow = upload(models, artifact_uri="gs://b/slow")
+    slow = upload(models, artifact_uri="gs://bkt/slow")
     operation = endpoints.deploy_model(
         endpoint=endpoint, deployed_model={"model": slow.name, "automatic_resources": AUTOMATIC}
     )

@@ -150,7 +150,7 @@ def deploying(server: Server) -> tuple[Client, str]:
     endpoints = connect(aiplatform_v1.EndpointServiceClient, server, "grpc")
     models = connect(aiplatform_v1.ModelServiceClient, server, "grpc")
     endpoint = endpoints.create_endpoint(parent=PARENT, endpoint={"display_name": "f"}).result().name
-    model = upload(models, artifact_uri="gs://b/slow").name
+    model = upload(models, artifact_uri="gs://bkt/slow").name
     deployed = {"model": model, "automatic_resources": AUTOMATIC}
     return endpoints.deploy_model(endpoint=endpoint, deployed_model=deployed), endpoint
 

@@ -57,7 +57,7 @@ def finished(task_id: int, name: str, inputs: ArtifactLists, outputs: ArtifactLi
 def submit(server: Server, job_id: str) -> str:
     """Submit a job and return its name."""
     pipelines: Client = connect(aiplatform_v1.PipelineServiceClient, server, "grpc")
-    job = {"pipeline_spec": SPEC, "runtime_config": {"gcs_output_directory": "gs://b/root"}}
+    job = {"pipeline_spec": SPEC, "runtime_config": {"gcs_output_directory": "gs://bkt/root"}}
     return str(pipelines.create_pipeline_job(parent=PARENT, pipeline_job=job, pipeline_job_id=job_id).name)
 
 

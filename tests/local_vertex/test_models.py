@@ -18,7 +18,7 @@ def model(**fields: object) -> dict[str, Any]:
     """Return a valid model, with some fields changed."""
     return {
         "display_name": "fare",
-        "artifact_uri": "gs://b/model",
+        "artifact_uri": "gs://bkt/model",
         "container_spec": {"image_uri": "taxi-vertex/pipeline:local", "predict_route": "/predict"},
         **fields,
     }
@@ -201,7 +201,7 @@ def test_immutable_fields(models: Client) -> None:
 
     with pytest.raises(exceptions.BadRequest, match="artifact_uri"):
         models.update_model(
-            model={"name": name, "artifact_uri": "gs://b/x"}, update_mask={"paths": ["artifact_uri"]}
+            model={"name": name, "artifact_uri": "gs://bkt/x"}, update_mask={"paths": ["artifact_uri"]}
         )
 
 

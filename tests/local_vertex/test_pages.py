@@ -48,7 +48,7 @@ def submit(server: Server, name: str = "taxi") -> str:
     job = {
         "display_name": name,
         "pipeline_spec": SPEC,
-        "runtime_config": {"gcs_output_directory": "gs://b/root"},
+        "runtime_config": {"gcs_output_directory": "gs://bkt/root"},
     }
     return str(pipelines.create_pipeline_job(parent=PARENT, pipeline_job=job, pipeline_job_id="taxi-1").name)
 
@@ -58,7 +58,7 @@ def upload(server: Server) -> str:
     models: Client = connect(aiplatform_v1.ModelServiceClient, server, "grpc")
     model = {
         "display_name": "fare",
-        "artifact_uri": "gs://b/model",
+        "artifact_uri": "gs://bkt/model",
         "container_spec": {"image_uri": "image"},
         "version_aliases": ["champion"],
     }

@@ -115,7 +115,7 @@ def test_parameters_reach_the_engine(pipelines: Client, server: Server) -> None:
     create(
         pipelines,
         runtime_config={
-            "gcs_output_directory": "gs://b/r",
+            "gcs_output_directory": "gs://bkt/r",
             "parameters": {"old": {"int_value": 3}},
             "parameter_values": {"new": {"list": [1.5, "a"]}},
         },
@@ -136,7 +136,7 @@ def test_the_failure_policy_reaches_the_engine(
     pipelines: Client, server: Server, policy: str, *, fail_fast: bool
 ) -> None:
     """Only fail-fast stops at the first failure."""
-    create(pipelines, runtime_config={"gcs_output_directory": "gs://b/r", "failure_policy": policy})
+    create(pipelines, runtime_config={"gcs_output_directory": "gs://bkt/r", "failure_policy": policy})
 
     assert server.engine.runs[0].fail_fast == fail_fast
 

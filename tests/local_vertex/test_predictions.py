@@ -29,7 +29,7 @@ def test_predict(endpoints: Client, models: Client, prediction: Client, endpoint
     deployed_id = deploy(endpoints, endpoint, model.name, {"0": 100})
     answer = prediction.predict(endpoint=endpoint, instances=instances(2))
 
-    assert list(answer.predictions) == ["gs://b/model", "gs://b/model"]
+    assert list(answer.predictions) == ["gs://bkt/model", "gs://bkt/model"]
     assert (answer.deployed_model_id, answer.model, answer.model_version_id) == (deployed_id, model.name, "1")
 
 

@@ -99,7 +99,7 @@ def test_a_model_that_does_not_come_up(tmp_path: Path) -> None:
         endpoints = connect(aiplatform_v1.EndpointServiceClient, first, "grpc")
         endpoint = endpoints.create_endpoint(parent=PARENT, endpoint={"display_name": "f"}).result().name
         first.models.release.set()
-        deploy(endpoints, endpoint, upload(models, artifact_uri="gs://b/once").name, {"0": 100})
+        deploy(endpoints, endpoint, upload(models, artifact_uri="gs://bkt/once").name, {"0": 100})
     with running_server(tmp_path) as second:
         endpoints = connect(aiplatform_v1.EndpointServiceClient, second, "grpc")
         wait_for(lambda: bool(endpoints.get_endpoint(name=endpoint).deployed_models[0].status.message))

@@ -11,14 +11,22 @@ import pytest
 from hypothesis import settings
 
 from local_vertex import gcs_objects
-from local_vertex.processes.composition import build_pipeline_engine
-from local_vertex.run.ports import ImageRule
-from tests.local_vertex_engine.specs import RecordedHistory, Recorder, engine_settings
+from local_vertex.composition import build_engines
+from local_vertex.images import ImageRule
+from tests.local_vertex_engine.specs import (
+    JobRecorder,
+    RecordedHistory,
+    Recorder,
+    engine_settings,
+    image_table,
+    pipeline_engine,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from local_vertex.run.pipelines import LocalPipelineEngine
+    from local_vertex.run.ports import PipelineEngine
 
 REPOSITORY = Path(__file__).parents[2]
 PIPELINE_PYTHON = REPOSITORY / ".pipeline/bin/python"
@@ -37,7 +45,7 @@ def recorder() -> Recorder:
 @pytest.fixture
 def engine(tmp_path: Path, recorder: Recorder) -> Iterator[LocalPipelineEngine]:
     """An engine that runs plain subprocesses."""
-    engine = build_pipeline_engine(engine_settings(tmp_path), recorder)
+    engine = pipeline_engine(engine_settings(tmp_path), recorder)
     yield engine
     engine.close()
 
@@ -68,15 +76,16 @@ def tfx_heard() -> Recorder:
 
 
 @pytest.fixture(scope="session")
-def tfx_engine(tfx_folder: Path, tfx_heard: Recorder) -> Iterator[LocalPipelineEngine]:
+def tfx_engine(tfx_folder: Path, tfx_heard: Recorder) -> Iterator[PipelineEngine]:
     """An engine with warm executors of the pipeline environment; runs are named after their pipelines."""
     rule = ImageRule(
         image="taxi-vertex/*", interpreter=PIPELINE_PYTHON, environment={"PYTHONPATH": str(REPOSITORY)}
     )
-    settings = engine_settings(tfx_folder, warm=True, prestart=True, images=(rule,), adopt=gcs_objects.adopt)
-    engine = build_pipeline_engine(settings, tfx_heard, history=RecordedHistory(tfx_heard))
-    yield engine
-    engine.close()
+    settings = engine_settings(tfx_folder, warm=True, prestart=True, adopt=gcs_objects.adopt)
+    history = RecordedHistory(tfx_heard)
+    engines = build_engines(settings, image_table(rule), tfx_heard, JobRecorder(), history)
+    yield engines.pipelines
+    engines.close()
 
 
 @pytest.fixture(scope="session")

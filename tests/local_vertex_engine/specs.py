@@ -11,14 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from local_vertex.domain.states import TERMINAL_RUN_STATES, TaskState
-from local_vertex.run.caching import VolatileHistory
-from local_vertex.run.ports import EngineSettings, ImageRule, PipelineRun
+from local_vertex.images import ImageRule, ImageTable, container_environment
+from local_vertex.processes.guarded import GuardedLauncher
+from local_vertex.run.containers import Containers
+from local_vertex.run.pipelines import LocalPipelineEngine
+from local_vertex.run.ports import EngineSettings, PipelineRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from local_vertex.domain.records import ArtifactRecord, Failure, TaskRecord
+    from local_vertex.domain.records import ArtifactRecord, CachedExecution, Failure, TaskRecord
     from local_vertex.domain.states import RunState
+    from local_vertex.run.containers import Launcher
+    from local_vertex.run.ports import RunHistory, RunListener
 
 T = TypeVar("T")
 
@@ -79,18 +84,74 @@ def pipeline_run(spec: dict[str, Any], job_id: str = "job", **changes: Any) -> P
 
 
 def engine_settings(folder: Path, **changes: Any) -> EngineSettings:  # noqa: ANN401
-    """Return settings below `folder` whose image table knows this interpreter only."""
+    """Return settings below `folder`."""
     (folder / "gcs" / BUCKET).mkdir(parents=True, exist_ok=True)
-    rule = ImageRule(image="test/*", interpreter=Path(sys.executable))
     values: dict[str, Any] = {
         "state_dir": folder / "state",
         "gcs_root": folder / "gcs",
-        "images": (rule,),
         "adopt": lambda _root, _path: None,
         "warm": False,
         "stop_grace": 1.0,
     }
     return EngineSettings(**{**values, **changes})
+
+
+@dataclass
+class JobRecorder:
+    """A JobListener that remembers and waits."""
+
+    states: list[RunState] = field(default_factory=list)
+    error: Failure | None = None
+    log_path: Path | None = None
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def job_changed(
+        self, name: str, state: RunState, *, at: datetime, error: Failure | None, log_path: Path
+    ) -> None:
+        """Remember the state of a job."""
+        del name, at
+        self.states.append(state)
+        self.error, self.log_path = error, log_path
+        if state in TERMINAL_RUN_STATES:
+            self.ended.set()
+
+    def wait(self) -> RunState:
+        """Return the final state."""
+        if not self.ended.wait(30):
+            raise TimeoutError
+        return self.states[-1]
+
+    def log(self) -> str:
+        """Return what the job wrote."""
+        return self.log_path.read_text() if self.log_path else ""
+
+
+def image_table(*rules: ImageRule, **environment: str) -> ImageTable:
+    """Return a table of `rules`, or of this interpreter only; every container gets `environment`."""
+    own = ImageRule(image="test/*", interpreter=Path(sys.executable))
+    return ImageTable(rules=rules or (own,), environment=container_environment(environment))
+
+
+def plain_containers(images: ImageTable | None = None, launcher: Launcher | None = None) -> Containers:
+    """Return what runs containers as plain subprocesses, or with a launcher of the test's own."""
+    reference = GuardedLauncher()
+    return Containers(images=images or image_table(), launcher=launcher or reference, reference=reference)
+
+
+def pipeline_engine(
+    settings: EngineSettings,
+    listener: RunListener,
+    *,
+    containers: Containers | None = None,
+    history: RunHistory | None = None,
+) -> LocalPipelineEngine:
+    """Return an engine that remembers earlier runs as long as it lives, unless there is a history."""
+    return LocalPipelineEngine(
+        settings=settings,
+        listener=listener,
+        history=history or VolatileHistory(),
+        containers=containers or plain_containers(),
+    )
 
 
 @dataclass
@@ -138,6 +199,25 @@ class Recorder:
     def task_states(self, run: PipelineRun) -> dict[str, TaskState]:
         """Return the state of each task of `run`."""
         return {name: task.state for name, task in self.tasks[run.name].items()}
+
+
+class VolatileHistory:
+    """A RunHistory that ends with the test and knows executions only."""
+
+    def __init__(self) -> None:
+        self._executions: dict[str, CachedExecution] = {}
+
+    def find_execution(self, key: str) -> CachedExecution | None:
+        """Return what the last execution of that key produced, if there was one."""
+        return self._executions.get(key)
+
+    def keep_execution(self, key: str, execution: CachedExecution) -> None:
+        """Keep what an execution produced, in place of an earlier one."""
+        self._executions[key] = execution
+
+    def artifacts(self, _pipeline: str, _schema_title: str) -> tuple[ArtifactRecord, ...]:
+        """Return nothing: artifacts are not remembered."""
+        return ()
 
 
 class RecordedHistory(VolatileHistory):

@@ -11,10 +11,15 @@ from local_vertex.domain.records import ArtifactRecord
 from local_vertex.domain.states import RunState, TaskState
 from local_vertex.plan.placeholders import parse_template
 from local_vertex.plan.plan import ContainerExecutor, Exec, OutputArtifact, PlannedTask
-from local_vertex.processes.composition import build_pipeline_engine
 from local_vertex.run.caching import cache_key
 from local_vertex.run.executor_input import TaskInputs
-from tests.local_vertex_engine.specs import engine_settings, pipeline_run, pipeline_spec, python_task
+from tests.local_vertex_engine.specs import (
+    engine_settings,
+    pipeline_engine,
+    pipeline_run,
+    pipeline_spec,
+    python_task,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -201,7 +206,7 @@ def test_the_same_import_is_the_same_artifact(engine: LocalPipelineEngine, recor
 
 def test_a_fully_cached_run_starts_no_process(tmp_path: Path, recorder: Recorder) -> None:
     """In a chain of ten tasks that are all in the cache nothing is launched."""
-    engine = build_pipeline_engine(engine_settings(tmp_path), recorder)
+    engine = pipeline_engine(engine_settings(tmp_path), recorder)
     tasks = {
         f"t{number}": python_task("pass", dependentTasks=[f"t{number - 1}"] if number else [], **CACHED)
         for number in range(10)

@@ -1,59 +1,24 @@
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from local_vertex.domain.errors import Code, InvalidArgument, Unimplemented
-from local_vertex.domain.states import TERMINAL_RUN_STATES, RunState
-from local_vertex.processes.composition import build_custom_job_runner, image_table
-from local_vertex.processes.guarded import GuardedLauncher
+from local_vertex.domain.states import RunState
 from local_vertex.run.custom_jobs import LocalCustomJobRunner
 from local_vertex.run.ports import ContainerSpec, CustomRun
-from tests.local_vertex_engine.specs import IMAGE, engine_settings
+from tests.local_vertex_engine.specs import IMAGE, JobRecorder, engine_settings, image_table, plain_containers
 from tests.local_vertex_engine.test_cancel import STUBBORN, alive, until
 from tests.local_vertex_engine.test_failures import LosingLauncher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
     from pathlib import Path
 
-    from local_vertex.domain.records import Failure
 
 NAME = "projects/1/locations/here/customJobs/7"
-
-
-@dataclass
-class JobRecorder:
-    """A JobListener that remembers and waits."""
-
-    states: list[RunState] = field(default_factory=list)
-    error: Failure | None = None
-    log_path: Path | None = None
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    def job_changed(
-        self, name: str, state: RunState, *, at: datetime, error: Failure | None, log_path: Path
-    ) -> None:
-        """Remember the state of a job."""
-        del name, at
-        self.states.append(state)
-        self.error, self.log_path = error, log_path
-        if state in TERMINAL_RUN_STATES:
-            self.ended.set()
-
-    def wait(self) -> RunState:
-        """Return the final state."""
-        if not self.ended.wait(30):
-            raise TimeoutError
-        return self.states[-1]
-
-    def log(self) -> str:
-        """Return what the job wrote."""
-        return self.log_path.read_text() if self.log_path else ""
 
 
 @pytest.fixture
@@ -65,7 +30,9 @@ def heard() -> JobRecorder:
 @pytest.fixture
 def runner(tmp_path: Path, heard: JobRecorder) -> Iterator[LocalCustomJobRunner]:
     """A runner over a temporary folder."""
-    runner = build_custom_job_runner(engine_settings(tmp_path, environment={"SHARED": "1"}), heard)
+    containers = plain_containers(image_table(SHARED="1"))
+    settings = engine_settings(tmp_path)
+    runner = LocalCustomJobRunner(settings=settings, listener=heard, containers=containers)
     yield runner
     runner.close()
 
@@ -134,9 +101,7 @@ def test_a_lost_container_that_runs_again_has_its_time_limit(tmp_path: Path, hea
     runner = LocalCustomJobRunner(
         settings=settings,
         listener=heard,
-        images=image_table(settings),
-        launcher=LosingLauncher(),
-        reference=GuardedLauncher(),
+        containers=plain_containers(launcher=LosingLauncher()),
     )
     runner.start(runner.accept(replace(custom_run(code), timeout=5.0)))
     state = heard.wait()

@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local_vertex.domain.states import RunState, TaskState
-from local_vertex.processes.composition import build_pipeline_engine, image_table
 from local_vertex.processes.guarded import GuardedLauncher
-from local_vertex.run.caching import VolatileHistory
 from local_vertex.run.containers import ContainerLostError
-from local_vertex.run.pipelines import LocalPipelineEngine
-from tests.local_vertex_engine.specs import engine_settings, pipeline_run, pipeline_spec, python_task
+from tests.local_vertex_engine.specs import (
+    engine_settings,
+    pipeline_engine,
+    pipeline_run,
+    pipeline_spec,
+    plain_containers,
+    python_task,
+)
 from tests.local_vertex_engine.test_runs import DATASET, PRINT, said
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from local_vertex.run.containers import Container, Launch
+    from local_vertex.run.pipelines import LocalPipelineEngine
     from tests.local_vertex_engine.specs import Recorder
 
 FAIL = "raise ValueError('no column fare')"
@@ -56,7 +61,7 @@ def test_the_failure_policy_is_followed(
             "other": python_task("pass", dependentTasks=["slow"]),
         }
     )
-    engine = build_pipeline_engine(engine_settings(tmp_path), recorder)
+    engine = pipeline_engine(engine_settings(tmp_path), recorder)
     run = pipeline_run(spec, fail_fast=fail_fast)
     engine.start(engine.accept(run))
     recorder.wait(run)
@@ -93,14 +98,7 @@ def test_a_lost_container_is_run_again_in_a_fresh_folder(tmp_path: Path, recorde
     """When a warm executor goes away the task runs again as a plain subprocess, without leftovers."""
     settings = engine_settings(tmp_path)
     losing = LosingLauncher()
-    engine = LocalPipelineEngine(
-        history=VolatileHistory(),
-        settings=settings,
-        listener=recorder,
-        images=image_table(settings),
-        launcher=losing,
-        reference=GuardedLauncher(),
-    )
+    engine = pipeline_engine(settings, recorder, containers=plain_containers(launcher=losing))
     code = "import sys, os; os.mkdir(sys.argv[1])"
     component = {"outputDefinitions": {"artifacts": {"out": DATASET}}}
     task = python_task(code, "{{$.outputs.artifacts['out'].uri}}", component=component)

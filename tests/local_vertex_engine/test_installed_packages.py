@@ -12,16 +12,27 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local_vertex.domain.states import RunState
-from local_vertex.processes.composition import build_pipeline_engine
-from local_vertex.run.ports import ImageRule
+from local_vertex.images import ImageRule
+from local_vertex.processes.guarded import GuardedLauncher
+from local_vertex.processes.warm import WarmLauncher, WarmSettings
+from local_vertex.run.containers import Containers
 from tests.local_vertex_engine.conftest import PIPELINE_PYTHON, run_in_pipeline_environment
-from tests.local_vertex_engine.specs import engine_settings, pipeline_run, pipeline_spec, python_task
+from tests.local_vertex_engine.specs import (
+    engine_settings,
+    image_table,
+    pipeline_engine,
+    pipeline_run,
+    pipeline_spec,
+    plain_containers,
+    python_task,
+)
 from tests.local_vertex_engine.test_runs import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from local_vertex.images import ImageTable
     from local_vertex.run.pipelines import LocalPipelineEngine
     from tests.local_vertex_engine.specs import Recorder
 
@@ -107,10 +118,21 @@ def bench(tmp_path: Path, image: Path, recorder: Recorder, request: pytest.Fixtu
         interpreter=image / "bin" / "python",
         environment={"PYTHONPATH": str(tmp_path / "modules")},
     )
-    settings = engine_settings(tmp_path, images=(rule,), warm=getattr(request, "param", False))
-    engine = build_pipeline_engine(settings, recorder, preload=("installs",))
+    containers = plain_containers(image_table(rule))
+    if getattr(request, "param", False):
+        containers = warm_containers(image_table(rule), tmp_path / "warm")
+    engine = pipeline_engine(engine_settings(tmp_path), recorder, containers=containers)
     yield Bench(engine=engine, recorder=recorder, image=image, state=tmp_path / "state")
     engine.close()
+    containers.launcher.close()
+
+
+def warm_containers(images: ImageTable, log_dir: Path) -> Containers:
+    """Return what runs containers in forks of a parent that has imported the module `installs`."""
+    reference = GuardedLauncher()
+    settings = WarmSettings(preload=("installs",), log_dir=log_dir)
+    launcher = WarmLauncher(settings=settings, images=images, reference=reference)
+    return Containers(images=images, launcher=launcher, reference=reference)
 
 
 def shell(script: str) -> list[str]:
@@ -152,7 +174,9 @@ def test_a_task_cannot_uninstall(bench: Bench) -> None:
 def test_an_interpreter_that_does_not_run_fails_the_task(tmp_path: Path, recorder: Recorder) -> None:
     """The error of the task says which row of the image table to fix."""
     rule = ImageRule(image="test/*", interpreter=tmp_path / "gone")
-    engine = build_pipeline_engine(engine_settings(tmp_path, images=(rule,)), recorder)
+    engine = pipeline_engine(
+        engine_settings(tmp_path), recorder, containers=plain_containers(image_table(rule))
+    )
     run = pipeline_run(pipeline_spec({"t": python_task("pass")}))
     engine.start(engine.accept(run))
     recorder.wait(run)
@@ -187,7 +211,9 @@ def test_packages_to_install(tmp_path: Path, recorder: Recorder, new: Path) -> N
     run_in_pipeline_environment("tests.local_vertex_engine.kfp_definition", tmp_path, new, cwd=tmp_path)
     rule = pipeline_image(tmp_path)
     before = files(tmp_path / "image")
-    engine = build_pipeline_engine(engine_settings(tmp_path, images=(rule,)), recorder)
+    engine = pipeline_engine(
+        engine_settings(tmp_path), recorder, containers=plain_containers(image_table(rule))
+    )
     uri = "gs://my-other-bucket/some/table.csv"
     spec = json.loads((tmp_path / "kfp.json").read_text())
     run = pipeline_run(spec, parameter_values={"uri": uri})

@@ -6,11 +6,20 @@ import pytest
 
 from local_vertex.domain.errors import Code, InvalidArgument
 from local_vertex.domain.states import RunState, TaskState
-from local_vertex.processes.composition import build_custom_job_runner, build_pipeline_engine
 from local_vertex.run.capacity import NOTE
+from local_vertex.run.custom_jobs import LocalCustomJobRunner
 from local_vertex.run.ports import ContainerSpec, CustomRun
-from tests.local_vertex_engine.specs import IMAGE, engine_settings, pipeline_run, pipeline_spec, python_task
-from tests.local_vertex_engine.test_custom_jobs import NAME, JobRecorder
+from tests.local_vertex_engine.specs import (
+    IMAGE,
+    JobRecorder,
+    engine_settings,
+    pipeline_engine,
+    pipeline_run,
+    pipeline_spec,
+    plain_containers,
+    python_task,
+)
+from tests.local_vertex_engine.test_custom_jobs import NAME
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +36,7 @@ SPAN = (
 
 def test_a_task_that_takes_too_long_fails(tmp_path: Path, recorder: Recorder) -> None:
     """A task past its time-out is ended, and its failure says so."""
-    engine = build_pipeline_engine(engine_settings(tmp_path, task_timeout=0.5), recorder)
+    engine = pipeline_engine(engine_settings(tmp_path, task_timeout=0.5), recorder)
     run = pipeline_run(pipeline_spec({"slow": python_task(SLEEP)}))
     engine.start(engine.accept(run))
     state = recorder.wait(run)
@@ -41,7 +50,7 @@ def test_a_task_that_takes_too_long_fails(tmp_path: Path, recorder: Recorder) ->
 
 def test_a_job_that_takes_too_long_fails(tmp_path: Path, recorder: Recorder) -> None:
     """A job past its time-out fails with DEADLINE_EXCEEDED; its tasks are cancelled."""
-    engine = build_pipeline_engine(engine_settings(tmp_path, job_timeout=0.5), recorder)
+    engine = pipeline_engine(engine_settings(tmp_path, job_timeout=0.5), recorder)
     spec = pipeline_spec({"slow": python_task(SLEEP), "after": python_task("pass", dependentTasks=["slow"])})
     run = pipeline_run(spec)
     engine.start(engine.accept(run))
@@ -58,7 +67,8 @@ def test_a_job_that_takes_too_long_fails(tmp_path: Path, recorder: Recorder) -> 
 def test_a_custom_job_that_takes_too_long_fails(tmp_path: Path) -> None:
     """The time-out of its scheduling ends a custom job."""
     heard = JobRecorder()
-    runner = build_custom_job_runner(engine_settings(tmp_path), heard)
+    settings = engine_settings(tmp_path)
+    runner = LocalCustomJobRunner(settings=settings, listener=heard, containers=plain_containers())
     container = ContainerSpec(image=IMAGE, command=("python", "-c"), args=(SLEEP,))
     accepted = runner.accept(
         CustomRun(
@@ -85,7 +95,7 @@ def test_a_task_that_failed_in_time_is_tried_again(tmp_path: Path, recorder: Rec
         "import pathlib, sys, time; tried = pathlib.Path(sys.argv[1]); again = tried.exists(); tried.touch();"
         "time.sleep(0 if again else 100)"
     )
-    engine = build_pipeline_engine(engine_settings(tmp_path, task_timeout=2.0), recorder)
+    engine = pipeline_engine(engine_settings(tmp_path, task_timeout=2.0), recorder)
     task = python_task(code, str(tmp_path / "tried"), retryPolicy={"maxRetryCount": 1})
     run = pipeline_run(pipeline_spec({"slow": task}))
     engine.start(engine.accept(run))
@@ -133,7 +143,7 @@ def test_requests_bound_what_runs_at_once(
     overlap: bool,  # noqa: FBT001
 ) -> None:
     """Tasks that together request more than the machine has run one after the other."""
-    engine = build_pipeline_engine(engine_settings(tmp_path, memory=4_000_000_000), recorder)
+    engine = pipeline_engine(engine_settings(tmp_path, memory=4_000_000_000), recorder)
     span = tmp_path / "span"
     tasks = {
         name: python_task(SPAN, str(span), name, container={"resources": resources}) for name in ("a", "b")
@@ -180,7 +190,7 @@ NOTES = (
 
 def test_a_task_says_what_it_does_not_get(tmp_path: Path, recorder: Recorder) -> None:
     """Wishes that this machine does not fulfil stand in the task's record and at the head of its log."""
-    engine = build_pipeline_engine(engine_settings(tmp_path, memory=4_000_000_000), recorder)
+    engine = pipeline_engine(engine_settings(tmp_path, memory=4_000_000_000), recorder)
     task = python_task("print('spoken')", container={"resources": GREEDY})
     run = pipeline_run(pipeline_spec({"greedy": task}))
     engine.start(engine.accept(run))

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local_vertex.domain.errors import FailedPrecondition, NotFound, Unavailable
-from local_vertex.processes.composition import build_model_servers
+from local_vertex.processes.guarded import GuardedLauncher
+from local_vertex.processes.model_servers import LocalModelServers
 from local_vertex.run.ports import ContainerSpec
-from tests.local_vertex_engine.specs import IMAGE, engine_settings
+from tests.local_vertex_engine.specs import IMAGE, engine_settings, image_table
 from tests.local_vertex_engine.test_cancel import alive, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from local_vertex.processes.model_servers import LocalModelServers
+    from local_vertex.run.ports import EngineSettings
+
 
 SERVER = """
 import json, os
@@ -82,10 +84,15 @@ def container(code: str) -> ContainerSpec:
     )
 
 
+def model_servers(settings: EngineSettings) -> LocalModelServers:
+    """Return model servers of this interpreter."""
+    return LocalModelServers(settings=settings, images=image_table(), launcher=GuardedLauncher())
+
+
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[LocalModelServers]:
     """Model servers that must be healthy within two seconds."""
-    servers = build_model_servers(engine_settings(tmp_path, server_deadline=2.0))
+    servers = model_servers(engine_settings(tmp_path, server_deadline=2.0))
     yield servers
     servers.close()
 
@@ -132,7 +139,7 @@ def test_a_server_that_is_never_healthy_is_ended(servers: LocalModelServers, cod
 
 def test_a_server_that_does_not_listen_is_given_up(tmp_path: Path) -> None:
     """A container that loads its model before it listens fails, as its restarts on Vertex AI would."""
-    servers = build_model_servers(engine_settings(tmp_path, liveness_deadline=1.0))
+    servers = model_servers(engine_settings(tmp_path, liveness_deadline=1.0))
     with pytest.raises(FailedPrecondition, match="took no TCP connection for 1 s"):
         servers.start("7", container("import time; time.sleep(60)"), "gs://bucket/model")
 

@@ -15,18 +15,17 @@ from tests.local_vertex_engine.test_cancel import STUBBORN, alive, until
 SERVER = """
 import sys, time, json
 from pathlib import Path
-from local_vertex.processes.composition import image_table
 from local_vertex.processes.guarded import GuardedLauncher
 from local_vertex.processes.warm import WarmLauncher, WarmSettings
-from tests.local_vertex_engine.specs import engine_settings
+from local_vertex.run.containers import Launch
+from tests.local_vertex_engine.specs import image_table
 folder, warm, argv = Path(sys.argv[1]), json.loads(sys.argv[2]), tuple(json.loads(sys.argv[3]))
-settings = engine_settings(folder, environment={'PYTHONPATH': sys.argv[4]})
-images = image_table(settings)
+images = image_table(PYTHONPATH=sys.argv[4])
 launcher = reference = GuardedLauncher()
 if warm:
     chosen = WarmSettings(preload=('stubborn',), log_dir=folder / 'warm')
     launcher = WarmLauncher(settings=chosen, images=images, reference=reference)
-launch = images.launch('test/x', argv, {}, folder / 'log.txt')
+launch = Launch.of(images, 'test/x', argv, {}, folder / 'log.txt')
 launcher.launch(launch)
 print('started', flush=True)
 time.sleep(100)

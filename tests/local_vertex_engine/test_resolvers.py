@@ -9,9 +9,14 @@ from local_vertex.domain.errors import InvalidArgument, Unimplemented
 from local_vertex.domain.records import ArtifactRecord
 from local_vertex.domain.states import RunState, TaskState
 from local_vertex.plan.artifact_query import parse_filter
-from local_vertex.processes.composition import build_pipeline_engine
-from local_vertex.run.caching import VolatileHistory
-from tests.local_vertex_engine.specs import engine_settings, pipeline_run, pipeline_spec, python_task
+from tests.local_vertex_engine.specs import (
+    VolatileHistory,
+    engine_settings,
+    pipeline_engine,
+    pipeline_run,
+    pipeline_spec,
+    python_task,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,7 +110,7 @@ def test_the_latest_blessed_model(
     tmp_path: Path, recorder: Recorder, left: tuple[ArtifactRecord, ...], expected: list[str]
 ) -> None:
     """Of all models the one that the latest blessing names is found; without any the input is empty."""
-    engine = build_pipeline_engine(engine_settings(tmp_path), recorder, history=History(left=left))
+    engine = pipeline_engine(engine_settings(tmp_path), recorder, history=History(left=left))
     run = pipeline_run(resolving_spec())
     engine.start(engine.accept(run))
     state = recorder.wait(run)
@@ -133,7 +138,7 @@ def test_what_cannot_be_answered_is_refused(
     tmp_path: Path, recorder: Recorder, query: str, error: type[VertexError]
 ) -> None:
     """A query beyond equations joined by AND is refused at the door."""
-    engine = build_pipeline_engine(engine_settings(tmp_path), recorder)
+    engine = pipeline_engine(engine_settings(tmp_path), recorder)
     with pytest.raises(error):
         engine.accept(pipeline_run(pipeline_spec({"r": resolver("model", MODEL, query)})))
     engine.close()

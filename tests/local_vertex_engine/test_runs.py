@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local_vertex.domain.states import RunState
-from local_vertex.processes.composition import build_pipeline_engine
 from tests.local_vertex_engine.specs import (
     BUCKET,
     engine_settings,
+    pipeline_engine,
     pipeline_run,
     pipeline_spec,
     python_task,
@@ -93,7 +93,7 @@ def test_outputs_are_adopted_before_they_are_in_the_store(tmp_path: Path, record
         names = sorted(file.name for file in path.rglob("*"))
         adopted.append((names, (tmp_path / "gcs" / path.relative_to(root)).exists()))
 
-    engine = build_pipeline_engine(engine_settings(tmp_path, adopt=adopt), recorder)
+    engine = pipeline_engine(engine_settings(tmp_path, adopt=adopt), recorder)
     run = pipeline_run(produce_and_consume())
     engine.start(engine.accept(run))
     recorder.wait(run)
@@ -107,7 +107,7 @@ def test_files_written_to_a_destination_in_a_parameter_are_adopted(
 ) -> None:
     """A Pusher's destination is outside its task's folder; what it wrote there is adopted as well."""
     adopted: list[Path] = []
-    engine = build_pipeline_engine(
+    engine = pipeline_engine(
         engine_settings(tmp_path, adopt=lambda _root, path: adopted.append(path)), recorder
     )
     old = tmp_path / "gcs" / BUCKET / "serving" / "old"

@@ -17,7 +17,7 @@ from tests.pipeline.trips import write_trips
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from local_vertex.run.pipelines import LocalPipelineEngine
+    from local_vertex.run.ports import PipelineEngine
     from tests.local_vertex_engine.specs import Recorder
 
 
@@ -47,7 +47,7 @@ def export_again(root: Path) -> None:
 
 @pytest.mark.pipeline
 def test_the_same_trips_are_not_trained_on_twice(
-    tfx_engine: LocalPipelineEngine, tfx_heard: Recorder, tfx_folder: Path
+    tfx_engine: PipelineEngine, tfx_heard: Recorder, tfx_folder: Path
 ) -> None:
     """A second export of the same rows hits the cache in every component; another period hits nothing.
 

@@ -14,7 +14,7 @@ from tests.local_vertex_engine.specs import BUCKET, pipeline_run
 from tests.local_vertex_engine.test_cancel import until
 
 if TYPE_CHECKING:
-    from local_vertex.run.pipelines import LocalPipelineEngine
+    from local_vertex.run.ports import PipelineEngine
     from tests.local_vertex_engine.specs import Recorder
 
 pytestmark = pytest.mark.pipeline
@@ -40,7 +40,7 @@ def trips(tfx_folder: Path) -> None:
 @pytest.mark.parametrize("schema", ["2.1", "2.0"])
 def test_a_tfx_pipeline_runs_with_its_real_executors(
     compiled: dict[str, dict[str, Any]],
-    tfx_engine: LocalPipelineEngine,
+    tfx_engine: PipelineEngine,
     tfx_heard: Recorder,
     tfx_folder: Path,
     schema: str,
@@ -83,7 +83,7 @@ def children_of(folder: Path) -> list[int]:
 
 def test_a_running_tfx_task_is_cancelled(
     compiled: dict[str, dict[str, Any]],
-    tfx_engine: LocalPipelineEngine,
+    tfx_engine: PipelineEngine,
     tfx_heard: Recorder,
     tfx_folder: Path,
 ) -> None:
@@ -104,7 +104,7 @@ def test_a_running_tfx_task_is_cancelled(
 
 
 def test_a_failing_tfx_component_names_the_root_cause(
-    compiled: dict[str, dict[str, Any]], tfx_engine: LocalPipelineEngine, tfx_heard: Recorder
+    compiled: dict[str, dict[str, Any]], tfx_engine: PipelineEngine, tfx_heard: Recorder
 ) -> None:
     """When the CSV folder does not exist the error names the component and the reason."""
     run = pipeline_run(

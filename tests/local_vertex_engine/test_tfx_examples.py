@@ -16,8 +16,7 @@ from tests.local_vertex_engine.specs import BUCKET, pipeline_run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from local_vertex.run.pipelines import LocalPipelineEngine
-    from local_vertex.run.ports import PipelineRun
+    from local_vertex.run.ports import PipelineEngine, PipelineRun
     from tests.local_vertex_engine.specs import Recorder
 
 pytestmark = pytest.mark.pipeline
@@ -51,7 +50,7 @@ def example_run(folder: Path, name: str, schema: str) -> PipelineRun:
 @pytest.mark.parametrize("schema", SCHEMAS)
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_is_accepted(
-    tfx_engine: LocalPipelineEngine, examples_folder: Path, name: str, schema: str
+    tfx_engine: PipelineEngine, examples_folder: Path, name: str, schema: str
 ) -> None:
     """What KubeflowV2DagRunner makes of an example passes the door in both schemas."""
     tfx_engine.accept(example_run(examples_folder, name, schema))
@@ -59,7 +58,7 @@ def test_an_example_is_accepted(
 
 @pytest.fixture(scope="module")
 def runs(
-    tfx_engine: LocalPipelineEngine, tfx_heard: Recorder, examples_folder: Path
+    tfx_engine: PipelineEngine, tfx_heard: Recorder, examples_folder: Path
 ) -> dict[tuple[str, str], PipelineRun]:
     """Runs of all examples in both schemas; those of one schema are under way at once."""
     runs = {

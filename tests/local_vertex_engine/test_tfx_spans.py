@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from local_vertex.domain.records import TaskRecord
-    from local_vertex.run.pipelines import LocalPipelineEngine
+    from local_vertex.run.ports import PipelineEngine
     from tests.local_vertex_engine.specs import Recorder
 
 pytestmark = pytest.mark.pipeline
@@ -58,7 +58,7 @@ def specs(tfx_folder: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def ended(
-    specs: dict[str, dict[str, Any]], tfx_engine: LocalPipelineEngine, tfx_heard: Recorder, tfx_folder: Path
+    specs: dict[str, dict[str, Any]], tfx_engine: PipelineEngine, tfx_heard: Recorder, tfx_folder: Path
 ) -> dict[str, Mapping[str, TaskRecord]]:
     """The tasks of a run in schema 2.0, and of one in 2.1 after another span has come."""
     tasks: dict[str, Mapping[str, TaskRecord]] = {}

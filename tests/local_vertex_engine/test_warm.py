@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from local_vertex.processes.composition import image_table
 from local_vertex.processes.guarded import GuardedContainer, GuardedLauncher
 from local_vertex.processes.warm import WarmContainer, WarmLauncher, WarmSettings
-from local_vertex.run.containers import ContainerLostError
-from tests.local_vertex_engine.specs import engine_settings
+from local_vertex.run.containers import ContainerLostError, Launch
+from tests.local_vertex_engine.specs import image_table
 from tests.local_vertex_engine.test_cancel import alive, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from local_vertex.run.containers import Container, Launch
+    from local_vertex.run.containers import Container
 
 MODULE = """
 import os, sys, time
@@ -50,8 +49,7 @@ class WarmBench:
         (package / "__init__.py").touch()
         (package / "main.py").write_text(MODULE)
         (folder / "modules" / "heavy.py").write_text("import os\nPID = os.getpid()\n")
-        settings = engine_settings(folder, environment={"PYTHONPATH": str(folder / "modules")})
-        self.images = image_table(settings)
+        self.images = image_table(PYTHONPATH=str(folder / "modules"))
         self.reference = GuardedLauncher()
         self.folder = folder
         self.launcher = WarmLauncher(
@@ -64,7 +62,7 @@ class WarmBench:
         """Run `python -m job.main argv`."""
         environment = {"COLOR": "blue"}
         log_path = self.folder / name / "log.txt"
-        launch = self.images.launch("test/x", ("python", "-m", "job.main", *argv), environment, log_path)
+        launch = Launch.of(self.images, "test/x", ("python", "-m", "job.main", *argv), environment, log_path)
         return self.launcher.launch(launch), launch
 
 
@@ -170,7 +168,7 @@ def test_what_cannot_be_preloaded_runs_cold(tmp_path: Path) -> None:
 
 def test_other_commands_run_cold(bench: WarmBench) -> None:
     """Only `python -m` commands are forked."""
-    launch = bench.images.launch("test/x", ("python", "-c", "pass"), {}, bench.folder / "c" / "log.txt")
+    launch = Launch.of(bench.images, "test/x", ("python", "-c", "pass"), {}, bench.folder / "c" / "log.txt")
     container = bench.launcher.launch(launch)
 
     assert isinstance(container, GuardedContainer)

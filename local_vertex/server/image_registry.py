@@ -17,12 +17,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from local_vertex.domain.errors import InvalidArgument
-from local_vertex.run.containers import ImageTable
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from local_vertex.run.ports import ImageRule
+    from local_vertex.images import ImageRule, ImageTable
 
 _MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 _CONFIGURATION: Final = "application/vnd.docker.container.image.v1+json"
@@ -32,8 +31,8 @@ _SECONDS: Final = 60
 class ImageRegistry:
     """Answers GET of `/v2/<repository>/manifests/<tag or digest>` and of the blobs that they name."""
 
-    def __init__(self, rules: tuple[ImageRule, ...]) -> None:
-        self._table = ImageTable(rules=rules)
+    def __init__(self, images: ImageTable) -> None:
+        self._table = images
         self._configurations: dict[str, bytes] = {}
 
     def routes(self) -> list[Route]:

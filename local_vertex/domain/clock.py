@@ -1,4 +1,4 @@
-"""The clock of engine and services where none is injected."""
+"""The clock of the engine and the services where none is injected."""
 
 from __future__ import annotations
 
