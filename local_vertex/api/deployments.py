@@ -70,6 +70,8 @@ class Deployments:
 
     def close(self) -> None:
         """End all servers."""
+        # Starts that wait must not begin once the servers are ended, and those under way end only with them:
+        # so the first shutdown drops the queue, and the second waits for the threads.
         self._starts.shutdown(wait=False, cancel_futures=True)
         self._servers.close()
         self._starts.shutdown()

@@ -30,7 +30,7 @@ class Term:
     key: str = ""
 
     def matches(self, artifact: ArtifactRecord) -> bool:
-        """Say whether the artifact fulfils the equation."""
+        """Return whether the equation holds for the artifact."""
         match self.field:
             case "state":
                 return bool(self.value == _LIVE)
@@ -77,7 +77,7 @@ def _metadata_value(kind: str, value: str, text: str) -> str | float | bool:
                 return value
     except (ValueError, KeyError) as error:
         raise InvalidArgument(
-            f"artifact query {text!r} compares with {value!r}, which is no {kind}"
+            f"artifact query {text!r} compares with {value!r}, which is not a {kind}"
         ) from error
 
 

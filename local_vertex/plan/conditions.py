@@ -32,6 +32,8 @@ _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+# The binary operators, the loosest first.
+_LEVELS = (("||",), ("&&",), ("==", "!=", *_ORDER), ("+",))
 _CONVERSIONS: Mapping[str, Callable[[Any], Any]] = {"int": int, "double": float, "string": str}
 
 
@@ -84,12 +86,12 @@ class Call:
     argument: Expression
 
     def value_of(self, inputs: Mapping[str, Any]) -> Any:  # noqa: ANN401  # a JSON value
-        """Return the converted value; raises ConditionError when it cannot be."""
+        """Return the converted value; raises ConditionError when that fails."""
         value = self.argument.value_of(inputs)
         try:
             return _CONVERSIONS[self.name](value)
         except (TypeError, ValueError, OverflowError) as error:
-            raise ConditionError(f"{value!r} is no {self.name}") from error
+            raise ConditionError(f"{value!r} is not a valid {self.name}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class Binary:
 
     def value_of(self, inputs: Mapping[str, Any]) -> Any:  # noqa: ANN401  # a JSON value
         """Return the result; raises ConditionError for operands that do not go together."""
-        left = self.left.value_of(inputs)
+        left: Any = self.left.value_of(inputs)
         match self.sign:
             case "&&":
                 return _truth(left) and _truth(self.right.value_of(inputs))
@@ -124,14 +126,17 @@ class Binary:
             case "!=":
                 return not _equal(left, self.right.value_of(inputs))
             case sign:
-                return _combined(sign, left, self.right.value_of(inputs))
+                right: Any = self.right.value_of(inputs)
+                if _kind(left) is not _kind(right) or _kind(left) not in (float, str):
+                    raise ConditionError(f"'{sign}' does not go between {left!r} and {right!r}")
+                return left + right if sign == "+" else _ORDER[sign](left, right)
 
 
 Expression = Literal | Inputs | Part | Call | Not | Binary
 
 
 def inputs_of(expression: Expression) -> frozenset[str]:
-    """Return which inputs an expression reads: `artifacts.KEY`, `parameter_values.KEY`, `parameters.KEY`."""
+    """Return the inputs that are read: `artifacts.KEY`, `parameter_values.KEY` or `parameters.KEY`."""
     match expression:
         case Part(of=Part(of=Inputs(), key=Literal(value=group)), key=Literal(value=key)):
             return frozenset({f"{group}.{key}"})
@@ -158,16 +163,10 @@ def _equal(left: object, right: object) -> bool:
     return _kind(left) is _kind(right) and left == right
 
 
-def _combined(sign: str, left: Any, right: Any) -> Any:  # noqa: ANN401  # JSON values
-    if _kind(left) is not _kind(right) or _kind(left) not in (float, str):
-        raise ConditionError(f"'{sign}' does not go between {left!r} and {right!r}")
-    return left + right if sign == "+" else _ORDER[sign](left, right)
-
-
 def parse_condition(text: str) -> Expression:
     """Return the expression `text`.
 
-    Raises InvalidArgument for what is no expression and Unimplemented for the parts of the language that
+    Raises InvalidArgument for what is not an expression and Unimplemented for the parts of the language that
     neither TFX nor kfp uses.
     """
     tokens = _tokens(text)
@@ -177,9 +176,9 @@ def parse_condition(text: str) -> Expression:
             f"{_MOST_OPENINGS} parentheses, brackets and negations"
         )
     reader = _Reader(text=text, tokens=tokens)
-    expression = reader.either()
+    expression = reader.expression()
     if reader.position < len(reader.tokens):
-        raise InvalidArgument(f"condition {text!r} goes on after its end: {reader.rest()}")
+        raise InvalidArgument(f"condition {text!r} has trailing text: {reader.rest()}")
     return expression
 
 
@@ -199,28 +198,19 @@ def _tokens(text: str) -> list[tuple[str, str]]:
 
 @dataclass(slots=True, kw_only=True)
 class _Reader:
-    """Reads expressions, the loosest operator first."""
+    """Parses expressions by recursive descent."""
 
     text: str
     tokens: list[tuple[str, str]]
     position: int = 0
 
-    def either(self) -> Expression:
-        return self._chain(self._both, "||")
-
-    def _both(self) -> Expression:
-        return self._chain(self._comparison, "&&")
-
-    def _comparison(self) -> Expression:
-        return self._chain(self._sum, "==", "!=", *_ORDER)
-
-    def _sum(self) -> Expression:
-        return self._chain(self._unary, "+")
-
-    def _chain(self, operand: Callable[[], Expression], *signs: str) -> Expression:
-        left = operand()
-        while (sign := self._sign(*signs)) is not None:
-            left = Binary(sign, left, operand())
+    def expression(self, level: int = 0) -> Expression:
+        """Read operators of `level` and of the tighter ones inside of it."""
+        if level == len(_LEVELS):
+            return self._unary()
+        left = self.expression(level + 1)
+        while (sign := self._sign(*_LEVELS[level])) is not None:
+            left = Binary(sign, left, self.expression(level + 1))
         return left
 
     def _unary(self) -> Expression:
@@ -238,7 +228,7 @@ class _Reader:
             if sign == ".":
                 whole = Part(whole, Literal(self._next()[1]))
             else:
-                whole = Part(whole, self.either())
+                whole = Part(whole, self.expression())
                 self._expect("]")
         return whole
 
@@ -251,7 +241,7 @@ class _Reader:
             case ("word", word):
                 return self._word(word)
             case (_, "("):
-                inner = self.either()
+                inner = self.expression()
                 self._expect(")")
                 return inner
             case (_, sign):
@@ -265,7 +255,7 @@ class _Reader:
         if word not in _CONVERSIONS:
             raise Unimplemented(f"condition {self.text!r} uses '{word}', which is not supported here")
         self._expect("(")
-        argument = self.either()
+        argument = self.expression()
         self._expect(")")
         return Call(word, argument)
 

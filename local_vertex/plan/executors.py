@@ -54,9 +54,17 @@ def executor(spec: Any, task: str, sources: Mapping[str, ParameterSource]) -> Ex
         case "container":
             return _container(spec.container, task)
         case "importer":
-            return _importer(spec.importer, task, sources)
+            return ImporterExecutor(
+                uri=_importer_uri(spec.importer.artifact_uri, task, sources),
+                artifact=_output(spec.importer, spec.importer.type_schema),
+                reimport=spec.importer.reimport,
+            )
         case "resolver":
-            return _resolver(spec.resolver, task)
+            queries = {
+                key: ArtifactQuery(filter=query_template(query.filter, task), limit=query.limit or 1)
+                for key, query in spec.resolver.output_artifact_queries.items()
+            }
+            return ResolverExecutor(queries=queries)
         case "custom_job":
             raise Unimplemented(
                 f"task '{task}' runs a custom job; only containers are supported in a pipeline"
@@ -73,10 +81,12 @@ def _container(spec: Any, task: str) -> ContainerExecutor:  # noqa: ANN401  # pr
             f"the container of task '{task}' has no command, and the entrypoint of image '{spec.image}' "
             "is not known on this machine; set its command"
         )
+    hook = spec.lifecycle.pre_cache_check
+    driver = Exec(command=_templates(hook.command), args=_templates(hook.args)) if hook.command else None
     return ContainerExecutor(
         image=spec.image,
         main=Exec(command=_templates(spec.command), args=_templates(spec.args)),
-        driver=_driver(spec),
+        driver=driver,
         tfx=_TFX_ARGUMENT in spec.args,
         env={variable.name: parse_template(variable.value) for variable in spec.env},
         resources=_resources(spec.resources, task),
@@ -84,9 +94,9 @@ def _container(spec: Any, task: str) -> ContainerExecutor:  # noqa: ANN401  # pr
 
 
 def _resources(spec: Any, task: str) -> Resources:  # noqa: ANN401  # proto
-    """Read a ResourceSpec; what comes from a parameter counts as not said.
+    """Read a ResourceSpec; a field whose value comes from a parameter counts as unset.
 
-    Raises InvalidArgument for what is no quantity.
+    Raises InvalidArgument for what is not a quantity.
     """
     return Resources(
         cpu_request=_cpus(spec, "request", task),
@@ -131,37 +141,15 @@ def _accelerator(spec: Any) -> str:  # noqa: ANN401  # proto
     return f"{kind} x {count}" if kind else ""
 
 
-def _driver(spec: Any) -> Exec | None:  # noqa: ANN401  # proto
-    hook = spec.lifecycle.pre_cache_check
-    if not hook.command:
-        return None
-    return Exec(command=_templates(hook.command), args=_templates(hook.args))
-
-
 def _templates(texts: Iterable[str]) -> tuple[Template, ...]:
-    return tuple(_template(text) for text in texts)
-
-
-def _template(text: str) -> Template:
-    if text.startswith(_KFP_EXPRESSIONS):
-        raise Unimplemented(
-            f"argument {text[:60]!r} is an IfPresent or Concat expression; write it as plain text"
-        )
-    return parse_template(text)
-
-
-def _resolver(spec: Any, task: str) -> ResolverExecutor:  # noqa: ANN401  # proto
-    queries = {
-        key: ArtifactQuery(filter=query_template(query.filter, task), limit=query.limit or 1)
-        for key, query in spec.output_artifact_queries.items()
-    }
-    return ResolverExecutor(queries=queries)
-
-
-def _importer(spec: Any, task: str, sources: Mapping[str, ParameterSource]) -> ImporterExecutor:  # noqa: ANN401
-    uri = _importer_uri(spec.artifact_uri, task, sources)
-    declared = _output(spec, spec.type_schema)
-    return ImporterExecutor(uri=uri, artifact=declared, reimport=spec.reimport)
+    templates = []
+    for text in texts:
+        if text.startswith(_KFP_EXPRESSIONS):
+            raise Unimplemented(
+                f"argument {text[:60]!r} is an IfPresent or Concat expression; write it as a plain string"
+            )
+        templates.append(parse_template(text))
+    return tuple(templates)
 
 
 def _importer_uri(message: Any, task: str, sources: Mapping[str, ParameterSource]) -> ParameterSource:  # noqa: ANN401
@@ -196,6 +184,6 @@ def schema_title(type_schema: Any) -> str:  # noqa: ANN401  # ArtifactTypeSchema
         try:
             schema = yaml.safe_load(type_schema.instance_schema)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise InvalidArgument(f"an instanceSchema is no YAML: {error}") from error
+            raise InvalidArgument(f"an instanceSchema is not valid YAML: {error}") from error
         return str(schema.get("title", "")) if isinstance(schema, dict) else ""
     return str(type_schema.schema_title or type_schema.schema_uri)

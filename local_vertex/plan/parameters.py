@@ -1,4 +1,4 @@
-"""Types of parameters: from the spec's words to ours, and values checked against them."""
+"""Types of parameters: from the spec's names to ours, and checks of values against them."""
 
 from __future__ import annotations
 
@@ -37,16 +37,13 @@ def parameter_type(spec: Any, where: str) -> ParameterType:  # noqa: ANN401  # t
     Raises InvalidArgument when it declares none, Unimplemented for one that we don't know.
     """
     if spec.parameter_type:
-        return _named_type(pb.ParameterType.ParameterTypeEnum.Name(spec.parameter_type), where)
+        name = pb.ParameterType.ParameterTypeEnum.Name(spec.parameter_type)
+        if name not in ParameterType.__members__:
+            raise Unimplemented(f"{where} has type {name}; supported are {', '.join(ParameterType)}")
+        return ParameterType(name)
     if spec.type in _LEGACY:
         return _LEGACY[spec.type]
     raise InvalidArgument(f"{where} has no type; set parameterType (schema 2.1) or type (schema 2.0)")
-
-
-def _named_type(name: str, where: str) -> ParameterType:
-    if name not in ParameterType.__members__:
-        raise Unimplemented(f"{where} has type {name}; supported are {', '.join(ParameterType)}")
-    return ParameterType(name)
 
 
 def definition(spec: Any, where: str) -> ParameterDefinition:  # noqa: ANN401  # generated proto message
@@ -61,7 +58,7 @@ def definition(spec: Any, where: str) -> ParameterDefinition:  # noqa: ANN401  #
 def coerce(value: Any, kind: ParameterType, where: str) -> Any:  # noqa: ANN401  # a JSON value
     """Return `value` as `kind`; numbers of a Struct come as floats. Raises InvalidArgument.
 
-    NaN and Infinity are of no kind: a Struct does not hold them. Whole numbers have 64 bits.
+    NaN and Infinity are refused, because a Struct cannot hold them; integers have 64 bits.
     """
     if kind is ParameterType.NUMBER_INTEGER and _is_whole(value):
         return int(value)
@@ -69,11 +66,11 @@ def coerce(value: Any, kind: ParameterType, where: str) -> Any:  # noqa: ANN401 
         return float(value)
     if kind in _PYTHON and isinstance(value, _PYTHON[kind]):
         return value
-    raise InvalidArgument(f"{where} is {value!r}, which is no {kind}; pass a value of that type")
+    raise InvalidArgument(f"{where} is {value!r}, which is not a {kind}; pass a value of that type")
 
 
 def is_finite(value: float) -> bool:
-    """Say whether a number, which may be an int of any size, is one that a double holds."""
+    """Return whether a double can hold a number, which may be an int of any size."""
     try:
         return math.isfinite(value)
     except OverflowError:

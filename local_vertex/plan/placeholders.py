@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _PLACEHOLDER = re.compile(r"\{\{\$(?P<path>.*?)\}\}", re.DOTALL)
 _OPEN = "{{$"
+_SHOWN = 80
 _KEYED = re.compile(
     r"\.(?P<side>inputs|outputs)\.(?P<group>parameters|artifacts)"
     r"\[(?P<quote>['\"])(?P<key>[^'\"]+)(?P=quote)\]"
@@ -23,7 +24,7 @@ _KEYED = re.compile(
 
 
 class Kind(StrEnum):
-    """What a placeholder stands for."""
+    """The kinds of values that placeholders stand for."""
 
     EXECUTOR_INPUT = "$"
     INPUT_PARAMETER = "inputs.parameters"
@@ -48,7 +49,7 @@ RUN_FIELDS = frozenset(
     }
 )
 
-# Which fields each kind has; the empty one is a placeholder that ends after its key.
+# The fields of each kind; the empty one is a placeholder that ends after its key.
 _FIELDS = {
     Kind.INPUT_PARAMETER: frozenset({""}),
     Kind.OUTPUT_PARAMETER: frozenset({"output_file"}),
@@ -70,7 +71,7 @@ class Placeholder:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A text with placeholders in it."""
+    """A string with placeholders in it."""
 
     parts: tuple[str | Placeholder, ...]
 
@@ -80,11 +81,11 @@ class Template:
         return tuple(part for part in self.parts if isinstance(part, Placeholder))
 
     def render(self, resolve: Callable[[Placeholder], str]) -> str:
-        """Return the text with each placeholder replaced by `resolve` of it."""
+        """Return the string with each placeholder replaced by `resolve` of it."""
         return "".join(part if isinstance(part, str) else resolve(part) for part in self.parts)
 
     def __str__(self) -> str:
-        """Return the text that the template was parsed from."""
+        """Return the string that the template was parsed from."""
         return self.render(lambda placeholder: placeholder.text)
 
 
@@ -100,7 +101,8 @@ def parse_template(text: str) -> Template:
         parts += [text[end : match.start()], parse_placeholder(match[0], match["path"])]
         end = match.end()
     if _OPEN in text[end:]:
-        raise InvalidArgument(f"placeholder in {_shorten(text)} is not closed; end it with '}}}}'")
+        shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+        raise InvalidArgument(f"placeholder in {shown!r} is not closed; end it with '}}}}'")
     parts.append(text[end:])
     return Template(tuple(part for part in parts if part != ""))
 
@@ -141,7 +143,3 @@ _KNOWN = (
 
 def _unknown(text: str) -> InvalidArgument:
     return InvalidArgument(f"placeholder '{text}' is unknown; known are {', '.join(_KNOWN)}")
-
-
-def _shorten(text: str, limit: int = 80) -> str:
-    return repr(text if len(text) <= limit else text[:limit] + "…")

@@ -22,8 +22,8 @@ from local_vertex.plan.plan import (
     RetryPolicy,
     RunParameter,
     TaskOutput,
+    check,
 )
-from local_vertex.plan.plan_checks import check_task
 from local_vertex.plan.spec import parse_spec
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def make_plan(wire: Mapping[str, Any]) -> Plan:
     planner = _Planner(parsed=parsed, run_parameters=sources)
     tasks = {task.name: task for task in planner.tasks(_Scope(dag=root.dag, parameters=sources))}
     plan = Plan(pipeline=parsed.spec.pipeline_info.name, tasks=tasks, parameters=definitions)
-    _check(plan)
+    check(plan)
     return plan
 
 
@@ -71,19 +71,6 @@ def _check_components(components: Mapping[str, pb.ComponentSpec]) -> None:
         TopologicalSorter(parts).prepare()
     except CycleError as error:
         raise InvalidArgument(f"a component is part of itself: {' → '.join(error.args[1])}") from error
-
-
-def _check(plan: Plan) -> None:
-    if not plan.tasks:
-        raise InvalidArgument("the pipeline has no tasks")
-    for task in plan.tasks.values():
-        check_task(plan, task)
-    try:
-        TopologicalSorter({task.name: task.depends_on for task in plan.tasks.values()}).prepare()
-    except CycleError as error:
-        raise InvalidArgument(
-            f"tasks depend on each other in a circle: {' → '.join(error.args[1])}"
-        ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +104,11 @@ class _Planner:
     def tasks(self, scope: _Scope) -> Iterator[PlannedTask]:
         for name in sorted(scope.dag.tasks):
             spec = scope.dag.tasks[name]
-            _refuse_loops(name, spec)
+            if spec.WhichOneof("iterator"):
+                raise Unimplemented(
+                    f"task '{name}' iterates, but loops (ParallelFor) are not supported here; "
+                    "write a task for each item"
+                )
             component = self._component(name, spec)
             if component.WhichOneof("implementation") == "dag":
                 yield from self.tasks(self._inner(scope, name, spec, component))
@@ -269,13 +260,6 @@ def _dag_output(dag: pb.DagSpec, producer: str, key: str, group: str) -> tuple[s
         selector = dag.outputs.parameters[key].value_from_parameter
         return selector.producer_subtask, selector.output_parameter_key
     raise Unimplemented(f"output '{key}' of DAG '{producer}' does not come from exactly one task")
-
-
-def _refuse_loops(name: str, spec: pb.PipelineTaskSpec) -> None:
-    if spec.WhichOneof("iterator"):
-        raise Unimplemented(
-            f"task '{name}' iterates; loops (ParallelFor) are not supported here: write a task for each item"
-        )
 
 
 def _definitions(name: str, component: pb.ComponentSpec) -> dict[str, ParameterDefinition]:

@@ -30,7 +30,7 @@ class ParsedSpec:
 def parse_spec(wire: Mapping[str, Any]) -> ParsedSpec:
     """Parse the PipelineSpec `wire` (IR JSON, camelCase).
 
-    Raises InvalidArgument for what is no PipelineSpec, Unimplemented for a schema other than 2.0 and 2.1.
+    Raises InvalidArgument for what is not a PipelineSpec, Unimplemented for a schema other than 2.0 and 2.1.
     """
     _check_schema_version(wire)
     spec = _parse(wire, pb.PipelineSpec(), "pipelineSpec")
@@ -62,7 +62,7 @@ def _parse(wire: Mapping[str, Any], message: Any, where: str) -> Any:  # noqa: A
     try:
         return json_format.ParseDict(dict(wire), message)
     except (json_format.ParseError, ValueError, TypeError, OverflowError) as error:
-        raise InvalidArgument(f"{where} is no valid PipelineSpec: {error}") from error
+        raise InvalidArgument(f"{where} is not a valid PipelineSpec: {error}") from error
 
 
 def _not_finite(message: Message, path: str) -> Iterator[tuple[str, float]]:

@@ -48,21 +48,20 @@ class GuardedContainer:
 
     def stop(self, grace: float) -> None:
         """Terminate, after `grace` seconds kill; returns when nothing of it is left."""
-        self._ask_to_terminate()
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            if self._child.stdin:
+                self._child.stdin.write(b"T")
+                self._child.stdin.flush()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(grace)
+        # End-of-file makes the guard kill all that is left. Only a guard that hangs is killed itself, because
+        # descendants of a killed guard may outlive it.
         self._release()
         try:
             self._child.wait(_KILL_WAIT)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
-
-    def _ask_to_terminate(self) -> None:
-        with self._lock, contextlib.suppress(OSError, ValueError):
-            if self._child.stdin:
-                self._child.stdin.write(b"T")
-                self._child.stdin.flush()
 
     def _release(self) -> None:
         with self._lock, contextlib.suppress(OSError):

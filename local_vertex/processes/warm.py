@@ -37,12 +37,13 @@ class WarmContainer:
         self._code: int | None = None
 
     def wait_started(self, seconds: float) -> bool:
-        """Wait for the fork; says whether it happened in time."""
+        """Wait for the fork; return whether it happened in time."""
         return self._started.wait(seconds)
 
     def wait(self) -> int:
         """Wait for the end and return the exit code, negative for a signal. Raises ContainerLostError."""
         self._ended.wait()
+        # The parent died, and with it the only process that could tell the exit code.
         if self._code is None:
             raise ContainerLostError("the warm executor's parent is gone")
         return self._code
@@ -117,7 +118,7 @@ class WarmParent:
         return self._ready and not self._dead
 
     def is_worn(self, forks: int, memory: int) -> bool:
-        """Say whether it has forked `forks` times or uses more than `memory` bytes."""
+        """Return whether it has forked `forks` times or uses more than `memory` bytes."""
         return self._forks >= forks or self._memory > memory
 
     def retire(self) -> None:
@@ -129,7 +130,7 @@ class WarmParent:
             self.close()
 
     def wait_ready(self, seconds: float) -> bool:
-        """Wait until everything is imported; says whether that worked."""
+        """Wait until everything is imported; return whether that worked."""
         return self._answered.wait(seconds) and self._ready and not self._dead
 
     def run(self, module: str, argv: tuple[str, ...], launch: Launch, own: OwnEnvironment) -> WarmContainer:
@@ -248,16 +249,14 @@ class WarmLauncher:
 
     def launch(self, launch: Launch) -> Container:
         """Start a command and return at once; the first one of an image waits for the imports."""
-        if not self._is_warm(launch):
+        interpreter, *rest = launch.argv
+        runs_module = rest[:1] == [_MODULE_FLAG] and len(rest) > 1
+        if interpreter != str(launch.rule.interpreter) or not runs_module:
             return self._reference.launch(launch)
         parent = self._parent(launch.rule)
         if parent is None or not parent.wait_ready(self._settings.ready_within):
             return self._reference.launch(launch)
         return self._fork(parent, launch) or self._reference.launch(launch)
-
-    def _is_warm(self, launch: Launch) -> bool:
-        interpreter, *rest = launch.argv
-        return interpreter == str(launch.rule.interpreter) and rest[:1] == [_MODULE_FLAG] and len(rest) > 1
 
     def _fork(self, parent: WarmParent, launch: Launch) -> WarmContainer | None:
         own = self._reference.environments.create(launch)
@@ -279,7 +278,7 @@ class WarmLauncher:
             if parent is not None and (parent.broken or not parent.dead):
                 return self._renewed(rule, parent)
             starts = self._starts.get(rule.image, 0)
-            if self._closed or starts >= self._settings.max_starts:  # it dies too often
+            if self._closed or starts >= self._settings.max_starts:
                 return None
             self._starts[rule.image] = starts + 1
             self._parents[rule.image] = self._start(rule)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What one piece of work of a run needs; `number` counts claims up in the order of their coming."""
+    """The needs of one piece of work of a run; `number` counts claims in arrival order."""
 
     owner: str
     memory: int
@@ -28,26 +29,19 @@ def next_claim(
 ) -> Claim | None:
     """Return the claim to serve next, None when all must wait for something to end.
 
-    The run with the least work under way comes first, then the claim that waits longest. What is next by
-    this rule is never overtaken by something smaller, so that nothing starves; what needs more cores or
-    memory (bytes; None: unbounded) than there are runs alone.
+    The run with the least work under way comes first, then the claim that has waited longest. The next claim
+    by this rule is never overtaken by a smaller one, so that nothing starves; a claim of more cores or memory
+    (bytes; None: unbounded) than there are runs alone.
     """
     if not waiting or len(running) >= cores:
         return None
-    working = _work_of_owners(running)
-    first = min(waiting, key=lambda claim: (working.get(claim.owner, 0), claim.number))
+    working = Counter(claim.owner for claim in running)
+    first = min(waiting, key=lambda claim: (working[claim.owner], claim.number))
     together = [*running, first]
     fits = sum(claim.cores for claim in together) <= cores and (
         memory is None or sum(claim.memory for claim in together) <= memory
     )
     return first if fits or not running else None
-
-
-def _work_of_owners(running: Sequence[Claim]) -> Mapping[str, int]:
-    working: dict[str, int] = {}
-    for claim in running:
-        working[claim.owner] = working.get(claim.owner, 0) + 1
-    return working
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,7 +62,7 @@ class Dispatcher:
         self._threads = ThreadPoolExecutor(max_workers=self.cores, thread_name_prefix="task")
 
     def submit(self, owner: str, memory: int, work: Callable[[], T], *, cores: int = 1) -> Future[T]:
-        """Have `work` of the run `owner` done when its turn comes; after the end it is cancelled."""
+        """Queue `work` of the run `owner`; after `close`, its future is cancelled at once."""
         future: Future[T] = Future()
 
         def perform() -> None:
@@ -79,6 +73,7 @@ class Dispatcher:
             self._count += 1
             claim = Claim(owner=owner, memory=memory, number=self._count, cores=cores)
             self._waiting[claim] = (future, perform)
+        # `close` may have emptied the queue just before this claim entered it.
         if self._closed:
             self._drop()
         self._serve()
@@ -102,7 +97,7 @@ class Dispatcher:
             self._serve()
 
     def close(self) -> None:
-        """Cancel what waits and return when what runs has ended."""
+        """Cancel what waits; return when what runs has ended."""
         self._closed = True
         self._drop()
         self._threads.shutdown(wait=True)
@@ -113,13 +108,15 @@ class Dispatcher:
             self._waiting.clear()
         for future, perform in dropped:
             future.cancel()
+            # `cancel` alone leaves the future CANCELLED, of which `concurrent.futures.wait` is never told:
+            # `perform` does no work now, but notifies those who wait.
             perform()
 
 
 def _fulfil(future: Future[T], work: Callable[[], T]) -> None:
     try:
         result = work()
-    except BaseException as error:  # noqa: BLE001  # it belongs to whoever waits for the future
+    except BaseException as error:  # noqa: BLE001  # raised again by whoever waits for the future
         future.set_exception(error)
     else:
         future.set_result(result)

@@ -1,8 +1,8 @@
 """Renders the command lines of a task: placeholders get their values, artifacts a folder of this machine.
 
-On Vertex AI a container finds artifacts below /gcs, and a string that says gs:// reaches it as it is. So it
-does here, but for TFX: its executors read what their parameters name through TensorFlow's Cloud Storage file
-system, of which the endpoint is compiled in. All that they get names folders of this machine.
+On Vertex AI a container finds artifacts below /gcs, and a string that says gs:// reaches it unchanged. The
+same holds here, except for TFX: its executors read what their parameters name through TensorFlow's Cloud
+Storage file system, whose endpoint is compiled in, so all that they get names folders of this machine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendering:
-    """What the placeholders of one task stand for; `tfx` is whether TFX reads what is rendered."""
+    """The values of one task's placeholders; `tfx` is whether TFX reads what is rendered."""
 
     upstream: Upstream
     task: str
@@ -34,7 +34,7 @@ class Rendering:
     tfx: bool
 
     def of(self, template: Template) -> str:
-        """Return the text of `template`; raises OutputError for a placeholder of an empty input."""
+        """Return `template` with its values; raises OutputError for a placeholder of an empty input."""
         text = template.render(self._value)
         return self.folder.to_local(text) if self.tfx else text
 
@@ -49,7 +49,9 @@ class Rendering:
             case Kind.OUTPUT_PARAMETER:
                 return self.folder.to_local(self.outputs.parameter_files[placeholder.key])
             case Kind.INPUT_PARAMETER:
-                return self._parameter(placeholder)
+                if placeholder.key not in self.inputs.parameters:
+                    raise OutputError(f"'{placeholder.text}' has no value: the input is empty")
+                return text_of(self.inputs.parameters[placeholder.key])
             case Kind.INPUT_ARTIFACT | Kind.OUTPUT_ARTIFACT:
                 return self._field(placeholder, self._artifact(placeholder))
 
@@ -67,11 +69,6 @@ class Rendering:
             key: tuple(replace(record, uri=self.folder.to_local(record.uri)) for record in records)
             for key, records in lists.items()
         }
-
-    def _parameter(self, placeholder: Placeholder) -> str:
-        if placeholder.key not in self.inputs.parameters:
-            raise OutputError(f"'{placeholder.text}' has no value: the input is empty")
-        return text_of(self.inputs.parameters[placeholder.key])
 
     def _artifact(self, placeholder: Placeholder) -> ArtifactRecord:
         side = self.inputs if placeholder.kind is Kind.INPUT_ARTIFACT else self.outputs

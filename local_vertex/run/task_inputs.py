@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """What a task can read: the run, its parameters, and the records of all tasks by name."""
+    """Everything a task can read: the run, its parameters, and the records of all tasks by name."""
 
     run: PipelineRun
     parameters: Mapping[str, Any]
@@ -64,12 +64,17 @@ class Upstream:
         )
 
     def satisfies(self, task: PlannedTask) -> bool:
-        """Say whether all conditions of `task` hold; raises ConditionError for one without a value."""
+        """Return whether all conditions of `task` hold; raises ConditionError for one without a value."""
         return all(self._holds(condition) for condition in task.conditions)
 
     def _holds(self, condition: Condition) -> bool:
         artifacts = {
-            key: {"artifacts": [_seen(record) for record in self._produced(source)]}
+            key: {
+                "artifacts": [
+                    {"name": record.name, "uri": record.uri, "metadata": dict(record.metadata)}
+                    for record in self._produced(source)
+                ]
+            }
             for key, source in condition.artifacts.items()
         }
         try:
@@ -95,12 +100,15 @@ class Upstream:
             case RunParameter(name=name):
                 return self.parameters[name]
             case TaskOutput(task=task, key=key):
-                return self._output_parameter(task, key)
+                outputs = self.records[task].output_parameters
+                if key not in outputs:
+                    raise OutputError(f"task '{task}' ended without writing its output parameter '{key}'")
+                return outputs[key]
             case FinalStatus():
                 return self._final_status(source)
             case Embedded(template=template):
                 return template.render(lambda placeholder: self.run_field(placeholder.field))
-        raise TypeError(f"{source!r} is no source of a parameter")
+        raise TypeError(f"{source!r} is not a source of a parameter")
 
     def run_field(self, field: str, task: str = "") -> str:
         """Return the value of a placeholder like `{{$.pipeline_job_name}}`."""
@@ -135,12 +143,6 @@ class Upstream:
             raise OutputError(f"'{placeholder.text}' has no value")
         return text_of(value)
 
-    def _output_parameter(self, task: str, key: str) -> Any:  # noqa: ANN401  # a JSON value
-        outputs = self.records[task].output_parameters
-        if key not in outputs:
-            raise OutputError(f"task '{task}' ended without writing its output parameter '{key}'")
-        return outputs[key]
-
     def _final_status(self, source: FinalStatus) -> dict[str, Any]:
         """Return a PipelineTaskFinalStatus as JSON."""
         failed = [
@@ -164,11 +166,6 @@ def _typed_value(value: Any) -> dict[str, Any]:  # noqa: ANN401  # a JSON value
     """Return a parameter as conditions of schema 2.0 see it."""
     kind = {int: "int_value", float: "double_value"}.get(type(value), "string_value")
     return {kind: value}
-
-
-def _seen(record: ArtifactRecord) -> dict[str, Any]:
-    """Return an artifact as conditions see it."""
-    return {"name": record.name, "uri": record.uri, "metadata": dict(record.metadata)}
 
 
 def text_of(value: Any) -> str:  # noqa: ANN401  # a JSON value

@@ -57,7 +57,7 @@ class TaskFailedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRunner:
-    """What all tasks of a run share."""
+    """Runs the tasks of one run, with all that they share."""
 
     settings: EngineSettings
     containers: Containers
@@ -81,18 +81,15 @@ class TaskRunner:
                 notes=unmet(asked_by(task), self.settings),
             )
             report(running)
-            return self._ended(self._execute(task, running, inputs, upstream))
+            done = self._execute(task, running, inputs, upstream)
+            skipped = done.state is TaskState.SKIPPED
+            return self._finished(done, TaskState.SKIPPED if skipped else TaskState.SUCCEEDED)
         except CancelledError:
             return self._finished(running, TaskState.CANCELLED)
         except (TaskFailedError, OutputError, VertexError) as error:
             return self._failed(running, str(error))
         except Exception as error:  # noqa: BLE001  # the boundary of a task
             return self._failed(running, f"internal error of the local Vertex AI: {error!r}")
-
-    def _ended(self, record: TaskRecord) -> TaskRecord:
-        """Return the record of a task that did what it should, or had it done before."""
-        skipped = record.state is TaskState.SKIPPED
-        return self._finished(record, TaskState.SKIPPED if skipped else TaskState.SUCCEEDED)
 
     def _finished(self, record: TaskRecord, state: TaskState) -> TaskRecord:
         return replace(record, state=state, end_time=self.clock())
@@ -185,7 +182,7 @@ class _Attempt:
 
     @property
     def log_path(self) -> Path:
-        """Where driver and executor write what they say."""
+        """The log of driver and executor."""
         if self.record.log_path is None:
             raise TaskFailedError("its record names no log")
         return self.record.log_path
@@ -193,8 +190,10 @@ class _Attempt:
     def run(self) -> TaskRecord:
         """Run driver and executor and return the record with the outputs, which are objects by then.
 
-        As on Vertex AI, the driver runs first: what it finds out is part of the cache's key.
+        As on Vertex AI, the driver runs first, because its results are part of the cache key.
         """
+        # File systems stamp files with a coarser clock than this one, so that a file written at once may
+        # seem older than the start: a second is more than any of them lags behind.
         started = time.time() - 1.0
         self.folder.create()
         outputs = planned_outputs(self.upstream.run, self.task, self.folder.uri)
@@ -272,7 +271,9 @@ class _Attempt:
         return found
 
     def _launch(self, command: Exec, inputs: TaskInputs, outputs: TaskOutputs) -> None:
-        self._begin_log()
+        if self.record.notes and not self.log_path.exists():
+            self.log_path.parent.mkdir(parents=True, exist_ok=True)
+            self.log_path.write_text("".join(f"{NOTE}{note}\n" for note in self.record.notes))
         try:
             code = self._run_with(self.runner.containers.launcher, command, inputs, outputs)
         except ContainerLostError:
@@ -282,12 +283,6 @@ class _Attempt:
         self.runner.token.check()
         if code != 0:
             raise TaskFailedError(explain_exit(code, self.log_path))
-
-    def _begin_log(self) -> None:
-        """Put our notes at the head of a log that nothing has written to yet."""
-        if self.record.notes and not self.log_path.exists():
-            self.log_path.parent.mkdir(parents=True, exist_ok=True)
-            self.log_path.write_text("".join(f"{NOTE}{note}\n" for note in self.record.notes))
 
     def _run_with(self, launcher: Launcher, command: Exec, inputs: TaskInputs, outputs: TaskOutputs) -> int:
         text = Rendering(
@@ -308,12 +303,13 @@ class _Attempt:
             raise TaskFailedError(f"it did not end within its time limit of {seconds:g} s") from error
 
     def _publish(self, started: float) -> None:
-        """Make objects of all that was written, by a failed attempt too: stray files break listings."""
+        """Register all written files as objects, even after a failure: stray files break listings."""
         if not self.folder.staged.exists():
             return
         adopt, root = self.runner.settings.adopt, self.folder.gcs_root
         self.folder.publish(adopt)
-        if not self.executor.tfx:  # it knows no other folders of the store than those of artifacts
+        # Only TFX is given folders of the object store in its parameters; see rendering.
+        if not self.executor.tfx:
             return
         texts = [text_of(value) for value in self.inputs.parameters.values()]
         for written in self.folder.written_elsewhere("\n".join(texts), started):

@@ -52,12 +52,12 @@ _TASK = python_task(
     retryPolicy={"maxRetryCount": 1, "backoffDuration": "1s", "backoffFactor": 2},
     container={"resources": {"cpuLimit": 1, "memoryLimit": 1, "resourceCpuRequest": "1"}},
 )
-_SPEC = pipeline_spec({"t": _TASK}) | {"defaultPipelineRoot": "gs://b/r"}
+_SPEC = pipeline_spec({"t": _TASK}) | {"defaultPipelineRoot": "gs://bkt/r"}
 _JOB = {
     "displayName": "j",
     "pipelineSpec": _SPEC,
     "labels": {"a": "b"},
-    "runtimeConfig": {"gcsOutputDirectory": "gs://b/r", "parameterValues": {"q": {"r": [1.5, "s"]}}},
+    "runtimeConfig": {"gcsOutputDirectory": "gs://bkt/r", "parameterValues": {"q": {"r": [1.5, "s"]}}},
 }
 _POOL = {"containerSpec": {"imageUri": "i", "command": ["c"]}, "machineSpec": {"machineType": "n1"}}
 _CUSTOM = {"displayName": "c", "jobSpec": {"workerPoolSpecs": [_POOL], "scheduling": {"timeout": "60s"}}}

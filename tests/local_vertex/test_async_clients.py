@@ -94,7 +94,7 @@ async def test_a_model_is_served(server: Server, transport: str) -> None:
         await deployed.result(timeout=10)
         answer = await prediction.predict(endpoint=endpoint, instances=instances(1))
 
-    assert list(answer.predictions) == ["gs://b/model"]
+    assert list(answer.predictions) == ["gs://bkt/model"]
 
 
 async def test_metadata(server: Server, transport: str) -> None:

@@ -44,7 +44,7 @@ def test_value(text: str, expected: bool) -> None:  # noqa: FBT001  # an expecte
         ("inputs.parameter_values['else'] == ''", "no 'else' in"),
         ("inputs.parameter_values['flip'] > 3", "does not go between"),
         ("inputs.parameter_values['flip'] && true", "neither true nor false"),
-        ("int(inputs.parameter_values['flip']) == 1", "is no int"),
+        ("int(inputs.parameter_values['flip']) == 1", "is not a valid int"),
     ],
 )
 def test_no_value(text: str, problem: str) -> None:

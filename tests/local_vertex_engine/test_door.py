@@ -30,7 +30,7 @@ def refusal(engine: LocalPipelineEngine, spec: dict[str, Any], **changes: Any) -
     [
         ({}, "schemaVersion is missing"),
         ({"schemaVersion": "2.1.0"}, "has no dag"),
-        ({"schemaVersion": "2.1.0", "root": {"dagg": {}}}, "no valid PipelineSpec"),
+        ({"schemaVersion": "2.1.0", "root": {"dagg": {}}}, "not a valid PipelineSpec"),
         ({"schemaVersion": "2.1.0", "root": {"dag": {}}}, "no tasks"),
         (one_task(dependentTasks=["gone"]), "'gone', which is none of"),
         (one_task(dependentTasks=["t"]), "in a circle"),
@@ -100,9 +100,9 @@ def test_the_output_directory_is_a_gcs_uri(engine: LocalPipelineEngine, uri: str
     [
         ({}, "has no value and no default"),
         ({"n": 1, "m": 2}, "'m' does not exist"),
-        ({"n": "one"}, "which is no NUMBER_INTEGER"),
-        ({"n": 1.5}, "which is no NUMBER_INTEGER"),
-        ({"n": True}, "which is no NUMBER_INTEGER"),
+        ({"n": "one"}, "which is not a NUMBER_INTEGER"),
+        ({"n": 1.5}, "which is not a NUMBER_INTEGER"),
+        ({"n": True}, "which is not a NUMBER_INTEGER"),
     ],
 )
 def test_runtime_parameters_are_checked(
@@ -144,7 +144,7 @@ def importer_with(value: object) -> dict[str, Any]:
         (one_task(container={"resources": {"resourceMemoryRequest": "9" * 400}}), "expected a quantity"),
         (importer_with("NaN"), "doubleValue is nan"),
         (component_in_itself(), "part of itself"),
-        ({"schemaVersion": "2.1.0", "root": 10**400}, "is no valid PipelineSpec"),
+        ({"schemaVersion": "2.1.0", "root": 10**400}, "is not a valid PipelineSpec"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
