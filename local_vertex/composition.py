@@ -1,4 +1,4 @@
-"""Where the local Vertex AI is put together: store, services, engine and the two doors."""
+"""Puts the local Vertex AI together: store, services, engines and the two doors."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ SERVICES: Mapping[type, str] = {
     LocationService: methods.LOCATIONS,
     ProjectService: methods.PROJECTS,
 }
-"""What answers which gRPC service."""
+"""The gRPC service that each class answers."""
 
 HOST: Final = "127.0.0.1"
 BACKLOG = 128
@@ -85,7 +85,7 @@ KEEP_ALIVE_SECONDS = 600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a server is told at its start; it listens on `host`, and port 0 means any free one.
+    """The options of a server; it listens on `host`, and port 0 means any free one.
 
     `images` are shown as a container registry shows them. With `faults`, requests and callers of `/faults`
     may order faults on the wire. With `lean_skipped`, the tasks of a job that came from the cache list no
@@ -110,7 +110,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engines:
-    """What runs the work of the services; `launcher` starts the processes of pipelines and custom jobs."""
+    """The engines behind the services; `launcher` starts the processes of pipelines and custom jobs."""
 
     pipelines: PipelineEngine
     custom_jobs: CustomJobRunner
@@ -201,7 +201,7 @@ class LocalVertex:
         )
 
     def recover(self) -> None:
-        """Take up what the end of the last server cut off."""
+        """Resume the work that the end of the last server cut off."""
         self._operations.recover()
         self._pipelines.recover()
         self._jobs.recover()
@@ -260,7 +260,7 @@ class Doors:
 
 
 def _takes_json(path: str) -> bool:
-    """Whether bodies sent to a path are JSON: rawPredict hands any body to a model's own server."""
+    """Return whether bodies sent to a path are JSON; rawPredict hands any body to a model's own server."""
     return not path.endswith(":rawPredict")
 
 

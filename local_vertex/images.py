@@ -43,7 +43,7 @@ class ImageRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageTable:
-    """All rows; `environment` is what every container gets, `own` the file to which a person may add rows."""
+    """All rows; every container gets `environment`, and `own` is the file to which users may add rows."""
 
     rules: tuple[ImageRule, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)

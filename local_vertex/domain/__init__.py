@@ -1,1 +1,1 @@
-"""What Vertex AI is about, in plain Python: names, errors and states; no wire, no storage."""
+"""The vocabulary that the services and the engine share: names, errors, states and records."""

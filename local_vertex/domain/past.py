@@ -1,4 +1,4 @@
-"""How resources were some seconds ago, as the replicas of a service still show them (pure)."""
+"""The state of resources some seconds ago, which lagging replicas of a service still show (pure)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lags:
-    """How far replicas lag behind, in seconds: those that answer lists, and those that route predictions."""
+    """The lags of replicas in seconds: of those that answer lists, and of those that route predictions."""
 
     lists: float = 0.0
     traffic: float = 0.0
 
     @property
     def longest(self) -> float:
-        """How long the past has to be kept."""
+        """The time for which the past is kept."""
         return max(self.lists, self.traffic)
 
 
@@ -46,7 +46,7 @@ class _Change:
 
 
 class Past:
-    """What resources were before their latest changes, in memory: a server that starts has no past.
+    """Resources before their latest changes, in memory: a server that starts has no past.
 
     :param kept: seconds for which a change is remembered; with 0 nothing is, and the past is the present
     :param clock: seconds of a clock that never goes back
@@ -59,7 +59,7 @@ class Past:
 
     @property
     def is_kept(self) -> bool:
-        """Whether changes need to be noted."""
+        """True when changes need to be noted."""
         return self._kept > 0
 
     def note(self, kind: str, name: str, before: Row | None) -> None:
@@ -75,7 +75,7 @@ class Past:
     def rows(self, kind: str, rows: Iterable[Row], *, age: float) -> list[Row]:
         """Return the rows of a kind as they were `age` seconds ago, the newest first.
 
-        :param rows: those that there are now, of all parents
+        :param rows: the present ones, of all parents
         """
         then = self._clock() - age
         shown = {row.name: row for row in rows}

@@ -1,4 +1,4 @@
-"""What is recorded of a task: its state, times, artifacts, parameters and failure."""
+"""The record of a task: its state, times, artifacts, parameters and failure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why something failed; `message` names task, root cause and log."""
+    """The reason of a failure; `message` names task, root cause and log."""
 
     code: Code
     message: str
@@ -42,7 +42,7 @@ ArtifactLists = Mapping[str, tuple[ArtifactRecord, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedExecution:
-    """What an execution produced."""
+    """The outputs of an execution."""
 
     outputs: ArtifactLists
     output_parameters: Mapping[str, Any]
@@ -52,7 +52,7 @@ class CachedExecution:
 class TaskRecord:
     """One task of a run as it stands now; `parent` is the task id of the DAG that it belongs to (0: root).
 
-    `notes` say what it asks for and does not get on this machine.
+    `notes` name the resources that it asks for and does not get on this machine.
     """
 
     task_id: int

@@ -40,5 +40,6 @@ TERMINAL_TASK_STATES = frozenset(
     }
 )
 SATISFYING_TASK_STATES = frozenset({TaskState.SUCCEEDED, TaskState.SKIPPED})
-# What a task did of itself; the others follow from them and are worked out anew after a restart.
+# A task ran, or was served from the cache. The other states follow from these and are derived again
+# after a restart.
 EXECUTED_TASK_STATES = SATISFYING_TASK_STATES | {TaskState.FAILED}

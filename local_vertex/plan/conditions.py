@@ -21,7 +21,7 @@ _TOKEN = re.compile(
     r"|(?P<word>[A-Za-z_]\w*)"
     r"|(?P<sign>&&|\|\||==|!=|<=|>=|[-+!<>().\[\]]))"
 )
-# CEL asks for at least 32 levels; what is longer costs more stack than a thread has.
+# CEL asks for at least 32 levels; longer conditions would need more stack than a thread has.
 _OPENING = frozenset({"(", "[", "!"})
 _MOST_OPENINGS = 50
 _MOST_TOKENS = 500
@@ -69,7 +69,7 @@ class Part:
     key: Expression
 
     def value_of(self, inputs: Mapping[str, Any]) -> Any:  # noqa: ANN401  # a JSON value
-        """Return the part; raises ConditionError where there is none."""
+        """Return the part; raises ConditionError if it does not exist."""
         whole: Any = self.of.value_of(inputs)
         key: Any = self.key.value_of(inputs)
         try:
@@ -114,7 +114,7 @@ class Binary:
     right: Expression
 
     def value_of(self, inputs: Mapping[str, Any]) -> Any:  # noqa: ANN401  # a JSON value
-        """Return the result; raises ConditionError for operands that do not go together."""
+        """Return the result; raises ConditionError for operands that cannot be combined."""
         left: Any = self.left.value_of(inputs)
         match self.sign:
             case "&&":

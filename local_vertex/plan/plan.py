@@ -32,7 +32,7 @@ class ParameterType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParameterDefinition:
-    """What a component or pipeline declares of a parameter; `default` None means there is none."""
+    """A parameter as a component or pipeline declares it; `default` None means that it has none."""
 
     type: ParameterType
     default: Any = None
@@ -41,7 +41,7 @@ class ParameterDefinition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constant:
-    """A parameter whose value stands in the spec."""
+    """A parameter whose value is in the spec."""
 
     value: Any
 
@@ -70,7 +70,7 @@ class TaskOutput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalStatus:
-    """How a task, or all tasks of a nested DAG, ended; read by exit handlers."""
+    """The final status of a task, or of all tasks of a nested DAG; read by exit handlers."""
 
     of: str
     tasks: frozenset[str]
@@ -81,7 +81,7 @@ ParameterSource = Constant | Embedded | RunParameter | TaskOutput | FinalStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputArtifact:
-    """What a component declares of an output artifact; `type_schema` is proto JSON."""
+    """An output artifact as a component declares it; `type_schema` is proto JSON."""
 
     schema_title: str
     type_schema: Mapping[str, Any]
@@ -98,7 +98,7 @@ class Exec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What a container asks for: CPUs, memory in bytes, accelerators in words; None and empty: not said."""
+    """The resources that a container asks for: CPUs, memory in bytes, accelerators; None and empty: unset."""
 
     cpu_request: float | None = None
     cpu_limit: float | None = None
@@ -111,7 +111,7 @@ class Resources:
 class ContainerExecutor:
     """Runs a command in an image; `driver` runs before it and may change its inputs.
 
-    `tfx` is whether the command is the entry point of TFX's executors.
+    `tfx` says that the command is the entry point of TFX's executors.
     """
 
     image: str
@@ -151,7 +151,7 @@ Executor = ContainerExecutor | ImporterExecutor | ResolverExecutor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """A task runs only if `expression` is true of these inputs; `text` is how the spec writes it."""
+    """A task runs only if `expression` is true of these inputs; `text` is its form in the spec."""
 
     text: str
     expression: Expression
@@ -161,7 +161,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often a failed task is tried again; seconds between the tries."""
+    """The retries of a failed task; the pauses between them are in seconds."""
 
     max_retries: int = 0
     backoff: float = 0.0
@@ -174,8 +174,8 @@ class PlannedTask:
     """One task. `name` is unique in the plan; `runs_always` is kfp's ALL_UPSTREAM_TASKS_COMPLETED.
 
     All `conditions`, its own and those of the DAGs around it, must hold for it to run.
-    A `cacheable` task may take its outputs from an earlier execution; a `cache_key` of its own stands in
-    for everything that would make up the key.
+    A `cacheable` task may take its outputs from an earlier execution; a `cache_key` of its own replaces
+    everything that would make up the key.
     """
 
     name: str
@@ -196,7 +196,7 @@ class PlannedTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A checked pipeline: every name that a task refers to exists, and there is no cycle."""
+    """A checked pipeline: every name that a task refers to exists, and no cycle does."""
 
     pipeline: str
     tasks: Mapping[str, PlannedTask]

@@ -1,4 +1,4 @@
-"""Runs one command and ends it, with all its descendants, when the server that asked for it goes.
+"""Runs one command and ends it, with all its descendants, when the server that asked for it ends.
 
 Executed as a script of its own: `python -I -S guard.py FOLDER COMMAND…`, standard library only. The server
 holds the other end of standard input: the byte T asks the command to terminate, end-of-file (the server
@@ -79,7 +79,7 @@ def _signal_group(child: int, number: int) -> None:
 
 
 def _kill_descendants() -> None:
-    """Kill children until there are none: those of a killed one become ours."""
+    """Kill children until none is left: the children of a killed one become ours."""
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     while True:
         for pid in children.read_text().split():

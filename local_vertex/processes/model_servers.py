@@ -37,7 +37,7 @@ _STEADY = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Deployment:
-    """What a deployed model's process is made from."""
+    """The definition of a deployed model's process."""
 
     id: str
     container: ContainerSpec
@@ -81,7 +81,7 @@ class _Server:
 
 
 class LocalModelServers:
-    """Starts, watches and calls model servers; one that dies is started again, ever more slowly."""
+    """Starts, watches and calls model servers; one that crashes restarts after ever longer pauses."""
 
     def __init__(self, *, settings: EngineSettings, images: ImageTable, launcher: GuardedLauncher) -> None:
         self._settings = settings
@@ -169,7 +169,7 @@ class LocalModelServers:
             try:
                 server = self._launch(deployment)
             except OSError as error:
-                sys.stderr.write(f"model server {deployment.id} is not started again yet: {error}\n")
+                sys.stderr.write(f"model server {deployment.id} could not be restarted yet: {error}\n")
                 continue
             with self._lock:
                 if not deployment.stopped.is_set():

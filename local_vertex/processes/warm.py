@@ -104,17 +104,17 @@ class WarmParent:
 
     @property
     def dead(self) -> bool:
-        """Whether it cannot fork any more."""
+        """True when it cannot fork any more."""
         return self._dead
 
     @property
     def broken(self) -> bool:
-        """Whether its image lacks a module to preload: another parent would fare no better."""
+        """True when its image lacks a module to preload, so that another parent would fail as well."""
         return self._broken
 
     @property
     def ready(self) -> bool:
-        """Whether everything is imported."""
+        """True when everything is imported."""
         return self._ready and not self._dead
 
     def is_worn(self, forks: int, memory: int) -> bool:
@@ -230,7 +230,7 @@ class WarmSettings:
 
 
 class WarmLauncher:
-    """Forks what it can from a warm parent, one for each image rule, and leaves the rest to `reference`."""
+    """Forks commands from a warm parent, one for each image rule, and leaves the rest to `reference`."""
 
     def __init__(self, *, settings: WarmSettings, images: ImageTable, reference: GuardedLauncher) -> None:
         self._settings = settings
@@ -310,7 +310,7 @@ class WarmLauncher:
         return WarmParent(self._reference, launch, self._settings.preload)
 
     def close(self) -> None:
-        """End all parents, their forks and what runs cold."""
+        """End all parents, their forks and all that runs cold."""
         with self._lock:
             self._closed = True
             parents = [*self._parents.values(), *self._successors.values()]

@@ -1,4 +1,4 @@
-"""Says when an execution would repeat an earlier one. Like Vertex AI, it does not look at the bucket.
+"""Finds the earlier execution that a task would repeat. Like Vertex AI, it does not look at the bucket.
 
 The key is made as Vertex AI makes it, from the pipeline's name, the component's specification (image,
 command, arguments and environment as they stand in the spec), its output definitions and its inputs:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCache:
-    """The executions that tasks of the pipeline `pipeline` may repeat."""
+    """The earlier executions of the pipeline `pipeline`."""
 
     executions: ExecutionCache
     pipeline: str
@@ -32,7 +32,7 @@ class TaskCache:
     def find(
         self, task: PlannedTask, executor: ContainerExecutor, inputs: TaskInputs
     ) -> CachedExecution | None:
-        """Return what an execution of the same key produced, whether its objects are still there or not."""
+        """Return the outputs of an execution of the same key, whether its objects still exist or not."""
         if not task.cacheable:
             return None
         return self.executions.find_execution(cache_key(self.pipeline, task, executor, inputs))
@@ -40,7 +40,7 @@ class TaskCache:
     def keep(
         self, task: PlannedTask, executor: ContainerExecutor, inputs: TaskInputs, record: TaskRecord
     ) -> None:
-        """Keep what `record`, a success, produced; a task that must not be cached leaves nothing."""
+        """Keep the outputs of `record`, a success, unless the task must not be cached."""
         if not task.cacheable:
             return
         produced = CachedExecution(outputs=record.outputs, output_parameters=record.output_parameters)

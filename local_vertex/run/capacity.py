@@ -14,32 +14,32 @@ if TYPE_CHECKING:
     from local_vertex.run.ports import EngineSettings
 
 NOTE = "local Vertex AI: "
-"""How a line of ours at the head of a task's log begins."""
+"""The beginning of the lines that we write at the head of a task's log."""
 
 _GIGABYTE = 10**9
 
 
 def asked_by(task: PlannedTask) -> Resources:
-    """Return what the container of a task asks for, nothing where it has none."""
+    """Return the resources that a task's container asks for; none for a task without a container."""
     return task.executor.resources if isinstance(task.executor, ContainerExecutor) else Resources()
 
 
 def expected_memory(asked: Resources, settings: EngineSettings) -> int:
-    """Return how many bytes a task is expected to use: what it requests, or else our estimate.
+    """Return the expected memory of a task in bytes: its request, or else our estimate.
 
-    A limit is no expectation: as a rule it is the size of a machine of the cloud.
+    A limit says little about the use: as a rule it is the size of a machine in the cloud.
     """
     estimate = min(settings.task_memory, asked.memory_limit or settings.task_memory)
     return asked.memory_request or estimate
 
 
 def expected_cores(asked: Resources) -> int:
-    """Return how many cores a task counts as: what it requests, at least one."""
+    """Return the number of cores that a task counts as: its request, at least one."""
     return max(1, math.ceil(asked.cpu_request or 1))
 
 
 def unmet(asked: Resources, settings: EngineSettings) -> tuple[str, ...]:
-    """Say, a line each, what a container asks for and does not get on this machine."""
+    """Return a line for each resource that a container asks for and does not get on this machine."""
     return tuple(_unmet(asked, settings))
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ContainerLostError(Exception):
-    """The container ended for a reason of ours, not of its command; it may be run again."""
+    """The container was lost by this machine, not ended by its command; it may be run again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +54,11 @@ class Container(Protocol):
         """Wait for the end and return the exit code, negative for a signal. Raises ContainerLostError."""
 
     def stop(self, grace: float) -> None:
-        """Ask it to terminate, kill all of it after `grace` seconds, return when it has ended."""
+        """Ask it to terminate, kill all of it after `grace` seconds, and return once it has ended."""
 
 
 class Launcher(Protocol):
-    """Starts commands; what it started ends with the server at the latest."""
+    """Starts commands, none of which outlives the server."""
 
     def launch(self, launch: Launch) -> Container:
         """Start a command and return at once."""
@@ -91,7 +91,7 @@ class CancelToken:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run is to stop."""
+        """True once the run is to stop."""
         return self._event.is_set()
 
     def check(self) -> None:
@@ -145,7 +145,7 @@ class CancelToken:
 
 
 class _TimeLimit:
-    """Says whether a container was ended because it took too long."""
+    """Records that a container was ended because it took too long."""
 
     def __init__(self) -> None:
         self.exceeded = False

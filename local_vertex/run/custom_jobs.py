@@ -39,7 +39,7 @@ def container_argv(container: ContainerSpec) -> tuple[str, ...]:
 
 @dataclass(slots=True, kw_only=True)
 class _Job:
-    """One job on its way; `ended` once its final state was reported."""
+    """A job under way; `ended` once its final state was reported."""
 
     run: CustomRun
     argv: tuple[str, ...]
@@ -50,7 +50,7 @@ class _Job:
 
 
 class LocalCustomJobRunner:
-    """Runs the container of worker pool 0 of each job as a process of this machine."""
+    """Runs the container of worker pool 0 of each job as a process on this machine."""
 
     def __init__(
         self,

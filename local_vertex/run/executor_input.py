@@ -41,7 +41,7 @@ class TaskInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOutputs:
-    """Where a task's outputs go, gs:// URIs; after it ran, what they are."""
+    """The gs:// URIs of a task's outputs before it runs, and the outputs themselves afterwards."""
 
     artifacts: ArtifactLists
     parameter_files: Mapping[str, str]
@@ -134,7 +134,7 @@ def _legacy(value: Any) -> dict[str, Any]:  # noqa: ANN401  # a JSON value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorOutput:
-    """What an executor or driver wrote."""
+    """The output of an executor or driver."""
 
     artifacts: Mapping[str, list[dict[str, Any]]]
     parameters: Mapping[str, Any]

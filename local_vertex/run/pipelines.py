@@ -43,7 +43,7 @@ _UNSAFE = re.compile(r"[^\w.-]")
 
 @dataclass(slots=True, kw_only=True)
 class RunningPipeline:
-    """One run on its way; `dispatcher` bounds how many tasks of all runs work at once."""
+    """A run under way; `dispatcher` bounds how many tasks of all runs execute at once."""
 
     run: PipelineRun
     plan: Plan
@@ -60,7 +60,7 @@ class RunningPipeline:
     _late: bool = False
 
     def execute(self) -> None:
-        """Run to the end; returns when the listener has heard the final state."""
+        """Run to the end; return once the listener has heard the final state."""
         timer = Timer(self.runner.settings.job_timeout, self._time_out)
         timer.daemon = True
         timer.start()

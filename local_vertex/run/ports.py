@@ -1,4 +1,4 @@
-"""The port of the engine: what the API asks it to run, and what it hears of that."""
+"""The ports of the engine: the API asks it to run something through them and hears of each change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Adopt = Callable[[Path, Path], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
-    """What the engine needs to know of this machine; times in seconds.
+    """The engine's settings for this machine; times in seconds.
 
     `gcs_root` and `state_dir` are on one file system. `warm` keeps executors imported between tasks,
     `prestart` imports them as soon as the server starts. Tasks that run at once share `cores` and
@@ -106,12 +106,12 @@ class ArtifactCatalog(Protocol):
     def artifacts(self, pipeline: str, schema_title: str) -> tuple[ArtifactRecord, ...]:
         """Return the live artifacts of a type in the context of `pipeline`, the newest first.
 
-        Their `type_schema` may be empty: who asks knows the type.
+        Their `type_schema` may be empty: the caller knows the type.
         """
 
 
 class RunHistory(ExecutionCache, ArtifactCatalog, Protocol):
-    """What earlier runs left for later ones."""
+    """Everything that earlier runs left for later ones."""
 
 
 class PipelineEngine(Protocol):
@@ -200,7 +200,7 @@ class CustomJobRunner(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerAddress:
-    """Where a deployed model answers: http://127.0.0.1:`port`."""
+    """The address of a deployed model: http://127.0.0.1:`port`."""
 
     port: int
     log_path: Path

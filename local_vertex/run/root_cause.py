@@ -1,4 +1,4 @@
-"""Finds the line of a log that says why a command failed."""
+"""Finds the line of a log that explains why a command failed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WORD = re.compile(r"[^\W\d_]{2}")
 def root_cause(log: str) -> str:
     """Return the exception that began the last chain of tracebacks in `log`, or else its last line.
 
-    Python prints a chain from its root to what was raised last; the root says what happened.
+    Python prints a chain from its root to the last exception; the root is the actual cause.
     """
     spoken = _spoken(log)
     return _exception(log) or (spoken[-1][:_LIMIT] if spoken else "it wrote nothing")
@@ -69,7 +69,7 @@ def explain_exit(code: int, log_path: Path) -> str:
         return f"killed by {name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")
     log = tail(log_path)
     spoken = _spoken(log)
-    # `sys.exit` with a message makes it the last line, and the code 1; nothing marks that of another code.
+    # `sys.exit(message)` prints the message last and exits with 1; for other codes nothing marks a message.
     if _exception(log) or (spoken and code == 1 and _WORD.search(spoken[-1])):
         return f"exit code {code}: {root_cause(log)}"
     told = [line for line in spoken if _WORD.search(line)][-_LAST_LINES:]

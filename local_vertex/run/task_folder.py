@@ -1,7 +1,7 @@
 """Maps gs:// to folders of this machine and back, with a task's own outputs in a staging folder.
 
-A file in the object store's root is no object, and breaks listings, until it is adopted. So a task
-writes into a staging root of the same layout, and its folder moves into the store in one step.
+A file in the object store's root is not an object, and breaks listings, until it is adopted. A task
+therefore writes into a staging root of the same layout, and its folder moves into the store in one step.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class TaskFolder:
 
     @property
     def staged(self) -> Path:
-        """Where the task writes."""
+        """The folder that the task writes to."""
         return self.staging_root / self.uri.removeprefix(_SCHEME)
 
     @property
     def published(self) -> Path:
-        """Where the outputs are when the task has ended."""
+        """The folder of the outputs once the task has ended."""
         return self.gcs_root / self.uri.removeprefix(_SCHEME)
 
     def create(self) -> None:
@@ -45,11 +45,11 @@ class TaskFolder:
         self.staged.mkdir(parents=True)
 
     def discard(self) -> None:
-        """Remove what was staged."""
+        """Remove the staging folder."""
         shutil.rmtree(self.staged, ignore_errors=True)
 
     def publish(self, adopt: Adopt) -> None:
-        """Turn what was written into objects, all at once."""
+        """Turn everything that was written into objects, all at once."""
         adopt(self.staging_root, self.staged)
         shutil.rmtree(self.published, ignore_errors=True)
         self.published.parent.mkdir(parents=True, exist_ok=True)
