@@ -81,12 +81,12 @@ class ImageTableError(ValueError):
     """The file with the image table cannot be used; the message says why."""
 
 
-def read_images(own: Path | None, given: Path | None) -> tuple[ImageRule, ...]:
+def read_images(own: Path, given: Path | None) -> tuple[ImageRule, ...]:
     """Read `[{"image": pattern, "interpreter": path, "environment": {…}, "labels": [argument]}, …]`.
 
     The rows of the file `own`, if it exists, come before those of `given`. Raises ImageTableError.
     """
-    return (*(_read(own) if own and own.exists() else ()), *(_read(given) if given else ()))
+    return (*(_read(own) if own.exists() else ()), *(_read(given) if given else ()))
 
 
 def _read(path: Path) -> tuple[ImageRule, ...]:
