@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
+from local_vertex.api.collection import Collection
 from local_vertex.api.custom_jobs import CustomJobs
 from local_vertex.api.deployments import Deployments
 from local_vertex.api.endpoint_service import EndpointService
@@ -25,7 +26,6 @@ from local_vertex.api.pipeline_jobs import PipelineJobs
 from local_vertex.api.pipeline_service import PipelineService
 from local_vertex.api.prediction_service import PredictionService
 from local_vertex.api.region import PROJECT_NUMBER, Region
-from local_vertex.api.resources import Collection
 from local_vertex.api.run_history import StoredHistory
 from local_vertex.domain.names import Project
 from local_vertex.domain.past import NO_LAGS, Past

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from google.cloud import aiplatform_v1
 
+from local_vertex.api.collection import Collection
 from local_vertex.api.job_states import JobStates
-from local_vertex.api.resources import Collection
 from local_vertex.domain.states import TERMINAL_RUN_STATES
 
 if TYPE_CHECKING:

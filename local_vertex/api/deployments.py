@@ -5,9 +5,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from local_vertex.api.collection import Collection
 from local_vertex.api.endpoints import ENDPOINT, add_deployed, deployed_ids, find_deployed
 from local_vertex.api.messages import set_time
-from local_vertex.api.resources import Collection
 from local_vertex.domain.errors import Cancelled, NotFound, VertexError
 from local_vertex.domain.names import ModelName
 from local_vertex.run.ports import ContainerSpec

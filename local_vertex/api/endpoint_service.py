@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from google.cloud import aiplatform_v1
 
+from local_vertex.api.collection import Collection, check_etag
 from local_vertex.api.endpoints import (
     ENDPOINT,
     check_split,
@@ -20,7 +21,6 @@ from local_vertex.api.field_behavior import clear_output_only
 from local_vertex.api.listing import page_of
 from local_vertex.api.messages import first_set, last_part, set_time, update
 from local_vertex.api.operations import Work
-from local_vertex.api.resources import Collection, check_etag
 from local_vertex.domain.errors import (
     AlreadyExists,
     FailedPrecondition,

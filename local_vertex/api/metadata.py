@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from google.cloud import aiplatform_v1
 
 from local_vertex.api import task_records
+from local_vertex.api.collection import Collection
 from local_vertex.api.messages import set_time
-from local_vertex.api.resources import Collection
 from local_vertex.domain.names import PipelineJobName
 
 if TYPE_CHECKING:

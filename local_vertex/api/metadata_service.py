@@ -17,11 +17,11 @@ from local_vertex.domain.names import MetadataStoreName
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from local_vertex.api.collection import Collection
     from local_vertex.api.filters import Predicate
     from local_vertex.api.messages import Message
     from local_vertex.api.metadata import Metadata
     from local_vertex.api.region import Region
-    from local_vertex.api.resources import Collection
 
 _STORE = aiplatform_v1.MetadataStore.pb()
 _RELATION = re.compile(

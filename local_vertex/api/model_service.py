@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from google.cloud import aiplatform_v1
 
+from local_vertex.api.collection import check_etag
 from local_vertex.api.field_behavior import clear_output_only
 from local_vertex.api.listing import page_of
 from local_vertex.api.messages import first_set, last_part, set_time, update
 from local_vertex.api.models import MODEL
-from local_vertex.api.resources import check_etag
 from local_vertex.domain.errors import (
     AlreadyExists,
     FailedPrecondition,

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from google.cloud import aiplatform_v1
 
+from local_vertex.api.collection import Collection, seal
 from local_vertex.api.endpoints import ENDPOINT
 from local_vertex.api.messages import set_time
-from local_vertex.api.resources import Collection, seal
 from local_vertex.domain.errors import FailedPrecondition, InvalidArgument, NotFound
 from local_vertex.domain.names import ModelName
 

@@ -12,9 +12,9 @@ from google.longrunning import operations_pb2
 from google.protobuf import any_pb2, empty_pb2
 from google.rpc import status_pb2
 
+from local_vertex.api.collection import Collection
 from local_vertex.api.listing import page_of
 from local_vertex.api.messages import set_time
-from local_vertex.api.resources import Collection
 from local_vertex.domain.errors import (
     Cancelled,
     FailedPrecondition,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from google.cloud import aiplatform_v1
 
 from local_vertex.api import task_records
+from local_vertex.api.collection import Collection
 from local_vertex.api.job_states import JobStates
 from local_vertex.api.metadata import contexts_of
-from local_vertex.api.resources import Collection
 from local_vertex.domain.names import PipelineJobName
 from local_vertex.domain.states import TERMINAL_RUN_STATES, TERMINAL_TASK_STATES, TaskState
 

@@ -11,9 +11,9 @@ from google.api import httpbody_pb2
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
+from local_vertex.api.collection import Collection
 from local_vertex.api.endpoints import ENDPOINT, find_deployed
 from local_vertex.api.messages import plain
-from local_vertex.api.resources import Collection
 from local_vertex.domain.errors import (
     FailedPrecondition,
     Internal,

@@ -102,11 +102,13 @@ class GuardedLauncher:
                 stderr=subprocess.STDOUT,
                 env=dict(launch.environment),
                 cwd=launch.folder,
+                # A Ctrl-C in the server's terminal is for the server, which ends its children in order.
                 start_new_session=True,
                 pass_fds=pass_fds,
             )
         container = GuardedContainer(child)
         with self._lock:
+            # Forgetting those that have ended here keeps the set from growing without a thread that watches.
             self._running = {running for running in self._running if running.poll() is None} | {container}
         return container
 

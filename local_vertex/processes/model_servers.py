@@ -54,7 +54,7 @@ class _Deployment:
         return self.container.predict_route or f"/v1/models/{self.id}:predict"
 
     def environment(self, port: int) -> dict[str, str]:
-        """Return what Vertex AI sets in a prediction container.
+        """Return the variables that Vertex AI sets in a prediction container.
 
         https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements#aip-variables
         """
@@ -156,7 +156,7 @@ class LocalModelServers:
         return status == _HTTP_OK
 
     def _watch(self, server: _Server) -> None:
-        """Start the server again whenever it dies, until it is stopped."""
+        """Restart the server whenever it crashes, until it is stopped."""
         deployment, pause = server.deployment, _FIRST_PAUSE
         while True:
             born = time.monotonic()
@@ -171,6 +171,7 @@ class LocalModelServers:
             except OSError as error:
                 sys.stderr.write(f"model server {deployment.id} could not be restarted yet: {error}\n")
                 continue
+            # `stop` sets the event under the same lock: a server that it has not seen is ended here.
             with self._lock:
                 if not deployment.stopped.is_set():
                     self._servers[deployment.id] = server

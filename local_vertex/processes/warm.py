@@ -267,6 +267,7 @@ class WarmLauncher:
             own.remove()
             return None
         if not container.wait_started(self._settings.fork_within):
+            # It hangs, so that this fork may still happen: only its end makes sure that nothing runs twice.
             parent.close()
             return None
         return container
@@ -278,6 +279,7 @@ class WarmLauncher:
             if parent is not None and (parent.broken or not parent.dead):
                 return self._renewed(rule, parent)
             starts = self._starts.get(rule.image, 0)
+            # Imports that crash would do so each time, and cost a minute each.
             if self._closed or starts >= self._settings.max_starts:
                 return None
             self._starts[rule.image] = starts + 1

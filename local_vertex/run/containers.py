@@ -101,6 +101,7 @@ class CancelToken:
 
     def sleep(self, seconds: float) -> None:
         """Wait; raises CancelledError as soon as the run is to stop."""
+        # Longer waits than the platform's longest would raise OverflowError.
         self._event.wait(min(seconds, TIMEOUT_MAX))
         self.check()
 
@@ -135,6 +136,7 @@ class CancelToken:
         with self._lock:
             self._running.add(container)
             late = self._event.is_set()
+        # `cancel` may have run between the launch and here, without this container on its list.
         if late:
             container.stop(self._grace)
         try:

@@ -123,7 +123,7 @@ class LocalCustomJobRunner:
         )
 
     def _exit_code(self, job: _Job, launch: Launch) -> int:
-        """Run the container, by the reference where the launcher loses it; raises TimeoutError."""
+        """Run the container, again by the reference if the launcher loses it; raises TimeoutError."""
         try:
             return job.token.run(self._containers.launcher, launch, seconds=job.run.timeout)
         except ContainerLostError:
@@ -134,6 +134,7 @@ class LocalCustomJobRunner:
         with self._lock:
             job = self._jobs.get(name)
         if job:
+            # In a thread of its own: a container may take its grace, and callers do not wait for that.
             Thread(target=self._cancel, args=(job,), name=f"cancel {name}", daemon=True).start()
 
     def _cancel(self, job: _Job) -> None:
@@ -150,6 +151,8 @@ class LocalCustomJobRunner:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _report(self, job: _Job, state: RunState, failure: Failure | None) -> None:
+        # A cancellation may race with the end: nothing follows a final state. What `close` cuts off keeps
+        # the state in the store from which the next server starts it again.
         with job.reporting:
             if self._closed or job.ended:
                 return
@@ -160,7 +163,7 @@ class LocalCustomJobRunner:
 
 
 def _vertex_environment(run: CustomRun) -> dict[str, str]:
-    """Return what Vertex AI sets in a training container.
+    """Return the variables that Vertex AI sets in a training container.
 
     https://cloud.google.com/vertex-ai/docs/training/code-requirements#environment-variables
     """

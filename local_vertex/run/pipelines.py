@@ -127,6 +127,7 @@ class RunningPipeline:
                 cancelled = self.runner.token.cancelled
                 self._end_untried(name, TaskState.CANCELLED if cancelled else TaskState.NOT_TRIGGERED)
             settled += [name for name in fresh if self._settle(name)]
+            # What was settled may let other tasks start or keep them from it: look again until nothing moves.
             if not settled:
                 started.update(fresh)
                 return fresh
@@ -186,6 +187,7 @@ class RunningPipeline:
         failed = [record for record in self._records.values() if record.state is TaskState.FAILED]
         if not failed:
             return RunState.SUCCEEDED, None
+        # The first failure comes first: the later ones may follow from it.
         failed.sort(key=lambda record: record.end_time or record.create_time)
         names = ", ".join(record.name for record in failed)
         causes = " ".join(record.error.message for record in failed if record.error)
@@ -280,6 +282,7 @@ class LocalPipelineEngine:
         with self._lock:
             pipeline = self._running.get(name)
         if pipeline:
+            # In a thread of its own: containers may take their grace, and callers do not wait for that.
             Thread(target=pipeline.cancel, name=f"cancel {name}", daemon=True).start()
 
     def close(self) -> None:

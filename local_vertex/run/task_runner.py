@@ -247,6 +247,7 @@ class _Attempt:
             return inputs, outputs
         self._launch(self.executor.driver, inputs, outputs)
         written = self._written()
+        # The executor writes the same file, and may write none.
         self._output_path.unlink(missing_ok=True)
         return (
             replace(inputs, parameters={**inputs.parameters, **written.parameters}),
@@ -277,6 +278,7 @@ class _Attempt:
         try:
             code = self._run_with(self.runner.containers.launcher, command, inputs, outputs)
         except ContainerLostError:
+            # What the lost container has written must not be taken for outputs of the next one.
             self.folder.create()
             self._make_folders(outputs)
             code = self._run_with(self.runner.containers.reference, command, inputs, outputs)

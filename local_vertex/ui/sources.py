@@ -11,12 +11,12 @@ from local_vertex.domain.names import CustomJobName, EndpointName, ModelName, Pi
 from local_vertex.ui.runs import run_view
 
 if TYPE_CHECKING:
+    from local_vertex.api.collection import Collection
     from local_vertex.api.custom_jobs import CustomJobs
     from local_vertex.api.messages import Message
     from local_vertex.api.models import Models
     from local_vertex.api.pipeline_jobs import PipelineJobs
     from local_vertex.api.region import Region
-    from local_vertex.api.resources import Collection
     from local_vertex.ui.runs import RunView
 
 LONGEST_LOG = 128 * 1024

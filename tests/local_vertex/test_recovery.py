@@ -9,7 +9,7 @@ from google.api_core import exceptions
 from google.cloud import aiplatform_v1
 from google.longrunning import operations_pb2
 
-from local_vertex.api.resources import Collection
+from local_vertex.api.collection import Collection
 from local_vertex.domain.states import RunState, TaskState
 from local_vertex.store import StateInUseError, Store
 from tests.local_vertex.conftest import CANONICAL, PARENT, connect, running_server, wait_for
