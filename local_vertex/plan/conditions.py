@@ -107,7 +107,7 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """Two expressions and what is between them."""
+    """Two expressions joined by an operator."""
 
     sign: str
     left: Expression
@@ -128,7 +128,7 @@ class Binary:
             case sign:
                 right: Any = self.right.value_of(inputs)
                 if _kind(left) is not _kind(right) or _kind(left) not in (float, str):
-                    raise ConditionError(f"'{sign}' does not go between {left!r} and {right!r}")
+                    raise ConditionError(f"'{sign}' cannot be applied to {left!r} and {right!r}")
                 return left + right if sign == "+" else _ORDER[sign](left, right)
 
 

@@ -1,4 +1,4 @@
-"""Gives each container a Python environment of its own, so that what it installs ends with it.
+"""Gives each container a Python environment of its own, so that what it installs is gone when it ends.
 
 The environment is a virtual one over the image's: it sees the image's packages, `pip install` puts others
 before them, and `pip uninstall` leaves the image's alone, as they are outside of it.
@@ -45,7 +45,7 @@ _PIP: Final = '#!/bin/sh\nexec "$(dirname "$0")/python" -m pip "$@"\n'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnEnvironment:
-    """The environment of one container in `folder`, to be removed when that has ended."""
+    """The environment of one container in `folder`, to be removed when the container has ended."""
 
     folder: Path
 
@@ -67,12 +67,12 @@ class OwnEnvironment:
         return replace(launch, argv=(*enter, program, *rest), environment=self.variables(launch))
 
     def remove(self) -> None:
-        """Remove it with all that was installed."""
+        """Remove it with everything that was installed."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Environments:
-    """Makes environments; asks each interpreter once what it is."""
+    """Creates environments; inspects each interpreter only once."""
 
     def __init__(self) -> None:
         self._known: dict[Path, dict[str, Any]] = {}

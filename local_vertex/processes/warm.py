@@ -1,4 +1,4 @@
-"""Runs `python -m` commands in forks of a parent that has imported what they need."""
+"""Runs `python -m` commands in forks of a parent that has already imported their modules."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class WarmContainer:
         self._started.set()
 
     def ended(self, code: int | None) -> None:
-        """Note the exit code, None when it was lost."""
+        """Note the exit code, or None if it was lost."""
         self._code = code
         self._clean_up()
         self._ended.set()

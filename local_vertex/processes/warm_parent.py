@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--preload", nargs="*", default=[])
     options = parser.parse_args()
-    # The folder of this script is not for the commands that run here.
+    # The commands that run here must not import from this script's folder.
     del sys.path[0]
     channel = socket.socket(fileno=options.fd)
     os.set_inheritable(channel.fileno(), False)  # noqa: FBT003  # the standard library's signature
@@ -62,7 +62,7 @@ class Parent:
         self._libc = ctypes.CDLL(None, use_errno=True)
 
     def preload(self, modules: list[str]) -> bool:
-        """Import `modules`; says whether that worked, to the server as well."""
+        """Import `modules`; return whether that worked, and tell the server."""
         try:
             for module in modules:
                 importlib.import_module(module)
@@ -76,7 +76,7 @@ class Parent:
         return True
 
     def serve(self) -> None:
-        """Run what the server asks for until it closes the socket."""
+        """Serve requests until the server closes the socket."""
         self._selector.register(self._channel, selectors.EVENT_READ)
         pending = b""
         while True:
@@ -157,7 +157,7 @@ def _signal_session(pid: int, number: int) -> None:
 
 
 def _take_on(order: dict[str, Any]) -> None:
-    """Turn this copy of the parent into what a fresh interpreter would be for the command."""
+    """Turn this copy of the parent into a fresh interpreter for the command."""
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for target, source in ((0, nothing), (1, log), (2, log)):

@@ -69,7 +69,7 @@ class Launcher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Containers:
-    """All that runs containers: `launcher` may be quicker than `reference`, which always works."""
+    """Everything that runs containers: `launcher` may be faster than `reference`, which always works."""
 
     images: ImageTable
     launcher: Launcher

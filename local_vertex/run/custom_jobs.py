@@ -142,7 +142,7 @@ class LocalCustomJobRunner:
         job.token.cancel()
 
     def close(self) -> None:
-        """Stop everything; jobs that are cut off are not reported, they begin again after a restart."""
+        """Stop everything; jobs that are cut off are not reported, and begin again after a restart."""
         with self._lock:
             self._closed = True
             jobs = tuple(self._jobs.values())

@@ -49,7 +49,7 @@ class TaskOutputs:
 
 
 def numeric_id(*parts: str) -> int:
-    """Return an id in the range of a positive int64 that is a function of `parts`."""
+    """Return a positive int64 that is derived from `parts`."""
     digest = hashlib.sha256("\n".join(parts).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 

@@ -127,7 +127,7 @@ class RunningPipeline:
                 cancelled = self.runner.token.cancelled
                 self._end_untried(name, TaskState.CANCELLED if cancelled else TaskState.NOT_TRIGGERED)
             settled += [name for name in fresh if self._settle(name)]
-            # What was settled may let other tasks start or keep them from it: look again until nothing moves.
+            # Settling a task may start or rule out others: repeat until nothing changes.
             if not settled:
                 started.update(fresh)
                 return fresh
@@ -187,7 +187,7 @@ class RunningPipeline:
         failed = [record for record in self._records.values() if record.state is TaskState.FAILED]
         if not failed:
             return RunState.SUCCEEDED, None
-        # The first failure comes first: the later ones may follow from it.
+        # The earliest failure comes first: later ones may be its consequences.
         failed.sort(key=lambda record: record.end_time or record.create_time)
         names = ", ".join(record.name for record in failed)
         causes = " ".join(record.error.message for record in failed if record.error)
@@ -286,7 +286,7 @@ class LocalPipelineEngine:
             Thread(target=pipeline.cancel, name=f"cancel {name}", daemon=True).start()
 
     def close(self) -> None:
-        """Stop everything; runs that are cut off are not reported, they begin again after a restart."""
+        """Stop everything; runs that are cut off are not reported, and begin again after a restart."""
         with self._lock:
             self._closed = True
             running = tuple(self._running.values())

@@ -130,7 +130,7 @@ class PipelineEngine(Protocol):
         """Ask the run to stop; the listener hears CANCELLING, then CANCELLED. No-op when it has ended."""
 
     def close(self) -> None:
-        """Stop everything; runs that are cut off are not reported, they begin again after a restart."""
+        """Stop everything; runs that are cut off are not reported, and begin again after a restart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +195,7 @@ class CustomJobRunner(Protocol):
         """Ask the job to stop; the listener hears CANCELLING, then CANCELLED. No-op when it has ended."""
 
     def close(self) -> None:
-        """Stop everything; jobs that are cut off are not reported, they begin again after a restart."""
+        """Stop everything; jobs that are cut off are not reported, and begin again after a restart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ _URI = re.compile(r"gs://[^\s\"'\\,@]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFolder:
-    """The folder of one task: `uri` for the world, below `staging_root` until it is published."""
+    """The folder of one task: `uri` for readers, below `staging_root` until it is published."""
 
     uri: str
     gcs_root: Path

@@ -169,5 +169,5 @@ def _typed_value(value: Any) -> dict[str, Any]:  # noqa: ANN401  # a JSON value
 
 
 def text_of(value: Any) -> str:  # noqa: ANN401  # a JSON value
-    """Return a parameter as a placeholder shows it: strings bare, anything else as JSON."""
+    """Return a parameter as a placeholder renders it: strings unquoted, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value)

@@ -42,7 +42,7 @@ def test_value(text: str, expected: bool) -> None:  # noqa: FBT001  # an expecte
     [
         ("inputs.artifacts['none'].artifacts[0].uri == ''", "no 0 in"),
         ("inputs.parameter_values['else'] == ''", "no 'else' in"),
-        ("inputs.parameter_values['flip'] > 3", "does not go between"),
+        ("inputs.parameter_values['flip'] > 3", "cannot be applied to"),
         ("inputs.parameter_values['flip'] && true", "neither true nor false"),
         ("int(inputs.parameter_values['flip']) == 1", "is not a valid int"),
     ],
