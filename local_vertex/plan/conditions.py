@@ -155,6 +155,7 @@ def _truth(value: object) -> bool:
 
 
 def _kind(value: object) -> type:
+    # Numbers of a Struct come as doubles, and literals without a point as ints: they are of one kind here.
     return float if isinstance(value, int) and not isinstance(value, bool) else type(value)
 
 

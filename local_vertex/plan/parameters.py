@@ -78,10 +78,12 @@ def is_finite(value: float) -> bool:
 
 
 def _is_number(value: object) -> bool:
+    # To Python, True is an int; to a Struct, it is not a number.
     return isinstance(value, int | float) and not isinstance(value, bool) and is_finite(value)
 
 
 def _is_whole(value: Any) -> bool:  # noqa: ANN401  # a JSON value
+    # Protobuf's JSON writes an int64 as a string, because a double cannot hold all of them.
     if isinstance(value, str):
         return _WHOLE.fullmatch(value) is not None and abs(int(value)) < _LARGEST
     return _is_number(value) and float(value).is_integer() and abs(value) < _LARGEST

@@ -102,6 +102,7 @@ class _Planner:
     run_parameters: Mapping[str, ParameterSource]
 
     def tasks(self, scope: _Scope) -> Iterator[PlannedTask]:
+        # Maps of protobuf have no order of their own: sorted, one spec always gives the same plan.
         for name in sorted(scope.dag.tasks):
             spec = scope.dag.tasks[name]
             if spec.WhichOneof("iterator"):
@@ -190,6 +191,7 @@ class _Planner:
         for artifact in spec.inputs.artifacts.values():
             if artifact.WhichOneof("kind") == "task_output_artifact":
                 named.add(scope.task(artifact.task_output_artifact.producer_task, name))
+        # Nested DAGs are flattened: to wait for one is to wait for all of its tasks.
         return scope.depends_on.union(*(self._members(scope.dag, scope.prefix, key) for key in named))
 
     def _members(self, dag: pb.DagSpec, prefix: str, name: str) -> frozenset[str]:
@@ -308,6 +310,7 @@ def _retry(spec: pb.PipelineTaskSpec) -> RetryPolicy:
         raise InvalidArgument(
             f"task '{spec.task_info.name}' has maxRetryCount {policy.max_retry_count}; use 0 or more"
         )
+    # In proto3 an unset number is 0; the defaults are those that pipeline_spec.proto documents.
     return RetryPolicy(
         max_retries=policy.max_retry_count,
         backoff=policy.backoff_duration.ToTimedelta().total_seconds(),

@@ -51,6 +51,7 @@ class TaskOutputs:
 def numeric_id(*parts: str) -> int:
     """Return a positive int64 that is derived from `parts`."""
     digest = hashlib.sha256("\n".join(parts).encode()).digest()
+    # An int64 has a sign: 63 bits are left.
     return int.from_bytes(digest[:8], "big") >> 1
 
 

@@ -45,6 +45,7 @@ def next_step(plan: Plan, states: Mapping[str, TaskState], *, fail_fast: bool) -
 
 
 def _can_start(task: PlannedTask, states: Mapping[str, TaskState], *, halted: bool) -> bool:
+    # Exit handlers clean up: they run whatever happened, after a fail-fast failure too.
     if task.runs_always:
         return all(states[name] in TERMINAL_TASK_STATES for name in task.depends_on)
     return not halted and all(states[name] in SATISFYING_TASK_STATES for name in task.depends_on)
