@@ -1,4 +1,4 @@
-"""Where the behavior of the local Vertex AI is known from, check by check of `make conformance`."""
+"""Sources of what the local Vertex AI does, check by check of `make conformance`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GOOGLE: Final = FOLDER / "google.json"
 
 
 class Basis(StrEnum):
-    """What an expected answer was taken from."""
+    """The source of an expected answer."""
 
     BELIEF = "unproven"
     DOCUMENTATION = "documentation"
@@ -50,7 +50,7 @@ def checks() -> tuple[Check, ...]:
 
 
 class Outcome(StrEnum):
-    """What a run on Google Cloud said about a check."""
+    """The result of a check on Google Cloud."""
 
     SAME = "same"
     DIFFERENT = "different"
@@ -59,7 +59,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What is known: the local answers, and those of Google Cloud, with the day of that run.
+    """All that is known: the local answers, and those of Google Cloud, with the day of that run.
 
     ``google`` is empty where nobody has contributed a report.
     """

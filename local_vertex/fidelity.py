@@ -60,7 +60,7 @@ DIFFERENCES: Final[Mapping[str, str]] = {
     "Projects.GetProject": "The one project that is served.",
     "Operations.CancelOperation": "Reaches deployments; any other operation is done at once.",
 }
-"""What a supported method does otherwise than the real one, by service and method."""
+"""Differences of supported methods from the real ones, by service and method."""
 
 _HEAD = """\
 # What the local Vertex AI supports
@@ -146,7 +146,7 @@ def _check(table: Iterable[Method]) -> None:
     for table_name, named in (("DIFFERENCES", set(DIFFERENCES)), ("checks.toml", asked)):
         if unknown := sorted(named - supported):
             raise UnknownMethodError(
-                f"{table_name} has '{unknown[0]}', which is no supported method; remove it"
+                f"{table_name} has '{unknown[0]}', which is not a supported method; remove it"
             )
 
 

@@ -98,7 +98,7 @@ def _base64(digest: bytes) -> str:
 
 
 def _metadata(file: Path, md5: str, crc32c: str) -> dict[str, object]:
-    """What fake-gcs-server 1.54 itself writes; the generation is the time in microseconds."""
+    """Return what fake-gcs-server 1.54 itself writes; the generation is the time in microseconds."""
     nanoseconds = time.time_ns()
     now = datetime.fromtimestamp(nanoseconds / 1e9, tz=UTC).isoformat().replace("+00:00", "Z")
     content_type, encoding = mimetypes.guess_type(file.name)

@@ -1,4 +1,4 @@
-"""How much of the machine this process may use: what a container's limits leave of it."""
+"""The part of the machine that this process may use, within the limits of its container."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _UNLIMITED: Final = "max"
 
 
 def cores(cgroups: Path = _CGROUPS) -> int:
-    """Return on how many cores it runs at once, at least 1."""
+    """Return the number of cores it may use at once, at least 1."""
     available = len(os.sched_getaffinity(0))
     return max(1, min(available, math.floor(_quota(cgroups) or available)))
 

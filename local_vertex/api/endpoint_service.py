@@ -57,7 +57,7 @@ _MUTABLE = frozenset(
         "disable_container_logging",
     }
 )
-"""What the comment of MutateDeployedModelRequest lists; the rest of a deployed model is immutable."""
+"""Fields that the comment of MutateDeployedModelRequest lists; the rest of a deployed model is immutable."""
 
 
 class EndpointService:

@@ -1,4 +1,4 @@
-"""What an endpoint holds: its deployed models and the split of its traffic (pure)."""
+"""The content of an endpoint: its deployed models and the split of its traffic (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Google documents of each field of a message: its comment, and what that begins with.
+"""The documentation of each field of a message: its comment, and the annotations that open it.
 
 The published clients carry no annotations (google.api.field_behavior), but each of their fields has its
 proto's comment, which begins with the annotations: "Required. Immutable. The …".
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from local_vertex.api.messages import Message
 
 PACKAGE = "google.cloud.aiplatform.v1."
-"""What the full names of Vertex AI's messages begin with."""
+"""The prefix of the full names of Vertex AI's messages."""
 
 
 class Behavior(StrEnum):
@@ -70,7 +70,7 @@ def purpose(field: FieldDescriptor) -> str:
 
 
 def has(field: FieldDescriptor, behavior: Behavior) -> bool:
-    """Say whether a field is documented so."""
+    """Return whether a field's comment opens with an annotation."""
     return behavior in behaviors(field.containing_type).get(field.name, ())
 
 
@@ -88,7 +88,7 @@ def clear_output_only(message: Message) -> None:
 
 
 def is_absent(message: Message, field: FieldDescriptor) -> bool:
-    """Say whether a field is left out, or has what stands for that: an empty string, list or map, or 0.
+    """Return whether a field is left out or has a value that means so: an empty string, list or map, or 0.
 
     https://google.aip.dev/203#required
     """

@@ -176,7 +176,7 @@ class _Parser:
                 parts[0]
             )
             if field is None:
-                raise self._error(f"'{name}' is no field of {self._descriptor.name}")
+                raise self._error(f"'{name}' is not a field of {self._descriptor.name}")
             is_map = field.message_type is not None and field.message_type.GetOptions().map_entry
             if len(parts) == 1 or is_map or _is_struct(field):
                 return parents, field
@@ -259,7 +259,7 @@ class _Parser:
             day = None if "T" in value else datetime.strptime(value, "%Y-%m-%d")  # noqa: DTZ007  # as above
             wanted.FromJsonString(f"{day:%Y-%m-%dT00:00:00Z}" if day else value)
         except ValueError as error:
-            raise self._error(f"'{value}' is no RFC 3339 time") from error
+            raise self._error(f"'{value}' is not an RFC 3339 time") from error
         bound = (wanted.seconds, wanted.nanos)
         return lambda mine: bool(mine.ByteSize()) and _COMPARE[operator]((mine.seconds, mine.nanos), bound)
 

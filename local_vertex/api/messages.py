@@ -1,4 +1,4 @@
-"""What all services do with protobuf messages: times, statuses, plain JSON, field masks, checks."""
+"""Protobuf messages as all services use them: times, statuses, plain JSON, field masks, checks."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _copy_path(source: Message, target: Message, parts: list[str], path: str) ->
     name, rest = parts[0], parts[1:]
     field = source.DESCRIPTOR.fields_by_name.get(name)
     if field is None:
-        raise InvalidArgument.of("read_mask", f"'{path}' is no field of {source.DESCRIPTOR.name}")
+        raise InvalidArgument.of("read_mask", f"'{path}' is not a field of {source.DESCRIPTOR.name}")
     if rest and field.message_type is not None and not field.is_repeated:
         if source.HasField(name):
             _copy_path(getattr(source, name), getattr(target, name), rest, path)

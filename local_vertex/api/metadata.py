@@ -1,4 +1,4 @@
-"""What is remembered of every run: its artifacts, executions and contexts, and how they hang together."""
+"""The record of every run: its artifacts, executions and contexts, and the events that connect them."""
 
 from __future__ import annotations
 

@@ -135,7 +135,9 @@ class ModelService:
         """Answer MergeVersionAliases: `alias` is moved here, `-alias` removed."""
         name = self._name(request.name)
         if not name.version:
-            raise InvalidArgument.of("name", f"'{name}' names no version; expected …/models/ID@VERSION")
+            raise InvalidArgument.of(
+                "name", f"'{name}' does not name a version; expected …/models/ID@VERSION"
+            )
         with self._region.store.transaction():
             return _named_by_version(self._models.merge_aliases(name, list(request.version_aliases)))
 
@@ -152,7 +154,7 @@ class ModelService:
         """Answer DeleteModelVersion; neither a deployed version nor the default one."""
         name = self._name(request.name)
         if not name.version:
-            raise FailedPrecondition(f"'{name}' names no version; expected …/models/ID@VERSION")
+            raise FailedPrecondition(f"'{name}' does not name a version; expected …/models/ID@VERSION")
         with self._region.store.transaction():
             self._models.delete_version(name)
             return self._operations.deleted(str(name.unversioned))
@@ -162,7 +164,7 @@ class ModelService:
 
 
 def _is_version(name: ModelName) -> bool:
-    """Say whether a name means one version; `ID@-` means the model."""
+    """Return whether a name means one version; `ID@-` means the model."""
     return bool(name.version) and name.version != "-"
 
 

@@ -41,7 +41,7 @@ class Models:
         self._endpoints = Collection(region.store, ENDPOINT)
 
     def exists(self, name: ModelName) -> bool:
-        """Say whether there is a model of that name."""
+        """Return whether a model of that name exists."""
         return self._models.find(str(name.unversioned)) is not None
 
     def insert(self, model: Message) -> None:

@@ -36,7 +36,7 @@ WORKERS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What a long-running operation does: `run` returns its response or raises VertexError.
+    """The work of a long-running operation: `run` returns its response or raises VertexError.
 
     `cancel` is called from another thread and makes `run` end soon.
     """

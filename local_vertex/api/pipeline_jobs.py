@@ -102,7 +102,7 @@ class PipelineJobs:
 
 
 def pipeline_name(job: Message) -> str:
-    """Return the name of the pipeline in a job's spec, or an empty text."""
+    """Return the name of the pipeline in a job's spec, or an empty string."""
     fields = job.pipeline_spec.fields
     if "pipelineInfo" not in fields:
         return ""

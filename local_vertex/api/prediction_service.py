@@ -42,7 +42,7 @@ _TOO_MANY = 429
 _NOT_NOW = 503
 _LONGEST_MESSAGE = 2000
 _MAX_REQUEST_BYTES = 1_572_864
-"""What a public endpoint takes: https://cloud.google.com/vertex-ai/docs/quotas#model_serving."""
+"""Largest request of a public endpoint, in bytes: https://cloud.google.com/vertex-ai/docs/quotas#model_serving."""
 
 
 class PredictionService:
@@ -78,10 +78,12 @@ class PredictionService:
         try:
             json_format.ParseDict(answer, response)
         except json_format.ParseError as error:
-            raise Internal(f"the model's container answered what no Value holds: {error}") from error
+            raise Internal(
+                f"the model's container answered with a value that a Value cannot hold: {error}"
+            ) from error
         for index, each in enumerate(response.predictions):
             for found in _not_finite(each, f"predictions[{index}]"):
-                raise Internal(f"the model's container answered what is not JSON: {found}")
+                raise Internal(f"the model's container answered with something other than JSON: {found}")
         return response
 
     def raw_predict(self, request: Message) -> Message:

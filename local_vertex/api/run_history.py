@@ -1,4 +1,4 @@
-"""What pipeline runs left in the store for later runs: artifacts, and executions that need no repeating."""
+"""Results of pipeline runs that later runs may use: artifacts, and executions in the cache."""
 
 from __future__ import annotations
 

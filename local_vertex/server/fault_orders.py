@@ -61,7 +61,9 @@ def _parse(body: bytes) -> PlannedFault:
         method, fault, calls = str(order["method"]), str(order["fault"]), int(order.get("calls", 1))
         method.encode()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidArgument(f"this orders no fault ({error!r}); send for instance {_EXAMPLE}") from error
+        raise InvalidArgument(
+            f"this is not an order of a fault ({error!r}); send for instance {_EXAMPLE}"
+        ) from error
     if calls < 1:
         raise InvalidArgument(f"calls is {calls}; a fault is meant for one call or more")
     return PlannedFault(method=method, fault=Fault.parse(fault), calls=calls)

@@ -50,7 +50,7 @@ class OrderedError(VertexError):
 
 @unique
 class FaultKind(StrEnum):
-    """What goes wrong with a call. `fail` and `hang` never act; the others do."""
+    """Kinds of faults. `fail` and `hang` never act; the others do."""
 
     FAIL = "fail"
     DELAY = "delay"
@@ -85,9 +85,9 @@ class Fault:
             if kind is FaultKind.DELAY or (kind is FaultKind.HANG and value):
                 return cls(kind=kind, seconds=_seconds(value))
         except (ValueError, KeyError) as error:
-            raise InvalidArgument(f"'{text}' orders no fault; write {_FORMS}") from error
+            raise InvalidArgument(f"'{text}' is not a fault; write {_FORMS}") from error
         if value:
-            raise InvalidArgument(f"'{text}' orders no fault: {kind} takes no value")
+            raise InvalidArgument(f"'{text}' is not a fault: {kind} takes no value")
         return cls(kind=kind)
 
     def __str__(self) -> str:
@@ -123,7 +123,7 @@ class Faults:
         self._closing = threading.Event()
 
     def plan(self, planned: PlannedFault) -> None:
-        """Order a fault for calls to come; orders are used up in the order of coming."""
+        """Order a fault for calls to come; orders are used up in arrival order."""
         with self._lock:
             self._planned.append(planned)
 

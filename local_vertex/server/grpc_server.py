@@ -83,7 +83,7 @@ def _serialize(message: Message | bytes) -> bytes:
 
 def _refusal(path: str) -> Callable[[bytes, grpc.ServicerContext], bytes]:
     error = Unimplemented(
-        f"'{path}' is no method of google.cloud.aiplatform.v1; the local Vertex AI serves v1 only"
+        f"'{path}' is not a method of google.cloud.aiplatform.v1; the local Vertex AI serves v1 only"
     )
 
     def refuse(_request: bytes, context: grpc.ServicerContext) -> bytes:

@@ -60,7 +60,9 @@ class ImageRegistry:
     async def _blob(self, request: Request) -> Response:
         digest = request.path_params["digest"]
         if digest not in self._configurations:
-            return _unknown("BLOB_UNKNOWN", f"{digest} is no configuration that a manifest named; ask for it")
+            return _unknown(
+                "BLOB_UNKNOWN", f"{digest} is not a configuration that a manifest named; get the manifest"
+            )
         return Response(self._configurations[digest], media_type=_CONFIGURATION)
 
 

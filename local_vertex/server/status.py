@@ -92,7 +92,7 @@ def to_status(error: VertexError) -> status_pb2.Status:
 
 
 def _sendable(text: str) -> str:
-    """Return a text that may quote whatever a client sent, cut to a bounded size and without surrogates."""
+    """Return a message that may quote anything a client sent, of bounded size and without surrogates."""
     text = text.encode(errors="replace").decode()
     size = 0
     for number, char in enumerate(text):

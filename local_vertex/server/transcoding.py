@@ -172,11 +172,11 @@ def _field(message: descriptor.Descriptor, name: str, path: str) -> descriptor.F
     for field in message.fields:
         if name in (field.name, field.json_name):
             return field
-    raise InvalidArgument(f"'{path}' is no field of the request: {message.name} has no '{name}'")
+    raise InvalidArgument(f"'{path}' is not a field of the request: {message.name} has no '{name}'")
 
 
 def wants_enum_numbers(query: Iterable[tuple[str, str]]) -> bool:
-    """Say whether the client asked for enums as numbers (`$alt=json;enum-encoding=int`)."""
+    """Return whether the client asked for enums as numbers (`$alt=json;enum-encoding=int`)."""
     return any(name == "$alt" and "enum-encoding=int" in value for name, value in query)
 
 

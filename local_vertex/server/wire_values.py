@@ -1,4 +1,4 @@
-"""What a message may hold so that every answer with it can be read, over gRPC and as JSON."""
+"""Limits on the values of messages, so that every answer can be read over gRPC and as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pages show of a custom job."""
+"""Custom jobs as the pages show them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class CustomJobView:
 
     @property
     def final(self) -> bool:
-        """Whether nothing changes any more."""
+        """Whether the job has ended."""
         return self.state in TERMINAL_RUN_STATES
 
 

@@ -1,4 +1,4 @@
-"""How times, durations and values read on the pages."""
+"""Formats times, durations and values for the pages."""
 
 from __future__ import annotations
 

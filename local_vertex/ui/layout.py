@@ -1,4 +1,4 @@
-"""Where the tasks of a pipeline stand in its picture: layers from top to bottom, few crossings (pure)."""
+"""Lays out the graph of a pipeline: layers from top to bottom, few crossings (pure)."""
 
 from __future__ import annotations
 

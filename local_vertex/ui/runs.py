@@ -1,4 +1,4 @@
-"""What the pages show of pipeline jobs: rows of the list, the picture of a run, a task."""
+"""Pipeline jobs as the pages show them: rows of the list, the picture of a run, a task."""
 
 from __future__ import annotations
 
@@ -69,17 +69,17 @@ class RunView:
 
     @property
     def final(self) -> bool:
-        """Whether nothing changes any more."""
+        """Whether the run has ended."""
         return self.state in TERMINAL_RUN_STATES
 
     @property
     def done(self) -> int:
-        """How many tasks have ended."""
+        """The number of tasks that have ended."""
         return sum(task.record.state in TERMINAL_TASK_STATES for task in self.tasks)
 
     @property
     def cached(self) -> int:
-        """How many tasks were served from the cache."""
+        """The number of tasks that were served from the cache."""
         return sum(task.record.state is TaskState.SKIPPED for task in self.tasks)
 
     def task(self, key: str) -> TaskView | None:

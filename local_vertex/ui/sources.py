@@ -1,4 +1,4 @@
-"""What the pages read: the collections of the services, by resource name."""
+"""The data behind the pages: the collections of the services, by resource name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run was answered, beside what was expected, as a report to read and to attach to a bug report."""
+"""The answers of a run beside the expected ones, as a report to read or to attach to a bug report."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class TooLateError(Exception):
 
 @dataclass(kw_only=True)
 class Cloud:
-    """What the suite asks. ``made`` are the names of what it created, the newest last."""
+    """The service that the suite asks. ``made`` are the names of what it created, the newest last."""
 
     target: Target
     made: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What a run on Google Cloud costs and how long it takes, from how much it starts of what."""
+"""The cost and duration of a run on Google Cloud, from the number of things it starts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 MINUTES: Final = 60
-"""How long a run takes: two deployments one after the other, and what runs beside them."""
+"""The duration of a run: two deployments one after the other, and what runs beside them."""
 SOURCE: Final = (
     "list prices of us-central1 as known in November 2026; "
     "today's are at https://cloud.google.com/vertex-ai/pricing"

@@ -24,7 +24,7 @@ PREFIX = "CONFORMANCE_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where the suite runs, and how long it waits there, in seconds.
+    """The project that the suite asks, and the patience it needs there, in seconds.
 
     ``endpoint`` is the URL of a plaintext server; empty means Google Cloud, with the
     machine's credentials. Jobs run as ``service_account``; empty means the project's default.
@@ -52,12 +52,12 @@ class Target:
 
     @property
     def patience(self) -> float:
-        """How long anything may take: machines of Google Cloud are made first."""
+        """The longest that anything may take: machines of Google Cloud are made first."""
         return 60.0 if self.endpoint else 2700.0
 
     @property
     def pause(self) -> float:
-        """How long to wait between two looks."""
+        """The wait between two looks."""
         return 0.05 if self.endpoint else 10.0
 
     @property
@@ -67,7 +67,7 @@ class Target:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What everything is labelled with."""
+        """The labels of everything that is made."""
         return {"app": APP, "run": self.run}
 
     @property

@@ -51,7 +51,7 @@ def test_a_dry_run_says_what_it_would_do_and_cost(capsys: pytest.CaptureFixture[
 
 @pytest.mark.usefixtures("no_network")
 def test_a_sweep_can_be_a_dry_run_too(capsys: pytest.CaptureFixture[str]) -> None:
-    """What a sweep would delete is said without deleting it."""
+    """A dry run of a sweep lists what it would delete, and deletes nothing."""
     code = main([*GOOGLE[:4], "--sweep", "--dry-run"])
 
     assert code == 0
@@ -67,7 +67,7 @@ def test_what_is_for_google_needs_a_project(option: str) -> None:
 
 @pytest.mark.usefixtures("no_network")
 def test_nothing_is_done_unasked(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody can be asked, only YES=1 goes on."""
+    """Without a terminal to ask at, only YES=1 goes on."""
     monkeypatch.setattr(sys, "stdin", Path(os.devnull).open())  # noqa: SIM115  # closed with the test
     code = main(GOOGLE)
 
@@ -77,7 +77,7 @@ def test_nothing_is_done_unasked(capsys: pytest.CaptureFixture[str], monkeypatch
 
 @pytest.mark.parametrize(("given", "missing"), [(GOOGLE[:2], "BUCKET and IMAGE"), (GOOGLE[:4], "IMAGE")])
 def test_a_project_alone_is_not_enough(given: list[str], missing: str) -> None:
-    """What is missing is named as make knows it."""
+    """A missing option is named as make knows it."""
     with pytest.raises(SystemExit, match=f"not {missing}:"):
         main(given)
 

@@ -100,7 +100,7 @@ def test_other_runs_and_other_peoples_jobs_stay(cloud: Cloud, server: Server) ->
 
 
 def test_without_a_run_all_runs_are_swept(cloud: Cloud, server: Server) -> None:
-    """What killed runs left behind is found by the suite's label."""
+    """Leftovers of killed runs are found by the suite's label."""
     submit(cloud)
     submit(another(server))
     left = sweep(another(server))
@@ -121,7 +121,7 @@ def test_what_no_list_shows_is_deleted_by_name(cloud: Cloud, monkeypatch: pytest
 
 
 def test_one_failure_does_not_keep_the_rest(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be deleted is told, and everything else is deleted."""
+    """Resources that cannot be deleted are reported, and everything else is deleted."""
     submit(cloud)
 
     def refuse(*_: object) -> None:

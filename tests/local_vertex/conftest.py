@@ -44,7 +44,7 @@ class Server:
 
     @property
     def rest_url(self) -> str:
-        """Where REST answers."""
+        """The URL of REST."""
         return f"http://127.0.0.1:{self.rest_port}"
 
 

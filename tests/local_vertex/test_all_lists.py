@@ -1,4 +1,4 @@
-"""What the lists of all kinds of resources share, through the official clients over gRPC and REST."""
+"""Behavior that the lists of all resources share, through the official clients over gRPC and REST."""
 
 from __future__ import annotations
 

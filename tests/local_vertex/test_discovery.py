@@ -77,7 +77,7 @@ def test_requests_do_not_set_what_only_the_service_may() -> None:
 
 
 def test_a_call_that_is_not_documented_fails_its_test() -> None:
-    """What a server answered is held against the document when its test ends."""
+    """The answers of a server are compared with the document when its test ends."""
     recorder = Recorder()
     wrong = aiplatform_v1.PipelineJob.pb()(state=99)
     (method,) = recorder.watch([replace(TABLE["GetPipelineJob"], handler=lambda _request: wrong)])

@@ -1,4 +1,4 @@
-"""What the server with the real engine refuses when a job is created, as clients see it."""
+"""Jobs that the server with the real engine refuses to create, as clients see it."""
 
 from __future__ import annotations
 

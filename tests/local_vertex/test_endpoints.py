@@ -228,7 +228,7 @@ def test_mutate_deployed_model(endpoints: Client, models: Client, endpoint: str)
 
 
 def test_mutating_counts_keeps_the_machine(endpoints: Client, models: Client, endpoint: str) -> None:
-    """What an update mask does not name stays, next to what it names."""
+    """An update keeps the fields that its mask does not name, next to what it names."""
     resources = {"machine_spec": {"machine_type": "n1-standard-2"}, "min_replica_count": 1}
     made = endpoints.deploy_model(
         endpoint=endpoint, deployed_model={"model": upload(models).name, "dedicated_resources": resources}

@@ -25,7 +25,7 @@ def test_a_method_names_its_unproven_checks() -> None:
 
 
 def test_a_report_of_google_proves(tmp_path: Path) -> None:
-    """Where Google gave the same answers to all of a method's questions, the page says so and when."""
+    """The page says when Google gave the same answers to all of a method's questions."""
     rows = [{"id": name, "observed": answer} for name, answer in LOCAL.items()]
     rows[-1] = {"id": rows[-1]["id"], "observed": "INVALID_ARGUMENT"}
     (tmp_path / "google.json").write_text(json.dumps({"day": "2026-12-01", "checks": rows}))
@@ -38,7 +38,7 @@ def test_a_report_of_google_proves(tmp_path: Path) -> None:
 
 
 def test_the_page_lists_what_is_unproven() -> None:
-    """What could not be settled by reading is on the page, with the answer given here."""
+    """The page lists the checks that reading could not settle, with the answer given here."""
     page = fidelity.render()
 
     assert "| GetModel | supported | documentation, protos; unproven: model.names" in page

@@ -153,7 +153,7 @@ def test_an_order_that_means_nothing_is_refused(faulty: Server, order: str) -> N
     )
 
     assert answer.status_code == 400
-    assert "orders no fault" in answer.json()["error"]["message"]
+    assert "is not a fault" in answer.json()["error"]["message"]
 
 
 def test_faults_are_off_unless_asked_for(server: Server, transport: str) -> None:

@@ -23,7 +23,7 @@ def test_every_method_has_a_status() -> None:
 
 
 def test_a_difference_needs_a_supported_method(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is told of a method that is not supported is an error."""
+    """A difference of a method that is not supported is an error."""
     monkeypatch.setattr(fidelity, "DIFFERENCES", {"VizierService.CreateStudy": "no"})
 
     with pytest.raises(fidelity.UnknownMethodError, match=r"VizierService\.CreateStudy"):

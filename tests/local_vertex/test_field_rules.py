@@ -1,4 +1,4 @@
-"""What Google documents of fields: the table of rules against its sources, and each rule at the door."""
+"""The documented rules of fields: the table of rules against its sources, and each rule at the door."""
 
 from __future__ import annotations
 

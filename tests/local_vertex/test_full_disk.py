@@ -1,4 +1,4 @@
-"""What ends while the disk is full: it is recorded when there is space again, and is not run twice."""
+"""Work that ends while the disk is full is recorded when there is space again, and does not run twice."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_cancellation_on_a_full_disk(small_disk: Path, server_folder: Path, tm
 
 
 def test_a_server_ends_while_its_disk_is_full(small_disk: Path, server_folder: Path, tmp_path: Path) -> None:
-    """What waits for the disk does not hold up the end of the server."""
+    """Records that wait for the disk do not hold up the end of the server."""
     gate = tmp_path / "gate"
     with serving(server_folder) as process:
         run_job(process, waiting_for(gate))

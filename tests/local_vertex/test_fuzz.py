@@ -73,7 +73,7 @@ def ask(server: Server, verb: str, path: str, body: bytes = b"") -> tuple[int, b
 
 
 def is_answer(status: int, content: bytes) -> bool:
-    """Say whether an answer is a success or an error of the client, in Google's JSON form."""
+    """Return whether an answer is a success or an error of the client, in Google's JSON form."""
     body = json.loads(content)
     if status == 200:
         return "error" not in body or "done" in body

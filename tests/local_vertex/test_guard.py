@@ -127,7 +127,7 @@ def test_pages_elsewhere_change_nothing(server: Server, headers: dict[str, str])
 )
 @pytest.mark.parametrize("path", [JOBS, "/faults"])
 def test_a_body_must_be_declared_as_json(server: Server, path: str, kind: str | None) -> None:
-    """What a form or a fetch without preflight can send is refused, whoever sends it."""
+    """Bodies that a form or a fetch without preflight can send are refused, whoever sends them."""
     status, _, body = send(server, "POST", path, {"Content-Type": kind} if kind else {}, JOB)
 
     assert (status, error(body)["status"]) == (415, "INVALID_ARGUMENT")

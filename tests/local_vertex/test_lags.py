@@ -1,4 +1,4 @@
-"""What clients of a service of many replicas see, through the official clients over gRPC and REST."""
+"""Clients of a service of many replicas, through the official clients over gRPC and REST."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_the_past_is_what_there_was(shelf: Shelf, age: float, expected: list[byt
 
 
 def test_the_past_is_forgotten(shelf: Shelf) -> None:
-    """What is older than what has to be kept is not kept."""
+    """States older than the longest lag are dropped."""
     shelf.clock.now = 13.5
     shelf.put("c", b"c1")
 
@@ -115,7 +115,7 @@ def server(tmp_path: Path, clock: Clock) -> Iterator[Server]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stale_list_does_not_show_what_is_new(server: Server, kind: str, transport: str) -> None:
-    """What has just been made can be got by its name, and is in no list."""
+    """A new resource can be read by its name, and is not in any list yet."""
     client_type, create, rpc = KINDS[kind]
     client = connect(client_type, server, transport)
     made = create(client, display_name="fare")
@@ -136,7 +136,7 @@ def test_a_stale_list_of_operations(endpoints: Client) -> None:
 
 
 def test_a_stale_list_catches_up(endpoints: Client, clock: Clock) -> None:
-    """What is new appears in the list, and what was deleted lingers there for a while."""
+    """A new resource appears in the list after a while, and a deleted one leaves it after a while."""
     made = endpoints.create_endpoint(parent=PARENT, endpoint={"display_name": "fare"}).result(timeout=5)
     shown = []
     clock.catch_up()

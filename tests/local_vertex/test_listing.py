@@ -123,7 +123,7 @@ def test_wrong_pages_are_refused(pipelines: Client, fields: dict[str, Any]) -> N
 
 
 def test_lists_have_no_details(pipelines: Client, server: Server) -> None:
-    """What the tasks did is told by GetPipelineJob only."""
+    """Only GetPipelineJob shows the details of tasks."""
     name = create(pipelines, "a").name
     server.engine.finish_task(name, "Trainer")
     (listed_job,) = pipelines.list_pipeline_jobs(parent=PARENT)

@@ -52,7 +52,7 @@ def test_arrows_lead_down_and_imply_every_need(needs: dict[str, list[str]]) -> N
 
 
 def test_a_shortcut_is_not_drawn() -> None:
-    """What is needed through another task has no arrow of its own."""
+    """A dependency that another task implies has no arrow of its own."""
     picture = draw({"gen": [], "transform": ["gen"], "trainer": ["gen", "transform"]})
 
     assert [(edge.start, edge.end) for edge in picture.edges] == [

@@ -154,7 +154,7 @@ def test_a_task_shows_inputs_outputs_and_parameters(server: Server) -> None:
 
 
 def test_a_task_shows_what_it_does_not_get(server: Server) -> None:
-    """What a task asks for in vain on this machine stands on its page."""
+    """The page of a task says which resources it requests in vain on this machine."""
     name = submit(server)
     trainer = server.engine.finish_task(name, "Trainer")
     noted = replace(trainer, notes=("accelerator NVIDIA_TESLA_T4 x 1 is ignored",))

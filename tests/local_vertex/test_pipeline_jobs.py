@@ -176,7 +176,7 @@ def test_wrong_jobs_are_refused(pipelines: Client, job_id: str, fields: dict[str
 
 
 def test_a_refused_spec_leaves_nothing(pipelines: Client) -> None:
-    """What the engine refuses at the door does not exist afterwards."""
+    """A job that the engine refuses does not exist afterwards."""
     with pytest.raises(exceptions.BadRequest, match="needs 'Tuner'"):
         create(pipelines, "taxi-1", pipeline_spec={"pipelineInfo": {"name": "refused"}})
 

@@ -95,7 +95,7 @@ def test_numbers_reach_the_container_as_doubles(prediction: Client, serving: str
 def test_an_answer_that_is_not_json_is_the_containers_error(
     prediction: Client, serving: str, server: Server, answer: bytes
 ) -> None:
-    """What a container answers beyond JSON is INTERNAL, and said of the container."""
+    """An answer of the container that is not valid JSON is INTERNAL, and the error blames the container."""
     server.models.answer = answer
 
     with pytest.raises(exceptions.InternalServerError, match="the model's container"):

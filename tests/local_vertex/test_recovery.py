@@ -1,4 +1,4 @@
-"""What a new server makes of the state that the last one left."""
+"""A new server over the state that the last one left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the clients do not show of REST: plain HTTP requests and their answers."""
+"""Sides of REST that the clients hide: plain HTTP requests and their answers."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_wrong_queries(server: Server, query: str) -> None:
 
 
 def test_unsupported_methods_say_so(server: Server) -> None:
-    """What real Vertex AI has and this one has not is 501 with the method's name."""
+    """A method that this Vertex AI lacks is 501 with the method's name."""
     status, body = call(server, "GET", f"/v1/{PARENT}/schedules")
 
     assert (status, body["error"]["status"]) == (501, "UNIMPLEMENTED")

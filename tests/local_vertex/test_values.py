@@ -96,7 +96,7 @@ def test_a_time_out_that_is_no_duration(server: Server, seconds: int) -> None:
     ["null", "[]", "[1, 2, 3]", '["\\n", "", -1]', '["\\n", "", 1e400]', '["\\n", "", []]', "[" * 9999, "x"],
 )
 def test_a_page_token_that_is_none(pipelines: Client, content: str) -> None:
-    """What was not given out as a token is INVALID_ARGUMENT, whatever it decodes to."""
+    """A token that was not given out is INVALID_ARGUMENT, whatever it decodes to."""
     token = base64.urlsafe_b64encode(content.encode()).decode()
 
     with pytest.raises(exceptions.BadRequest, match="page_token"):

@@ -1,4 +1,4 @@
-"""What the contract tests share: the target, what is slow and starts at once, the answers, the clean-up."""
+"""Fixtures of the contract tests: the target, what is slow and starts at once, the answers, the clean-up."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MACHINE = {"machine_spec": {"machine_type": "e2-standard-2"}, "min_replica_count
 
 @pytest.fixture(scope="session")
 def target(request: pytest.FixtureRequest) -> Target:
-    """Where CONFORMANCE_PROJECT and its kin lead; without them, the local cloud."""
+    """The target that CONFORMANCE_PROJECT and its kin name; without them, the local cloud."""
     chosen = Target.from_environment(os.environ)
     if chosen is not None:
         return chosen

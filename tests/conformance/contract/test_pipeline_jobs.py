@@ -73,7 +73,7 @@ def test_schemas(cloud: Cloud, ask: Asking, started: Started, question: str, job
 
 
 def test_a_driver(cloud: Cloud, ask: Asking, started: Started) -> None:
-    """What a preCacheCheck hook finds reaches its container."""
+    """The result of a preCacheCheck hook reaches its container."""
     ended = cloud.ended_pipeline(started.driven)
     seen = tasks(ended)["only"].execution.metadata.get("output:seen")
 
