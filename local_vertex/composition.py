@@ -74,7 +74,7 @@ SERVICES: Mapping[type, str] = {
     LocationService: methods.LOCATIONS,
     ProjectService: methods.PROJECTS,
 }
-"""The gRPC service that each class answers."""
+"""What answers which gRPC service."""
 
 HOST: Final = "127.0.0.1"
 BACKLOG = 128
