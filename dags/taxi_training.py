@@ -41,7 +41,6 @@ def result(task_id: str, key: str = "") -> str:
     return f"{{{{ ({pulled} or {{}}).get('{key}', '') }}}}" if key else f"{{{{ {pulled} or '' }}}}"
 
 
-LONGEST_RUN = longest_run(os.environ)
 PRODUCT = Path(taxi_ml.__file__).parent
 REGION = of_run("settings.region")
 IMAGE = of_run("settings.pipeline_image")
@@ -148,7 +147,7 @@ with DAG(
     start_date=datetime(2013, 2, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    dagrun_timeout=LONGEST_RUN,
+    dagrun_timeout=longest_run(os.environ),
     default_args={
         "retries": 3,
         "retry_delay": timedelta(seconds=20),
@@ -253,9 +252,7 @@ with DAG(
             **PROMOTED,
         )
         shift_traffic = ShiftTrafficOperator(task_id="shift_traffic", **PROMOTED)
-        undeploy_others = UndeployOthersOperator(
-            task_id="undeploy_others", longest_run=LONGEST_RUN.total_seconds(), **PROMOTED
-        )
+        undeploy_others = UndeployOthersOperator(task_id="undeploy_others", **PROMOTED)
         roll_back = RollBackOperator(
             task_id="roll_back",
             declined=DECLINED,

@@ -14,8 +14,8 @@ from vertex_airflow.names import ModelName
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from vertex_airflow.endpoints import LiveEndpoint
     from vertex_airflow.objects import ObjectStore
-    from vertex_airflow.registry import LiveEndpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from local_vertex.domain.past import NO_LAGS, Lags
 from taxi_airflow.operators.champion import FindChampionOperator
 from tests.airflow.conftest import REGION, context, run_task
-from vertex_airflow import registry
+from vertex_airflow import endpoints, model_registry
 from vertex_airflow.names import ModelName
 from vertex_airflow.objects import ObjectStore
 from vertex_airflow.operators.deploy import DeployModelOperator, UndeployOthersOperator
@@ -156,13 +156,14 @@ class Promotion:
     @property
     def deployed(self) -> str | None:
         """The id under which the version is deployed now."""
-        return live(self.vertex).deployment_of(ModelName.parse(self.model))
+        own = live(self.vertex).deployment_of(ModelName.parse(self.model))
+        return own.id if own else None
 
     @property
     def aliases(self) -> set[str]:
         """The aliases with a meaning that the version has now."""
-        named = {registry.CHALLENGER, registry.CHAMPION, registry.DEFAULT}
-        return named & registry.aliases_of(self.vertex.hook, ModelName.parse(self.model))
+        named = {model_registry.CHALLENGER, model_registry.CHAMPION, model_registry.DEFAULT}
+        return named & model_registry.aliases_of(self.vertex.hook, ModelName.parse(self.model))
 
 
 def deploy_foreign(vertex: Vertex, artifact: str = "", split: Mapping[str, int] | None = None) -> str:
@@ -173,7 +174,7 @@ def deploy_foreign(vertex: Vertex, artifact: str = "", split: Mapping[str, int] 
     hook = vertex.hook
     model = {"display_name": "foreign", "artifact_uri": artifact, "container_spec": {"image_uri": "i"}}
     uploading: Any = hook.models.upload_model({"parent": hook.location, "model": model})
-    if registry.find_endpoint(hook, NAME) is None:
+    if endpoints.find_endpoint(hook, NAME) is None:
         creating: Any = hook.endpoints.create_endpoint(
             {"parent": hook.location, "endpoint": {"display_name": NAME}, "endpoint_id": NAME}
         )
@@ -192,12 +193,14 @@ def deploy_foreign(vertex: Vertex, artifact: str = "", split: Mapping[str, int] 
 def count_versions(vertex: Vertex) -> int:
     """Count the versions of the model, by name: a list may lag behind."""
     name = ModelName(project=vertex.hook.project_id, location=REGION, id=NAME)
-    return sum(registry.find_version(vertex.hook, name, str(number)) is not None for number in range(1, 10))
+    return sum(
+        model_registry.find_version(vertex.hook, name, str(number)) is not None for number in range(1, 10)
+    )
 
 
-def live(vertex: Vertex) -> registry.LiveEndpoint:
+def live(vertex: Vertex) -> endpoints.LiveEndpoint:
     """Return the endpoint as it is."""
-    endpoint = registry.find_endpoint(vertex.hook, NAME)
+    endpoint = endpoints.find_endpoint(vertex.hook, NAME)
     assert endpoint is not None
     return endpoint
 

@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from local_vertex.domain.past import NO_LAGS, Lags
 from tests.airflow.conftest import context, killing, run_task
 from tests.airflow.promotion import FAST, LAGGING, NAME, count_versions, deploy_foreign, live, serving
-from vertex_airflow import registry
+from vertex_airflow import endpoints
 from vertex_airflow.operators.register import RegisterModelVersionOperator
 from vertex_airflow.operators.waiting import VertexError
 
@@ -225,7 +225,7 @@ def test_a_share_that_a_lost_worker_took_goes_back(vertex: Vertex, begin: Begin)
     begin("run-1").promote()
     second = begin("run-2").prepare()
     first = next(iter(live(vertex).split))
-    registry.set_traffic(vertex.hook, live(vertex), {first: 90, str(second.deployed): 10})
+    endpoints.set_traffic(vertex.hook, live(vertex), {first: 90, str(second.deployed): 10})
 
     second.smoke()
 
@@ -296,7 +296,7 @@ def test_undeploying_takes_what_an_ended_run_left(vertex: Vertex, begin: Begin) 
     ended.shift()
     third = begin("run-3").promote()
 
-    third.undeploy_others(longest_run=0.0)
+    third.undeploy_others(left_after=0.0)
 
     assert {third.deployed} == set(live(vertex).deployed)
 

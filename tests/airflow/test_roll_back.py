@@ -7,7 +7,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from tests.airflow.conftest import context, run_task
 from tests.airflow.promotion import FAST, LAGGING, NAME, deploy_foreign, live, serving
-from vertex_airflow import registry
+from vertex_airflow import endpoints
 from vertex_airflow.objects import ObjectStore
 from vertex_airflow.operators.roll_back import RollBackOperator
 
@@ -28,7 +28,7 @@ def give(vertex: Vertex, **split: int) -> None:
     """Set the traffic by version, as a person does: `v1=90`."""
     endpoint = live(vertex)
     ids = {f"v{name.version}": each for each, name in endpoint.deployed.items()}
-    registry.set_traffic(vertex.hook, endpoint, {ids[each]: share for each, share in split.items()})
+    endpoints.set_traffic(vertex.hook, endpoint, {ids[each]: share for each, share in split.items()})
 
 
 def test_a_failed_promotion_leaves_what_served(vertex: Vertex, begin: Begin) -> None:
@@ -126,7 +126,7 @@ def test_a_persons_change_of_traffic_is_kept(vertex: Vertex, begin: Begin) -> No
     foreign = deploy_foreign(vertex)
     second = begin("run-2").prepare()
     old = str(next(iter(live(vertex).split)))
-    registry.set_traffic(vertex.hook, live(vertex), {old: 30, foreign: 60, str(second.deployed): 10})
+    endpoints.set_traffic(vertex.hook, live(vertex), {old: 30, foreign: 60, str(second.deployed): 10})
 
     second.roll_back()
 
@@ -186,7 +186,7 @@ def test_a_champion_that_was_taken_out_of_service_is_missed(vertex: Vertex, begi
     """An endpoint that a person emptied stays empty."""
     begin("run-1").promote()
     late = begin("run-2").register()
-    registry.set_traffic(vertex.hook, live(vertex), {})
+    endpoints.set_traffic(vertex.hook, live(vertex), {})
 
     with pytest.raises(AirflowFailException, match="@1 has no traffic any more"):
         late.deploy()

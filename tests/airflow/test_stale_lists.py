@@ -12,7 +12,7 @@ from local_vertex.domain.states import RunState
 from tests.airflow.conftest import context, in_background, run_task
 from tests.airflow.promotion import FAST, NAME, live
 from tests.local_vertex.conftest import wait_for
-from vertex_airflow import registry
+from vertex_airflow import endpoints, model_registry
 from vertex_airflow.operators.custom_job import VertexCustomJobOperator
 from vertex_airflow.operators.roll_back import RollBackOperator
 
@@ -103,7 +103,7 @@ def test_the_state_of_an_endpoint_is_never_a_lists(vertex: Vertex, begin: Begin)
     make_endpoint(vertex)
     run = begin("run-1").prepare()
 
-    registry.set_traffic(vertex.hook, live(vertex), {str(run.deployed): 100})
+    endpoints.set_traffic(vertex.hook, live(vertex), {str(run.deployed): 100})
 
     assert live(vertex).split == {run.deployed: 100}
 
@@ -120,7 +120,7 @@ def test_an_endpoint_that_is_not_there_any_more_is_not_found(vertex: Vertex, cha
             {"endpoint": {"name": name, "display_name": "other"}, "update_mask": {"paths": ["display_name"]}}
         )
 
-    assert registry.find_endpoint(vertex.hook, NAME) is None
+    assert endpoints.find_endpoint(vertex.hook, NAME) is None
 
 
 def test_a_model_that_no_list_shows_gets_versions(vertex: Vertex, begin: Begin) -> None:
@@ -129,7 +129,7 @@ def test_a_model_that_no_list_shows_gets_versions(vertex: Vertex, begin: Begin) 
 
     model = f"{vertex.hook.location}/models/{NAME}"
     assert [each.partition("/models/")[2] for each in (first, second)] == [f"{NAME}@1", f"{NAME}@2"]
-    assert registry.find_model(vertex.hook, NAME) is not None
+    assert model_registry.find_model(vertex.hook, NAME) is not None
     assert vertex.hook.models.get_model(name=model).version_id == "1"
 
 

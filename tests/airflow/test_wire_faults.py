@@ -15,8 +15,8 @@ from local_vertex.domain.states import RunState
 from tests.airflow.conftest import REGION, context, first_event, in_background, killing, run_task
 from tests.airflow.promotion import count_versions
 from tests.local_vertex.conftest import wait_for
-from vertex_airflow import registry
 from vertex_airflow.baseline import Baseline
+from vertex_airflow.endpoints import find_endpoint
 from vertex_airflow.hooks import async_vertex
 from vertex_airflow.hooks import vertex as vertex_hook
 from vertex_airflow.operators import custom_job
@@ -127,7 +127,7 @@ def endpoints(vertex: Vertex) -> int:
 
 def deployments(vertex: Vertex) -> int:
     """Count the deployed models, and the servers behind them."""
-    endpoint = registry.find_endpoint(vertex.hook, NAME)
+    endpoint = find_endpoint(vertex.hook, NAME)
     return max(len(endpoint.deployed) if endpoint else 0, len(vertex.servers.models))
 
 

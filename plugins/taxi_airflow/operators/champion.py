@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from taxi_airflow.runs import override_of
 from taxi_ml.gate.champion import Champion
 from taxi_ml.gate.decision import ReasonCode, objections
-from vertex_airflow import registry, traffic
+from vertex_airflow import endpoints, model_registry
 from vertex_airflow.baseline import Baseline, ServingModel
 from vertex_airflow.hooks.calls import CALL_TIMEOUT
 from vertex_airflow.operators.operation import VertexOperationOperator
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from taxi_ml.gate.decision import Reason
+    from vertex_airflow.endpoints import LiveEndpoint
     from vertex_airflow.hooks.vertex import VertexHook
 
 # As the Evaluator looks for it: a registered model, or the Trainer's own layout.
 _SAVED_MODELS = ("saved_model.pb", "Format-Serving/saved_model.pb")
 
 
-class FindChampionOperator(VertexOperationOperator):
+class FindChampionOperator(VertexOperationOperator[Baseline]):
     """Return ``{"name": "…/models/<id>@<n>", "uri": "gs://…"}`` of the model that serves most traffic.
 
     Both are empty where nothing serves: the endpoint's traffic says so, not an alias nor a blessing. What
@@ -68,32 +69,28 @@ class FindChampionOperator(VertexOperationOperator):
         self.window = window
         self.evaluate_only = evaluate_only
 
-    def scope(self, hook: VertexHook) -> str | None:  # noqa: ARG002  # looking waits for nothing
-        """Return None: looking waits for nothing."""
-        return None
-
-    def find(self, hook: VertexHook, context: Context) -> dict[str, str]:
+    def find(self, hook: VertexHook, context: Context) -> Baseline:  # noqa: ARG002
         """Look at the endpoint's live traffic, unless the run has done so before."""
         check_given(baseline_uri=self.baseline_uri, window=self.window)
         store = self.store()
-        recorded = store.exists(self.baseline_uri)
-        if recorded:
-            baseline = Baseline.recorded(store, self.baseline_uri)
-        else:
-            endpoint = registry.find_endpoint(hook, self.endpoint_name)
-            baseline = Baseline.of(endpoint, _busiest(hook, endpoint))
-        champion = champion_of(baseline)
-        self._describe(baseline, champion)
+        if store.exists(self.baseline_uri):
+            return Baseline.recorded(store, self.baseline_uri)
+        endpoint = endpoints.find_endpoint(hook, self.endpoint_name)
+        return Baseline.of(endpoint, _serving(hook, endpoint))
+
+    def apply(self, hook: VertexHook, context: Context, state: Baseline) -> dict[str, str]:
+        """Record what serves, unless the run cannot be compared with it, or not fairly."""
+        champion = champion_of(state)
+        self._describe(state, champion)
         compared = self._has_saved_model(champion)
         self._judge(objections(champion, self.window, compared=compared), context)
-        content = baseline.to_json()
-        if not recorded and not store.write_once(self.baseline_uri, content, content_type="application/json"):
-            return self.find(hook, context)  # another try was first, and may have seen something else
+        store = self.store()
+        store.write_once(self.baseline_uri, state.to_json(), content_type="application/json")
+        # Another try may have been first, and have seen something else.
+        recorded = Baseline.recorded(store, self.baseline_uri)
+        if recorded != state:
+            return self.apply(hook, context, recorded)
         return {"name": champion.name, "uri": champion.uri if compared else ""}
-
-    def start(self, hook: VertexHook, context: Context) -> str | None:
-        """Nothing is ever started: `find` always answers."""
-        raise NotImplementedError
 
     def _has_saved_model(self, champion: Champion) -> bool:
         store, folder = self.store(), champion.uri.rstrip("/")
@@ -151,9 +148,10 @@ def champion_of(baseline: Baseline) -> Champion:
     return Champion.of(name=str(serving.name), uri=serving.uri, labels=serving.labels)
 
 
-def _busiest(hook: VertexHook, endpoint: registry.LiveEndpoint | None) -> ServingModel | None:
-    busiest = traffic.busiest(endpoint.split) if endpoint else None
-    if endpoint is None or busiest is None:
+def _serving(hook: VertexHook, endpoint: LiveEndpoint | None) -> ServingModel | None:
+    busiest = endpoint.busiest if endpoint is not None else None
+    if busiest is None:
         return None
-    model = hook.models.get_model(name=str(endpoint.deployed[busiest]), timeout=CALL_TIMEOUT)
-    return ServingModel(name=registry.version_name(model), uri=model.artifact_uri, labels=dict(model.labels))
+    model = hook.models.get_model(name=str(busiest), timeout=CALL_TIMEOUT)
+    name = model_registry.version_name(model)
+    return ServingModel(name=name, uri=model.artifact_uri, labels=dict(model.labels))

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from vertex_airflow import registry
+from vertex_airflow import endpoints
 from vertex_airflow.baseline import Baseline
+from vertex_airflow.endpoints import Deployment, LiveEndpoint
 from vertex_airflow.hooks.calls import CALL_TIMEOUT
 from vertex_airflow.labels import deployment_id
 from vertex_airflow.names import ModelName
-from vertex_airflow.operators.operation import VertexOperationOperator
+from vertex_airflow.operators.operation import State, VertexOperationOperator
 from vertex_airflow.rendered import check_given
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from vertex_airflow.hooks.vertex import VertexHook
 
 
-class EndpointOperator(VertexOperationOperator):
+class EndpointOperator(VertexOperationOperator[State]):
     """Base of what works on one endpoint, found by its display name.
 
     :param endpoint_name: display name of the endpoint, and its id when it is made
@@ -55,15 +56,13 @@ class EndpointOperator(VertexOperationOperator):
         """Return what served before the run.
 
         Raises:
-            AirflowFailException: when it was never recorded, or deleted.
+            AirflowFailException: if it was never recorded, or has been deleted.
 
         """
         check_given(baseline_uri=self.baseline_uri)
         return Baseline.recorded(self.store(), self.baseline_uri)
 
-    def check_unchanged(
-        self, endpoint: registry.LiveEndpoint | None, own: str | None, baseline: Baseline
-    ) -> None:
+    def check_unchanged(self, endpoint: LiveEndpoint | None, own: str | None, baseline: Baseline) -> None:
         """Stop where somebody else has changed what serves since the run began.
 
         Raises:
@@ -86,13 +85,21 @@ class EndpointOperator(VertexOperationOperator):
         check_given(model=self.model)
         return ModelName.parse(self.model)
 
-    def scope(self, hook: VertexHook) -> str | None:
+    def scope(self, hook: VertexHook) -> str:
         """Return the endpoint: a deployment of an earlier try may still be going on."""
-        endpoint = registry.find_endpoint(hook, self.endpoint_name)
+        endpoint = self.endpoint(hook)
         return endpoint.name if endpoint else f"{hook.location}/endpoints/{self.endpoint_name}"
 
+    def endpoint(self, hook: VertexHook) -> LiveEndpoint | None:
+        """Return the endpoint as it is now."""
+        return endpoints.find_endpoint(hook, self.endpoint_name)
 
-class DeployModelOperator(EndpointOperator):
+    def deployment(self, hook: VertexHook) -> Deployment | None:
+        """Return where this run's version is deployed now."""
+        return endpoints.find_deployment(hook, self.endpoint_name, self.version)
+
+
+class DeployModelOperator(EndpointOperator[Deployment]):
     """Deploy the version at 0 % traffic, on an endpoint that is made when there is none.
 
     Returns ``{"endpoint", "deployed_model"}``. The deployed model's id stands for the version, so that
@@ -116,17 +123,17 @@ class DeployModelOperator(EndpointOperator):
         self.machine_type = machine_type
         self.service_account = service_account
 
-    def find(self, hook: VertexHook, context: Context) -> dict[str, Any] | None:  # noqa: ARG002
-        """Return the endpoint and the deployed model when this version is deployed."""
-        endpoint = registry.find_endpoint(hook, self.endpoint_name)
-        deployed = endpoint.deployment_of(self.version) if endpoint else None
-        if endpoint is None or deployed is None:
-            return None
-        return {"endpoint": endpoint.name, "deployed_model": deployed}
+    def find(self, hook: VertexHook, context: Context) -> Deployment | None:  # noqa: ARG002
+        """Return this version's deployment."""
+        return self.deployment(hook)
+
+    def apply(self, hook: VertexHook, context: Context, state: Deployment) -> dict[str, Any]:  # noqa: ARG002
+        """Return the endpoint and the deployed model."""
+        return state.names
 
     def start(self, hook: VertexHook, context: Context) -> str:  # noqa: ARG002
         """Make the endpoint, or deploy the version on it."""
-        endpoint = registry.find_endpoint(hook, self.endpoint_name)
+        endpoint = self.endpoint(hook)
         self.check_unchanged(endpoint, None, self.baseline())
         if endpoint is None:
             created = hook.endpoints.create_endpoint(
@@ -158,57 +165,51 @@ class DeployModelOperator(EndpointOperator):
         }
 
 
-class UndeployOthersOperator(EndpointOperator):
+class UndeployOthersOperator(EndpointOperator[LiveEndpoint]):
     """Undeploy the versions of this model that the run replaced, and those that ended runs have left.
 
-    The former served before the run and have no traffic now. The latter were deployed longer ago than a run
-    lasts and have none: a run that ends between shift and undeployment leaves one. Neither another model nor
-    a version that another run has just deployed is touched. Returns ``{"endpoint"}``.
+    The former served before the run and have no traffic now. The latter have none either, and were deployed
+    longer ago than any promotion takes: a run that ends between its shift and this task leaves one. Neither
+    another model nor a version that another run has just deployed is touched. Returns ``{"endpoint"}``.
 
-    :param longest_run: seconds after which no run is going on that has deployed a version
+    :param left_after: seconds after its deployment from which a version without traffic counts as left behind
     """
 
-    template_fields: Sequence[str] = (*EndpointOperator.template_fields, "longest_run")
+    template_fields: Sequence[str] = (*EndpointOperator.template_fields, "left_after")
 
     def __init__(
         self,
         *,
-        longest_run: float | str = 2 * 24 * 3600.0,
+        left_after: float | str = 2 * 24 * 3600.0,
         **kwargs: Any,  # noqa: ANN401  # EndpointOperator's
     ) -> None:
         super().__init__(**kwargs)
-        self.longest_run = longest_run
+        self.left_after = left_after
 
-    def find(self, hook: VertexHook, context: Context) -> dict[str, Any] | None:  # noqa: ARG002
-        """Return the endpoint when nothing that this run replaced is deployed."""
-        endpoint = registry.find_endpoint(hook, self.endpoint_name)
-        if endpoint is None or self._idle(endpoint):
-            return None
-        return {"endpoint": endpoint.name}
+    def find(self, hook: VertexHook, context: Context) -> LiveEndpoint | None:  # noqa: ARG002
+        """Return the endpoint, or None while something is deployed on it that should not be."""
+        endpoint = self.endpoint(hook)
+        return None if endpoint is None or self._idle(endpoint) else endpoint
+
+    def apply(self, hook: VertexHook, context: Context, state: LiveEndpoint) -> dict[str, Any]:  # noqa: ARG002
+        """Return the endpoint."""
+        return {"endpoint": state.name}
 
     def start(self, hook: VertexHook, context: Context) -> str | None:  # noqa: ARG002
         """Undeploy the next one."""
-        endpoint = registry.find_endpoint(hook, self.endpoint_name)
+        endpoint = self.endpoint(hook)
         idle = self._idle(endpoint) if endpoint else []
-        return undeploy(hook, endpoint, idle[0]) if endpoint and idle else None
+        return endpoints.undeploy(hook, endpoint, idle[0]) if endpoint and idle else None
 
-    def _idle(self, endpoint: registry.LiveEndpoint) -> list[str]:
+    def _idle(self, endpoint: LiveEndpoint) -> list[str]:
         own = endpoint.deployment_of(self.version)
         replaced = self.baseline().before(endpoint)
-        long_ago = time.time() - float(self.longest_run)
+        long_ago = time.time() - float(self.left_after)
         return sorted(
             each
             for each, version in endpoint.deployed.items()
-            if each != own
+            if not (own and each == own.id)
             and not endpoint.split.get(each)
             and version.is_model(self.version)
             and (each in replaced or endpoint.deployed_at[each] < long_ago)
         )
-
-
-def undeploy(hook: VertexHook, endpoint: registry.LiveEndpoint, deployed: str) -> str:
-    """Start to undeploy a model that has no traffic, and return the operation's name."""
-    undeployment = hook.endpoints.undeploy_model(
-        {"endpoint": endpoint.name, "deployed_model_id": deployed}, timeout=CALL_TIMEOUT
-    )
-    return str(undeployment.operation.name)

@@ -1,10 +1,10 @@
-"""What changes of the registry and the endpoint share: look, start an operation, wait, look again."""
+"""Base of the operators that change the registry and endpoints: look, change, wait, look again."""
 
 from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
@@ -24,12 +24,18 @@ if TYPE_CHECKING:
 _MOST_STEPS = 20
 
 
-class VertexOperationOperator(WaitingOperator):
-    """Bring Vertex AI into a state, by long-running operations, and return what is there then.
+State = TypeVar("State")
+"""What a look at Vertex AI finds."""
 
-    What a try finds decides what it does: nothing where the state is reached, waiting where an operation of
-    an earlier try still runs, starting one otherwise. The answer of an operation is never trusted: the
-    state is looked at again.
+
+class VertexOperationOperator(WaitingOperator, Generic[State]):
+    """Bring Vertex AI into a state, and return the names of what is there then.
+
+    Looking and changing are separate: `find` only reads, `start` starts a long-running operation that leads
+    to what it did not see, and `apply` makes the changes to what it saw that take effect at once. A try may
+    die between any two calls, and the next one begins with a look. So it does nothing where the state is
+    reached, waits where an operation of an earlier try still runs, and starts one otherwise. The answer of
+    an operation is never trusted: a look follows.
 
     :param list_lag: seconds that a list may need to show a new operation. Where an earlier try, or a call
         without an answer, may have started one, the task looks for so long before it starts another
@@ -51,16 +57,32 @@ class VertexOperationOperator(WaitingOperator):
         self._operation = ""
 
     @abstractmethod
-    def find(self, hook: VertexHook, context: Context) -> dict[str, Any] | None:
-        """Return the names of what this task is to bring about when it is there, else None."""
+    def find(self, hook: VertexHook, context: Context) -> State | None:
+        """Return what this task is to bring about as it is now, or None where it is not there. Reads only."""
 
     @abstractmethod
-    def start(self, hook: VertexHook, context: Context) -> str | None:
-        """Start the next operation and return its name, or None when the change was immediate."""
+    def apply(self, hook: VertexHook, context: Context, state: State) -> dict[str, Any]:
+        """Make the changes to what was found that take effect at once, and return its names.
 
-    @abstractmethod
-    def scope(self, hook: VertexHook) -> str | None:
-        """Return the resource whose unfinished operations must end before another one is started."""
+        May be called again after a call that failed, or seemed to, with what another look has found.
+        """
+
+    def start(self, hook: VertexHook, context: Context) -> str | None:  # noqa: ARG002  # for others
+        """Start the next operation and return its name, or None where another look is due first.
+
+        Raises:
+            AirflowFailException: by default. The task needs what another one brings about.
+
+        """
+        raise AirflowFailException(f"{self.task_id} does not find what the tasks before it should have made")
+
+    def scope(self, hook: VertexHook) -> str | None:  # noqa: ARG002  # for others
+        """Return the resource whose unfinished operations must end before anything changes; None: none."""
+        return None
+
+    def may_be_under_way(self, state: State | None) -> bool:
+        """Return whether an operation that no list shows yet may still change what was found."""
+        return state is None
 
     def linked(self, found: dict[str, Any]) -> str:
         """Return the resource that the task's link opens."""
@@ -91,7 +113,7 @@ class VertexOperationOperator(WaitingOperator):
 
     def _advance(self, hook: VertexHook, context: Context, *, steps: int) -> dict[str, Any]:
         while steps < _MOST_STEPS:
-            found, operation = self._look_or_start(hook, context)
+            found, operation = self._look_and_change(hook, context)
             if found is not None:
                 self.vertex_link.persist(context, hook.page(self.linked(found)))
                 return found
@@ -121,8 +143,10 @@ class VertexOperationOperator(WaitingOperator):
         outcome = self.wait_here(hook, JobKind.OPERATION, operation, deadline=deadline)
         return None if outcome.ending is Ending.OVERDUE else outcome
 
-    def _look_or_start(self, hook: VertexHook, context: Context) -> tuple[dict[str, Any] | None, str | None]:
-        """Return what is there, or the operation to wait for.
+    def _look_and_change(
+        self, hook: VertexHook, context: Context
+    ) -> tuple[dict[str, Any] | None, str | None]:
+        """Return the names of what is there, or the operation to wait for.
 
         A call whose reply is lost is followed by more looks, for as long as lists may lag, so that it is
         never repeated blindly.
@@ -133,11 +157,14 @@ class VertexOperationOperator(WaitingOperator):
             try:
                 if running := self._unfinished(hook):
                     return None, running[0]
-                if (found := self.find(hook, context)) is not None:
-                    return found, None
-                if self.doubt.holds(now=time.monotonic()):
+                state = self.find(hook, context)
+                if not self.may_be_under_way(state):
+                    self.doubt.end()
+                elif self.doubt.holds(now=time.monotonic()):
                     self._sleep(self.shortest_poll)
                     continue
+                if state is not None:
+                    return self.apply(hook, context, state), None
                 starting = True
                 return None, self.start(hook, context)
             except (VertexError, AirflowFailException, AirflowSkipException):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from vertex_airflow import registry, traffic
+from vertex_airflow import endpoints, model_registry, traffic
+from vertex_airflow.endpoints import Deployment
 from vertex_airflow.operators.deploy import EndpointOperator
 from vertex_airflow.operators.waiting import KILL_BOUND
 from vertex_airflow.polling import Polling, Verdict, judge
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from vertex_airflow.baseline import Baseline
     from vertex_airflow.hooks.vertex import VertexHook
-    from vertex_airflow.names import ModelName
     from vertex_airflow.objects import ObjectStore
 
 Instances: TypeAlias = Sequence[Mapping[str, object]]
@@ -47,31 +47,23 @@ def read_json_lines(store: ObjectStore, uri: str) -> Instances:
         return [json.loads(line) for line in islice(TextIOWrapper(lines, encoding="utf-8"), _INSTANCES)]
 
 
-class TrafficOperator(EndpointOperator):
+class TrafficOperator(EndpointOperator[Deployment]):
     """Base of what changes the traffic of this run's deployed model, which must be there."""
 
-    def live(self, hook: VertexHook) -> tuple[registry.LiveEndpoint, str]:
-        """Return the endpoint as it is now, and the id of this run's deployed model.
+    def find(self, hook: VertexHook, context: Context) -> Deployment | None:  # noqa: ARG002
+        """Return this run's deployment."""
+        return self.deployment(hook)
+
+    def start(self, hook: VertexHook, context: Context) -> str:  # noqa: ARG002
+        """Start nothing: deploying is another task's.
 
         Raises:
-            AirflowFailException: when either is missing.
+            AirflowFailException: in any case, naming that task.
 
         """
-        endpoint = registry.find_endpoint(hook, self.endpoint_name)
-        if endpoint is None:
-            raise AirflowFailException(
-                f"endpoint {self.endpoint_name!r} does not exist; clear the deploy task"
-            )
-        deployed = endpoint.deployment_of(self.version)
-        if deployed is None:
-            raise AirflowFailException(
-                f"{self.version} is not deployed on {endpoint.name}; clear the deploy task"
-            )
-        return endpoint, deployed
-
-    def start(self, hook: VertexHook, context: Context) -> str | None:
-        """Nothing is left to start: `find` does the whole change, which is immediate."""
-        raise NotImplementedError
+        raise AirflowFailException(
+            f"{self.version} is not deployed on endpoint {self.endpoint_name!r}; clear the deploy task"
+        )
 
     def cancel(self, hook: VertexHook) -> None:
         """Cancel nothing: an operation that this task waits for is another run's."""
@@ -130,21 +122,20 @@ class SmokePredictOperator(TrafficOperator):
         self.read_instances = read_instances
         self._lender: Baseline | None = None
 
-    def find(self, hook: VertexHook, context: Context) -> dict[str, Any]:  # noqa: ARG002
+    def apply(self, hook: VertexHook, context: Context, state: Deployment) -> dict[str, Any]:  # noqa: ARG002
         """Let the new model answer, and check what it says."""
-        endpoint, deployed = self.live(hook)
-        if registry.is_promoted(hook, endpoint, self.version):
-            self._ask_until_answered(hook, endpoint.name, deployed)
+        if endpoints.is_promoted(hook, state, self.version):
+            self._ask_until_answered(hook, state)
         else:
-            self._borrow_and_ask(hook, endpoint, deployed)
-        return {"endpoint": endpoint.name, "deployed_model": deployed}
+            self._borrow_and_ask(hook, state)
+        return state.names
 
     def cancel(self, hook: VertexHook) -> None:
         """Give the share back where this process may have taken it."""
         deadline = time.monotonic() + KILL_BOUND
         while self._lender is not None:
             try:
-                give_back(hook, self.endpoint_name, self.version, self._lender)
+                endpoints.give_back(hook, self.endpoint_name, self.version, self._lender)
             except Exception as error:
                 verdict = judge(error)
                 if verdict not in {Verdict.TRANSIENT, Verdict.CONFLICT} or time.monotonic() >= deadline:
@@ -153,21 +144,22 @@ class SmokePredictOperator(TrafficOperator):
             else:
                 return
 
-    def _borrow_and_ask(self, hook: VertexHook, endpoint: registry.LiveEndpoint, deployed: str) -> None:
+    def _borrow_and_ask(self, hook: VertexHook, own: Deployment) -> None:
         baseline = self.baseline()
-        if not endpoint.split.get(deployed):
-            self.check_unchanged(endpoint, deployed, baseline)
+        if not own.share:
+            self.check_unchanged(own.endpoint, own.id, baseline)
+        # From here on a kill gives the share back: the call that takes it may act before it answers.
         self._lender = baseline
         try:
             self.stop_if_killed()
-            if not endpoint.split.get(deployed):
-                share = traffic.with_share(endpoint.split, deployed, int(self.share))
-                registry.set_traffic(hook, endpoint, share)
-            self._ask_until_answered(hook, endpoint.name, deployed)
+            if not own.share:
+                split = traffic.with_share(own.endpoint.split, own.id, int(self.share))
+                endpoints.set_traffic(hook, own.endpoint, split)
+            self._ask_until_answered(hook, own)
         finally:
-            give_back(hook, self.endpoint_name, self.version, baseline)
+            endpoints.give_back(hook, self.endpoint_name, self.version, baseline)
 
-    def _ask_until_answered(self, hook: VertexHook, endpoint: str, deployed: str) -> None:
+    def _ask_until_answered(self, hook: VertexHook, own: Deployment) -> None:
         """Ask until the new model has answered; its share takes effect some time after it was given."""
         instances = _values(self.read_instances(self.store(), self.instances_uri))
         bound = float(self.ask_for)
@@ -182,7 +174,9 @@ class SmokePredictOperator(TrafficOperator):
             asked += 1
             timeout = max(1.0, min(_PREDICT_TIMEOUT, bound - age))
             try:
-                answer = hook.predictions.predict(endpoint=endpoint, instances=instances, timeout=timeout)
+                answer = hook.predictions.predict(
+                    endpoint=own.endpoint.name, instances=instances, timeout=timeout
+                )
             except Exception as error:
                 if judge(error) is not Verdict.TRANSIENT:
                     raise
@@ -190,7 +184,7 @@ class SmokePredictOperator(TrafficOperator):
                 self.log.warning("Question %d failed: %s", asked, last)
             else:
                 failures = 0
-                answers += self._is_answered(answer, deployed, len(instances))
+                answers += self._is_answered(answer, own.id, len(instances))
             if answers >= _ANSWERS:
                 return
             age = time.monotonic() - began
@@ -198,7 +192,7 @@ class SmokePredictOperator(TrafficOperator):
             self._sleep(polling.back_off(failures=failures, dice=dice) if failures else steady)
             age = time.monotonic() - began
         raise AirflowFailException(
-            f"{deployed} answered {answers} of {asked} questions in {age:.0f} s with {self.share} % of the "
+            f"{own.id} answered {answers} of {asked} questions in {age:.0f} s with {self.share} % of the "
             f"traffic; it takes {_ANSWERS} answers. Last error: {last}"
         )
 
@@ -222,32 +216,17 @@ class SmokePredictOperator(TrafficOperator):
 class ShiftTrafficOperator(TrafficOperator):
     """Give the new deployed model all traffic, then its version the aliases `champion` and `default`.
 
-    Fails where the champion that the version was compared with does not serve any more, or somebody else's
-    model does. Returns ``{"endpoint", "deployed_model"}``.
+    Fails where the champion that the version was compared with does not serve any more, or a model that
+    the run does not know does. Returns ``{"endpoint", "deployed_model"}``.
     """
 
-    def find(self, hook: VertexHook, context: Context) -> dict[str, Any]:  # noqa: ARG002
-        """Move the traffic where it has not moved yet."""
-        endpoint, deployed = self.live(hook)
-        if endpoint.split != {deployed: traffic.WHOLE}:
-            self.check_unchanged(endpoint, deployed, self.baseline())
-            registry.set_traffic(hook, endpoint, {deployed: traffic.WHOLE})
-        registry.give_aliases(hook, self.version, registry.CHAMPION, registry.DEFAULT)
-        return {"endpoint": endpoint.name, "deployed_model": deployed}
-
-
-def give_back(hook: VertexHook, endpoint_name: str, version: ModelName, before: Baseline | None) -> None:
-    """Give a version's share of the traffic back to the others; a promoted one keeps it.
-
-    :param before: what served before the run; None where nobody knows
-    """
-    endpoint = registry.find_endpoint(hook, endpoint_name)
-    own = endpoint.deployment_of(version) if endpoint else None
-    if endpoint is None or own is None or not endpoint.split.get(own):
-        return
-    if not registry.is_promoted(hook, endpoint, version):
-        earlier = before.before(endpoint) if before else {}
-        registry.set_traffic(hook, endpoint, traffic.restored(endpoint.split, own, earlier))
+    def apply(self, hook: VertexHook, context: Context, state: Deployment) -> dict[str, Any]:  # noqa: ARG002
+        """Move what has not moved yet."""
+        if not state.has_all_traffic:
+            self.check_unchanged(state.endpoint, state.id, self.baseline())
+            endpoints.set_traffic(hook, state.endpoint, {state.id: traffic.WHOLE})
+        model_registry.give_aliases(hook, self.version, model_registry.CHAMPION, model_registry.DEFAULT)
+        return state.names
 
 
 def _values(instances: Sequence[Mapping[str, object]]) -> list[Any]:

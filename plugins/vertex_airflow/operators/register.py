@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vertex_airflow import registry
+from vertex_airflow import model_registry
 from vertex_airflow.hooks.calls import CALL_TIMEOUT
 from vertex_airflow.labels import run_key
 from vertex_airflow.names import ModelName
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SERVING_PORT = 8080
 
 
-class RegisterModelVersionOperator(VertexOperationOperator):
+class RegisterModelVersionOperator(VertexOperationOperator[ModelName]):
     """Upload a version once for this DAG run, as the challenger; returns ``{"model": "…/models/<id>@<n>"}``.
 
     The version carries an alias that stands for DAG, run and artifact, by which another try finds it.
@@ -64,19 +64,20 @@ class RegisterModelVersionOperator(VertexOperationOperator):
         """Return the model: an upload of an earlier try may still be going on."""
         return str(self._model(hook))
 
-    def find(self, hook: VertexHook, context: Context) -> dict[str, Any] | None:
-        """Return this run's version, and make sure that it is the challenger."""
+    def find(self, hook: VertexHook, context: Context) -> ModelName | None:
+        """Return this run's version, or None before it is uploaded."""
         check_given(artifact_uri=self.artifact_uri, image=self.image)
-        model = registry.find_version(hook, self._model(hook), self._alias(context))
-        if model is None:
-            return None
-        name = registry.version_name(model)
-        registry.give_aliases(hook, name, registry.CHALLENGER)
-        return {"model": str(name)}
+        model = model_registry.find_version(hook, self._model(hook), self._alias(context))
+        return model_registry.version_name(model) if model is not None else None
+
+    def apply(self, hook: VertexHook, context: Context, state: ModelName) -> dict[str, Any]:  # noqa: ARG002
+        """Make the version the challenger."""
+        model_registry.give_aliases(hook, state, model_registry.CHALLENGER)
+        return {"model": str(state)}
 
     def start(self, hook: VertexHook, context: Context) -> str:
         """Upload the version."""
-        known = registry.find_model(hook, self.model_name)
+        known = model_registry.find_model(hook, self.model_name)
         upload = hook.models.upload_model(
             {
                 "parent": hook.location,
@@ -104,7 +105,7 @@ class RegisterModelVersionOperator(VertexOperationOperator):
 
     def _model(self, hook: VertexHook) -> ModelName:
         own = ModelName(project=hook.project_id, location=self.region, id=self.model_name)
-        return registry.find_model(hook, self.model_name) or own
+        return model_registry.find_model(hook, self.model_name) or own
 
     def _alias(self, context: Context) -> str:
         return run_key(self.dag_id, str(context["dag_run"].run_id), self.artifact_uri)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from vertex_airflow import registry, traffic
-from vertex_airflow.operators.deploy import EndpointOperator, undeploy
-from vertex_airflow.operators.promote import give_back
+from vertex_airflow import endpoints, model_registry
+from vertex_airflow.operators.deploy import EndpointOperator
 from vertex_airflow.rendered import is_empty, is_true
 
 if TYPE_CHECKING:
@@ -19,13 +18,26 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from vertex_airflow.baseline import Baseline
+    from vertex_airflow.endpoints import LiveEndpoint
     from vertex_airflow.hooks.vertex import VertexHook
     from vertex_airflow.names import ModelName
 
-_MOVED = frozenset({registry.CHAMPION, registry.DEFAULT})
+_MOVED = frozenset({model_registry.CHAMPION, model_registry.DEFAULT})
 
 
-class RollBackOperator(EndpointOperator):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn:
+    """A run's model is not deployed any more, or never was; `endpoint` is what is left, if there is one."""
+
+    endpoint: LiveEndpoint | None
+
+    @property
+    def serving(self) -> ModelName | None:
+        """The version with most of the traffic."""
+        return self.endpoint.busiest if self.endpoint is not None else None
+
+
+class RollBackOperator(EndpointOperator[Withdrawn]):
     """Take this run's model out of service unless its promotion has ended.
 
     A teardown: Airflow runs it after a success, a failure, and when a person marks the run failed. It
@@ -49,41 +61,53 @@ class RollBackOperator(EndpointOperator):
         super().__init__(**kwargs)
         self.declined = declined
 
-    def find(self, hook: VertexHook, context: Context) -> dict[str, Any] | None:
+    def find(self, hook: VertexHook, context: Context) -> Withdrawn | None:
         """Return None while this run's model is deployed and not promoted.
 
         Raises:
             AirflowSkipException: where there is nothing to undo.
-            AirflowFailException: when all is undone.
+            AirflowFailException: where the run was ended before it had a model.
 
         """
         if is_empty(self.model):
             self._end_without_model(context)
-        endpoint = registry.find_endpoint(hook, self.endpoint_name)
-        if endpoint is not None and registry.is_promoted(hook, endpoint, self.version):
+        endpoint = self.endpoint(hook)
+        own = endpoint.deployment_of(self.version) if endpoint else None
+        if own is None:
+            return Withdrawn(endpoint=endpoint)
+        if endpoints.is_promoted(hook, own, self.version):
             raise AirflowSkipException(f"{self.version} is promoted: there is nothing to roll back")
-        if endpoint is not None and endpoint.deployment_of(self.version):
-            self.doubt.end()
-            return None
-        if endpoint is not None and self.doubt.holds(now=time.monotonic()):
-            return None
-        self._settle_aliases(hook, endpoint)
-        busiest = traffic.busiest(endpoint.split) if endpoint else None
-        serving = endpoint.deployed[busiest] if endpoint and busiest else "nothing"
-        raise AirflowFailException(
-            f"{self.version} is not promoted; {serving} serves on endpoint {self.endpoint_name!r}"
-        )
+        return None
+
+    def may_be_under_way(self, state: Withdrawn | None) -> bool:
+        """Return whether a deployment may be going on: on an endpoint that does not have the model yet."""
+        return state is not None and state.endpoint is not None
 
     def start(self, hook: VertexHook, context: Context) -> str | None:  # noqa: ARG002
-        """Take the traffic away where there is some, else undeploy."""
-        endpoint = registry.find_endpoint(hook, self.endpoint_name)
-        own = endpoint.deployment_of(self.version) if endpoint else None
-        if endpoint is None or own is None:
-            return None
-        if endpoint.split.get(own):
-            give_back(hook, self.endpoint_name, self.version, self._known())
-            return None
-        return undeploy(hook, endpoint, own)
+        """Take the model's traffic away, where it has some, and undeploy it."""
+        own = self.deployment(hook)
+        if own is not None and own.share:
+            endpoints.give_back(hook, self.endpoint_name, self.version, self._known())
+            own = self.deployment(hook)
+        # One that was given traffic again meanwhile cannot be undeployed: it takes another look.
+        return endpoints.undeploy(hook, own.endpoint, own.id) if own and not own.share else None
+
+    def apply(self, hook: VertexHook, context: Context, state: Withdrawn) -> NoReturn:  # noqa: ARG002
+        """Take `champion` and `default` to the version that serves, and `challenger` away.
+
+        Raises:
+            AirflowFailException: when all is undone.
+
+        """
+        moved = model_registry.aliases_of(hook, self.version) & _MOVED
+        successor = self._successor(state)
+        if moved and successor is not None:
+            model_registry.give_aliases(hook, successor, *sorted(moved))
+        model_registry.take_aliases(hook, self.version, model_registry.CHAMPION, model_registry.CHALLENGER)
+        raise AirflowFailException(
+            f"{self.version} is not promoted; {state.serving or 'nothing'} serves on endpoint "
+            f"{self.endpoint_name!r}"
+        )
 
     def undo(self, context: Context) -> None:
         """Undo a promotion outside of a task, without deferring."""
@@ -92,14 +116,14 @@ class RollBackOperator(EndpointOperator):
         self._advance(self.access.hook(), context, steps=0)
 
     def _known(self) -> Baseline | None:
-        """Return what served before, or None where nobody knows: traffic must go back all the same."""
+        """Return what served before, or None where that is lost: traffic must go back all the same."""
         try:
             return self.baseline()
         except AirflowFailException as error:
             self.log.warning("%s", error)
             return None
 
-    def _end_without_model(self, context: Context) -> None:
+    def _end_without_model(self, context: Context) -> NoReturn:
         if is_true(self.declined):
             raise AirflowSkipException("this run decided not to promote: there is nothing to roll back")
         run_id = str(context["run_id"])
@@ -109,21 +133,12 @@ class RollBackOperator(EndpointOperator):
         # Airflow skips what has not begun, and takes a run whose last tasks were skipped for a success.
         raise AirflowFailException("this run was ended before it registered a model; nothing was promoted")
 
-    def _settle_aliases(self, hook: VertexHook, endpoint: registry.LiveEndpoint | None) -> None:
-        """Take `champion` and `default` to the version that serves, and `challenger` away."""
-        moved = registry.aliases_of(hook, self.version) & _MOVED
-        serving = self._serving(endpoint)
-        if moved and serving is not None:
-            registry.give_aliases(hook, serving, *sorted(moved))
-        registry.take_aliases(hook, self.version, registry.CHAMPION, registry.CHALLENGER)
-
-    def _serving(self, endpoint: registry.LiveEndpoint | None) -> ModelName | None:
+    def _successor(self, state: Withdrawn) -> ModelName | None:
         """Return the version of this model that serves, or served before; an alias cannot leave its model."""
-        busiest = traffic.busiest(endpoint.split) if endpoint else None
         known = self._known()
-        names = [endpoint.deployed[busiest]] if endpoint and busiest else []
-        names += [known.champion.name] if known and known.champion else []
-        return next((name for name in names if name.is_model(self.version)), None)
+        before = known.champion.name if known and known.champion else None
+        candidates = (state.serving, before)
+        return next((each for each in candidates if each and each.is_model(self.version)), None)
 
 
 def roll_back_when_timed_out(context: Context) -> None:
