@@ -12,7 +12,6 @@ from vertex_airflow.names import ModelName
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from google.cloud.aiplatform_v1 import Endpoint
     from google.cloud.aiplatform_v1.types import DeployedModel
 
     from vertex_airflow.baseline import Baseline
@@ -70,7 +69,8 @@ class Deployment:
 
 def find_endpoint(hook: VertexHook, display_name: str) -> LiveEndpoint | None:
     """Return the endpoint with this id, else the oldest with this display name, as it is now, or None."""
-    endpoint: Endpoint | None = model_registry.find_by_name(
+    # Any, as proto-plus gives datetimes where its stubs say Timestamp.
+    endpoint: Any = model_registry.find_by_name(
         hook, "endpoints", display_name, hook.endpoints.get_endpoint, hook.endpoints.list_endpoints
     )
     if endpoint is None:
@@ -79,7 +79,7 @@ def find_endpoint(hook: VertexHook, display_name: str) -> LiveEndpoint | None:
         name=endpoint.name,
         etag=endpoint.etag,
         deployed={each.id: _version(each) for each in endpoint.deployed_models},
-        deployed_at={each.id: _seconds(each.create_time) for each in endpoint.deployed_models},
+        deployed_at={each.id: each.create_time.timestamp() for each in endpoint.deployed_models},
         split={deployed: share for deployed, share in endpoint.traffic_split.items() if share},
     )
 
@@ -129,7 +129,3 @@ def _version(deployed: DeployedModel) -> ModelName:
     name = ModelName.parse(deployed.model)
     version = deployed.model_version_id or name.version
     return ModelName(project=name.project, location=name.location, id=name.id, version=version)
-
-
-def _seconds(moment: Any) -> float:  # noqa: ANN401  # proto-plus gives a datetime, its stub says Timestamp
-    return float(moment.timestamp())

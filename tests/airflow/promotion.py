@@ -54,19 +54,20 @@ class Promotion:
     champion: dict[str, str] = field(init=False)
     model: str = field(init=False)
 
+    def champion_task(self) -> FindChampionOperator:
+        """Return the task that records what serves."""
+        return FindChampionOperator(
+            task_id="champion",
+            endpoint_name=NAME,
+            baseline_uri=self.baseline_uri,
+            window=self.window,
+            evaluate_only=self.evaluate_only,
+            **FAST,
+        )
+
     def begin(self) -> Promotion:
         """Record what serves."""
-        self.champion = run_task(
-            FindChampionOperator(
-                task_id="champion",
-                endpoint_name=NAME,
-                baseline_uri=self.baseline_uri,
-                window=self.window,
-                evaluate_only=self.evaluate_only,
-                **FAST,
-            ),
-            context(self.run_id, params=self.form),
-        )
+        self.champion = run_task(self.champion_task(), context(self.run_id, params=self.form))
         return self
 
     @property
@@ -84,10 +85,9 @@ class Promotion:
         """The arguments of every task on the endpoint."""
         return {"endpoint_name": NAME, "model": self.model, "baseline_uri": self.baseline_uri, **FAST}
 
-    def register(self) -> Promotion:
-        """Register the trained model, with something in the place of its SavedModel."""
-        ObjectStore(gcp_conn_id="google_cloud_default").write(f"{self.artifact}/saved_model.pb", b"")
-        task = RegisterModelVersionOperator(
+    def register_task(self) -> RegisterModelVersionOperator:
+        """Return the task that registers the trained model."""
+        return RegisterModelVersionOperator(
             task_id="register",
             model_name=NAME,
             artifact_uri=self.artifact,
@@ -95,7 +95,11 @@ class Promotion:
             labels={"run": self.run_id, "window": self.window},
             **FAST,
         )
-        self.model = str(run_task(task, context(self.run_id))["model"])
+
+    def register(self) -> Promotion:
+        """Register the trained model, with something in the place of its SavedModel."""
+        ObjectStore(gcp_conn_id="google_cloud_default").write(f"{self.artifact}/saved_model.pb", b"")
+        self.model = str(run_task(self.register_task(), context(self.run_id))["model"])
         return self
 
     def deploy_task(self, **changes: Any) -> DeployModelOperator:  # noqa: ANN401  # arguments of the operator
@@ -123,19 +127,30 @@ class Promotion:
         """Ask the deployed version for a fare."""
         run_task(self.smoke_task(), context(self.run_id))
 
+    def shift_task(self) -> ShiftTrafficOperator:
+        """Return the task that gives the deployed version all traffic."""
+        return ShiftTrafficOperator(task_id="shift", **self.common)
+
     def shift(self) -> None:
         """Give the deployed version all traffic."""
-        run_task(ShiftTrafficOperator(task_id="shift", **self.common), context(self.run_id))
+        run_task(self.shift_task(), context(self.run_id))
+
+    def undeploy_task(self, **options: float) -> UndeployOthersOperator:
+        """Return the task that undeploys what was replaced."""
+        return UndeployOthersOperator(task_id="undeploy", **options, **self.common)
 
     def undeploy_others(self, **options: float) -> None:
         """Undeploy what was replaced."""
-        run_task(UndeployOthersOperator(task_id="undeploy", **options, **self.common), context(self.run_id))
+        run_task(self.undeploy_task(**options), context(self.run_id))
+
+    def roll_back_task(self) -> RollBackOperator:
+        """Return the teardown."""
+        return RollBackOperator(task_id="roll_back", **self.common)
 
     def roll_back(self) -> str:
         """Run the teardown, and return why it failed or was skipped."""
-        task = RollBackOperator(task_id="roll_back", **self.common)
         with pytest.raises((AirflowFailException, AirflowSkipException)) as end:
-            run_task(task, context(self.run_id))
+            run_task(self.roll_back_task(), context(self.run_id))
         return str(end.value)
 
     def prepare(self) -> Promotion:

@@ -9,13 +9,15 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from local_vertex.domain.past import NO_LAGS, Lags
 from tests.airflow.conftest import context, killing, run_task
 from tests.airflow.promotion import FAST, LAGGING, NAME, count_versions, deploy_foreign, live, serving
-from vertex_airflow import endpoints
+from vertex_airflow import endpoints, model_registry
+from vertex_airflow.names import ModelName
 from vertex_airflow.operators.register import RegisterModelVersionOperator
 from vertex_airflow.operators.waiting import VertexError
 
 if TYPE_CHECKING:
     from tests.airflow.conftest import Vertex
     from tests.airflow.promotion import Begin
+    from vertex_airflow.objects import ObjectStore
     from vertex_airflow.operators.deploy import DeployModelOperator
 
 
@@ -230,6 +232,28 @@ def test_a_share_that_a_lost_worker_took_goes_back(vertex: Vertex, begin: Begin)
     second.smoke()
 
     assert serving(vertex) == {"1": 100}
+
+
+@pytest.mark.parametrize("lags", [NO_LAGS], ids=["current"])
+@pytest.mark.parametrize(
+    "step", ["champion", "register", "deploy", "smoke", "shift", "undeploy", "roll_back"]
+)
+def test_looking_changes_nothing(vertex: Vertex, begin: Begin, store: ObjectStore, step: str) -> None:
+    """`find` of each operator leaves the endpoint, the aliases and the run's record as they are."""
+    first = begin("run-1").promote()
+    second = begin("run-2").prepare()
+    # So that the tasks whose work this is have something left to change.
+    model_registry.take_aliases(vertex.hook, ModelName.parse(second.model), model_registry.CHALLENGER)
+    if step == "champion":
+        store.delete(second.baseline_uri)
+
+    def everything() -> tuple[object, ...]:
+        return live(vertex), first.aliases, second.aliases, store.exists(second.baseline_uri)
+
+    before = everything()
+    getattr(second, f"{step}_task")().find(vertex.hook, context("run-2"))
+
+    assert everything() == before
 
 
 def test_shifting_needs_a_deployment(begin: Begin) -> None:

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 # More operations than this for one task mean that they do not lead to what it looks for.
 _MOST_STEPS = 20
 
-
 State = TypeVar("State")
-"""What a look at Vertex AI finds."""
+"""The type of what a look at Vertex AI finds."""
 
 
 class VertexOperationOperator(WaitingOperator, Generic[State]):
