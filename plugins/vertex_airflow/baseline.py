@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from airflow.sdk.exceptions import AirflowFailException
 
 from vertex_airflow import traffic
+from vertex_airflow.model_registry import RegisteredModel
 from vertex_airflow.names import ModelName
 
 if TYPE_CHECKING:
@@ -16,15 +17,6 @@ if TYPE_CHECKING:
 
     from vertex_airflow.endpoints import LiveEndpoint
     from vertex_airflow.objects import ObjectStore
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServingModel:
-    """A version that serves; `uri` is the folder that it is registered with, which may be gone."""
-
-    name: ModelName
-    uri: str
-    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +28,10 @@ class Baseline:
 
     deployed: Mapping[str, ModelName]
     split: Mapping[str, int]
-    champion: ServingModel | None
+    champion: RegisteredModel | None
 
     @classmethod
-    def of(cls, endpoint: LiveEndpoint | None, champion: ServingModel | None) -> Self:
+    def of(cls, endpoint: LiveEndpoint | None, champion: RegisteredModel | None) -> Self:
         """Return the baseline that an endpoint is now; one that does not exist serves nothing."""
         if endpoint is None:
             return cls(deployed={}, split={}, champion=champion)
@@ -69,7 +61,7 @@ class Baseline:
             deployed={each: ModelName.parse(name) for each, name in document["deployed"].items()},
             split=document["split"],
             champion=champion
-            and ServingModel(
+            and RegisteredModel(
                 name=ModelName.parse(champion["name"]), uri=champion["uri"], labels=champion["labels"]
             ),
         )

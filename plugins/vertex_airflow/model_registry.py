@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vertex_airflow.hooks.calls import CALL_TIMEOUT
@@ -9,7 +10,7 @@ from vertex_airflow.names import ModelName
 from vertex_airflow.polling import Verdict, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from google.cloud.aiplatform_v1 import Model
 
@@ -18,6 +19,21 @@ if TYPE_CHECKING:
 CHALLENGER, CHAMPION = "challenger", "champion"
 # The version of a model's name without a version: `aiplatform.Model("chicago-taxi-fare")`.
 DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredModel:
+    """A version as it is registered; `uri` is the folder of its files, which may be gone."""
+
+    name: ModelName
+    uri: str
+    labels: Mapping[str, str]
+
+
+def get_version(hook: VertexHook, name: ModelName) -> RegisteredModel:
+    """Return a version that must be there; google.api_core's errors go to the caller."""
+    model = hook.models.get_model(name=str(name), timeout=CALL_TIMEOUT)
+    return RegisteredModel(name=version_name(model), uri=model.artifact_uri, labels=dict(model.labels))
 
 
 def find_model(hook: VertexHook, display_name: str) -> ModelName | None:

@@ -16,7 +16,8 @@ from taxi_airflow.operators.validate import ValidateOperator
 from taxi_airflow.runs import run_of
 from tests.airflow.conftest import context, run_task
 from tests.taxi_ml.reports import CHALLENGER, a_report
-from vertex_airflow.baseline import Baseline, ServingModel
+from vertex_airflow.baseline import Baseline
+from vertex_airflow.model_registry import RegisteredModel
 from vertex_airflow.names import ModelName
 
 if TYPE_CHECKING:
@@ -180,12 +181,12 @@ def test_an_override_promotes_and_is_kept_in_the_decision(store: ObjectStore) ->
 @pytest.mark.parametrize(
     ("serving", "reported", "code"),
     [
-        (ServingModel(name=CHAMPION, uri="gs://b/gone", labels={}), None, "champion_missing"),
-        (ServingModel(name=CHAMPION, uri="gs://b/m", labels=LATER), "report", "champion_newer"),
+        (RegisteredModel(name=CHAMPION, uri="gs://b/gone", labels={}), None, "champion_missing"),
+        (RegisteredModel(name=CHAMPION, uri="gs://b/m", labels=LATER), "report", "champion_newer"),
     ],
 )
 def test_the_gate_knows_what_serves(
-    store: ObjectStore, serving: ServingModel, reported: str | None, code: str
+    store: ObjectStore, serving: RegisteredModel, reported: str | None, code: str
 ) -> None:
     """A champion that is not compared with, or not fairly, rejects; an override goes on, and is kept."""
     report = (

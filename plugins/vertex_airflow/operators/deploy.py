@@ -1,4 +1,4 @@
-"""Deploy a model version without traffic, and undeploy the ones that it replaced."""
+"""Record what an endpoint serves, deploy a version beside it, and undeploy what that one replaced."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from vertex_airflow import endpoints
+from vertex_airflow import endpoints, model_registry
 from vertex_airflow.baseline import Baseline
 from vertex_airflow.endpoints import Deployment, LiveEndpoint
 from vertex_airflow.hooks.calls import CALL_TIMEOUT
@@ -24,12 +24,66 @@ if TYPE_CHECKING:
     from vertex_airflow.hooks.vertex import VertexHook
 
 
+class RecordBaselineOperator(VertexOperationOperator[Baseline]):
+    """Record what an endpoint serves, once per DAG run; the operators that promote replace nothing else.
+
+    Another try, and a run that was cleared, return what was recorded. Returns ``{"name":
+    "…/models/<id>@<n>", "uri": "gs://…"}`` of the model with most of the traffic. Both are empty where
+    nothing serves: the endpoint's traffic says so, not an alias.
+
+    :param endpoint_name: display name of the endpoint
+    :param baseline_uri: ``gs://…`` object to record what serves in, of this run's own
+    """
+
+    template_fields: Sequence[str] = (
+        *VertexOperationOperator.template_fields,
+        "endpoint_name",
+        "baseline_uri",
+    )
+
+    def __init__(
+        self,
+        *,
+        endpoint_name: str,
+        baseline_uri: str,
+        **kwargs: Any,  # noqa: ANN401  # WaitingOperator's
+    ) -> None:
+        super().__init__(**kwargs)
+        self.endpoint_name = endpoint_name
+        self.baseline_uri = baseline_uri
+
+    def find(self, hook: VertexHook, context: Context) -> Baseline:  # noqa: ARG002
+        """Look at the endpoint's live traffic, unless the run has done so before."""
+        check_given(baseline_uri=self.baseline_uri)
+        store = self.store()
+        if store.exists(self.baseline_uri):
+            return Baseline.recorded(store, self.baseline_uri)
+        endpoint = endpoints.find_endpoint(hook, self.endpoint_name)
+        busiest = endpoint.busiest if endpoint is not None else None
+        champion = model_registry.get_version(hook, busiest) if busiest is not None else None
+        return Baseline.of(endpoint, champion)
+
+    def apply(self, hook: VertexHook, context: Context, state: Baseline) -> dict[str, Any]:
+        """Record what serves, unless a subclass refuses it."""
+        returned = self.returned(context, state)
+        store = self.store()
+        store.write_once(self.baseline_uri, state.to_json(), content_type="application/json")
+        recorded = Baseline.recorded(store, self.baseline_uri)
+        # Another try may have been first, and have seen something else.
+        return returned if recorded == state else self.apply(hook, context, recorded)
+
+    def returned(self, context: Context, baseline: Baseline) -> dict[str, Any]:  # noqa: ARG002  # for others
+        """Return what goes to XCom; a subclass raises here where nothing is to be recorded."""
+        champion = baseline.champion
+        return {"name": str(champion.name) if champion else "", "uri": champion.uri if champion else ""}
+
+
 class EndpointOperator(VertexOperationOperator[State]):
     """Base of what works on one endpoint, found by its display name.
 
     :param endpoint_name: display name of the endpoint, and its id when it is made
     :param model: the version that this run promotes, ``…/models/<id>@<n>``
-    :param baseline_uri: ``gs://…`` object in which FindChampionOperator recorded what served before
+    :param baseline_uri: ``gs://…`` object in which `RecordBaselineOperator` recorded what served before
     """
 
     template_fields: Sequence[str] = (
