@@ -1,4 +1,4 @@
-"""Traffic splits of an endpoint: who serves, and how the shares move. Pure; shares are percentages."""
+"""Arithmetic of traffic splits, which map deployed models to percentages. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WHOLE = 100
 
 
 def busiest(split: Mapping[str, int]) -> str | None:
-    """Return the deployed model with most traffic, the smallest id among equals; None when none has any."""
+    """Return the deployed model with the most traffic, the smallest id among equals; None if none has any."""
     serving = {deployed: share for deployed, share in split.items() if share > 0}
     return min(serving, key=lambda deployed: (-serving[deployed], deployed)) if serving else None
 
@@ -19,7 +19,7 @@ def busiest(split: Mapping[str, int]) -> str | None:
 def without(split: Mapping[str, int], gone: str) -> dict[str, int]:
     """Return the split with the share of ``gone`` given to the others in proportion.
 
-    Empty when nothing else has traffic.
+    Empty if nothing else has traffic.
     """
     return _scaled({deployed: share for deployed, share in split.items() if deployed != gone}, WHOLE)
 
@@ -28,7 +28,7 @@ def restored(split: Mapping[str, int], gone: str, before: Mapping[str, int]) -> 
     """Return the split after ``gone`` has given up its share, which it took from ``before``.
 
     ``before`` comes back exactly where nobody has changed the others' shares since, or where nothing else
-    has traffic now. A change of somebody else's is kept: the share is given to the others in proportion.
+    has traffic now. A change that somebody else made is kept: the share is given to the others in proportion.
     """
     share = split.get(gone, 0)
     if not share:
@@ -41,10 +41,10 @@ def restored(split: Mapping[str, int], gone: str, before: Mapping[str, int]) -> 
 def with_share(split: Mapping[str, int], deployed: str, share: int) -> dict[str, int]:
     """Return the split with ``share`` for one deployed model and the rest, in proportion, for the others.
 
-    The one gets everything when nothing else has traffic.
+    It gets everything if nothing else has traffic.
 
     Raises:
-        ValueError: when the share is not between 1 and 100.
+        ValueError: if the share is not between 1 and 100.
 
     """
     if not 1 <= share <= WHOLE:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.airflow.promotion import Begin, Promotion
 
 EARLIER, OWN, LATER = "2015-03_train24_test1", "2015-07_train24_test1", "2015-09_train24_test1"
-GONE = r"SavedModel of .*/models/\S+@1 is missing; .* has most traffic on endpoint 'chicago-taxi-fare'"
+GONE = r"SavedModel of .*/models/\S+@1 is missing; .* has most of the traffic on endpoint 'chicago-taxi-fare'"
 
 
 def overriding(*codes: str) -> dict[str, Any]:

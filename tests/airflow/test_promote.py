@@ -29,7 +29,7 @@ def lags(request: pytest.FixtureRequest) -> Lags:
 
 
 def test_nothing_serves_at_first(begin: Begin) -> None:
-    """Without an endpoint there is no champion, which is no error."""
+    """Without an endpoint there is no champion, which is not an error."""
     assert begin("run-1").champion == {"name": "", "uri": ""}
 
 
@@ -183,14 +183,25 @@ def test_a_share_that_takes_no_effect_fails_in_time(vertex: Vertex, begin: Begin
     with pytest.raises(AirflowFailException) as failure:
         run_task(first.smoke_task(ask_for="0.3"), context("run-1"))
 
-    words = r"answered 0 of \d+ questions in \d+ s with 10 % .* Last error: .* doesn't have traffic_split"
+    words = r"answered 0 of \d+ requests in \d+ s with 10 % .* Last error: .* doesn't have traffic_split"
     assert re.search(words, str(failure.value))
     assert serving(vertex) == {}
 
 
+def test_nothing_to_ask_fails_for_good(vertex: Vertex, begin: Begin) -> None:
+    """A file without instances proves nothing about a model; the share goes back."""
+    begin("run-1").promote()
+    second = begin("run-2").prepare()
+
+    with pytest.raises(AirflowFailException, match="holds no instances to send"):
+        run_task(second.smoke_task(read_instances=lambda _store, _uri: []), context("run-2"))
+
+    assert serving(vertex) == {"1": 100}
+
+
 @pytest.mark.parametrize("fare", [-1.0, 250.0, None])
 def test_an_unbelievable_fare_fails_for_good(vertex: Vertex, begin: Begin, fare: float | None) -> None:
-    """A negative fare, one above the bound and one that is no number fail; the share goes back."""
+    """A negative fare, one above the bound and one that is not a number fail; the share goes back."""
     begin("run-1").promote()
     second = begin("run-2").prepare()
     vertex.servers.fare = fare

@@ -341,7 +341,7 @@ def test_a_kill_during_the_create_call_leaves_no_job(vertex: Vertex, monkeypatch
 
 
 def test_a_worker_that_was_stopped_leaves_the_next_try_to_its_own_job(vertex: Vertex) -> None:
-    """A kill is no failure for good: the retry of a stopped worker submits another attempt."""
+    """A kill is not a failure for good: the retry of a stopped worker submits another attempt."""
     task = compile_task(deferrable=False)
     with killing(task, lambda: bool(vertex.jobs.runs)), pytest.raises(VertexError, match="killed"):
         task.execute(context())

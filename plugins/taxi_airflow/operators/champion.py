@@ -1,4 +1,4 @@
-"""Find the model that serves, which is the one to beat, and record what served before the run."""
+"""Find the model to beat, which is the one that serves when a run begins."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ class FindChampionOperator(RecordBaselineOperator):
         override = f"override {reason.code} in the form of a new run"
         if reason.code is ReasonCode.CHAMPION_MISSING:
             return (
-                f"the model has most traffic on endpoint {self.endpoint_name!r} and cannot be compared with. "
-                "Restore the folder, or give the traffic to a model of this DAG, or set TAXI_ENDPOINT_NAME "
-                f"to an endpoint of its own; then clear this task. Or {override}: then only the absolute "
-                "rules of policy.toml decide, and the model may be replaced"
+                f"the model has most of the traffic on endpoint {self.endpoint_name!r}, and cannot be "
+                "compared with. Restore the folder, or give the traffic to a model of this DAG, or set "
+                "TAXI_ENDPOINT_NAME to an endpoint that is only this DAG's; then clear this task. Or "
+                f"{override}: then only policy.toml's absolute rules decide, and the model may be replaced"
             )
         return (
             f"a run of {self.window} would be compared on trips that the champion was trained on, or replace "
@@ -106,7 +106,7 @@ class FindChampionOperator(RecordBaselineOperator):
             )
         for each, name in baseline.deployed.items():
             if each not in baseline.split:
-                self.log.warning("%s is deployed without traffic; no promotion will undeploy it", name)
+                self.log.warning("%s is deployed and gets no traffic; undeploy it if nobody needs it", name)
 
 
 def champion_of(baseline: Baseline) -> Champion:

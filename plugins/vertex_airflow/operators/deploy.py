@@ -79,7 +79,7 @@ class RecordBaselineOperator(VertexOperationOperator[Baseline]):
 
 
 class EndpointOperator(VertexOperationOperator[State]):
-    """Base of what works on one endpoint, found by its display name.
+    """Base of the operators that work on one endpoint, found by its display name.
 
     :param endpoint_name: display name of the endpoint, and its id when it is made
     :param model: the version that this run promotes, ``…/models/<id>@<n>``
@@ -154,11 +154,11 @@ class EndpointOperator(VertexOperationOperator[State]):
 
 
 class DeployModelOperator(EndpointOperator[Deployment]):
-    """Deploy the version at 0 % traffic, on an endpoint that is made when there is none.
+    """Deploy the version at 0 % traffic, on an endpoint that is made if there is none.
 
     Returns ``{"endpoint", "deployed_model"}``. The deployed model's id stands for the version, so that
-    Vertex AI refuses a second one. Nothing is deployed where the champion that the version was compared
-    with does not serve any more.
+    Vertex AI refuses a second one. Nothing is deployed if the champion that the version was compared with
+    no longer serves.
 
     :param machine_type: such as ``n1-standard-2``
     :param service_account: e-mail address of the account that serves; empty: the project's

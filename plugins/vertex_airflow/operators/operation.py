@@ -88,7 +88,7 @@ class VertexOperationOperator(WaitingOperator, Generic[State]):
         return str(next(iter(found.values())))
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Look, and start what is missing."""
+        """Look, and change what is not as it should be."""
         self._context = context
         if self.doubts_first_try or context["ti"].try_number > 1:
             self.doubt.begin(now=time.monotonic())
@@ -135,7 +135,7 @@ class VertexOperationOperator(WaitingOperator, Generic[State]):
         raise VertexError(f"{_MOST_STEPS} operations succeeded, and what they were for is still missing")
 
     def _wait_briefly(self, hook: VertexHook, operation: str) -> Outcome | None:
-        """Wait in the worker, as long as its patience goes where the task can defer; None: not over."""
+        """Wait in the worker, for as long as its patience lasts if the task can defer; None: not over yet."""
         if not self.deferrable:
             return self.wait_here(hook, JobKind.OPERATION, operation, deadline=None)
         deadline = time.time() + self.patience
@@ -188,7 +188,7 @@ class VertexOperationOperator(WaitingOperator, Generic[State]):
 
     @staticmethod
     def _is_running(hook: VertexHook, operation: str) -> bool:
-        """Tell whether an operation runs that a list shows as running, which may have been before."""
+        """Return whether an operation that a list shows as running still is: lists lag behind."""
         try:
             return hook.get_job(JobKind.OPERATION, operation).active
         except Exception as error:
@@ -197,7 +197,7 @@ class VertexOperationOperator(WaitingOperator, Generic[State]):
             raise
 
     def _check(self, hook: VertexHook, operation: str, outcome: Outcome) -> None:
-        """Raise unless the operation succeeded, or is not known any more and the state must tell."""
+        """Raise unless the operation succeeded, or is no longer known, so that only another look can tell."""
         if outcome.ending is Ending.MISSING:
             return
         if outcome.ending is not Ending.FINAL:

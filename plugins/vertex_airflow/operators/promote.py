@@ -34,8 +34,8 @@ Instances: TypeAlias = Sequence[Mapping[str, object]]
 _PREDICT_TIMEOUT = 60.0
 _ANSWERS = 3
 _INSTANCES = 3
-# Between two questions that were answered, by whichever model: 2 % of the time that was spent, at most 1 s. A
-# model with 10 % of the traffic is found within seconds once its share has taken effect, whenever that is.
+# The pause after a request that was answered, by whichever model: 2 % of the time spent so far, at most 1 s.
+# So a model with 10 % of the traffic is reached within seconds once its share takes effect, whenever that is.
 _PAUSE_SHARE = 0.02
 _LONGEST_BETWEEN_ANSWERS = 1.0
 _PAUSE_WHEN_KILLED = 0.2
@@ -66,7 +66,7 @@ class TrafficOperator(EndpointOperator[Deployment]):
         )
 
     def cancel(self, hook: VertexHook) -> None:
-        """Cancel nothing: an operation that this task waits for is another run's."""
+        """Cancel nothing: an operation that this task waits for belongs to another run."""
 
 
 class SmokePredictOperator(TrafficOperator):
@@ -160,8 +160,10 @@ class SmokePredictOperator(TrafficOperator):
             endpoints.give_back(hook, self.endpoint_name, self.version, baseline)
 
     def _ask_until_answered(self, hook: VertexHook, own: Deployment) -> None:
-        """Ask until the new model has answered; its share takes effect some time after it was given."""
+        """Ask until the new model has answered: its share takes effect some time after it was given."""
         instances = _values(self.read_instances(self.store(), self.instances_uri))
+        if not instances:
+            raise AirflowFailException(f"{self.instances_uri} holds no instances to send")
         bound = float(self.ask_for)
         polling = Polling(
             shortest=float(self.shortest_pause), longest=float(self.longest_pause), share=_PAUSE_SHARE
@@ -181,7 +183,7 @@ class SmokePredictOperator(TrafficOperator):
                 if judge(error) is not Verdict.TRANSIENT:
                     raise
                 failures, last = failures + 1, f"{type(error).__name__}: {error}"
-                self.log.warning("Question %d failed: %s", asked, last)
+                self.log.warning("Request %d failed: %s", asked, last)
             else:
                 failures = 0
                 answers += self._is_answered(answer, own.id, len(instances))
@@ -192,7 +194,7 @@ class SmokePredictOperator(TrafficOperator):
             self._sleep(polling.back_off(failures=failures, dice=dice) if failures else steady)
             age = time.monotonic() - began
         raise AirflowFailException(
-            f"{own.id} answered {answers} of {asked} questions in {age:.0f} s with {self.share} % of the "
+            f"{own.id} answered {answers} of {asked} requests in {age:.0f} s with {self.share} % of the "
             f"traffic; it takes {_ANSWERS} answers. Last error: {last}"
         )
 
@@ -216,8 +218,8 @@ class SmokePredictOperator(TrafficOperator):
 class ShiftTrafficOperator(TrafficOperator):
     """Give the new deployed model all traffic, then its version the aliases `champion` and `default`.
 
-    Fails where the champion that the version was compared with does not serve any more, or a model that
-    the run does not know does. Returns ``{"endpoint", "deployed_model"}``.
+    Fails if the champion that the version was compared with no longer serves, or a model that the run does
+    not know does. Returns ``{"endpoint", "deployed_model"}``.
     """
 
     def apply(self, hook: VertexHook, context: Context, state: Deployment) -> dict[str, Any]:  # noqa: ARG002

@@ -22,13 +22,14 @@ _SERVING_PORT = 8080
 
 
 class RegisterModelVersionOperator(VertexOperationOperator[ModelName]):
-    """Upload a version once for this DAG run, as the challenger; returns ``{"model": "…/models/<id>@<n>"}``.
+    """Upload a version once for this DAG run, as the challenger.
 
-    The version carries an alias that stands for DAG, run and artifact, by which another try finds it.
+    The version carries an alias that stands for DAG, run and artifact, by which another try finds it. Returns
+    ``{"model": "…/models/<id>@<n>"}``.
 
     :param model_name: display name of the model, and its id when it is made
     :param artifact_uri: ``gs://…`` folder of the SavedModel
-    :param image: container image that serves it, after Vertex AI's container contract
+    :param image: container image that serves it, under Vertex AI's container contract
     :param command: what the container runs; empty: the image's own
     :param labels: labels of the version
     """

@@ -1,4 +1,4 @@
-"""Undo a promotion that did not end: traffic, aliases and the deployed model."""
+"""Undo a promotion that was not completed: its traffic, aliases and deployed model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Withdrawn:
 
 
 class RollBackOperator(EndpointOperator[Withdrawn]):
-    """Take this run's model out of service unless its promotion has ended.
+    """Take this run's model out of service unless its promotion is complete.
 
     A teardown: Airflow runs it after a success, a failure, and when a person marks the run failed. It
     changes the share of its own model only, takes its aliases back to the version that serves, undeploys
@@ -49,7 +49,7 @@ class RollBackOperator(EndpointOperator[Withdrawn]):
     """
 
     template_fields: Sequence[str] = (*EndpointOperator.template_fields, "declined")
-    # A deployment of the run's own may go on that was not cancelled: its worker was lost a moment ago.
+    # The run's own deployment may still be going on: nobody cancels it when its worker is lost.
     doubts_first_try = True
 
     def __init__(
@@ -89,19 +89,18 @@ class RollBackOperator(EndpointOperator[Withdrawn]):
         if own is not None and own.share:
             endpoints.give_back(hook, self.endpoint_name, self.version, self._known())
             own = self.deployment(hook)
-        # One that was given traffic again meanwhile cannot be undeployed: it takes another look.
+        # Vertex AI does not undeploy a model that somebody gave traffic again meanwhile: look again.
         return endpoints.undeploy(hook, own.endpoint, own.id) if own and not own.share else None
 
     def apply(self, hook: VertexHook, context: Context, state: Withdrawn) -> NoReturn:  # noqa: ARG002
         """Take `champion` and `default` to the version that serves, and `challenger` away.
 
         Raises:
-            AirflowFailException: when all is undone.
+            AirflowFailException: once everything is undone.
 
         """
         moved = model_registry.aliases_of(hook, self.version) & _MOVED
-        successor = self._successor(state)
-        if moved and successor is not None:
+        if moved and (successor := self._successor(state)) is not None:
             model_registry.give_aliases(hook, successor, *sorted(moved))
         model_registry.take_aliases(hook, self.version, model_registry.CHAMPION, model_registry.CHALLENGER)
         raise AirflowFailException(
@@ -130,7 +129,7 @@ class RollBackOperator(EndpointOperator[Withdrawn]):
         states = context["ti"].get_task_states(dag_id=self.dag_id, run_ids=[run_id]).get(run_id, {})
         if "upstream_failed" in states.values():
             raise AirflowSkipException("this run registered no model: there is nothing to roll back")
-        # Airflow skips what has not begun, and takes a run whose last tasks were skipped for a success.
+        # Airflow skips what has not begun, and counts a run whose last tasks were skipped as a success.
         raise AirflowFailException("this run was ended before it registered a model; nothing was promoted")
 
     def _successor(self, state: Withdrawn) -> ModelName | None:
