@@ -11,6 +11,7 @@ from tests.airflow.conftest import context, killing, run_task
 from tests.airflow.promotion import FAST, LAGGING, NAME, count_versions, deploy_foreign, live, serving
 from vertex_airflow import endpoints, model_registry
 from vertex_airflow.names import ModelName
+from vertex_airflow.operators.deploy import RecordBaselineOperator
 from vertex_airflow.operators.register import RegisterModelVersionOperator
 from vertex_airflow.operators.waiting import VertexError
 
@@ -31,6 +32,22 @@ def lags(request: pytest.FixtureRequest) -> Lags:
 def test_nothing_serves_at_first(begin: Begin) -> None:
     """Without an endpoint there is no champion, which is not an error."""
     assert begin("run-1").champion == {"name": "", "uri": ""}
+
+
+@pytest.mark.parametrize("lags", [NO_LAGS], ids=["current"])
+def test_any_dag_records_what_serves(vertex: Vertex, bucket: str) -> None:
+    """The first look of a run is kept, whatever serves, and whatever serves later."""
+    deploy_foreign(vertex, split={"0": 100})
+    task = RecordBaselineOperator(
+        task_id="record", endpoint_name=NAME, baseline_uri=f"{bucket}/baseline.json", **FAST
+    )
+    (serving_now,) = live(vertex).deployed.values()
+    first = run_task(task, context())
+    deploy_foreign(vertex, "gs://b/later", split={"0": 100})
+
+    again = run_task(task, context())
+
+    assert first == again == {"name": str(serving_now), "uri": ""}
 
 
 def test_a_first_promotion_serves_everything(vertex: Vertex, begin: Begin) -> None:

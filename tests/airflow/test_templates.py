@@ -22,6 +22,7 @@ NOT_TEMPLATED = {
     "outage",
     "patience",
     "policy",
+    "read_instances",
     "settle",
     "shortest_poll",
     "split",
