@@ -90,6 +90,7 @@ class Baseline:
                 return f"{live[each]} has {others[each]} % of the traffic and had none"
         if self.champion is None:
             return None
+        # Of two with the same share either may have been recorded as the champion.
         most = max(others.values(), default=0)
         leaders = [live[each] for each, share in others.items() if share == most]
         if _holds(self.champion.name, leaders):

@@ -64,6 +64,7 @@ def give_aliases(hook: VertexHook, version: ModelName, *aliases: str) -> None:
 
     See https://cloud.google.com/vertex-ai/docs/model-registry/model-alias.
     """
+    # A retry whose earlier try got this far has nothing left to write.
     if not aliases_of(hook, version).issuperset(aliases):
         _merge_aliases(hook, version, aliases)
 

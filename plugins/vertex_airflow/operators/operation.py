@@ -105,6 +105,7 @@ class VertexOperationOperator(WaitingOperator, Generic[State]):
 
     def cancel(self, hook: VertexHook) -> None:
         """Cancel the operations that this task started or waits for."""
+        # The call that starts an operation may have acted without an answer yet, so its name is unknown here.
         known = [self._operation] if self._operation else []
         for operation in dict.fromkeys([*known, *self._unfinished(hook)]):
             over = hook.cancel_and_wait(JobKind.OPERATION, operation, bound=KILL_BOUND)
@@ -158,6 +159,7 @@ class VertexOperationOperator(WaitingOperator, Generic[State]):
                     return None, running[0]
                 state = self.find(hook, context)
                 if not self.may_be_under_way(state):
+                    # What was looked for has been seen; to go on looking would only delay what is left to do.
                     self.doubt.end()
                 elif self.doubt.holds(now=time.monotonic()):
                     self._sleep(self.shortest_poll)

@@ -140,6 +140,7 @@ class SmokePredictOperator(TrafficOperator):
                 verdict = judge(error)
                 if verdict not in {Verdict.TRANSIENT, Verdict.CONFLICT} or time.monotonic() >= deadline:
                     raise
+                # Not self._sleep(), which raises in a task that was killed.
                 time.sleep(_PAUSE_WHEN_KILLED)
             else:
                 return
@@ -157,6 +158,7 @@ class SmokePredictOperator(TrafficOperator):
                 endpoints.set_traffic(hook, own.endpoint, split)
             self._ask_until_answered(hook, own)
         finally:
+            # Only SIGKILL skips this; the next try, or the roll-back, then gives the share back.
             endpoints.give_back(hook, self.endpoint_name, self.version, baseline)
 
     def _ask_until_answered(self, hook: VertexHook, own: Deployment) -> None:
@@ -174,6 +176,7 @@ class SmokePredictOperator(TrafficOperator):
         while age < bound:
             self.stop_if_killed()
             asked += 1
+            # A request that begins just before the bound still gets a second to be answered.
             timeout = max(1.0, min(_PREDICT_TIMEOUT, bound - age))
             try:
                 answer = hook.predictions.predict(

@@ -78,6 +78,7 @@ class RegisterModelVersionOperator(VertexOperationOperator[ModelName]):
 
     def start(self, hook: VertexHook, context: Context) -> str:
         """Upload the version."""
+        # Without its parent, an upload would make a second model with the same display name.
         known = model_registry.find_model(hook, self.model_name)
         upload = hook.models.upload_model(
             {

@@ -149,6 +149,7 @@ def roll_back_when_timed_out(context: Context) -> None:
         return
     for task in context["dag"].tasks:
         if isinstance(task, RollBackOperator):
+            # Rendering changes a task, and this process shares the DAG between all of its runs.
             undoing = copy(task)
             undoing.render_template_fields(context)
             try:
