@@ -16,11 +16,7 @@ from typing import TYPE_CHECKING
 from local_vertex import limits
 from local_vertex.composition import HOST, Doors, LocalVertex, Options, build_engines
 from local_vertex.domain.past import Lags
-from local_vertex.gcs_objects import adopt
-from local_vertex.engine.ports import EngineSettings, ImageRule
 from local_vertex.gcs_objects import adopt, leave
-from local_vertex.images import ImageTableError, read_images
-from local_vertex.processes.composition import build_engines
 from local_vertex.images import ImageRule, ImageTable, ImageTableError, container_environment, read_images
 from local_vertex.run.ports import EngineSettings
 from local_vertex.server.grpc_server import PortInUseError

@@ -18,7 +18,7 @@ from taxi_ml.sizing import plan
 from taxi_ml.splits import Split
 from taxi_ml.sql.counts import SplitCounts
 from vertex_airflow.labels import job_id
-from vertex_airflow.rendered import is_true
+from vertex_airflow.operators.connected import is_true
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

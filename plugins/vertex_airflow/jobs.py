@@ -1,29 +1,99 @@
-"""A Vertex AI job as the operators see it: one frozen view of PipelineJob and CustomJob."""
+"""A Vertex AI job: its states, the one view that operators have of every kind, and its account of a failure.
+
+Pure.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Any
 
 from vertex_airflow.labels import ATTEMPT_LABEL
-from vertex_airflow.states import ACTIVE_STATES, JobKind, JobState, wire_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from google.cloud.aiplatform_v1 import Artifact, CustomJob, PipelineJob
     from google.cloud.aiplatform_v1.types import PipelineTaskDetail
     from google.longrunning.operations_pb2 import Operation
 
 
-_CACHED = "SKIPPED"  # how PipelineTaskDetail calls a cache hit
+@unique
+class JobKind(StrEnum):
+    """The kinds of what a task can wait for: two of jobs, and the long-running operation of other calls."""
+
+    PIPELINE = "pipeline"
+    CUSTOM = "custom"
+    OPERATION = "operation"
+
+
+@unique
+class JobState(StrEnum):
+    """The states of a PipelineJob or CustomJob, without the prefix that they have on the wire.
+
+    UNKNOWN stands for a value that this version does not know.
+    """
+
+    QUEUED = "QUEUED"
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLING = "CANCELLING"
+    CANCELLED = "CANCELLED"
+    PAUSED = "PAUSED"
+    EXPIRED = "EXPIRED"
+    UPDATING = "UPDATING"
+    PARTIALLY_SUCCEEDED = "PARTIALLY_SUCCEEDED"
+    UNKNOWN = "UNKNOWN"
+
+
+# A paused job waits for a person, and a task that waits for it tells nobody. So PAUSED is not active.
+ACTIVE_STATES = frozenset(
+    {JobState.QUEUED, JobState.PENDING, JobState.RUNNING, JobState.CANCELLING, JobState.UPDATING}
+)
+# A retry after one of these submits a new attempt; any other final state needs a person first.
+REPLACEABLE_STATES = frozenset(
+    {JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED, JobState.PARTIALLY_SUCCEEDED}
+)
+
+_KNOWN = frozenset(state.value for state in JobState)
+_PREFIXES = ("PIPELINE_STATE_", "JOB_STATE_")
+_EXPLANATIONS = {
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "was cancelled; clear the task to submit a new attempt",
+    JobState.PAUSED: "is paused, which is not a success: resume or cancel it, then clear the task",
+    JobState.EXPIRED: "expired before it finished; raise its timeout or its quota",
+    JobState.PARTIALLY_SUCCEEDED: "succeeded only in part, which is not a success",
+    JobState.UNKNOWN: "is in a state that this version does not know; look at the job, then clear the task",
+}
+_CACHED = "SKIPPED"  # PipelineTaskDetail's state of a cache hit
 _CANCELLED_CODE = 1  # google.rpc.Code
 _SCHEMA_OF_DAGS = "system.DagExecution"
+
+_CAUSE_LENGTH = 500
+_RAISED = re.compile(r"^\s*[\w.]*(Error|Exception|Exit|Interrupt|Fault|Killed)\b\s*(:|\()")
+_NEVER_RAN = frozenset({"NOT_TRIGGERED", "CANCELLED", "PENDING", "STATE_UNSPECIFIED"})
+
+
+def parse_state(wire_name: str) -> JobState:
+    """Return the state that the wire calls ``PIPELINE_STATE_RUNNING`` or ``JOB_STATE_RUNNING``."""
+    bare = wire_name
+    for prefix in _PREFIXES:
+        bare = bare.removeprefix(prefix)
+    return JobState(bare) if bare in _KNOWN else JobState.UNKNOWN
+
+
+def wire_state(state: object) -> JobState:
+    """Return the state behind a generated enum member, or behind the bare number of a newer one."""
+    return parse_state(str(getattr(state, "name", state)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
-    """One task of a PipelineJob; ``seconds`` is None until it has started.
+    """One task of a PipelineJob; ``seconds`` is None until it has ended.
 
     ``execution`` is its resource name in the metadata store.
     """
@@ -43,11 +113,11 @@ class Component:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobView:
-    """What waiting, explaining and returning need of a job.
+    """The part of a job that waiting for it, explaining it and returning it need.
 
     ``attempt`` counts from 0. ``created`` is seconds since the epoch, 0 when unknown. ``artifacts`` maps
-    ``component.output`` to the URI of its first artifact, ``properties`` ``component.output.property`` to a
-    text of that artifact's metadata.
+    ``component.output`` to the URI of its first artifact, ``properties`` maps ``component.output.property``
+    to a string in that artifact's metadata.
     """
 
     kind: JobKind
@@ -98,8 +168,18 @@ def view_operation(operation: Operation) -> JobView:
 
 def view_pipeline(job: PipelineJob) -> JobView:
     """Return the view of a PipelineJob with its components in the order in which they started."""
+    details = job.job_detail.task_details
+    parents = {task.parent_task_id for task in details} - {0}
+    # Tasks that only hold others, the pipeline itself among them, do no work and have no log.
+    working = [
+        task
+        for task in details
+        if task.execution.schema_title != _SCHEMA_OF_DAGS and task.task_id not in parents
+    ]
+    never = float("inf")
     tasks = sorted(
-        (task for task in job.job_detail.task_details if not _is_dag(task, job)), key=_starting_order
+        working,
+        key=lambda task: (_epoch(task.start_time) or never, _epoch(task.create_time) or never, task.task_id),
     )
     outputs = {
         f"{task.task_name}.{key}": listed.artifacts[0]
@@ -116,12 +196,12 @@ def view_pipeline(job: PipelineJob) -> JobView:
         error=job.error.message,
         components=tuple(_component(task) for task in tasks),
         artifacts={output: artifact.uri for output, artifact in outputs.items()},
-        properties=texts_of(outputs),
+        properties=strings_of(outputs),
     )
 
 
-def texts_of(outputs: Mapping[str, Artifact]) -> dict[str, str]:
-    """Return the texts in the metadata of artifacts, by output and property."""
+def strings_of(outputs: Mapping[str, Artifact]) -> dict[str, str]:
+    """Return the strings in the metadata of artifacts, by output and property."""
     return {
         f"{output}.{name}": value
         for output, artifact in outputs.items()
@@ -131,46 +211,78 @@ def texts_of(outputs: Mapping[str, Artifact]) -> dict[str, str]:
 
 
 def _component(task: PipelineTaskDetail) -> Component:
+    start, end = _epoch(task.start_time), _epoch(task.end_time)
+    metadata: Any = task.execution.metadata
+    address = metadata.get("log_uri") if metadata else None
     return Component(
         name=task.task_name,
         state=getattr(task.state, "name", str(task.state)),
-        seconds=_seconds(task),
+        seconds=None if start is None or end is None else max(0.0, end - start),
         error=task.error.message,
-        log=_log(task),
+        log=str(address) if address else task.executor_detail.container_detail.main_job,
         execution=task.execution.name,
     )
 
 
-def _is_dag(task: PipelineTaskDetail, job: PipelineJob) -> bool:
-    """Tell the tasks that only hold others, the pipeline itself among them, from those that do work."""
-    if task.execution.schema_title == _SCHEMA_OF_DAGS:
-        return True
-    return any(other.parent_task_id == task.task_id for other in job.job_detail.task_details if task.task_id)
-
-
-def _log(task: PipelineTaskDetail) -> str:
-    """Return where a task's log is: the address in its metadata, or the CustomJob that ran it."""
-    metadata: Any = task.execution.metadata
-    address = metadata.get("log_uri") if metadata else None
-    return str(address) if address else task.executor_detail.container_detail.main_job
-
-
-def _seconds(task: PipelineTaskDetail) -> float | None:
-    start, end = _epoch(task.start_time), _epoch(task.end_time)
-    if start is None or end is None:
-        return None
-    return max(0.0, end - start)
-
-
-def _starting_order(task: PipelineTaskDetail) -> tuple[float, float, int]:
-    never = float("inf")
-    return (_epoch(task.start_time) or never, _epoch(task.create_time) or never, task.task_id)
-
-
 def _attempt(labels: Mapping[str, str]) -> int:
-    text = labels.get(ATTEMPT_LABEL, "")
-    return int(text) if text.isdecimal() else 0
+    label = labels.get(ATTEMPT_LABEL, "")
+    return int(label) if label.isdecimal() else 0
 
 
 def _epoch(moment: Any) -> float | None:  # noqa: ANN401  # proto-plus gives a datetime, its stub says Timestamp
     return moment.timestamp() if moment else None
+
+
+def explain_final(state: JobState) -> str:
+    """Return what a final state other than SUCCEEDED means and what to do about it."""
+    return _EXPLANATIONS.get(state, f"is {state}, which is not a final state")
+
+
+def root_cause(message: str) -> str:
+    """Return the line of an error that says what went wrong.
+
+    That is the last line that names an exception, as a traceback ends with one; else the last line that
+    is not blank. At most 500 characters.
+    """
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    if not lines:
+        return "no error message was given"
+    raised = [line for line in lines if _RAISED.match(line)]
+    return (raised or lines)[-1][:_CAUSE_LENGTH]
+
+
+def explain(job: JobView, *, page: str) -> str:
+    """Return why a job did not succeed: component, state, cause, log, page and what did not run."""
+    kind = "PipelineJob" if job.kind is JobKind.PIPELINE else "CustomJob"
+    lines = [f"{kind} {job.name.rpartition('/')[2]} {explain_final(job.state)}"]
+    broken = [component for component in job.components if component.state == JobState.FAILED]
+    for component in broken:
+        lines.append(f"  component: {component.name} ({component.state})")
+        lines.append(f"  cause: {root_cause(component.error or job.error)}")
+        lines.append(f"  log: {component.log or page}")
+    if not broken:
+        lines.append(f"  state: {job.state}")
+        if job.error:
+            lines.append(f"  cause: {root_cause(job.error)}")
+        lines.append(f"  log: {job.log or page}")
+    elif job.error and not any(component.error for component in broken):
+        lines.append(f"  job's error: {root_cause(job.error)}")
+    never_ran = [component.name for component in job.components if component.state in _NEVER_RAN]
+    if never_ran:
+        lines.append(f"  not run because of it: {', '.join(never_ran)}")
+    lines.append(f"  job: {page}")
+    return "\n".join(lines)
+
+
+def progress_table(components: Sequence[Component]) -> str:
+    """Return the components of a pipeline with state, duration and cache hit, one line each."""
+    if not components:
+        return ""
+    width = max(len("component"), *(len(component.name) for component in components))
+    lines = [f"{'component':<{width}}  {'state':<13}  {'seconds':>7}  cache"]
+    for component in components:
+        seconds = "" if component.seconds is None else f"{component.seconds:.1f}"
+        state = JobState.SUCCEEDED if component.cached else component.state
+        hit = "hit" if component.cached else ""
+        lines.append(f"{component.name:<{width}}  {state:<13}  {seconds:>7}  {hit}".rstrip())
+    return "\n".join(lines)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vertex_airflow.hooks.calls import CALL_TIMEOUT
 from vertex_airflow.names import ModelName
-from vertex_airflow.polling import Verdict, judge
+from vertex_airflow.polling import ErrorKind, classify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -106,6 +106,6 @@ def _get(get: Callable[..., Any], name: str) -> Any:  # noqa: ANN401  # a model 
     try:
         return get(name=name, timeout=CALL_TIMEOUT)
     except Exception as error:
-        if judge(error) is Verdict.MISSING:
+        if classify(error) is ErrorKind.MISSING:
             return None
         raise

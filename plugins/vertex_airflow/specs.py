@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from vertex_airflow.rendered import is_true
+from vertex_airflow.operators.connected import is_true
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

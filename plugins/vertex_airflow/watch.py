@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from vertex_airflow.polling import Polling, Verdict, judge
+from vertex_airflow.polling import ErrorKind, Polling, classify
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +22,7 @@ _ASKS_OF_LISTED: Final = 1.0  # for their progress, and in case that lists err
 _ASKS_OF_UNLISTED: Final = 3.0
 # Seconds until a list that was refused is tried again; somebody may have granted the permission by then.
 _REFUSED: Final = 600.0
-_PASSING = frozenset({Verdict.TRANSIENT, Verdict.UNREADY, Verdict.CONFLICT})
+_PASSING = frozenset({ErrorKind.TRANSIENT, ErrorKind.UNREADY, ErrorKind.CONFLICT})
 
 _log = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ class JobWatch:
     def _failed(self, error: Exception, *, now: float) -> None:
         """Look again after a while. As long as lists are refused, no job is expected in one."""
         self._failures += 1
-        self._refused = judge(error) not in _PASSING
+        self._refused = classify(error) not in _PASSING
         pause = Polling().back_off(failures=self._failures, dice=random.SystemRandom())
         if self._refused:
             pause = _REFUSED

@@ -2,9 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from vertex_airflow.explain import explain, progress_table, root_cause
-from vertex_airflow.jobs import Component, JobView
-from vertex_airflow.states import JobKind, JobState, parse_state
+from vertex_airflow.jobs import (
+    Component,
+    JobKind,
+    JobState,
+    JobView,
+    explain,
+    parse_state,
+    progress_table,
+    root_cause,
+)
 
 TRACEBACK = """Traceback (most recent call last):
   File "trainer.py", line 3, in run_fn

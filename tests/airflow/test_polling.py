@@ -7,10 +7,8 @@ from google.api_core import exceptions
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vertex_airflow.jobs import JobView
-from vertex_airflow.polling import Polling, Verdict, judge
-from vertex_airflow.states import JobKind, JobState
-from vertex_airflow.waiting import Ending, Outcome, Wait
+from vertex_airflow.jobs import JobKind, JobState, JobView
+from vertex_airflow.polling import Ending, ErrorKind, Polling, Wait, WaitResult, classify
 
 if TYPE_CHECKING:
     from vertex_airflow.polling import Dice
@@ -65,35 +63,35 @@ def test_senseless_intervals_are_refused(shortest: float, longest: float) -> Non
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [
-        (ERRORS.TooManyRequests("slow down"), Verdict.TRANSIENT),
-        (ERRORS.ServiceUnavailable("gone"), Verdict.TRANSIENT),
-        (ERRORS.DeadlineExceeded("late"), Verdict.TRANSIENT),
-        (ERRORS.InternalServerError("oops"), Verdict.TRANSIENT),
-        (ERRORS.Unknown("Stream removed"), Verdict.TRANSIENT),
-        (ERRORS.FailedPrecondition("Service agents are being provisioned (https://…)."), Verdict.UNREADY),
+        (ERRORS.TooManyRequests("slow down"), ErrorKind.TRANSIENT),
+        (ERRORS.ServiceUnavailable("gone"), ErrorKind.TRANSIENT),
+        (ERRORS.DeadlineExceeded("late"), ErrorKind.TRANSIENT),
+        (ERRORS.InternalServerError("oops"), ErrorKind.TRANSIENT),
+        (ERRORS.Unknown("Stream removed"), ErrorKind.TRANSIENT),
+        (ERRORS.FailedPrecondition("Service agents are being provisioned (https://…)."), ErrorKind.UNREADY),
         (
             ERRORS.PermissionDenied(
                 "service-1@gcp-sa-aiplatform.iam.gserviceaccount.com lacks artifactregistry.repositories.get"
             ),
-            Verdict.UNREADY,
+            ErrorKind.UNREADY,
         ),
-        (ERRORS.FailedPrecondition("it is not empty"), Verdict.INVALID),
-        (ERRORS.FailedPrecondition("Endpoint e doesn't have traffic_split."), Verdict.TRANSIENT),
-        (ConnectionResetError("peer"), Verdict.TRANSIENT),
-        (TimeoutError("late"), Verdict.TRANSIENT),
-        (ERRORS.NotFound("no such job"), Verdict.MISSING),
-        (ERRORS.PermissionDenied("no"), Verdict.DENIED),
-        (ERRORS.Unauthenticated("who"), Verdict.DENIED),
-        (ERRORS.AlreadyExists("twice"), Verdict.CONFLICT),
-        (ERRORS.Aborted("changed"), Verdict.CONFLICT),
-        (ERRORS.InvalidArgument("bad"), Verdict.INVALID),
-        (ERRORS.MethodNotImplemented("never"), Verdict.INVALID),
-        (KeyError("a bug"), Verdict.INVALID),
+        (ERRORS.FailedPrecondition("it is not empty"), ErrorKind.INVALID),
+        (ERRORS.FailedPrecondition("Endpoint e doesn't have traffic_split."), ErrorKind.TRANSIENT),
+        (ConnectionResetError("peer"), ErrorKind.TRANSIENT),
+        (TimeoutError("late"), ErrorKind.TRANSIENT),
+        (ERRORS.NotFound("no such job"), ErrorKind.MISSING),
+        (ERRORS.PermissionDenied("no"), ErrorKind.DENIED),
+        (ERRORS.Unauthenticated("who"), ErrorKind.DENIED),
+        (ERRORS.AlreadyExists("twice"), ErrorKind.CONFLICT),
+        (ERRORS.Aborted("changed"), ErrorKind.CONFLICT),
+        (ERRORS.InvalidArgument("bad"), ErrorKind.INVALID),
+        (ERRORS.MethodNotImplemented("never"), ErrorKind.INVALID),
+        (KeyError("a bug"), ErrorKind.INVALID),
     ],
 )
-def test_errors_are_judged(error: Exception, verdict: Verdict) -> None:
+def test_errors_are_judged(error: Exception, verdict: ErrorKind) -> None:
     """Only what may pass by itself is transient."""
-    judged = judge(error)
+    judged = classify(error)
 
     assert verdict == judged
 
@@ -154,7 +152,7 @@ def test_every_other_state_ends_the_wait(state: JobState) -> None:
     """A job that cannot move by itself is never waited for, PAUSED and unknown states among them."""
     outcome = Wait(polling=Polling()).answered(view(JobState(state)), now=0)
 
-    assert Outcome(ending=Ending.FINAL, state=JobState(state)) == outcome
+    assert WaitResult(ending=Ending.FINAL, state=JobState(state)) == outcome
 
 
 def test_the_deadline_ends_the_wait_of_an_active_job() -> None:
@@ -168,8 +166,8 @@ def test_the_deadline_ends_the_wait_of_an_active_job() -> None:
 @given(detail=st.text(max_size=5000))
 def test_events_are_small_and_readable(detail: str) -> None:
     """An outcome survives the trip through an event of at most 400 characters of detail."""
-    outcome = Outcome(ending=Ending.OUTAGE, detail=detail)
+    outcome = WaitResult(ending=Ending.OUTAGE, detail=detail)
 
-    again = Outcome.from_event(outcome.to_event())
+    again = WaitResult.from_event(outcome.to_event())
 
     assert (outcome.ending, outcome.detail[:400]) == (again.ending, again.detail)

@@ -10,9 +10,9 @@ from local_vertex.domain.states import RunState, TaskState
 from tests.airflow.conftest import REGION, connect_to, first_event
 from tests.local_vertex.conftest import wait_for
 from vertex_airflow.hooks.async_vertex import Access, shared_vertex
-from vertex_airflow.states import JobKind
+from vertex_airflow.jobs import JobKind
+from vertex_airflow.polling import Ending, WaitResult
 from vertex_airflow.triggers.vertex_job import VertexJobTrigger
-from vertex_airflow.waiting import Ending, Outcome
 
 if TYPE_CHECKING:
     from tests.airflow.conftest import Running, Vertex
@@ -72,7 +72,7 @@ def test_a_missing_job_ends_the_wait(vertex: Vertex) -> None:  # noqa: ARG001  #
     """A job that does not exist is reported at once."""
     event = asyncio.run(first_event(trigger(MISSING)))
 
-    assert Outcome.from_event(event).ending == Ending.MISSING
+    assert WaitResult.from_event(event).ending == Ending.MISSING
 
 
 def test_an_event_is_under_a_kilobyte(vertex: Vertex) -> None:  # noqa: ARG001  # the server
@@ -173,7 +173,7 @@ def test_an_outage_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
     event = asyncio.run(first_event(trigger(MISSING, outage=0.3)))
 
-    assert Outcome.from_event(event).ending == Ending.OUTAGE
+    assert WaitResult.from_event(event).ending == Ending.OUTAGE
 
 
 def test_kinds_are_known() -> None:

@@ -21,9 +21,9 @@ from vertex_airflow import watch as watching
 from vertex_airflow.hooks import async_vertex
 from vertex_airflow.hooks.async_vertex import Access, shared_vertex
 from vertex_airflow.hooks.vertex import VertexHook
+from vertex_airflow.jobs import JobKind
 from vertex_airflow.labels import with_attempt
-from vertex_airflow.states import JobKind
-from vertex_airflow.waiting import Ending
+from vertex_airflow.polling import Ending
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence

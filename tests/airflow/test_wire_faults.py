@@ -25,7 +25,7 @@ from vertex_airflow.operators.deploy import DeployModelOperator
 from vertex_airflow.operators.pipeline_job import VertexPipelineJobOperator
 from vertex_airflow.operators.register import RegisterModelVersionOperator
 from vertex_airflow.operators.waiting import VertexError
-from vertex_airflow.waiting import Ending, Outcome
+from vertex_airflow.polling import Ending, WaitResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,7 +231,7 @@ def test_polls_that_cannot_succeed_end_the_wait(vertex: Vertex, code: str, endin
 
     event = asyncio.run(first_event(deferred.value.trigger))
 
-    assert Outcome.from_event(event).ending == ending
+    assert WaitResult.from_event(event).ending == ending
 
 
 def test_an_event_about_a_fault_is_small(vertex: Vertex) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from vertex_airflow.polling import Verdict, judge
+from vertex_airflow.polling import ErrorKind, classify
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,20 +46,20 @@ def problem(subject: str, text: str, remedy: str) -> Finding:
     return Finding(outcome=Outcome.PROBLEM, subject=subject, text=text, remedy=remedy)
 
 
-_REMEDIES: Mapping[Verdict, str] = {
-    Verdict.TRANSIENT: "try again; if it stays, look at the service's status and the connection's endpoint",
-    Verdict.DENIED: "give the connection's account the role that docs/composer.md names, or enable the API",
-    Verdict.MISSING: "create it, or mend the setting that names it",
+_REMEDIES: Mapping[ErrorKind, str] = {
+    ErrorKind.TRANSIENT: "try again; if it stays, look at the service's status and the connection's endpoint",
+    ErrorKind.DENIED: "give the connection's account the role that docs/composer.md names, or enable the API",
+    ErrorKind.MISSING: "create it, or mend the setting that names it",
 }
 
 
 def failure(subject: str, error: Exception) -> Finding:
     """Return what an exception of a check says: unreached when asking again may help, else a problem."""
     # A lost connection is an OSError of the requests library.
-    verdict = Verdict.TRANSIENT if isinstance(error, OSError) else judge(error)
+    verdict = ErrorKind.TRANSIENT if isinstance(error, OSError) else classify(error)
     first = next(iter(str(error).splitlines()), "") or type(error).__name__
     return Finding(
-        outcome=Outcome.UNREACHED if verdict is Verdict.TRANSIENT else Outcome.PROBLEM,
+        outcome=Outcome.UNREACHED if verdict is ErrorKind.TRANSIENT else Outcome.PROBLEM,
         subject=subject,
         text=f"{type(error).__name__}: {first}",
         remedy=_REMEDIES.get(verdict, "mend what the message names"),

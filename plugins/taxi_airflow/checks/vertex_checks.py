@@ -10,7 +10,7 @@ from taxi_ml import image
 from taxi_ml.dataflow import BeamRunner
 from taxi_ml.pipeline.machines import UnknownMachineTypeError, offered_vcpus
 from vertex_airflow.images import ImageError, PrivateRegistryError, RegistryError, image_labels
-from vertex_airflow.polling import Verdict, judge
+from vertex_airflow.polling import ErrorKind, classify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -99,7 +99,7 @@ def pipeline_image(subject: Subject) -> Iterator[Finding]:
         yield problem("image", str(error), remedy)
         return
     except RegistryError as error:
-        if judge(error) is not Verdict.MISSING:
+        if classify(error) is not ErrorKind.MISSING:
             raise
         yield problem("image", str(error), rebuild)
         return

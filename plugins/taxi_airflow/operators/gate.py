@@ -20,8 +20,7 @@ from taxi_ml.gate.report import ReportError
 from taxi_ml.gate.report import parse as parse_report
 from vertex_airflow.baseline import Baseline
 from vertex_airflow.names import PipelineJobName
-from vertex_airflow.operators.connected import ConnectedOperator
-from vertex_airflow.rendered import is_empty
+from vertex_airflow.operators.connected import ConnectedOperator, is_empty
 from vertex_airflow.specs import load_document
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ from taxi_ml.pipeline.modules_check import ModuleError, read_modules
 from taxi_ml.pipeline.parameters import Champion, RunParameters
 from taxi_ml.pipeline.request import CompileRequest
 from vertex_airflow.labels import job_id
-from vertex_airflow.operators.connected import ConnectedOperator
-from vertex_airflow.rendered import is_empty, is_true
+from vertex_airflow.operators.connected import ConnectedOperator, is_empty, is_true
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

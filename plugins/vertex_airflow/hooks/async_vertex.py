@@ -10,24 +10,21 @@ from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 
-from vertex_airflow.hooks.calls import CALL_TIMEOUT, CHANNEL_OPTIONS, SCOPES
-from vertex_airflow.jobs import view_custom, view_operation, view_pipeline
+from vertex_airflow.hooks.calls import CALL_TIMEOUT, CALLS, CHANNEL_OPTIONS, LISTS, SCOPES
+from vertex_airflow.jobs import ACTIVE_STATES, wire_state
 from vertex_airflow.labels import ATTEMPT_LABEL
-from vertex_airflow.states import ACTIVE_STATES, JobKind, wire_state
 from vertex_airflow.watch import JobWatch, Listing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from google.cloud.aiplatform_v1 import JobServiceAsyncClient, PipelineServiceAsyncClient
 
     from vertex_airflow.hooks.vertex import ApiEndpoint, VertexHook
-    from vertex_airflow.jobs import JobView
+    from vertex_airflow.jobs import JobKind, JobView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What decides which channel a trigger uses. Secrets stay in the connection."""
+    """The key of a trigger's channel. Secrets stay in the connection."""
 
     gcp_conn_id: str
     region: str
@@ -50,11 +47,10 @@ _PAGE_SIZE: Final = 100
 # Jobs of these operators that may still move: only comparisons with AND, which need no precedence, and only
 # states that both kinds of job have always had. What else is not active is left out by its state.
 _ENDED: Final = ("SUCCEEDED", "FAILED", "CANCELLED")
-_PREFIXES: Final[Mapping[JobKind, str]] = {JobKind.PIPELINE: "PIPELINE_STATE", JobKind.CUSTOM: "JOB_STATE"}
 
 
 class UnreadableReplyError(ConnectionError):
-    """The reply to a call arrived, and is no message of its type."""
+    """The reply to a call arrived, and is not a message of its type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,46 +70,31 @@ class AsyncVertex:
 
     async def list_active(self, kind: JobKind, location: str) -> Listing:
         """Return the active jobs that were submitted by an operator; raises as `get_job` does."""
-        ended = [f'state!="{_PREFIXES[kind]}_{state}"' for state in _ENDED]
+        calls = LISTS[kind]
+        ended = [f'state!="{calls.state_prefix}_{state}"' for state in _ENDED]
         request = {
             "parent": location,
             "filter": " AND ".join([f"labels.{ATTEMPT_LABEL}:*", *ended]),
             "page_size": _PAGE_SIZE,
             "read_mask": {"paths": ["name", "state"]},
         }
-        if kind is JobKind.PIPELINE:
-            pager: Any = await self.pipelines.list_pipeline_jobs(request, timeout=CALL_TIMEOUT)
-        else:
-            pager = await self.jobs.list_custom_jobs(request, timeout=CALL_TIMEOUT)
+        pager = await calls.list(self)(request, timeout=CALL_TIMEOUT)
         ids: set[str] = set()
         pages = 0
         async for page in pager.pages:
             pages += 1
-            readable = _readable(page, f"the jobs in {location}")
-            jobs = readable.pipeline_jobs if kind is JobKind.PIPELINE else readable.custom_jobs
+            jobs = calls.jobs(_readable(page, f"the jobs in {location}"))
             ids |= {job.name.rpartition("/")[2] for job in jobs if wire_state(job.state) in ACTIVE_STATES}
         return Listing(ids=frozenset(ids), pages=pages)
 
     async def get_job(self, kind: JobKind, name: str) -> JobView:
         """Return a job as it is now; UnreadableReplyError beside the errors of google.api_core."""
-        if kind is JobKind.PIPELINE:
-            pipeline = await self.pipelines.get_pipeline_job(name=name, timeout=CALL_TIMEOUT)
-            return view_pipeline(_readable(pipeline, name))
-        if kind is JobKind.CUSTOM:
-            return view_custom(
-                _readable(await self.jobs.get_custom_job(name=name, timeout=CALL_TIMEOUT), name)
-            )
-        operation = await self.pipelines.get_operation({"name": name}, timeout=CALL_TIMEOUT)
-        return view_operation(_readable(operation, name))
+        calls = CALLS[kind]
+        return calls.view(_readable(await calls.get(self)({"name": name}, timeout=CALL_TIMEOUT), name))
 
     async def cancel_job(self, kind: JobKind, name: str) -> None:
         """Ask for a job's cancellation; it happens later."""
-        if kind is JobKind.PIPELINE:
-            await self.pipelines.cancel_pipeline_job(name=name, timeout=CALL_TIMEOUT)
-        elif kind is JobKind.CUSTOM:
-            await self.jobs.cancel_custom_job(name=name, timeout=CALL_TIMEOUT)
-        else:
-            await self.pipelines.cancel_operation({"name": name}, timeout=CALL_TIMEOUT)
+        await CALLS[kind].cancel(self)({"name": name}, timeout=CALL_TIMEOUT)
 
 
 def _readable(reply: _Reply | None, name: str) -> _Reply:
@@ -139,12 +120,6 @@ async def shared_vertex(access: Access) -> AsyncVertex:
     return await asyncio.shield(connecting)
 
 
-async def _connect(access: Access) -> AsyncVertex:
-    endpoint, credentials = await sync_to_async(_resolve)(access)
-    # On the loop's thread: a grpc.aio channel belongs to the loop it is made in.
-    return _open(endpoint, credentials)
-
-
 def _resolve(access: Access) -> tuple[ApiEndpoint, Any]:
     """Read the connection and import the clients; both take seconds, so never on the loop's thread."""
     import google.cloud.aiplatform_v1  # noqa: F401, PLC0415  # the import is the point
@@ -153,7 +128,9 @@ def _resolve(access: Access) -> tuple[ApiEndpoint, Any]:
     return hook.endpoint, None if hook.endpoint.plaintext else hook.channel_credentials()
 
 
-def _open(endpoint: ApiEndpoint, credentials: Any) -> AsyncVertex:  # noqa: ANN401  # google.auth has no types
+async def _connect(access: Access) -> AsyncVertex:
+    """Resolve the endpoint on a thread, and open the channel on the loop, to which it belongs."""
+    endpoint, credentials = await sync_to_async(_resolve)(access)
     import grpc.aio  # noqa: PLC0415  # loaded by _resolve already
     from google.cloud.aiplatform_v1 import (  # noqa: PLC0415  # loaded by _resolve already
         JobServiceAsyncClient,

@@ -11,10 +11,8 @@ from urllib.parse import urlsplit
 
 from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
 
-from vertex_airflow.hooks.calls import CALL_TIMEOUT, CHANNEL_OPTIONS, SCOPES
-from vertex_airflow.jobs import view_custom, view_operation, view_pipeline
-from vertex_airflow.polling import Verdict, judge
-from vertex_airflow.states import JobKind
+from vertex_airflow.hooks.calls import CALL_TIMEOUT, CALLS, CHANNEL_OPTIONS, SCOPES
+from vertex_airflow.polling import ErrorKind, classify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,16 +28,16 @@ if TYPE_CHECKING:
         PredictionServiceClient,
     )
 
-    from vertex_airflow.jobs import JobView
+    from vertex_airflow.jobs import JobKind, JobView
 
 
 class EndpointError(ValueError):
-    """The connection's ``vertex_endpoint`` is no URL of a gRPC server."""
+    """The connection's ``vertex_endpoint`` is not the URL of a gRPC server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiEndpoint:
-    """Where Vertex AI's gRPC server listens, and whether the channel is plaintext."""
+    """The address of Vertex AI's gRPC server, and whether the channel to it is plaintext."""
 
     target: str
     plaintext: bool
@@ -55,7 +53,7 @@ class ApiEndpoint:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise EndpointError(
-                f"vertex_endpoint {url!r} of the connection is no URL; write https://host[:port], "
+                f"vertex_endpoint {url!r} of the connection is not a URL; write https://host[:port], "
                 "or http://host:port for a plaintext server"
             )
         port = parts.port or (80 if parts.scheme == "http" else 443)
@@ -70,7 +68,8 @@ class VertexHook(GoogleBaseHook):
     - ``vertex_endpoint``: URL of the gRPC server; ``http`` makes the channel plaintext. Without it,
       ``https://{region}-aiplatform.googleapis.com``.
     - ``vertex_console``: URL of the pages that the links open. Without it, Google Cloud's console.
-    - ``registry_endpoint``: URL of a registry that has all images. Without it, the one that an image names.
+    - ``registry_endpoint``: URL of a registry that has all images. Without it, the registry that an image
+      names.
     """
 
     def __init__(
@@ -162,11 +161,8 @@ class VertexHook(GoogleBaseHook):
 
     def get_job(self, kind: JobKind, name: str) -> JobView:
         """Return a job or operation as it is now."""
-        if kind is JobKind.PIPELINE:
-            return view_pipeline(self.pipelines.get_pipeline_job(name=name, timeout=CALL_TIMEOUT))
-        if kind is JobKind.CUSTOM:
-            return view_custom(self.jobs.get_custom_job(name=name, timeout=CALL_TIMEOUT))
-        return view_operation(self.pipelines.get_operation({"name": name}, timeout=CALL_TIMEOUT))
+        calls = CALLS[kind]
+        return calls.view(calls.get(self)({"name": name}, timeout=CALL_TIMEOUT))
 
     def outputs_of(self, execution: str) -> dict[str, Artifact]:
         """Return what an execution has made, or has taken from the cache, by output."""
@@ -178,15 +174,10 @@ class VertexHook(GoogleBaseHook):
 
     def cancel_job(self, kind: JobKind, name: str) -> None:
         """Ask for the cancellation of a job or operation; it happens later."""
-        if kind is JobKind.PIPELINE:
-            self.pipelines.cancel_pipeline_job(name=name, timeout=CALL_TIMEOUT)
-        elif kind is JobKind.CUSTOM:
-            self.jobs.cancel_custom_job(name=name, timeout=CALL_TIMEOUT)
-        else:
-            self.pipelines.cancel_operation({"name": name}, timeout=CALL_TIMEOUT)
+        CALLS[kind].cancel(self)({"name": name}, timeout=CALL_TIMEOUT)
 
     def cancel_and_wait(self, kind: JobKind, name: str, *, bound: float) -> bool:
-        """Cancel a job or operation and tell whether it was over within ``bound`` seconds."""
+        """Cancel a job or operation; return whether it was over within ``bound`` seconds."""
         end = time.monotonic() + bound
         pause = 0.2
         asked = False
@@ -198,18 +189,18 @@ class VertexHook(GoogleBaseHook):
                 if not self.get_job(kind, name).active:
                     return True
             except Exception as error:
-                verdict = judge(error)
-                if verdict in {Verdict.MISSING, Verdict.DENIED}:
+                error_kind = classify(error)
+                if error_kind in {ErrorKind.MISSING, ErrorKind.DENIED}:
                     raise
                 # A job that is over refuses the cancellation; its state then ends the wait.
-                asked = asked or verdict is Verdict.INVALID
+                asked = asked or error_kind is ErrorKind.INVALID
             if time.monotonic() + pause > end:
                 return False
             time.sleep(pause)
             pause = min(5.0, pause * 1.5)
 
     def close(self) -> None:
-        """Close the channel, when one was opened."""
+        """Close the channel if one was opened."""
         channel = self.__dict__.pop("channel", None)
         if channel is not None:
             channel.close()

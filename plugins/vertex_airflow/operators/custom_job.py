@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vertex_airflow.hooks.calls import CALL_TIMEOUT
-from vertex_airflow.jobs import view_custom
+from vertex_airflow.jobs import JobKind, view_custom
 from vertex_airflow.labels import ATTACH_LABEL, ATTEMPT_LABEL, run_key, with_attempt
-from vertex_airflow.operators.vertex_job import VertexJobOperator
+from vertex_airflow.operators.connected import is_empty
+from vertex_airflow.operators.job import VertexJobOperator
 from vertex_airflow.operators.waiting import LIST_LAG
-from vertex_airflow.polling import Verdict, judge
-from vertex_airflow.rendered import is_empty
-from vertex_airflow.states import JobKind
+from vertex_airflow.polling import ErrorKind, classify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,7 +101,7 @@ class VertexCustomJobOperator(VertexJobOperator):
         try:
             return hook.get_job(self.kind, name)
         except Exception as error:
-            if judge(error) is Verdict.MISSING:
+            if classify(error) is ErrorKind.MISSING:
                 return None
             raise
 

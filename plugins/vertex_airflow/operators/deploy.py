@@ -13,8 +13,8 @@ from vertex_airflow.endpoints import Deployment, LiveEndpoint
 from vertex_airflow.hooks.calls import CALL_TIMEOUT
 from vertex_airflow.labels import deployment_id
 from vertex_airflow.names import ModelName
+from vertex_airflow.operators.connected import check_given
 from vertex_airflow.operators.operation import State, VertexOperationOperator
-from vertex_airflow.rendered import check_given
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

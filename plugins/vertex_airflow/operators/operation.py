@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from vertex_airflow.explain import root_cause
 from vertex_airflow.hooks.calls import CALL_TIMEOUT
+from vertex_airflow.jobs import JobKind, JobState, root_cause
 from vertex_airflow.operators.waiting import KILL_BOUND, LIST_LAG, VertexError, WaitingOperator, failure_of
-from vertex_airflow.polling import Verdict, judge
-from vertex_airflow.states import JobKind, JobState
-from vertex_airflow.waiting import Doubt, Ending, Outcome, Wait
+from vertex_airflow.polling import Doubt, Ending, ErrorKind, Wait, WaitResult, classify
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -100,7 +98,7 @@ class VertexOperationOperator(WaitingOperator, Generic[State]):
         """Look again after an operation has ended."""
         self._context = context
         hook = self.access.hook()
-        self._check(hook, operation, Outcome.from_event(event))
+        self._check(hook, operation, WaitResult.from_event(event))
         return self._advance(hook, context, steps=steps)
 
     def cancel(self, hook: VertexHook) -> None:
@@ -135,7 +133,7 @@ class VertexOperationOperator(WaitingOperator, Generic[State]):
             self._check(hook, operation, outcome)
         raise VertexError(f"{_MOST_STEPS} operations succeeded, and what they were for is still missing")
 
-    def _wait_briefly(self, hook: VertexHook, operation: str) -> Outcome | None:
+    def _wait_briefly(self, hook: VertexHook, operation: str) -> WaitResult | None:
         """Wait in the worker, for as long as its patience lasts if the task can defer; None: not over yet."""
         if not self.deferrable:
             return self.wait_here(hook, JobKind.OPERATION, operation, deadline=None)
@@ -171,7 +169,7 @@ class VertexOperationOperator(WaitingOperator, Generic[State]):
             except (VertexError, AirflowFailException, AirflowSkipException):
                 raise
             except Exception as error:  # noqa: BLE001  # Wait.failed() decides about every one
-                if starting and judge(error) is Verdict.TRANSIENT:
+                if starting and classify(error) is ErrorKind.TRANSIENT:
                     self.doubt.begin(now=time.monotonic())
                 self.give_up_or_sleep(wait, error, f"The change by {self.task_id}")
 
@@ -182,7 +180,7 @@ class VertexOperationOperator(WaitingOperator, Generic[State]):
         try:
             answer = hook.pipelines.list_operations({"name": scope}, timeout=CALL_TIMEOUT)
         except Exception as error:
-            if judge(error) is Verdict.MISSING:
+            if classify(error) is ErrorKind.MISSING:
                 return []
             raise
         listed = [operation.name for operation in answer.operations if not operation.done]
@@ -194,11 +192,11 @@ class VertexOperationOperator(WaitingOperator, Generic[State]):
         try:
             return hook.get_job(JobKind.OPERATION, operation).active
         except Exception as error:
-            if judge(error) is Verdict.MISSING:
+            if classify(error) is ErrorKind.MISSING:
                 return False
             raise
 
-    def _check(self, hook: VertexHook, operation: str, outcome: Outcome) -> None:
+    def _check(self, hook: VertexHook, operation: str, outcome: WaitResult) -> None:
         """Raise unless the operation succeeded, or is no longer known, so that only another look can tell."""
         if outcome.ending is Ending.MISSING:
             return

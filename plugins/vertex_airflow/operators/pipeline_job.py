@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk.exceptions import AirflowFailException
 
 from vertex_airflow.hooks.calls import CALL_TIMEOUT
-from vertex_airflow.jobs import texts_of, view_pipeline
+from vertex_airflow.jobs import JobKind, strings_of, view_pipeline
 from vertex_airflow.labels import MAX_JOB_ID, job_id, with_attempt
-from vertex_airflow.operators.vertex_job import VertexJobOperator
-from vertex_airflow.polling import Verdict, judge
-from vertex_airflow.rendered import is_empty
+from vertex_airflow.operators.connected import is_empty
+from vertex_airflow.operators.job import VertexJobOperator
+from vertex_airflow.polling import ErrorKind, classify
 from vertex_airflow.specs import job_message, load_document
-from vertex_airflow.states import JobKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,7 +92,7 @@ class VertexPipelineJobOperator(VertexJobOperator):
             try:
                 attempts.append(hook.get_job(self.kind, name))
             except Exception as error:
-                if judge(error) is Verdict.MISSING:
+                if classify(error) is ErrorKind.MISSING:
                     return attempts
                 raise
 
@@ -131,7 +130,7 @@ class VertexPipelineJobOperator(VertexJobOperator):
                 found = hook.outputs_of(component.execution)
                 made = {f"{component.name}.{key}": artifact for key, artifact in found.items()}
                 artifacts |= {output: artifact.uri for output, artifact in made.items()}
-                properties |= texts_of(made)
+                properties |= strings_of(made)
         if missing := [output for output in self.required_outputs if output not in artifacts]:
             raise AirflowFailException(
                 f"{job.name} succeeded, but neither it nor its executions list {', '.join(missing)}: "

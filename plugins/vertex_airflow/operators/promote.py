@@ -17,7 +17,7 @@ from vertex_airflow import endpoints, model_registry, traffic
 from vertex_airflow.endpoints import Deployment
 from vertex_airflow.operators.deploy import EndpointOperator
 from vertex_airflow.operators.waiting import KILL_BOUND
-from vertex_airflow.polling import Polling, Verdict, judge
+from vertex_airflow.polling import ErrorKind, Polling, classify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,8 +137,8 @@ class SmokePredictOperator(TrafficOperator):
             try:
                 endpoints.give_back(hook, self.endpoint_name, self.version, self._lender)
             except Exception as error:
-                verdict = judge(error)
-                if verdict not in {Verdict.TRANSIENT, Verdict.CONFLICT} or time.monotonic() >= deadline:
+                verdict = classify(error)
+                if verdict not in {ErrorKind.TRANSIENT, ErrorKind.CONFLICT} or time.monotonic() >= deadline:
                     raise
                 # Not self._sleep(), which raises in a task that was killed.
                 time.sleep(_PAUSE_WHEN_KILLED)
@@ -183,7 +183,7 @@ class SmokePredictOperator(TrafficOperator):
                     endpoint=own.endpoint.name, instances=instances, timeout=timeout
                 )
             except Exception as error:
-                if judge(error) is not Verdict.TRANSIENT:
+                if classify(error) is not ErrorKind.TRANSIENT:
                     raise
                 failures, last = failures + 1, f"{type(error).__name__}: {error}"
                 self.log.warning("Request %d failed: %s", asked, last)

@@ -8,8 +8,8 @@ from vertex_airflow import model_registry
 from vertex_airflow.hooks.calls import CALL_TIMEOUT
 from vertex_airflow.labels import run_key
 from vertex_airflow.names import ModelName
+from vertex_airflow.operators.connected import check_given
 from vertex_airflow.operators.operation import VertexOperationOperator
-from vertex_airflow.rendered import check_given
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

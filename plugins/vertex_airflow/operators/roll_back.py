@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from vertex_airflow import endpoints, model_registry
+from vertex_airflow.operators.connected import is_empty, is_true
 from vertex_airflow.operators.deploy import EndpointOperator
-from vertex_airflow.rendered import is_empty, is_true
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,10 +11,9 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from vertex_airflow.hooks.async_vertex import Access
 from vertex_airflow.links import VertexLink
 from vertex_airflow.operators.connected import ConnectedOperator
-from vertex_airflow.polling import Polling
+from vertex_airflow.polling import Ending, Polling, Wait
 from vertex_airflow.triggers.handover import WAITING_TRY
 from vertex_airflow.triggers.vertex_job import VertexJobTrigger
-from vertex_airflow.waiting import Ending, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from vertex_airflow.hooks.vertex import VertexHook
-    from vertex_airflow.jobs import JobView
-    from vertex_airflow.states import JobKind
-    from vertex_airflow.waiting import Outcome
+    from vertex_airflow.jobs import JobKind, JobView
+    from vertex_airflow.polling import WaitResult
 
 # The supervisor of a killed task sends SIGKILL five seconds after SIGTERM.
 KILL_BOUND = 4.0
@@ -138,7 +136,7 @@ class WaitingOperator(ConnectedOperator):
             settle=self.settle,
         )
 
-    def wait_here(self, hook: VertexHook, kind: JobKind, name: str, *, deadline: float | None) -> Outcome:
+    def wait_here(self, hook: VertexHook, kind: JobKind, name: str, *, deadline: float | None) -> WaitResult:
         """Wait in this process, as the trigger does in its own."""
         wait = Wait(polling=self.polling, deadline=deadline)
         job: JobView | None = None

@@ -11,10 +11,9 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from vertex_airflow.hooks.async_vertex import Access, shared_vertex
-from vertex_airflow.polling import Polling, Verdict, judge
-from vertex_airflow.states import JobKind
+from vertex_airflow.jobs import JobKind
+from vertex_airflow.polling import Ending, ErrorKind, Polling, Wait, classify
 from vertex_airflow.triggers.handover import waits_elsewhere
-from vertex_airflow.waiting import Ending, Wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from vertex_airflow.hooks.async_vertex import AsyncVertex
     from vertex_airflow.jobs import JobView
-    from vertex_airflow.waiting import Outcome
+    from vertex_airflow.polling import WaitResult
 
 # asyncio itself keeps no reference to a task that nobody awaits.
 _killing: set[asyncio.Task[None]] = set()
@@ -31,7 +30,7 @@ _killing: set[asyncio.Task[None]] = set()
 class VertexJobTrigger(BaseTrigger):
     """Fire once, when the job has ended or cannot be waited for any longer.
 
-    The event is `vertex_airflow.waiting.Outcome.to_event()`. Transient errors are waited out; the progress
+    The event is `vertex_airflow.polling.WaitResult.to_event()`. Transient errors are waited out; the progress
     of a pipeline goes to the task's log whenever it changes.
     """
 
@@ -158,7 +157,7 @@ class VertexJobTrigger(BaseTrigger):
             self.log.exception("Airflow does not say who waits for %s; cancelling it", self.name)
             return False
 
-    async def _cancel(self) -> Outcome:
+    async def _cancel(self) -> WaitResult:
         """Keep asking for the cancellation until the job has ended, whatever fails in between."""
         polling = Polling(shortest=0.5, longest=5.0, outage=self.polling.outage)
         wait = Wait(polling=polling, deadline=time.time() + self.polling.outage)
@@ -184,7 +183,7 @@ class VertexJobTrigger(BaseTrigger):
             await vertex.cancel_job(self.kind, self.name)
         except Exception as error:
             # A job that is over refuses the cancellation; its state then ends the wait.
-            if judge(error) is not Verdict.INVALID:
+            if classify(error) is not ErrorKind.INVALID:
                 raise
 
     def _tell(self, news: str) -> None:

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from vertex_airflow.explain import explain
+from vertex_airflow.jobs import REPLACEABLE_STATES, JobState, explain
+from vertex_airflow.operators.connected import is_true
 from vertex_airflow.operators.waiting import KILL_BOUND, VertexError, WaitingOperator, failure_of
-from vertex_airflow.polling import Verdict, judge
-from vertex_airflow.rendered import is_true
-from vertex_airflow.states import REPLACEABLE_STATES, JobState
-from vertex_airflow.waiting import Doubt, Ending, Outcome, Wait
+from vertex_airflow.polling import Doubt, Ending, ErrorKind, Wait, WaitResult, classify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,8 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from vertex_airflow.hooks.vertex import VertexHook
-    from vertex_airflow.jobs import JobView
-    from vertex_airflow.states import JobKind
+    from vertex_airflow.jobs import JobKind, JobView
 
 _CANCEL_BOUND = 300.0
 _OVERDUE_BOUND = 60.0
@@ -115,7 +112,7 @@ class VertexJobOperator(WaitingOperator):
         """Return the job's names and URIs, or raise why there are none."""
         self._context = context
         self._job_name = name
-        return self._conclude(self.access.hook(), name, Outcome.from_event(event), origin=origin)
+        return self._conclude(self.access.hook(), name, WaitResult.from_event(event), origin=origin)
 
     def cancel(self, hook: VertexHook) -> None:
         """Cancel the job, or every active attempt while a create call has not answered yet."""
@@ -155,7 +152,7 @@ class VertexJobOperator(WaitingOperator):
             except VertexError:
                 raise
             except Exception as error:  # noqa: BLE001  # Wait.failed() decides about every one
-                if creating and judge(error) is Verdict.TRANSIENT:
+                if creating and classify(error) is ErrorKind.TRANSIENT:
                     doubt.begin(now=time.monotonic())
                 self.give_up_or_sleep(wait, error, "Submitting the job")
 
@@ -183,7 +180,7 @@ class VertexJobOperator(WaitingOperator):
         seconds = float(self.timeout_seconds or 0)
         return job.created + seconds if seconds > 0 else None
 
-    def _conclude(self, hook: VertexHook, name: str, outcome: Outcome, *, origin: str) -> dict[str, Any]:
+    def _conclude(self, hook: VertexHook, name: str, outcome: WaitResult, *, origin: str) -> dict[str, Any]:
         page = hook.page(name)
         if outcome.ending is not Ending.FINAL:
             self._fail_without_end(hook, name, outcome, page)
@@ -199,7 +196,7 @@ class VertexJobOperator(WaitingOperator):
             raise (AirflowFailException if meant or hopeless else VertexError)(explain(job, page=page))
         return self.returned(hook, job)
 
-    def _fail_without_end(self, hook: VertexHook, name: str, outcome: Outcome, page: str) -> NoReturn:
+    def _fail_without_end(self, hook: VertexHook, name: str, outcome: WaitResult, page: str) -> NoReturn:
         text = f"{name} {self._ENDINGS[outcome.ending]}"
         if outcome.ending is Ending.OVERDUE:
             over = hook.cancel_and_wait(self.kind, name, bound=_OVERDUE_BOUND)
