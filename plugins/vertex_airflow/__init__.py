@@ -1,1 +1,1 @@
-"""Vertex AI for Airflow: jobs that are never doubled nor orphaned, and safe promotion."""
+"""Vertex AI for Airflow: jobs that are never duplicated or orphaned, and safe promotion of models."""

@@ -33,11 +33,11 @@ _REFUSALS = frozenset({401, 403})
 
 
 class ImageError(ValueError):
-    """An image cannot be had by this name."""
+    """An image's name does not lead to an image that Vertex AI can run."""
 
 
 class PrivateRegistryError(Exception):
-    """A registry wants credentials, and is not one that those of the connection are sent to."""
+    """A registry requires credentials, and is not one that the connection's may be sent to."""
 
 
 class RegistryError(Exception):
@@ -75,25 +75,29 @@ def image_labels(hook: VertexHook, image: str) -> Mapping[str, str]:
     """Return the labels of an image for linux/amd64, as its registry has them.
 
     The registry is the connection's ``registry_endpoint``, or the one that the image names. The connection's
-    credentials open all of Google Cloud: they go to ``registry_endpoint`` and to Google's registries, and any
-    other is asked anonymously.
+    credentials open all of Google Cloud, so they are sent only to ``registry_endpoint`` and to Google's
+    registries; any other registry is asked anonymously.
 
     Raises:
-        ImageError: when the name holds no registry and the connection none either, or no linux/amd64.
-        PrivateRegistryError: when a registry that is asked anonymously wants credentials.
-        RegistryError: for what the registry answers, 404 where there is no such image.
+        ImageError: when neither the name nor the connection has a registry, or it is not for linux/amd64.
+        PrivateRegistryError: when a registry that is asked anonymously requires credentials.
+        RegistryError: for any other error of the registry, 404 where there is no such image.
 
     """
+    import requests  # noqa: PLC0415  # not at parse time
+    from google.auth.transport.requests import AuthorizedSession  # noqa: PLC0415  # with it
+
     address = ImageAddress.parse(image)
     trusted = bool(hook.registry_endpoint) or _GOOGLE.fullmatch(address.registry) is not None
-    session = _session(hook) if trusted else _anonymous_session()
+    authorized: Any = AuthorizedSession  # google.auth has no types
+    session = authorized(hook.get_credentials()) if trusted else requests.Session()
     try:
         return _labels(session, hook.registry_endpoint, address, image)
     except RegistryError as error:
         if trusted or error.code not in _REFUSALS:
             raise
         raise PrivateRegistryError(
-            f"{image!r} cannot be checked: {address.registry} wants credentials, and those of the connection "
+            f"{image!r} cannot be checked: {address.registry} requires credentials, and the connection's "
             "are sent only to gcr.io, pkg.dev and the connection's registry_endpoint"
         ) from error
 
@@ -105,27 +109,21 @@ def _labels(session: Any, endpoint: str, address: ImageAddress, image: str) -> M
     elif not endpoint and not address.registry:
         raise ImageError(f"{image!r} names no registry")
     elif not endpoint and not _HOST.fullmatch(address.registry):
-        raise ImageError(f"{address.registry!r} of {image!r} is not the name of a host")
+        raise ImageError(f"{address.registry!r} of {image!r} is not a host name")
     url = f"{endpoint or f'https://{address.registry}'}/v2/{quote(repository)}"
     manifest = _get(session, f"{url}/manifests/{address.reference}", accept=(*_INDEXES, *_MANIFESTS))
     if "manifests" in manifest:
-        manifest = _get(session, f"{url}/manifests/{_for_platform(manifest, image)}", accept=_MANIFESTS)
+        digests = [
+            each["digest"]
+            for each in manifest["manifests"]
+            if {name: each.get("platform", {}).get(name) for name in _PLATFORM} == _PLATFORM
+        ]
+        if not digests:
+            raise ImageError(f"{image!r} is not for linux/amd64, which Vertex AI runs")
+        manifest = _get(session, f"{url}/manifests/{digests[0]}", accept=_MANIFESTS)
     configuration = _get(session, f"{url}/blobs/{manifest['config']['digest']}")
     labels: Mapping[str, str] = configuration.get("config", {}).get("Labels") or {}
     return labels
-
-
-def _session(hook: VertexHook) -> Any:  # noqa: ANN401  # google.auth has no types
-    from google.auth.transport.requests import AuthorizedSession  # noqa: PLC0415  # not at parse time
-
-    session: Any = AuthorizedSession
-    return session(hook.get_credentials())
-
-
-def _anonymous_session() -> Any:  # noqa: ANN401  # requests has no types
-    import requests  # noqa: PLC0415  # not at parse time
-
-    return requests.Session()
 
 
 def _get(session: Any, url: str, accept: tuple[str, ...] = ("*/*",)) -> dict[str, Any]:  # noqa: ANN401
@@ -134,10 +132,3 @@ def _get(session: Any, url: str, accept: tuple[str, ...] = ("*/*",)) -> dict[str
         raise RegistryError(f"{url} answered {answer.status_code} {answer.reason}", answer.status_code)
     document: dict[str, Any] = answer.json()
     return document
-
-
-def _for_platform(index: Mapping[str, Any], image: str) -> str:
-    for each in index["manifests"]:
-        if {name: each.get("platform", {}).get(name) for name in _PLATFORM} == _PLATFORM:
-            return str(each["digest"])
-    raise ImageError(f"{image!r} is not for linux/amd64, which Vertex AI runs")

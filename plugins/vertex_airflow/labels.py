@@ -1,4 +1,4 @@
-"""Labels and ids that fit Google Cloud's rules and stay the same for the same run. Pure."""
+"""Labels and ids that fit Google Cloud's rules and are always the same for the same run. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _JOB_ID_DIGEST = 10
 
 
 def run_key(*parts: str) -> str:
-    """Return a label value, alias or id that stands for exactly these parts: a letter, then hexadecimals."""
+    """Return a label value, alias or id that stands for exactly these parts: a letter, then hex digits."""
     return "r" + _digest(*parts)[:_DIGEST]
 
 

@@ -17,7 +17,7 @@ _SIGNED_IN = "https://storage.cloud.google.com/"
 
 
 class ObjectStore:
-    """Reads and writes objects by their ``gs://`` address."""
+    """Reads and writes objects by their ``gs://`` addresses."""
 
     def __init__(self, *, gcp_conn_id: str, impersonation_chain: str | Sequence[str] | None = None) -> None:
         from airflow.providers.google.cloud.hooks.gcs import GCSHook  # noqa: PLC0415  # 1 s, not at parse time
@@ -40,7 +40,7 @@ class ObjectStore:
         return content
 
     def open(self, uri: str) -> BinaryIO:
-        """Return an object as a file that can be read and sought, by ranges of 64 KB and more.
+        """Return an object as a seekable file, which is read in ranges of 64 KB or more.
 
         Reading raises google.api_core's NotFound for an object that does not exist.
         """
@@ -48,16 +48,16 @@ class ObjectStore:
         return reader
 
     def exists(self, uri: str) -> bool:
-        """Tell whether there is an object."""
+        """Return whether an object exists."""
         found: bool = self._blob(uri).exists()
         return found
 
     def write(self, uri: str, content: bytes) -> None:
-        """Write an object, over what was there."""
+        """Write an object, replacing what was there."""
         self._blob(uri).upload_from_string(content, content_type="application/octet-stream")
 
     def write_once(self, uri: str, content: bytes, *, content_type: str = "application/octet-stream") -> bool:
-        """Write an object unless there is one, and tell whether it was written."""
+        """Write an object unless it exists; return whether it was written."""
         from google.api_core.exceptions import PreconditionFailed  # noqa: PLC0415  # with the hook
 
         try:
@@ -67,12 +67,12 @@ class ObjectStore:
         return True
 
     def page(self, uri: str) -> str:
-        """Return where a person who may read the object opens it in a browser."""
+        """Return the URL at which a person who may read the object opens it in a browser."""
         url: str = self._blob(uri).public_url
         return url.replace(_ANONYMOUS, _SIGNED_IN, 1)
 
     def delete(self, uri: str) -> None:
-        """Delete an object; one that is gone already is no error."""
+        """Delete an object; it is not an error if it is gone already."""
         from google.api_core.exceptions import NotFound  # noqa: PLC0415  # with the hook
 
         with suppress(NotFound):
@@ -81,8 +81,8 @@ class ObjectStore:
     def matching(self, pattern: str) -> list[str]:
         """Return the addresses that match ``gs://bucket/path/*.csv``, sorted.
 
-        Names are compared here: not every server of the protocol knows matchGlob, and one that ignores it
-        would answer with the whole bucket.
+        Names are compared here: not every server of the protocol supports matchGlob, and one that ignores it
+        would return the whole bucket.
         """
         bucket, _, path = pattern.removeprefix("gs://").partition("/")
         names = self._hook.list(bucket, prefix=path.partition("*")[0])

@@ -1,4 +1,4 @@
-"""A compiled pipeline on its way from GCS to the request that creates its job."""
+"""A compiled pipeline on its way from Cloud Storage to the request that creates its job."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from vertex_airflow.operators.connected import is_true
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from google.cloud.aiplatform_v1 import PipelineJob
 
@@ -25,8 +25,8 @@ def load_document(store: ObjectStore, uri: str) -> dict[str, Any]:
     """Return the JSON object at a ``gs://`` address.
 
     Raises:
-        AirflowFailException: when it is no object of JSON.
-        FileNotFoundError: when it is missing.
+        AirflowFailException: when it is not a JSON object.
+        FileNotFoundError: when there is nothing.
 
     """
     content = store.read(uri)
@@ -35,7 +35,7 @@ def load_document(store: ObjectStore, uri: str) -> dict[str, Any]:
     except ValueError as error:
         raise AirflowFailException(f"{uri} is not valid JSON: {error}; delete it and {_AGAIN}") from error
     if not isinstance(document, dict):
-        raise AirflowFailException(f"{uri} holds no JSON object; delete it and {_AGAIN}")
+        raise AirflowFailException(f"{uri} does not hold a JSON object; delete it and {_AGAIN}")
     return document
 
 
@@ -76,10 +76,10 @@ def job_message(  # noqa: PLR0913  # one for each field of the message
 
 
 def _typed_value(value: Any) -> dict[str, Any]:  # noqa: ANN401  # a parameter's value
-    """Return a value as a job of a 2.0 pipeline has it: `parameterValues` are for 2.1 and newer.
+    """Return a value in the form of a 2.0 pipeline's `parameters`: `parameterValues` are for 2.1 and newer.
 
-    https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.pipelineJobs#RuntimeConfig,
-    and so does Google's SDK (google.cloud.aiplatform.utils.pipeline_utils).
+    See https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.pipelineJobs#RuntimeConfig.
+    Google's SDK does the same (google.cloud.aiplatform.utils.pipeline_utils).
     """
     match value:
         case bool():
@@ -99,11 +99,8 @@ def _with_caching(spec: dict[str, Any], enabled: bool | str | None) -> dict[str,
         return spec
     wanted = is_true(enabled)
     copy: dict[str, Any] = json.loads(json.dumps(spec))
-    for task in _tasks(copy):
-        task["cachingOptions"] = {"enableCache": True} if wanted else {}
+    for component in (copy.get("root", {}), *copy.get("components", {}).values()):
+        for task in component.get("dag", {}).get("tasks", {}).values():
+            # Empty rather than false, as kfp itself compiles it.
+            task["cachingOptions"] = {"enableCache": True} if wanted else {}
     return copy
-
-
-def _tasks(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for component in (spec.get("root", {}), *spec.get("components", {}).values()):
-        yield from component.get("dag", {}).get("tasks", {}).values()

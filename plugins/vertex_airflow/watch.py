@@ -37,7 +37,7 @@ class Listing:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Waiter:
-    """Somebody who waits for one job, as ``others`` did before; ``expected`` while lists should show it."""
+    """One who waits for a job, behind ``others``; ``expected`` while lists should show the job."""
 
     job: str
     others: int
@@ -46,27 +46,27 @@ class _Waiter:
 
     @property
     def queue(self) -> float:
-        """The seconds until it is this one's turn among the others."""
+        """The seconds until it is this waiter's turn."""
         return self.others / (_ASKS_OF_LISTED if self.expected else _ASKS_OF_UNLISTED)
 
     def compare(self, active: frozenset[str]) -> None:
-        """Take what a list shows."""
+        """Wake up if a list does not show a job that it should, and expect it next time if it does."""
         if self.expected and self.job not in active:
             self.gone.set()
         self.expected = self.job in active
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep until a list does not show the expected job, or for so long."""
+        """Sleep for so long, or until a list does not show the expected job."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.gone.wait()
 
 
 class JobWatch:
-    """Tells everybody who waits for a job of one kind in one place when to ask for it by name.
+    """Tells everyone who waits for a job of one kind in one place when to ask for it by name.
 
-    Lists may lag behind, leave a job out or be refused, so that nothing is ever concluded from one but that
-    a job needs no question yet. Whoever is due first begins the look that answers all the others as well.
+    Lists may lag behind, leave a job out or be refused, so the only conclusion ever drawn from one is that a
+    job need not be asked for yet. Whoever is due first begins the look that serves all the others as well.
 
     :param look: returns the active jobs; those who wait never see what it raises
     """
@@ -85,15 +85,15 @@ class JobWatch:
     async def turn(
         self, job: str, *, delay: float, pause: Callable[[], float], at_latest: float
     ) -> AsyncIterator[None]:
-        """Wait until a job is to be asked for by name, which is done within the context.
+        """Wait until it is time to ask for a job by name, which is done within the context.
 
-        That is once a list does not show it among the active ones any more, or else when it is its turn:
-        the more jobs wait, the rarer. Whoever is alone asks by name only.
+        That is as soon as a list no longer shows it among the active ones, or else when it is its turn: the
+        more jobs wait, the less often. Whoever waits alone only asks by name.
 
         :param job: its id
         :param delay: seconds until a look, or a question by name, is due; 0: nobody has asked for it yet
         :param pause: returns the seconds from one look to the next
-        :param at_latest: seconds after which to ask in any case
+        :param at_latest: seconds after which to ask regardless
         """
         expected = not self._refused and (delay == 0 or job in self._active)
         waiter = _Waiter(job=job, others=len(self._waiters), expected=expected)
@@ -121,15 +121,11 @@ class JobWatch:
                 seen = self._looked_at
                 due = seen + pause()
             elif now >= begin:
-                await asyncio.wait({self._begin_look()}, timeout=turn - now)
+                if self._looking is None or self._looking.done():
+                    self._looking = asyncio.create_task(self._take_a_look(), name="list active jobs")
+                await asyncio.wait({self._looking}, timeout=turn - now)
             else:
                 await waiter.sleep(min(begin, turn) - now)
-
-    def _begin_look(self) -> asyncio.Task[None]:
-        """Return the look that goes on, beginning it where none does."""
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._take_a_look(), name="list active jobs")
-        return self._looking
 
     async def _take_a_look(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -148,7 +144,7 @@ class JobWatch:
             waiter.compare(listing.ids)
 
     def _failed(self, error: Exception, *, now: float) -> None:
-        """Look again after a while. As long as lists are refused, no job is expected in one."""
+        """Put off the next look. As long as lists are refused, no job is expected in one."""
         self._failures += 1
         self._refused = classify(error) not in _PASSING
         pause = Polling().back_off(failures=self._failures, dice=random.SystemRandom())
@@ -158,6 +154,6 @@ class JobWatch:
                 waiter.expected = False
         self._not_before = now + pause
         _log.warning(
-            "Listing active jobs failed; the next try is in %.0f s, and until then jobs are asked for one by "
-            "one: %s: %s", pause, type(error).__name__, error,
+            "Listing active jobs failed; trying again in %.0f s, and asking for jobs one by one until then: "
+            "%s: %s", pause, type(error).__name__, error,
         )  # fmt: skip

@@ -43,7 +43,7 @@ def test_endpoints_are_urls(url: str, target: str, plaintext: bool) -> None:  # 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8443", "ftp://host", "https://"])
 def test_other_endpoints_are_refused(url: str) -> None:
-    """What is no URL says how to write one."""
+    """The error for a string that is not a URL says how to write one."""
     with pytest.raises(EndpointError, match="write https://host"):
         ApiEndpoint.parse(url)
 

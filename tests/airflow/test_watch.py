@@ -243,7 +243,7 @@ def test_lists_that_are_refused_are_done_without(
 
     assert events == dict.fromkeys(names, FINAL)
     assert vertex.orders()[0]["calls"] == orders - 1
-    assert "Listing active jobs failed; the next try is in 600 s" in caplog.text
+    assert "Listing active jobs failed; trying again in 600 s" in caplog.text
 
 
 @pytest.mark.usefixtures("no_turns")

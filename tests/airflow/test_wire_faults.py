@@ -250,9 +250,9 @@ def test_an_event_about_a_fault_is_small(vertex: Vertex) -> None:
     [
         ("FAILED", "failed"),
         ("CANCELLED", "was cancelled"),
-        ("PAUSED", "is paused, which is no success"),
+        ("PAUSED", "is paused, which is not a success"),
         ("EXPIRED", "expired before it finished"),
-        ("PARTIALLY_SUCCEEDED", "succeeded only in part, which is no success"),
+        ("PARTIALLY_SUCCEEDED", "succeeded only in part, which is not a success"),
         ("UNSPECIFIED", "is in a state that this version does not know"),
     ],
 )

@@ -44,8 +44,8 @@ class Access:
 _Reply = TypeVar("_Reply")
 
 _PAGE_SIZE: Final = 100
-# Jobs of these operators that may still move: only comparisons with AND, which need no precedence, and only
-# states that both kinds of job have always had. What else is not active is left out by its state.
+# Jobs of these operators that may still change. Only comparisons with AND, which need no precedence, and only
+# states that both kinds of job have always had: `list_active` drops other inactive jobs by their state.
 _ENDED: Final = ("SUCCEEDED", "FAILED", "CANCELLED")
 
 
@@ -55,7 +55,7 @@ class UnreadableReplyError(ConnectionError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AsyncVertex:
-    """The calls that waiting needs, none of which blocks the event loop."""
+    """The calls that waiting needs. None of them blocks the event loop."""
 
     pipelines: PipelineServiceAsyncClient
     jobs: JobServiceAsyncClient
@@ -104,8 +104,8 @@ def _readable(reply: _Reply | None, name: str) -> _Reply:
     return reply
 
 
-# Triggers are built one by one from the database, so that nobody above them could own the channel that
-# they share: it belongs to the event loop they run in, and goes with it.
+# Triggers are built one by one from the database, so nothing above them could own the channel that they
+# share: it belongs to the event loop that they run in, and goes with it.
 _shared: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Access, asyncio.Task[AsyncVertex]]] = (
     WeakKeyDictionary()
 )
@@ -121,7 +121,7 @@ async def shared_vertex(access: Access) -> AsyncVertex:
 
 
 def _resolve(access: Access) -> tuple[ApiEndpoint, Any]:
-    """Read the connection and import the clients; both take seconds, so never on the loop's thread."""
+    """Read the connection and import the clients, which takes seconds: never call it on the loop's thread."""
     import google.cloud.aiplatform_v1  # noqa: F401, PLC0415  # the import is the point
 
     hook = access.hook()
@@ -129,7 +129,7 @@ def _resolve(access: Access) -> tuple[ApiEndpoint, Any]:
 
 
 async def _connect(access: Access) -> AsyncVertex:
-    """Resolve the endpoint on a thread, and open the channel on the loop, to which it belongs."""
+    """Resolve the endpoint on a thread; open the channel on the loop's own, as it belongs to the loop."""
     endpoint, credentials = await sync_to_async(_resolve)(access)
     import grpc.aio  # noqa: PLC0415  # loaded by _resolve already
     from google.cloud.aiplatform_v1 import (  # noqa: PLC0415  # loaded by _resolve already

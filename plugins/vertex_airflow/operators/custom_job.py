@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 class VertexCustomJobOperator(VertexJobOperator):
     """Run a container once for this DAG run and task, or attach to the job that does, and wait for it.
 
-    Vertex AI gives custom jobs random ids, so that the job is found again by a label that stands for DAG,
-    run, task and map index. Returns ``{"job": name}``.
+    Vertex AI gives custom jobs random ids, so the job is found again by a label that stands for DAG, run,
+    task and map index. Returns ``{"job": name}``.
 
     :param display_name: name in the console
     :param image: URI of the container image
-    :param command, args: what it runs; empty: the image's own
+    :param command, args: command and arguments of the container; empty: the image's own
     :param env: environment variables
     :param machine_type: such as ``n1-standard-4``
     :param produces: ``gs://…`` object that the job writes, whose address stands for all that it depends on:
-        where it exists, the task succeeds without a job, and returns ``{"job": ""}``. Empty: always run
-    :param list_lag: seconds that a list may need to show a new job. Where an earlier try, or a create call
-        without an answer, may have created one, the list is asked for so long before another is created
+        if it exists, the task succeeds without a job and returns ``{"job": ""}``. Empty: always run
+    :param list_lag: seconds that a list may take to show a new job. If an earlier try, or a create call whose
+        reply was lost, may have created one, the list is read for so long before another is created
     """
 
     kind = JobKind.CUSTOM
@@ -78,9 +78,9 @@ class VertexCustomJobOperator(VertexJobOperator):
         self.list_lag = list_lag
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Run the job, unless what it makes is there already."""
+        """Run the job, unless the object that it produces exists."""
         if not is_empty(self.produces) and self.store().exists(self.produces):
-            self.log.info("%s is there: no job is needed", self.produces)
+            self.log.info("%s exists: no job is needed", self.produces)
             return {"job": ""}
         return super().execute(context)
 
@@ -97,7 +97,7 @@ class VertexCustomJobOperator(VertexJobOperator):
         return [job for each in ordered if (job := self._as_it_is(hook, each.name)) is not None]
 
     def _as_it_is(self, hook: VertexHook, name: str) -> JobView | None:
-        """Return a job that a list showed, whose state there may be an older one; None: it is deleted."""
+        """Return a job that a list showed, perhaps in an older state; None if it is deleted."""
         try:
             return hook.get_job(self.kind, name)
         except Exception as error:

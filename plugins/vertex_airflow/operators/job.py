@@ -1,4 +1,4 @@
-"""What pipeline jobs and custom jobs share: submit or attach, wait, explain."""
+"""Submitting or attaching, waiting and explaining, as pipeline jobs and custom jobs share them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _CANCEL_BOUND = 300.0
 _OVERDUE_BOUND = 60.0
 _OWN, _FOREIGN = "submitted", "attached to"
-# Whoever cancels or pauses a job means it, so that Airflow's retries do not undo it.
+# A person who cancels or pauses a job means it: Airflow's retries must not undo that.
 _BY_A_PERSON = frozenset({JobState.CANCELLED, JobState.PAUSED, JobState.UNKNOWN})
 
 
@@ -39,7 +39,7 @@ class VertexJobOperator(WaitingOperator):
     :param service_account: e-mail address of the account that the job runs as; empty: the project's
     :param timeout_seconds: seconds after the submission by which the job is cancelled; 0: none
     :param resubmit: submit a new job even though one of this DAG run has succeeded
-    :param max_attempts: failed jobs after which Airflow's retries submit no other: those are there for
+    :param max_attempts: failed jobs after which Airflow's retries do not submit another: retries are for
         workers that die, and most jobs that failed twice fail again. Clearing the task always submits one.
     """
 
@@ -82,7 +82,7 @@ class VertexJobOperator(WaitingOperator):
         """Create the job of one attempt; google.api_core's errors go to the caller."""
 
     def returned(self, hook: VertexHook, job: JobView) -> dict[str, Any]:  # noqa: ARG002  # for others
-        """Return what a succeeded job puts into XCom: names and URIs."""
+        """Return the names and URIs that a succeeded job puts into XCom."""
         return {"job": job.name}
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -96,7 +96,9 @@ class VertexJobOperator(WaitingOperator):
         if self._killed.is_set():
             self.cancel(hook)
         self.stop_if_killed()
-        deadline = self._deadline(job)
+        limit = float(self.timeout_seconds or 0)
+        # Counted from the creation of the job, so that another try of the task does not extend it.
+        deadline = job.created + limit if limit > 0 else None
         if job.active and self.deferrable and not self._ends_soon(hook, job):
             self.defer(
                 trigger=self.trigger(self.kind, job.name, deadline=deadline),
@@ -116,15 +118,12 @@ class VertexJobOperator(WaitingOperator):
 
     def cancel(self, hook: VertexHook) -> None:
         """Cancel the job, or every active attempt while a create call has not answered yet."""
-        names = [self._job_name] if self._job_name else self._active_attempts(hook)
+        names = [self._job_name] if self._job_name else []
+        if not names and self._context is not None:
+            names = [job.name for job in self.find_attempts(hook, self._context) if job.active]
         for name in names:
             over = hook.cancel_and_wait(self.kind, name, bound=KILL_BOUND)
             self.log.info("Cancelled %s%s", name, "" if over else "; it is not over yet")
-
-    def _active_attempts(self, hook: VertexHook) -> list[str]:
-        if self._context is None:
-            return []
-        return [job.name for job in self.find_attempts(hook, self._context) if job.active]
 
     def _submit_or_attach(self, hook: VertexHook, context: Context) -> tuple[JobView, str]:
         """Return the job of this DAG run, creating it when there is none or its attempt is to be replaced.
@@ -162,7 +161,7 @@ class VertexJobOperator(WaitingOperator):
         return job.state in REPLACEABLE_STATES or (job.state is JobState.SUCCEEDED and is_true(self.resubmit))
 
     def _wait_for_cancellation(self, hook: VertexHook, job: JobView) -> JobView:
-        """Return the job when it is over. The kill of an earlier try may still be going on."""
+        """Return the job once it has ended. The kill of an earlier try may still be in progress."""
         self.log.info("%s is being cancelled; waiting for its end", job.name)
         outcome = self.wait_here(hook, self.kind, job.name, deadline=time.time() + _CANCEL_BOUND)
         if outcome.ending is not Ending.FINAL:
@@ -175,10 +174,6 @@ class VertexJobOperator(WaitingOperator):
             return False
         outcome = self.wait_here(hook, self.kind, job.name, deadline=time.time() + self.patience)
         return outcome.ending is Ending.FINAL
-
-    def _deadline(self, job: JobView) -> float | None:
-        seconds = float(self.timeout_seconds or 0)
-        return job.created + seconds if seconds > 0 else None
 
     def _conclude(self, hook: VertexHook, name: str, outcome: WaitResult, *, origin: str) -> dict[str, Any]:
         page = hook.page(name)
@@ -197,19 +192,19 @@ class VertexJobOperator(WaitingOperator):
         return self.returned(hook, job)
 
     def _fail_without_end(self, hook: VertexHook, name: str, outcome: WaitResult, page: str) -> NoReturn:
-        text = f"{name} {self._ENDINGS[outcome.ending]}"
+        message = f"{name} {self._ENDINGS[outcome.ending]}"
         if outcome.ending is Ending.OVERDUE:
             over = hook.cancel_and_wait(self.kind, name, bound=_OVERDUE_BOUND)
-            text += (
+            message += (
                 f" {self.timeout_seconds} s after its submission; it {'is' if over else 'is being'} cancelled"
             )
-        text += f"\n  cause: {outcome.detail}" if outcome.detail else ""
-        raise failure_of(outcome.ending)(f"{text}\n  job: {page}")
+        message += f"\n  cause: {outcome.detail}" if outcome.detail else ""
+        raise failure_of(outcome.ending)(f"{message}\n  job: {page}")
 
     _ENDINGS: ClassVar[dict[Ending, str]] = {
-        Ending.OVERDUE: "was not over",
-        Ending.OUTAGE: "could not be asked for too long; it may still run, and a retry attaches to it",
+        Ending.OVERDUE: "had not ended",
+        Ending.OUTAGE: "could not be asked about for too long; it may still run, and a retry attaches to it",
         Ending.MISSING: "does not exist: it was deleted, or the connection is of another project",
-        Ending.DENIED: "may not be read with this connection",
-        Ending.INVALID: "cannot be asked for",
+        Ending.DENIED: "cannot be read: this connection has no permission",
+        Ending.INVALID: "cannot be asked about",
     }

@@ -29,15 +29,15 @@ class VertexPipelineJobOperator(VertexJobOperator):
     Returns ``{"job": name, "artifacts": {"<component>.<output>": uri}, "properties": {…}}``.
 
     :param spec_uri: ``gs://…/pipeline.json``: a PipelineSpec, or a PipelineJob that holds one
-    :param job_id: id of the first attempt, ``[a-z][-a-z0-9]{0,126}``; empty: made of DAG id and run id.
+    :param job_id: id of the first attempt, ``[a-z][-a-z0-9]{0,126}``; empty: derived from DAG id and run id.
         Give one where a DAG runs more than one pipeline.
     :param display_name: name in the console; empty: the pipeline's
     :param pipeline_root: ``gs://…`` folder of the artifacts; empty: the spec's
     :param parameter_values: values of the pipeline's parameters
     :param parameters_uri: ``gs://…`` JSON object of more values; empty: there are none
     :param enable_caching: overrides the spec for every component; None: as compiled
-    :param required_outputs: outputs, as ``component.output``, without which a job is of no use
-    :param properties: texts in the metadata of outputs to return where there are any, as
+    :param required_outputs: outputs, as ``component.output``, without which the task fails
+    :param properties: strings in the metadata of outputs to return if they are there, as
         ``component.output.property``
     """
 
@@ -85,7 +85,7 @@ class VertexPipelineJobOperator(VertexJobOperator):
         self.properties = properties
 
     def find_attempts(self, hook: VertexHook, context: Context) -> list[JobView]:
-        """Return the attempts there are: their ids follow from the DAG run, one after the other."""
+        """Return the attempts that exist: their ids follow from the DAG run, one after the other."""
         attempts: list[JobView] = []
         while True:
             name = f"{hook.location}/pipelineJobs/{self._id(context, len(attempts))}"
@@ -120,8 +120,8 @@ class VertexPipelineJobOperator(VertexJobOperator):
     def returned(self, hook: VertexHook, job: JobView) -> dict[str, Any]:
         """Return the job's name, the URI of each component's outputs, and the properties that are asked for.
 
-        Nobody promises that a job lists the outputs of a component that came from the cache: where it does
-        not, the metadata store is asked.
+        Vertex AI does not promise that a job lists the outputs of a component that came from the cache. If it
+        does not, they come from the metadata store.
         """
         artifacts, properties = dict(job.artifacts), dict(job.properties)
         listed = {output.partition(".")[0] for output in artifacts}

@@ -1,4 +1,4 @@
-"""How an operator waits for something on Vertex AI: deferred or not, killable, explaining itself."""
+"""Waiting for something on Vertex AI, deferred or not, in a way that a kill ends at once."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from vertex_airflow.jobs import JobKind, JobView
     from vertex_airflow.polling import WaitResult
 
-# The supervisor of a killed task sends SIGKILL five seconds after SIGTERM.
+# Airflow's supervisor sends SIGKILL five seconds after SIGTERM; one second is left for the process to end.
 KILL_BOUND = 4.0
-# How long a list may lag behind, in seconds. Google documents no bound.
+# Seconds that a list may lag behind. Google documents no bound.
 LIST_LAG = 20.0
 
 
 class VertexError(AirflowException):
-    """Something on Vertex AI did not succeed; the text says what, why and where to look. A retry may help."""
+    """An operation on Vertex AI failed; the message says what, why and where to look. A retry may help."""
 
 
 def failure_of(ending: Ending) -> type[AirflowException]:
-    """Return what to raise where a wait ended so: after an outage a retry may help, otherwise none does."""
+    """Return the exception for the end of a wait: only after an outage may a retry help."""
     return VertexError if ending is Ending.OUTAGE else AirflowFailException
 
 
@@ -48,7 +48,7 @@ class WaitingOperator(ConnectedOperator):
     :param longest_poll: longest time between two questions, in seconds
     :param patience: seconds to wait in the worker before deferring; what ends sooner never defers
     :param settle: seconds before the trigger's first question; see `VertexJobTrigger`
-    :param outage: seconds that Vertex AI may be out of reach before the task gives up
+    :param outage: seconds that Vertex AI may be unreachable before the task gives up
     """
 
     vertex_link: ClassVar[VertexLink] = VertexLink()
@@ -99,9 +99,9 @@ class WaitingOperator(ConnectedOperator):
         raise NotImplementedError
 
     def on_kill(self) -> None:
-        """Cancel what runs, and wait up to four seconds until it is over.
+        """Cancel what runs, and wait up to four seconds until it has ended.
 
-        A thread of its own does so: the signal may have interrupted a call that holds the channel's locks.
+        On a thread of its own: the signal may have interrupted a call that holds the channel's locks.
         """
         self._killed.set()
         cancelling = threading.Thread(target=self._cancel_safely, name="cancel-on-kill", daemon=True)
@@ -174,8 +174,8 @@ class WaitingOperator(ConnectedOperator):
     def stop_if_killed(self) -> None:
         """Raise when the task was killed; what it runs is being cancelled then.
 
-        Airflow knows the state of a task that a person ended, whatever the task raises. A task whose worker
-        was stopped is to be tried again.
+        The exception allows a retry, which is for a task whose worker was stopped. Where a person ended the
+        task, Airflow has its state already, whatever the task raises.
         """
         if self._killed.is_set():
             raise VertexError("the task was killed; what it started is cancelled")

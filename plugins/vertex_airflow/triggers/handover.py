@@ -1,4 +1,4 @@
-"""Tell the kill of a deferred task from the hand-over of its trigger to another triggerer."""
+"""The kill of a deferred task, told from the hand-over of its trigger to another triggerer."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from airflow.sdk.execution_time.xcom import XCom
 if TYPE_CHECKING:
     from airflow.executors.workloads.task import TaskInstanceDTO
 
-# XCom in which a task says which of its tries is deferred. Airflow deletes it when the next one starts.
+# The XCom that holds the number of a task's deferred try. Airflow deletes it when the next try starts.
 WAITING_TRY: Final = "waiting_try"
 
 
 def waits_elsewhere(task: TaskInstanceDTO) -> bool:
     """Return whether this try of the task is still deferred, so that another triggerer waits for its job.
 
-    A triggerer whose heartbeat was late finds its triggers given to another one, and calls `on_kill` of
-    them as if a person had acted on their tasks. The next try of a cleared task may be deferred as well.
+    A triggerer whose heartbeat was late finds that its triggers were given to another one, and calls their
+    `on_kill` as if a person had acted on the tasks. A cleared task may be deferred again by its next try, so
+    the try is compared as well.
     """
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415  # 0.3 s
 

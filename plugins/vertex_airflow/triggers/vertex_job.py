@@ -48,10 +48,10 @@ class VertexJobTrigger(BaseTrigger):
         deadline: float | None = None,
         settle: float = 5.0,
     ) -> None:
-        """Say which job to wait for; durations in seconds, the deadline in seconds since the epoch.
+        """Take the job to wait for; durations in seconds, the deadline in seconds since the epoch.
 
-        The first question comes after ``settle`` seconds. Airflow's scheduler takes a task for lost that
-        is queued again before the end of its worker was recorded, and that takes it some seconds.
+        The first question comes after ``settle`` seconds. Airflow's scheduler needs some seconds to record
+        the end of the task's worker, and considers a task lost that is queued again before.
         """
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow gives it no types
         self.kind = JobKind(kind)
@@ -82,7 +82,7 @@ class VertexJobTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Ask until the wait is over, then fire its outcome."""
+        """Ask until the wait is over, then fire its result."""
         wait = Wait(polling=self.polling, deadline=self.deadline)
         job: JobView | None = None
         await asyncio.sleep(self.settle)
@@ -96,7 +96,8 @@ class VertexJobTrigger(BaseTrigger):
                 self.log.warning("Asking for %s failed: %s: %s", self.name, type(error).__name__, error)
             else:
                 outcome = wait.answered(job, now=time.time())
-                self._tell(wait.news(job))
+                if news := wait.news(job):
+                    self.log.info("Progress of %s\n%s", self.name, news)
             if outcome is not None:
                 yield TriggerEvent(outcome.to_event())  # type: ignore[no-untyped-call]  # a pydantic model's own __init__
                 return
@@ -104,7 +105,7 @@ class VertexJobTrigger(BaseTrigger):
                 await asyncio.sleep(wait.pause(job, now=time.time()))
 
     def _asks_alone(self, wait: Wait) -> bool:
-        """Tell whether the next question follows from the last one alone: it failed, or no list helps."""
+        """Return whether to ask without regard to lists: the last question failed, or nothing is listed."""
         return wait.failing or self.kind is JobKind.OPERATION
 
     def _turn(
@@ -125,7 +126,7 @@ class VertexJobTrigger(BaseTrigger):
         )
 
     async def on_kill(self) -> None:
-        """Cancel the job and wait until it is really over, unless another triggerer waits for it now.
+        """Cancel the job and wait until it has really ended, unless another triggerer waits for it now.
 
         Airflow interrupts this call about a second later, and once a second from then on. The cancellation
         is a task of its own, which goes on regardless: it ends with the event loop at the latest.
@@ -154,7 +155,7 @@ class VertexJobTrigger(BaseTrigger):
         try:
             return await sync_to_async(waits_elsewhere)(task)
         except Exception:
-            self.log.exception("Airflow does not say who waits for %s; cancelling it", self.name)
+            self.log.exception("Cannot tell whether another triggerer waits for %s; cancelling it", self.name)
             return False
 
     async def _cancel(self) -> WaitResult:
@@ -185,7 +186,3 @@ class VertexJobTrigger(BaseTrigger):
             # A job that is over refuses the cancellation; its state then ends the wait.
             if classify(error) is not ErrorKind.INVALID:
                 raise
-
-    def _tell(self, news: str) -> None:
-        if news:
-            self.log.info("Progress of %s\n%s", self.name, news)
