@@ -17,7 +17,7 @@ from taxi_airflow.operators.preflight import PreflightOperator
 from taxi_airflow.operators.rows import CheckRowsOperator, WaitForTripsOperator
 from taxi_airflow.operators.statement import ExportSplitOperator, StatementOperator
 from taxi_airflow.operators.validate import ValidateOperator
-from taxi_airflow.runs import LONGEST_JOB, longest_run, next_step, run_in_template, timetable
+from taxi_airflow.runs import LONGEST_JOB, longest_run, next_step, run_of, timetable
 from taxi_airflow.smoke import read_trips
 from taxi_ml import sql
 from taxi_ml.gate.decision import OVERRIDABLE
@@ -30,9 +30,9 @@ from vertex_airflow.operators.register import RegisterModelVersionOperator
 from vertex_airflow.operators.roll_back import RollBackOperator, roll_back_when_timed_out
 
 
-def of_run(path: str) -> str:
-    """Return the template for a field of `taxi_airflow.runs.Run`."""
-    return f"{{{{ taxi(dag_run, params).{path} }}}}"
+def pinned(path: str) -> str:
+    """Return the template for a field of the run as validate pinned it; see `taxi_airflow.runs.Run`."""
+    return f"{{{{ taxi().{path} }}}}"
 
 
 def result(task_id: str, key: str = "") -> str:
@@ -42,15 +42,15 @@ def result(task_id: str, key: str = "") -> str:
 
 
 PRODUCT = Path(taxi_ml.__file__).parent
-REGION = of_run("settings.region")
-IMAGE = of_run("settings.pipeline_image")
-SERVICE_ACCOUNT = of_run("settings.service_account")
+REGION = pinned("settings.region")
+IMAGE = pinned("settings.pipeline_image")
+SERVICE_ACCOUNT = pinned("settings.service_account")
 ENDPOINT = {
     "region": REGION,
-    "endpoint_name": of_run("settings.endpoint_name"),
-    "baseline_uri": of_run("baseline_uri"),
+    "endpoint_name": pinned("settings.endpoint_name"),
+    "baseline_uri": pinned("baseline_uri"),
 }
-LABELS = {label: of_run(f"labels.{label}") for label in ("app", "dag", "run", "window")}
+LABELS = {label: pinned(f"labels.{label}") for label in ("app", "dag", "run", "window")}
 COMPILED = result("write_request", "compiled")
 PARAMETERS = result("write_request", "parameters")
 ROWS = "{{ (ti.xcom_pull(task_ids='check_rows') or {}).get('rows') | tojson }}"
@@ -59,7 +59,8 @@ PUSHED_TO = "Pusher.pushed_model.pushed_destination"
 PROMOTED = {**ENDPOINT, "model": result("promote.register", "model")}
 # False until the gate has decided: a run that is ended before that has not declined anything.
 DECLINED = (
-    "{{ (ti.xcom_pull(task_ids='gate') or {}).get('verdict') not in [none, params.promote and 'promote'] }}"
+    "{{ (ti.xcom_pull(task_ids='gate') or {}).get('verdict') "
+    "not in [none, taxi().params.promote and 'promote'] }}"
 )
 
 
@@ -156,7 +157,7 @@ with DAG(
     },
     params=PARAMS,
     on_failure_callback=roll_back_when_timed_out,
-    user_defined_macros={"taxi": run_in_template},
+    user_defined_macros={"taxi": run_of},
     tags=["taxi", "vertex-ai", "tfx"],
 ) as dag:
     validate = ValidateOperator(task_id="validate")
@@ -177,8 +178,8 @@ with DAG(
     )
     find_champion = FindChampionOperator(
         task_id="find_champion",
-        window=of_run("window.id"),
-        evaluate_only="{{ not params.promote }}",
+        window=pinned("window.id"),
+        evaluate_only="{{ not taxi().params.promote }}",
         **ENDPOINT,
     )
     write_request = WriteRequestOperator(
@@ -187,17 +188,17 @@ with DAG(
         rows=ROWS,
         champion_name=result("find_champion", "name"),
         champion_uri=result("find_champion", "uri"),
-        enable_cache="{{ not params.force_retrain }}",
+        enable_cache="{{ not taxi().params.force_retrain }}",
     )
     compile_pipeline = VertexCustomJobOperator(
         task_id="compile",
         region=REGION,
-        display_name=of_run("compile_name"),
+        display_name=pinned("compile_name"),
         image=IMAGE,
         command=["python", "-m", "taxi_ml.pipeline.compile"],
         args=["--request", f"{COMPILED}/request.json", "--out", f"{COMPILED}/pipeline.json"],
         produces=f"{COMPILED}/pipeline.json",
-        machine_type=of_run("settings.compile_machine_type"),
+        machine_type=pinned("settings.compile_machine_type"),
         timeout_seconds=LONGEST_JOB.total_seconds(),
         service_account=SERVICE_ACCOUNT,
         labels=LABELS,
@@ -223,7 +224,7 @@ with DAG(
         sizing=result("check_rows", "sizing"),
     )
     decide = task.branch(task_id="decide")(next_step)(
-        verdict=result("gate", "verdict"), wanted="{{ params.promote }}"
+        verdict=result("gate", "verdict"), wanted=pinned("params.promote")
     )
     reject = EmptyOperator(task_id="reject")
     evaluate_only = EmptyOperator(task_id="evaluate_only")
@@ -232,7 +233,7 @@ with DAG(
         register = RegisterModelVersionOperator(
             task_id="register",
             region=REGION,
-            model_name=of_run("settings.model_name"),
+            model_name=pinned("settings.model_name"),
             artifact_uri=result("gate", "challenger"),
             image=IMAGE,
             command=["python", "-m", "taxi_ml.serving"],
@@ -240,15 +241,15 @@ with DAG(
         )
         deploy = DeployModelOperator(
             task_id="deploy",
-            machine_type=of_run("settings.serving_machine_type"),
+            machine_type=pinned("settings.serving_machine_type"),
             service_account=SERVICE_ACCOUNT,
             **PROMOTED,
         )
         smoke_predict = SmokePredictOperator(
             task_id="smoke_predict",
-            instances_uri=of_run("test_uri"),
+            instances_uri=pinned("test_uri"),
             read_instances=read_trips,
-            largest=of_run("settings.max_fare_usd"),
+            largest=pinned("settings.max_fare_usd"),
             **PROMOTED,
         )
         shift_traffic = ShiftTrafficOperator(task_id="shift_traffic", **PROMOTED)

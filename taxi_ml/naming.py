@@ -104,6 +104,11 @@ def run_uri(settings: Settings, pipeline_job_id: str) -> str:
     return f"{settings.bucket}/runs/{pipeline_job_id}"
 
 
+def run_document_uri(settings: Settings, first_job_id: str) -> str:
+    """Return where a DAG run's settings are pinned for all of its tasks."""
+    return f"{run_uri(settings, first_job_id)}/run.json"
+
+
 def baseline_uri(settings: Settings, first_job_id: str) -> str:
     """Return where a DAG run keeps what served before it began: the same for every try and every job."""
     return f"{run_uri(settings, first_job_id)}/baseline.json"

@@ -189,7 +189,17 @@ class Settings:
         given = {
             key.removeprefix(PREFIX).lower(): text for key, text in environ.items() if key.startswith(PREFIX)
         }
-        return _consistent(cls(**_checked(given, required=_REQUIRED)))
+        return cls.from_values(given)
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, object]) -> Self:
+        """Return the settings that `values` returned; one that is younger than these has its default.
+
+        Raises:
+            SettingsError: for unknown, missing and wrong settings, all of them at once.
+
+        """
+        return _consistent(cls(**_checked(values, required=_REQUIRED)))
 
     def with_overrides(self, **chosen: object) -> Self:
         """Return settings with `chosen` fields, each as its own type or as a string.
@@ -201,7 +211,7 @@ class Settings:
         return _consistent(dataclasses.replace(self, **_checked(chosen, required=frozenset())))
 
     def values(self) -> dict[str, str | int | float | list[str]]:
-        """Return every setting as JSON has it; `with_overrides` of these gives the same settings."""
+        """Return every setting as a JSON value; `from_values` of these gives the same settings."""
         return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
     @property

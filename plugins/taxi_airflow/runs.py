@@ -1,23 +1,28 @@
-"""What one DAG run is about: settings, window and labels, from the environment, the form and the interval."""
+"""One DAG run's settings, window and form, which its first task pins for all others."""
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from datetime import UTC, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, Self
 
+import jinja2
 from airflow.sdk.definitions.timetables.interval import CronDataIntervalTimetable
 from airflow.sdk.exceptions import AirflowFailException
 
 from taxi_ml import naming
 from taxi_ml.gate.decision import Override, Verdict
+from taxi_ml.gate.policy import load as load_policy
 from taxi_ml.rules import SettingsError
 from taxi_ml.settings import Settings, schedule, wait_days
 from taxi_ml.sizing import plan
 from taxi_ml.splits import Split
 from taxi_ml.sql.counts import SplitCounts
 from vertex_airflow.labels import job_id
+from vertex_airflow.objects import ObjectStore
 from vertex_airflow.operators.connected import is_true
 
 if TYPE_CHECKING:
@@ -28,7 +33,14 @@ if TYPE_CHECKING:
     from taxi_ml.window import Window
 
 LONGEST_JOB: Final = timedelta(days=2)
-"""After what time a job of a run is cancelled."""
+"""The time after which a run's job is canceled."""
+
+PINNED_BY: Final = "validate"
+"""The task that pins the run."""
+
+CONNECTION: Final = "google_cloud_default"
+
+_SCHEMA_VERSION: Final = 1
 
 # Parameters of the form that are settings by the same name.
 _OVERRIDES = (
@@ -43,89 +55,178 @@ _OVERRIDES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run of the training DAG; made again by every task, from the same sources."""
+    """One run of the training DAG, as run.json in the run's folder describes it.
 
+    `conf` is what the run was triggered with, `params` is the form with its defaults.
+    """
+
+    dag_id: str
+    run_id: str
     settings: Settings
     window: Window
-    labels: dict[str, str]
-    compile_name: str
-    baseline_uri: str
+    conf: Mapping[str, Any]
+    params: Mapping[str, Any]
+    override: Override | None
 
-    def size(self, rows: str) -> Sizing:
-        """Return how large the run is by the trips of each split, which are JSON.
+    @classmethod
+    def of(
+        cls,
+        dag_run: Any,  # noqa: ANN401  # Airflow's DagRun
+        params: Mapping[str, Any],
+        environ: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Return what a DAG run with these parameters is about, by the environment as it is now.
 
         Raises:
-            AirflowFailException: where they are not, or too many.
+            SettingsError: for every wrong setting and parameter at once.
+            OverrideError: for a reason without codes or the reverse, and for codes that nobody may override.
+
+        """
+        settings = Settings.from_environment(os.environ if environ is None else environ).with_overrides(
+            **{name: params[name] for name in _OVERRIDES if params.get(name) is not None}
+        )
+        given = params.get("window_end")
+        reason, codes = params.get("override_reason") or "", params.get("override_codes") or []
+        person = getattr(dag_run, "triggering_user_name", None) or ""
+        return cls(
+            dag_id=str(dag_run.dag_id),
+            run_id=str(dag_run.run_id),
+            settings=settings,
+            window=settings.window(_interval_end(dag_run) if given is None or given == "" else given),
+            conf=dict(dag_run.conf or {}),
+            params=dict(params),
+            override=Override.of(reason, codes, by=person) if reason or codes else None,
+        )
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Self:
+        """Return the run that `to_json` wrote.
+
+        Raises:
+            ValueError: for anything else, such as the run of another version of this package.
 
         """
         try:
-            return plan(self.settings, SplitCounts.parse(rows))
-        except ValueError as error:
-            raise AirflowFailException(str(error)) from error
+            document = json.loads(content)
+            if document["schema_version"] != _SCHEMA_VERSION:
+                raise ValueError(f"schema_version is {document['schema_version']!r}, not {_SCHEMA_VERSION}")
+            settings = Settings.from_values(document["settings"])
+            override = document["override"]
+            return cls(
+                dag_id=document["dag_id"],
+                run_id=document["run_id"],
+                settings=settings,
+                window=settings.window(document["window_end"]),
+                conf=document["conf"],
+                params=document["params"],
+                override=Override.of(**override) if override else None,
+            )
+        except (KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+
+    def to_json(self) -> bytes:
+        """Return the document that every later task reads."""
+        override = self.override
+        document = {
+            "schema_version": _SCHEMA_VERSION,
+            "dag_id": self.dag_id,
+            "run_id": self.run_id,
+            "settings": self.settings.values(),
+            "window_end": self.window.end.isoformat(),
+            "conf": self.conf,
+            "params": self.params,
+            "override": override
+            and {"reason": override.reason, "codes": sorted(override.codes), "by": override.by},
+        }
+        return json.dumps(document, indent=2, sort_keys=True).encode()
+
+    @property
+    def uri(self) -> str:
+        """Where the run is pinned."""
+        return naming.run_document_uri(self.settings, job_id(self.dag_id, self.run_id))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of every job of the run."""
+        return naming.job_labels(self.dag_id, self.run_id, self.window)
+
+    @property
+    def compile_name(self) -> str:
+        """The display name of the compiler's job."""
+        return naming.display_name("compile", self.run_id)
+
+    @property
+    def baseline_uri(self) -> str:
+        """Where the run records what served before it."""
+        return naming.baseline_uri(self.settings, job_id(self.dag_id, self.run_id))
 
     @property
     def test_uri(self) -> str:
         """Where the test trips are exported to, ``gs://…/trips_*.csv`` or ``.parquet``."""
         return naming.split_uri(self.settings, self.window, Split.TEST)
 
+    def size(self, rows: str) -> Sizing:
+        """Return how large the run is, from the number of trips of each split as JSON.
 
-def run_of(context: Any) -> Run:  # noqa: ANN401  # Airflow's Context
-    """Return what the DAG run of this context is about; raises as `run_for`."""
-    return run_for(context["dag_run"], context["params"])
+        Raises:
+            AirflowFailException: if they are not JSON, or too many.
+
+        """
+        try:
+            return plan(self.settings, SplitCounts.parse(rows), load_policy().min_rows)
+        except ValueError as error:
+            raise AirflowFailException(str(error)) from error
 
 
-def run_for(
-    dag_run: Any,  # noqa: ANN401  # Airflow's DagRun
-    params: Mapping[str, Any],
-    environ: Mapping[str, str] | None = None,
-) -> Run:
-    """Return what a DAG run with these parameters is about.
+@jinja2.pass_context
+def run_of(context: Any) -> Run:  # noqa: ANN401  # Airflow's Context, or Jinja's for a template
+    """Return the run of this context as its first task pinned it, whatever the environment says now.
+
+    Operators call it with their context; the DAG's templates write ``{{ taxi().settings.region }}``. It reads
+    with the connection of the task at hand, which must not be a template.
 
     Raises:
-        SettingsError: for every wrong setting and parameter at once.
+        AirflowFailException: if the run is not pinned, or by another version of this package.
 
     """
-    settings = Settings.from_environment(os.environ if environ is None else environ).with_overrides(
-        **{name: params[name] for name in _OVERRIDES if params.get(name) is not None}
-    )
-    given = params.get("window_end")
-    window = settings.window(_interval_end(dag_run) if given is None or given == "" else given)
-    dag_id, run_id = str(dag_run.dag_id), str(dag_run.run_id)
-    return Run(
-        settings=settings,
-        window=window,
-        labels=naming.job_labels(dag_id, run_id, window),
-        compile_name=naming.display_name("compile", run_id),
-        baseline_uri=naming.baseline_uri(settings, job_id(dag_id, run_id)),
+    ti = context["ti"]
+    pinned = ti.xcom_pull(task_ids=PINNED_BY) or {}
+    if "run" not in pinned:
+        raise AirflowFailException(
+            f"{PINNED_BY} has not pinned this run's settings; clear {PINNED_BY}, then this task"
+        )
+    task = getattr(ti, "task", None)
+    chain = getattr(task, "impersonation_chain", None)
+    return _pinned(
+        pinned["run"],
+        getattr(task, "gcp_conn_id", CONNECTION),
+        chain if isinstance(chain, str | None) else tuple(chain),
     )
 
 
-def override_of(context: Any) -> Override | None:  # noqa: ANN401  # Airflow's Context
-    """Return what the form says against reasons of the gate, and who says so; None where it is silent.
+# A task renders a dozen fields and then executes, in one process: it reads the document once. The document
+# never changes, so that a process that lives longer reads nothing stale.
+@lru_cache(maxsize=16)
+def _pinned(uri: str, gcp_conn_id: str, impersonation_chain: str | tuple[str, ...] | None) -> Run:
+    store = ObjectStore(gcp_conn_id=gcp_conn_id, impersonation_chain=impersonation_chain)
+    return read_run(store, uri)
+
+
+def read_run(store: ObjectStore, uri: str) -> Run:
+    """Return the run that is pinned at this address.
 
     Raises:
-        OverrideError: for a reason without codes, codes without a reason, or codes that nobody can override.
-
-    """
-    params = context["params"]
-    reason, codes = params.get("override_reason") or "", params.get("override_codes") or []
-    if not reason and not codes:
-        return None
-    person = getattr(context["dag_run"], "triggering_user_name", None)
-    return Override.of(reason, codes, by=person or "")
-
-
-def run_in_template(dag_run: Any, params: Mapping[str, Any]) -> Run:  # noqa: ANN401  # Airflow's DagRun
-    """Return what a DAG run is about, for a template, which is rendered before any operator can catch.
-
-    Raises:
-        AirflowFailException: for wrong settings, which no retry mends.
+        AirflowFailException: if there is none, or it cannot be read.
 
     """
     try:
-        return run_for(dag_run, params)
-    except SettingsError as error:
-        raise AirflowFailException(str(error)) from error
+        return Run.from_json(store.read(uri))
+    except FileNotFoundError as error:
+        raise AirflowFailException(f"{error}; start a new run") from error
+    except ValueError as error:
+        raise AirflowFailException(
+            f"{uri} was not written by this version of taxi_airflow: {error}; start a new run"
+        ) from error
 
 
 def _interval_end(dag_run: Any) -> datetime:  # noqa: ANN401  # Airflow's DagRun
@@ -145,12 +246,12 @@ def _interval_end(dag_run: Any) -> datetime:  # noqa: ANN401  # Airflow's DagRun
 
 
 def timetable(environ: Mapping[str, str]) -> CronDataIntervalTimetable | None:
-    """Return when the DAG runs by itself: TAXI_SCHEDULE, whose runs have a data interval, or None for never.
+    """Return when the DAG is scheduled: TAXI_SCHEDULE, whose runs have a data interval, or None for never.
 
-    Every other setting is checked by the first task of a run, where a person sees what is wrong with it.
+    Every other setting is checked by the first task of a run, whose log shows a person what is wrong.
 
     Raises:
-        SettingsError: for a string that is not a cron expression, or of a time that never comes.
+        SettingsError: for a string that is not a cron expression, or one whose time never comes.
 
     """
     chosen = schedule(environ)
@@ -158,7 +259,7 @@ def timetable(environ: Mapping[str, str]) -> CronDataIntervalTimetable | None:
 
 
 def longest_run(environ: Mapping[str, str]) -> timedelta:
-    """Return after what time a run is ended: what its pipeline may take, after the longest wait for trips."""
+    """Return the time after which a run is ended: the longest wait for trips, then its longest job."""
     return timedelta(days=wait_days(environ)) + LONGEST_JOB
 
 

@@ -23,6 +23,7 @@ from local_gcp.layout import BUCKET
 from local_vertex.composition import Doors, Engines, LocalVertex, Options
 from local_vertex.domain.past import NO_LAGS
 from local_vertex.images import ImageRule, ImageTable
+from taxi_airflow.runs import PINNED_BY, Run
 from tests.local_vertex.conftest import wait_for
 from tests.local_vertex.discovery import Recorder
 from tests.local_vertex.fakes import FakeCustomJobRunner, FakeModelServers, FakePipelineEngine
@@ -253,6 +254,16 @@ class Pushed:
     try_number: int = 1
     xcom: dict[str, Any] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
+    pulled: dict[str, Any] = field(default_factory=dict)
+    pin: Callable[[], Run] | None = None
+
+    def xcom_pull(self, *, task_ids: str) -> Any:  # noqa: ANN401  # Airflow's
+        """Return what a task returned; validate pins the run by the environment at the first pull."""
+        if task_ids == PINNED_BY and self.pin and PINNED_BY not in self.pulled:
+            uri = f"gs://{BUCKET}/tests/{uuid.uuid4().hex}/run.json"
+            ObjectStore(gcp_conn_id="google_cloud_default").write(uri, self.pin().to_json())
+            self.pulled[PINNED_BY] = {"run": uri}
+        return self.pulled.get(task_ids)
 
     def get_task_states(self, *, dag_id: str, run_ids: list[str]) -> dict[str, dict[str, str]]:
         """Return the states of the run's tasks."""
@@ -271,7 +282,7 @@ def context(
     conf: Mapping[str, Any] | None = None,
     interval_end: datetime | None = datetime(2015, 7, 1, tzinfo=UTC),
 ) -> Any:  # noqa: ANN401  # Airflow's Context
-    """Return what Airflow hands to the execute() of a task in this DAG run."""
+    """Return what Airflow hands to the execute() of a task in this DAG run, after validate."""
     dag_run = SimpleNamespace(
         dag_id="taxi_training",
         run_id=run_id,
@@ -282,7 +293,8 @@ def context(
     )
     given = dict(params or {})
     dag = SimpleNamespace(params=given)
-    return {"dag_run": dag_run, "dag": dag, "params": given, "ti": Pushed(), "run_id": run_id}
+    ti = Pushed(pin=lambda: Run.of(dag_run, given, SETTINGS | os.environ))
+    return {"dag_run": dag_run, "dag": dag, "params": given, "ti": ti, "run_id": run_id}
 
 
 def run_task(operator: BaseOperator, ctx: Any) -> Any:  # noqa: ANN401  # Airflow's Context; what XCom takes

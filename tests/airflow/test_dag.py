@@ -14,8 +14,8 @@ from airflow.sdk import CronDataIntervalTimetable
 from airflow.sdk.exceptions import TaskDeferred
 
 from taxi_airflow.operators.statement import StatementOperator
-from taxi_airflow.runs import longest_run, run_in_template
-from tests.airflow.conftest import REGION, SETTINGS, context
+from taxi_airflow.runs import longest_run, run_of
+from tests.airflow.conftest import REGION, context
 from vertex_airflow.operators.custom_job import VertexCustomJobOperator
 
 if TYPE_CHECKING:
@@ -133,16 +133,15 @@ def test_the_form_overrides_what_is_known_of_the_champion() -> None:
 
 
 @pytest.mark.parametrize(("promote", "evaluates"), [(True, "False"), (False, "True")])
+@pytest.mark.stack
+@pytest.mark.usefixtures("cloud")
 def test_the_champions_window_is_compared_with_that_of_the_run(
-    monkeypatch: pytest.MonkeyPatch,
     promote: bool,  # noqa: FBT001  # a parameter
     evaluates: str,
 ) -> None:
     """The task that finds the champion is told the run's window, and whether it promotes."""
-    for name, text in SETTINGS.items():
-        monkeypatch.setenv(name, text)
     params = {"window_end": "2015-03-01", "promote": promote}
-    names: Any = {**context(params=params), "taxi": run_in_template}
+    names: Any = {**context(params=params), "taxi": run_of}
     task = DAG.get_task("find_champion")
 
     rendered = [task.render_template(getattr(task, field), names) for field in ("window", "evaluate_only")]
@@ -226,15 +225,13 @@ def test_statements_are_deferrable() -> None:
     assert len(statements) == 5
 
 
-def test_a_long_run_id_has_a_compile_job_that_vertex_accepts(
-    vertex: Vertex, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.stack
+@pytest.mark.usefixtures("bucket")
+def test_a_long_run_id_has_a_compile_job_that_vertex_accepts(vertex: Vertex) -> None:
     """The longest run id that Airflow allows names a job that Vertex AI creates, not one that it refuses."""
-    for name, text in SETTINGS.items():
-        monkeypatch.setenv(name, text)
     running = context("manual__2015-06:first+" + "X" * 228)
     task = DAG.get_task("compile")
-    names: Any = {**running, "taxi": run_in_template}
+    names: Any = {**running, "taxi": run_of}
     rendered = {
         field: task.render_template(getattr(task, field), names) for field in ("display_name", "labels")
     }

@@ -243,13 +243,11 @@ def test_an_export_without_counts_deletes_nothing(store: ObjectStore) -> None:
 def test_the_request_is_that_of_the_runs_size(store: ObjectStore) -> None:
     """Steps, machines and Beam's runner are those that follow from the rows; the steps are a parameter."""
     rows = json.dumps({"train": 20_000_000, "eval": 1_000_000, "test": 300_000})
-    ctx = context(params={**PARAMS, "max_train_rows": 0})
     task = WriteRequestOperator(task_id="write", modules_digest="abc", rows=rows, enable_cache="False")
 
     with pytest.raises(AirflowFailException, match=r"TAXI_MAX_TRAIN_ROWS=\d+"):
-        run_task(task, ctx)
-    ctx["params"]["max_train_rows"] = 3_000_000
-    written = run_task(task, ctx)
+        run_task(task, context(params={**PARAMS, "max_train_rows": 0}))
+    written = run_task(task, context(params={**PARAMS, "max_train_rows": 3_000_000}))
 
     values = json.loads(store.read(written["parameters"]))
     assert json.loads(values["train_args"])["num_steps"] == 23_438
@@ -311,12 +309,12 @@ def test_damaged_trips_stop_a_run(
 ) -> None:
     """Copies, lost days and a test month that stops early fail for good and are named."""
     client, name = cloud.bigquery_client(), f"taxi-local.taxi.damaged_{uuid.uuid4().hex}"
+    monkeypatch.setenv("TAXI_TRIPS_TABLE", name)
     ctx = context(params=PARAMS)
     create = StatementOperator(task_id="create", statement=lambda settings, _: sql.create_schema(settings))
     run_task(create, ctx)
     trips = "`bigquery-public-data.chicago_taxi_trips.taxi_trips`"
     client.query(f"CREATE TABLE `{name}` AS {table.format(trips=trips)}").result()
-    monkeypatch.setenv("TAXI_TRIPS_TABLE", name)
     run_task(StatementOperator(task_id="build", statement=sql.build_dataset), ctx)
 
     with pytest.raises(AirflowFailException, match=problem):
@@ -335,14 +333,14 @@ def test_a_month_that_stops_early_is_waited_for(cloud: LocalStack, monkeypatch: 
     client, name = cloud.bigquery_client(), f"taxi-local.taxi.late_{uuid.uuid4().hex}"
     today = datetime.now(UTC).date()
     end = today.replace(day=1)
+    monkeypatch.setenv("TAXI_TRIPS_TABLE", name)
+    monkeypatch.setenv("TAXI_WAIT_DAYS", "60")
     ctx = context(params={"window_end": f"{end}"})
     create = StatementOperator(task_id="create", statement=lambda settings, _: sql.create_schema(settings))
     run_task(create, ctx)
     newest = end - timedelta(days=9)
     trips = f"SELECT TIMESTAMP '{newest} 12:00:00' AS trip_start_timestamp"
     client.query(f"CREATE TABLE `{name}` AS {trips}").result()
-    monkeypatch.setenv("TAXI_TRIPS_TABLE", name)
-    monkeypatch.setenv("TAXI_WAIT_DAYS", "60")
     task = WaitForTripsOperator(task_id="wait")
     with pytest.raises(TaskDeferred) as waiting:
         task.execute(ctx)
@@ -350,7 +348,7 @@ def test_a_month_that_stops_early_is_waited_for(cloud: LocalStack, monkeypatch: 
         task.execute_complete(ctx, event=None)
     monkeypatch.setenv("TAXI_WAIT_DAYS", "0")
     with pytest.raises(AirflowFailException, match=f"the newest is of {newest}. 8 days"):
-        task.execute_complete(ctx, event=None)
+        task.execute(context(params={"window_end": f"{end}"}))
     last = end - timedelta(days=1)
     client.query(f"INSERT `{name}` VALUES (TIMESTAMP '{last} 23:45:00')").result()
 

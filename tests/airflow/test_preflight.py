@@ -18,6 +18,7 @@ from taxi_airflow.checks.findings import Outcome, failure
 from taxi_airflow.checks.storage_checks import queries
 from taxi_airflow.operators.preflight import PreflightOperator
 from taxi_airflow.preflight import look, main
+from taxi_airflow.runs import run_of
 from taxi_ml.settings import Settings
 from taxi_ml.window import Window
 from tests.airflow.conftest import PROJECT, REPOSITORY, connect_to_all, context, run_task
@@ -175,8 +176,10 @@ def test_the_task_names_problems_and_is_not_retried(
 
 
 def test_the_task_lets_a_run_start() -> None:
-    """As a task, preflight succeeds where everything is in order."""
-    assert run_task(PreflightOperator(task_id="preflight"), context(params=PARAMS)) is None
+    """As a task, preflight succeeds where everything is in order, and returns where the run is pinned."""
+    ctx = context(params=PARAMS)
+
+    assert run_task(PreflightOperator(task_id="preflight"), ctx) == run_of(ctx).uri
 
 
 def test_an_outage_is_retried(running_with_images: Running) -> None:

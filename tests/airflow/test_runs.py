@@ -5,34 +5,33 @@ from typing import Any
 
 import pendulum
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 from airflow.timetables.base import TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taxi_airflow.runs import next_step, run_for, run_in_template, run_of, timetable
+from taxi_airflow.runs import Run, next_step, timetable
 from taxi_ml.rules import SettingsError
 from tests.airflow.conftest import SETTINGS, context
 
 
 def test_a_scheduled_run_ends_with_its_interval() -> None:
     """The window of a scheduled run ends where its data interval does."""
-    run = run_for(context()["dag_run"], {}, SETTINGS)
+    run = Run.of(context()["dag_run"], {}, SETTINGS)
 
     assert date(2015, 7, 1) == run.window.end
 
 
 def test_a_manual_run_takes_the_window_from_the_form() -> None:
     """The form's window end wins over the interval."""
-    run = run_for(context()["dag_run"], {"window_end": "2015-03-01"}, SETTINGS)
+    run = Run.of(context()["dag_run"], {"window_end": "2015-03-01"}, SETTINGS)
 
     assert date(2015, 3, 1) == run.window.end
 
 
 def test_a_manual_run_without_an_interval_takes_whole_months() -> None:
     """Without interval and form the window ends with the month before the run."""
-    run = run_for(context(interval_end=None)["dag_run"], {}, SETTINGS)
+    run = Run.of(context(interval_end=None)["dag_run"], {}, SETTINGS)
 
     assert date(2015, 8, 1) == run.window.end
 
@@ -47,7 +46,7 @@ def test_the_form_overrides_settings() -> None:
         "tuner_trials": 0,
     }
 
-    settings = run_for(context()["dag_run"], params, {**SETTINGS, "TAXI_TEST_MONTHS": "2"}).settings
+    settings = Run.of(context()["dag_run"], params, {**SETTINGS, "TAXI_TEST_MONTHS": "2"}).settings
 
     assert (
         settings.train_months,
@@ -71,12 +70,12 @@ def test_the_form_overrides_settings() -> None:
 def test_what_is_wrong_is_named(environ: dict[str, str], params: dict[str, Any], named: str) -> None:
     """A wrong setting or parameter is an error that names it."""
     with pytest.raises(SettingsError, match=named):
-        run_for(context()["dag_run"], params, {**SETTINGS, **environ})
+        Run.of(context()["dag_run"], params, {**SETTINGS, **environ})
 
 
 def test_a_run_id_of_any_length_has_names_that_vertex_takes() -> None:
     """Airflow allows 250 characters; what Vertex AI shows of them is cut, not refused later."""
-    run = run_for(context("manual__2015-06:first+" + "X" * 228)["dag_run"], {}, SETTINGS)
+    run = Run.of(context("manual__2015-06:first+" + "X" * 228)["dag_run"], {}, SETTINGS)
 
     assert len(run.compile_name) == 128
     assert all(len(label) <= 63 for label in run.labels.values())
@@ -87,7 +86,7 @@ def test_an_interval_that_utc_does_not_have_is_refused() -> None:
     end = datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-14)))
 
     with pytest.raises(SettingsError, match="give window_end"):
-        run_for(context(interval_end=end)["dag_run"], {}, SETTINGS)
+        Run.of(context(interval_end=end)["dag_run"], {}, SETTINGS)
 
 
 JSON = st.recursive(
@@ -116,7 +115,7 @@ PARAMETERS = (
 def test_any_form_gives_a_run_or_the_settings_error(params: dict[str, Any], run_id: str) -> None:
     """Whatever the run's configuration holds, the first task can name what is wrong with it."""
     try:
-        run = run_for(context(run_id)["dag_run"], params, SETTINGS)
+        run = Run.of(context(run_id)["dag_run"], params, SETTINGS)
     except SettingsError:
         return
 
@@ -149,14 +148,6 @@ def test_a_schedule_that_is_accepted_can_be_run(cron: str) -> None:
     assert following is not None
 
 
-def test_every_task_sees_the_same_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings, window and labels follow from context and environment alone."""
-    for name, value in SETTINGS.items():
-        monkeypatch.setenv(name, value)
-
-    assert run_of(context()) == run_of(context())
-
-
 @pytest.mark.parametrize(
     ("verdict", "wanted", "step"),
     [
@@ -173,10 +164,19 @@ def test_only_a_wanted_promotion_promotes(verdict: str, wanted: str, step: str) 
     assert step == following
 
 
-def test_wrong_settings_in_a_template_are_final(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A template that finds a setting wrong fails its task for good: a retry would find the same."""
-    for name, text in SETTINGS.items():
-        monkeypatch.setenv(name, text)
+@given(st.dictionaries(st.sampled_from(PARAMETERS), JSON), st.text(max_size=250))
+def test_a_run_is_read_as_it_was_written(params: dict[str, Any], run_id: str) -> None:
+    """Whatever the form holds, later tasks read the run that the first one wrote."""
+    try:
+        run = Run.of(context(run_id)["dag_run"], params, SETTINGS)
+    except SettingsError:
+        return
 
-    with pytest.raises(AirflowFailException, match="2015-02-10 is inside a month"):
-        run_in_template(context()["dag_run"], {"window_end": "2015-02-10"})
+    assert Run.from_json(run.to_json()).to_json() == run.to_json()
+
+
+@pytest.mark.parametrize("content", [b"", b"7", b"[]", b"{}", b'{"schema_version": 2}', b"[" * 100_000])
+def test_what_is_not_a_run_is_refused(content: bytes) -> None:
+    """A document that this version has not written is a ValueError, whatever it is."""
+    with pytest.raises(ValueError, match=r"\w"):
+        Run.from_json(content)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_airflow.runs import override_of
+from taxi_airflow.runs import run_of
 from taxi_ml.gate.champion import Champion
 from taxi_ml.gate.decision import ReasonCode, objections
 from vertex_airflow.baseline import Baseline
@@ -68,7 +68,7 @@ class FindChampionOperator(RecordBaselineOperator):
 
     def _judge(self, reasons: Sequence[Reason], context: Context) -> None:
         """Stop a run that the gate would reject whatever it trains, unless a person wants it all the same."""
-        override = override_of(context)
+        override = run_of(context).override
         accepted = override.codes if override else frozenset()
         if is_true(self.evaluate_only):
             accepted |= {ReasonCode.CHAMPION_NEWER}

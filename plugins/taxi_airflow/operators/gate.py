@@ -10,9 +10,9 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from taxi_airflow.links import ModelCardLink
 from taxi_airflow.operators.champion import champion_of
-from taxi_airflow.runs import override_of, run_of
+from taxi_airflow.runs import run_of
 from taxi_ml import naming
-from taxi_ml.gate.decision import OverrideError, Verdict, decide
+from taxi_ml.gate.decision import Verdict, decide
 from taxi_ml.gate.kept import parse as parse_decision
 from taxi_ml.gate.policy import DEFAULT_PATH, PolicyError
 from taxi_ml.gate.policy import load as load_policy
@@ -105,7 +105,7 @@ class GateOperator(ConnectedOperator):
         except FileNotFoundError:
             report = store.read(self.report_uri)
             serving = champion_of(Baseline.recorded(store, run.baseline_uri))
-            decided = self._decide(store, report, run.window.id, _override(context), serving)
+            decided = self._decide(store, report, run.window.id, run.override, serving)
             store.write_once(report_uri, report)
             store.write_once(uri, decided.to_json().encode())
             # Whoever was first decides, and it need not have been this try.
@@ -184,13 +184,6 @@ class GateOperator(ConnectedOperator):
             self.log.exception("No model card: clear this task to write it again; the decision stands")
             return f"{type(error).__name__}: {error}"
         return ""
-
-
-def _override(context: Context) -> Override | None:
-    try:
-        return override_of(context)
-    except OverrideError as error:
-        raise AirflowFailException(f"the override cannot be audited: {error}") from error
 
 
 def _written(store: ObjectStore, uri: str) -> dict[str, Any]:

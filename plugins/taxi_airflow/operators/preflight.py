@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 class PreflightOperator(ConnectedOperator):
     """Look at connection, machines, Dataflow, image, bucket, dataset, trips and queries; log what is found.
 
-    A problem ends the run; what could only not be asked is asked again by a retry.
+    A problem ends the run; a retry asks again what could not be reached. Returns the address of run.json, by
+    which a cleared `ValidateOperator` finds it.
     """
 
     ui_color = "#f1f3f4"
 
-    def execute(self, context: Context) -> None:
+    def execute(self, context: Context) -> str:
         """Check everything, and name all problems at once."""
         run = run_of(context)
         findings = inspect(
@@ -40,4 +41,5 @@ class PreflightOperator(ConnectedOperator):
         if any(each.outcome is Outcome.PROBLEM for each in failed):
             raise AirflowFailException(f"this run cannot start:\n{table(failed)}")
         if failed:
-            raise AirflowException(f"not everything could be asked:\n{table(failed)}")
+            raise AirflowException(f"not everything could be reached:\n{table(failed)}")
+        return run.uri

@@ -1,19 +1,20 @@
-"""Refuse a run whose settings or parameters are wrong, before anything is submitted."""
+"""Refuse a run whose settings or parameters are wrong, and pin those of one that may start."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_airflow.runs import override_of, run_of
+from taxi_airflow.checks.findings import Outcome, failure
+from taxi_airflow.runs import Run, read_run
 from taxi_ml import naming
 from taxi_ml.gate.decision import OverrideError
 from taxi_ml.gate.policy import PolicyError
 from taxi_ml.gate.policy import load as load_policy
 from taxi_ml.rules import SettingsError
 from taxi_ml.sizing import caps_too_low
+from vertex_airflow.operators.connected import ConnectedOperator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,26 +22,26 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class ValidateOperator(BaseOperator):
-    """Check settings, parameters and the gate's policy; returns the names of the window, table and folder.
+class ValidateOperator(ConnectedOperator):
+    """Check settings, parameters and the gate's policy, and pin them in the run's folder for all other tasks.
 
-    Everything wrong is named at once, each with its value and remedy, and no retry is made.
+    Everything that is wrong is named at once, each with its value and remedy, and no retry is made. Returns
+    ``{"run", "window", "dataset", "splits"}``: the address of run.json, the window's id, and the names of its
+    table and folder.
+
+    run.json is written once: another try, or a cleared task, keeps the one that is there. A changed setting
+    takes effect in a new run, because half of this one would have been made with the old value.
     """
 
     ui_color = "#f1f3f4"
 
     def execute(self, context: Context) -> dict[str, str]:
-        """Check, and say what the run is about."""
-        problems = list(_unknown(context))
-        run = None
-        try:
-            run = run_of(context)
-            problems += caps_too_low(run.settings, load_policy().min_rows)
-            override_of(context)
-        except (SettingsError, PolicyError, OverrideError) as error:
-            problems += getattr(error, "problems", (str(error),))
-        if problems or run is None:
-            raise AirflowFailException("\n  ".join(("this run cannot start:", *problems)))
+        """Check and pin."""
+        run = self._pinned_before(context) or self._pin(context)
+        if run.conf != (context["dag_run"].conf or {}):
+            raise AirflowFailException(
+                f"{run.uri} belongs to an earlier run of this id with other parameters; trigger a new run"
+            )
         self.log.info(
             "Train on %s to %s, test until %s",
             run.window.train_start,
@@ -48,10 +49,53 @@ class ValidateOperator(BaseOperator):
             run.window.end,
         )
         return {
+            "run": run.uri,
             "window": run.window.id,
             "dataset": naming.dataset_table(run.settings, run.window),
             "splits": naming.data_uri(run.settings, run.window),
         }
+
+    def _pinned_before(self, context: Context) -> Run | None:
+        """Return the run that later tasks have worked with, even if TAXI_BUCKET has changed since.
+
+        Airflow deletes what a cleared task returned as soon as it starts, but not yet what the next one did.
+        """
+        uri = context["ti"].xcom_pull(task_ids="preflight")
+        if not uri:
+            return None
+        self.log.info("Kept %s: changed settings take effect in a new run", uri)
+        return read_run(self.store(), str(uri))
+
+    def _pin(self, context: Context) -> Run:
+        run = _checked(context)
+        try:
+            store = self.store()
+            if not store.write_once(run.uri, run.to_json(), content_type="application/json"):
+                self.log.info("Kept %s: changed settings take effect in a new run", run.uri)
+            # Whoever was first has pinned the run, and it need not have been this try.
+            return read_run(store, run.uri)
+        except AirflowFailException:
+            raise
+        except Exception as error:
+            found = failure("bucket", error)
+            if found.outcome is Outcome.UNREACHED:
+                raise
+            raise AirflowFailException(
+                f"this run cannot start: {run.uri} cannot be written: {found.text}; {found.remedy}"
+            ) from error
+
+
+def _checked(context: Context) -> Run:
+    problems = list(_unknown(context))
+    run = None
+    try:
+        run = Run.of(context["dag_run"], context["params"])
+        problems += caps_too_low(run.settings, load_policy().min_rows)
+    except (SettingsError, PolicyError, OverrideError) as error:
+        problems += getattr(error, "problems", (str(error),))
+    if problems or run is None:
+        raise AirflowFailException("\n  ".join(("this run cannot start:", *problems)))
+    return run
 
 
 def _unknown(context: Context) -> Iterator[str]:
