@@ -13,10 +13,9 @@ import taxi_ml
 from taxi_airflow.operators.champion import FindChampionOperator
 from taxi_airflow.operators.gate import GateOperator
 from taxi_airflow.operators.modules import UploadModulesOperator, WriteRequestOperator
-from taxi_airflow.operators.preflight import PreflightOperator
 from taxi_airflow.operators.rows import CheckRowsOperator, WaitForTripsOperator
 from taxi_airflow.operators.statement import ExportSplitOperator, StatementOperator
-from taxi_airflow.operators.validate import ValidateOperator
+from taxi_airflow.operators.validate import PreflightOperator, ValidateOperator
 from taxi_airflow.runs import LONGEST_JOB, longest_run, next_step, run_of, timetable
 from taxi_airflow.smoke import read_trips
 from taxi_ml import sql

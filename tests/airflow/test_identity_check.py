@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taxi_airflow.checks.clients import Subject
-from taxi_airflow.checks.vertex_checks import identity
+from taxi_airflow.checks import Subject, identity
 from taxi_ml.settings import Settings
 from tests.airflow.conftest import PROJECT, REGION
 from vertex_airflow.specs import job_message

@@ -13,10 +13,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from google.cloud import bigquery
 
-from taxi_airflow.checks.clients import Subject
-from taxi_airflow.checks.findings import Outcome, failure
-from taxi_airflow.checks.storage_checks import queries
-from taxi_airflow.operators.preflight import PreflightOperator
+from taxi_airflow.checks import Subject, queries
+from taxi_airflow.findings import Status, failure
+from taxi_airflow.operators.validate import PreflightOperator
 from taxi_airflow.preflight import look, main
 from taxi_airflow.runs import run_of
 from taxi_ml.settings import Settings
@@ -54,7 +53,7 @@ def test_the_price_is_that_of_what_is_read() -> None:
 
     found = [each.text for each in look(environ, window_end=WINDOW_END) if each.failed]
 
-    assert [text for text in found if " MiB, 0.0" in text and "the budget is 0 USD" in text] == found
+    assert [text for text in found if " MiB to read, 0.0" in text and "the budget is 0 USD" in text] == found
     assert len(found) == 1
 
 
@@ -78,15 +77,19 @@ def test_a_query_over_its_limit_is_found() -> None:
     [
         ("TAXI_BUCKET", "gs://nobody", "bucket: gs://nobody does not exist → create it"),
         ("TAXI_REGION", "europe-west4", "identity: "),
-        ("TAXI_PROJECT", "another-project", "identity: its project is taxi-local"),
+        ("TAXI_PROJECT", "another-project", "identity: the connection's project is taxi-local"),
         ("TAXI_TRIPS_TABLE", "bigquery-public-data.chicago_taxi_trips.none", "trips: NotFound"),
         ("TAXI_MACHINE_TYPE", "n1-standard-5", "machine_type: machine type 'n1-standard-5' is none"),
         ("TAXI_SERVING_MACHINE_TYPE", "t2a-standard-4", "serving_machine_type: machine type"),
         ("TAXI_DATAFLOW_WORKERS", "8", "dataflow: the connection is anonymous"),
         ("TAXI_BEAM_ARGS", "--runner=DataflowRunner", "dataflow: the connection is anonymous"),
         ("TAXI_PIPELINE_IMAGE", "taxi-vertex/other:1", "image: "),
-        ("TAXI_PIPELINE_IMAGE", "taxi-vertex/pipeline:stale", "taxi-vertex.lock is 1, here it is"),
-        ("TAXI_BIGQUERY_LOCATION", "europe-west4", "cannot export to → use a bucket"),
+        (
+            "TAXI_PIPELINE_IMAGE",
+            "taxi-vertex/pipeline:stale",
+            "taxi-vertex.lock is 1, but the code here has",
+        ),
+        ("TAXI_BIGQUERY_LOCATION", "europe-west4", "cannot export → use a bucket"),
         ("TAXI_MAXIMUM_BYTES_BILLED", str(10 * 1024**2), ""),
         ("TAXI_COLOUR", "red", "settings: setting colour (TAXI_COLOUR) = 'red' is unknown"),
     ],
@@ -123,7 +126,7 @@ def test_a_skipped_check_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
     found = look(os.environ, window_end=WINDOW_END)
 
-    assert [each.subject for each in found if each.outcome is Outcome.SKIPPED] == ["machines"]
+    assert [each.subject for each in found if each.status is Status.SKIPPED] == ["machines"]
     assert not any(each.failed for each in found)
 
 
@@ -148,7 +151,7 @@ def test_a_dataset_elsewhere_is_named(whole_cloud: LocalStack, monkeypatch: pyte
     whole_cloud.bigquery_client().create_dataset(dataset)
     monkeypatch.setenv("TAXI_DATASET", name)
 
-    assert f"dataset: {PROJECT}.{name} is in EU, statements run in US" in "\n".join(failures())
+    assert f"dataset: {PROJECT}.{name} is in EU, but statements run in US" in "\n".join(failures())
 
 
 def test_an_image_without_a_registry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,17 +189,17 @@ def test_an_outage_is_retried(running_with_images: Running) -> None:
     """What could only not be asked is not a problem of the installation."""
     running_with_images.stop()
 
-    outcomes = {each.outcome for each in look(os.environ, window_end=WINDOW_END) if each.failed}
+    outcomes = {each.status for each in look(os.environ, window_end=WINDOW_END) if each.failed}
 
-    assert outcomes == {Outcome.UNREACHED}
+    assert outcomes == {Status.UNREACHED}
 
 
-@pytest.mark.parametrize(("error", "outcome"), [(TimeoutError(), "UNREACHED"), (ValueError(), "PROBLEM")])
-def test_an_error_is_a_finding(error: Exception, outcome: str) -> None:
+@pytest.mark.parametrize(("error", "status"), [(TimeoutError(), "UNREACHED"), (ValueError(), "PROBLEM")])
+def test_an_error_is_a_finding(error: Exception, status: str) -> None:
     """Whatever a client raises becomes a line with a remedy."""
     found: Any = failure("bucket", error)
 
-    assert (found.outcome, bool(found.remedy)) == (outcome, True)
+    assert (found.status, bool(found.remedy)) == (status, True)
 
 
 def test_the_command_needs_no_running_airflow(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
-"""Refuse a run whose settings or parameters are wrong, and pin those of one that may start."""
+"""Refuse a run that cannot start, before it spends anything."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from taxi_airflow.checks.findings import Outcome, failure
-from taxi_airflow.runs import Run, read_run
+from taxi_airflow.checks import Subject, inspect
+from taxi_airflow.findings import Status, failure, table
+from taxi_airflow.runs import Run, read_run, run_of
 from taxi_ml import naming
 from taxi_ml.gate.decision import OverrideError
 from taxi_ml.gate.policy import PolicyError
@@ -78,11 +79,40 @@ class ValidateOperator(ConnectedOperator):
             raise
         except Exception as error:
             found = failure("bucket", error)
-            if found.outcome is Outcome.UNREACHED:
+            if found.status is Status.UNREACHED:
                 raise
             raise AirflowFailException(
                 f"this run cannot start: {run.uri} cannot be written: {found.text}; {found.remedy}"
             ) from error
+
+
+class PreflightOperator(ConnectedOperator):
+    """Check connection, machines, Dataflow, image, bucket, dataset, trips and queries, and log the findings.
+
+    A problem ends the run; a retry asks again what could not be reached. Returns the address of run.json, by
+    which a cleared `ValidateOperator` finds it.
+    """
+
+    ui_color = "#f1f3f4"
+
+    def execute(self, context: Context) -> str:
+        """Check everything, and report all problems at once."""
+        run = run_of(context)
+        findings = inspect(
+            Subject(
+                settings=run.settings,
+                window=run.window,
+                gcp_conn_id=self.gcp_conn_id,
+                impersonation_chain=self.impersonation_chain,
+            )
+        )
+        self.log.info("Before anything is spent:\n%s", table(findings))
+        failed = [each for each in findings if each.failed]
+        if any(each.status is Status.PROBLEM for each in failed):
+            raise AirflowFailException(f"this run cannot start:\n{table(failed)}")
+        if failed:
+            raise AirflowException(f"not everything could be reached:\n{table(failed)}")
+        return run.uri
 
 
 def _checked(context: Context) -> Run:
