@@ -1,4 +1,4 @@
-"""Train a fare model on the months of a window, and let it serve when it beats the model that does."""
+"""Train a fare model on a window of months, and promote it only if it beats the model in production."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pinned(path: str) -> str:
 
 
 def result(task_id: str, key: str = "") -> str:
-    """Return the template for what a task returned, or for one key of it; empty while there is none."""
+    """Return the template for what a task returned, or for one key of it; empty until there is one."""
     pulled = f"ti.xcom_pull(task_ids='{task_id}')"
     return f"{{{{ ({pulled} or {{}}).get('{key}', '') }}}}" if key else f"{{{{ {pulled} or '' }}}}"
 
@@ -53,10 +53,10 @@ LABELS = {label: pinned(f"labels.{label}") for label in ("app", "dag", "run", "w
 COMPILED = result("write_request", "compiled")
 PARAMETERS = result("write_request", "parameters")
 ROWS = "{{ (ti.xcom_pull(task_ids='check_rows') or {}).get('rows') | tojson }}"
-# Where the Pusher copied the model that the pipeline blessed, to be served from.
+# The folder that the Pusher copied the blessed model to, from which it is served.
 PUSHED_TO = "Pusher.pushed_model.pushed_destination"
 PROMOTED = {**ENDPOINT, "model": result("promote.register", "model")}
-# False until the gate has decided: a run that is ended before that has not declined anything.
+# False until the gate has decided: a run that ends before that has not declined anything.
 DECLINED = (
     "{{ (ti.xcom_pull(task_ids='gate') or {}).get('verdict') "
     "not in [none, taxi().params.promote and 'promote'] }}"
@@ -64,14 +64,14 @@ DECLINED = (
 
 
 def most_rows(title: str, rest: str = "") -> Param:
-    """Return the parameter for the trips that are used."""
+    """Return the parameter for the number of trips to use."""
     return Param(
         None,
         type=["null", "integer"],
         minimum=0,
-        title=f"Most trips to {title}",
-        description=f"Of more in the window, a sample of about so many is taken{rest}; the log of check_rows "
-        "and the model card say of how many. 0: all of them. Empty: the installation's setting.",
+        title=f"Maximum trips to {title}",
+        description=f"If the window has more, the run draws a sample of about this size{rest}; the log of "
+        "check_rows and the model card show the total. 0: use all trips. Empty: the installation's setting.",
     )
 
 
@@ -88,19 +88,19 @@ PARAMS = {
         type=["null", "string"],
         format="date",
         title="Window end",
-        description="First day after the test months, such as 2015-07-01. Empty: the data interval's end.",
+        description="First day after the test months, such as 2015-07-01. Empty: end of the data interval.",
     ),
     "train_months": months("train on"),
     "test_months": months("test on"),
-    "max_train_rows": most_rows("train on", ", and of the eval split in proportion"),
+    "max_train_rows": most_rows("train on", " and shrinks the eval split in proportion"),
     "max_test_rows": most_rows("test on"),
     "train_steps": Param(
         None,
         type=["null", "integer"],
         minimum=1,
         title="Training steps",
-        description="Batches that the Trainer learns from, at most. Empty: the installation's setting, or as "
-        "many as the trips need.",
+        description="Maximum batches to train on. Empty: the installation's setting, or a number chosen by "
+        "the number of trips.",
     ),
     "tuner_trials": Param(
         None,
@@ -108,40 +108,40 @@ PARAMS = {
         minimum=0,
         maximum=1000,
         title="Tuner trials",
-        description="Hyperparameter sets to try; 0 turns the Tuner off. Empty: the installation's setting.",
+        description="Hyperparameter sets to try. 0: no Tuner. Empty: the installation's setting.",
     ),
     "force_retrain": Param(
         False,  # noqa: FBT003  # a form's default
         type="boolean",
-        title="Train without cache",
-        description="Run every component again, though its inputs and code have not changed.",
+        title="Ignore the cache",
+        description="Run every component again, even if its inputs and code have not changed.",
     ),
     "promote": Param(
         True,  # noqa: FBT003  # a form's default
         type="boolean",
         title="Promote",
-        description="Let the model serve when the gate allows it. Off: only evaluate and decide.",
+        description="Serve the model if the gate accepts it. Off: only train, evaluate and decide.",
     ),
     "override_codes": Param(
         [],
         type="array",
         items={"type": "string", "enum": sorted(OVERRIDABLE)},
         title="Override",
-        description="Reasons of the gate that do not count this time; the decision records them. "
-        "champion_missing: compare with nothing, as the champion's files are gone. champion_newer: replace a "
-        "champion of a later window.",
+        description="Reasons to reject that the gate ignores in this run; the decision records them. "
+        "champion_missing: compare with no model, because the champion's files are gone. champion_newer: "
+        "replace a champion of a later window.",
     ),
     "override_reason": Param(
         None,
         type=["null", "string"],
-        title="Override because",
-        description="Why they do not count, for whoever asks later. Required with an override.",
+        title="Reason for the override",
+        description="Why these reasons are ignored, for the record. Required with an override.",
     ),
 }
 
 with DAG(
     dag_id="taxi_training",
-    description="Chicago taxi fares: trips to a model that serves",
+    description="Chicago taxi fares: from trips to a model in production",
     doc_md=__doc__,
     schedule=timetable(os.environ),
     start_date=datetime(2013, 2, 1, tzinfo=UTC),

@@ -1,10 +1,10 @@
-"""Which locations of Google Cloud go together: a bucket's, BigQuery's and Vertex AI's. Pure."""
+"""The locations of buckets, BigQuery and Vertex AI that work together. Pure."""
 
 from __future__ import annotations
 
 from typing import Final
 
-# https://cloud.google.com/storage/docs/locations: multi-regions, and what dual-regions are made of.
+# The regions of each dual-region: https://cloud.google.com/storage/docs/locations.
 _DUAL_REGIONS: Final = {
     "nam4": frozenset({"us-central1", "us-east1"}),
     "eur4": frozenset({"europe-north1", "europe-west4"}),
@@ -17,7 +17,7 @@ _PREFIXES: Final = {"us": "us-", "eu": "europe-", "asia": "asia-"}
 
 
 def can_export(*, bigquery: str, bucket: str) -> bool:
-    """Tell whether BigQuery in one location may export to a bucket in another.
+    """Return whether BigQuery in one location may export to a bucket in another.
 
     From the US multi-region it may export anywhere; otherwise the bucket is in the same region or
     multi-region, or the one contains the other
@@ -28,12 +28,12 @@ def can_export(*, bigquery: str, bucket: str) -> bool:
 
 
 def is_near(*, region: str, bucket: str) -> bool:
-    """Tell whether jobs of a region read a bucket without leaving its location."""
+    """Return whether jobs in a region read a bucket without leaving its location."""
     return region.lower() == bucket.lower() or contains(bucket, region)
 
 
 def contains(larger: str, smaller: str) -> bool:
-    """Tell whether a multi-region or dual-region holds a region."""
+    """Return whether a multi-region or dual-region contains a region."""
     outer, inner = larger.lower(), smaller.lower()
     if outer in _DUAL_REGIONS:
         return inner in _DUAL_REGIONS[outer]

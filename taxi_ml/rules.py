@@ -1,4 +1,4 @@
-"""What a setting accepts, and the error of one that is wrong."""
+"""The rules that settings follow, and the error of one that is wrong."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class SettingsError(ValueError):
     """One or more settings are wrong; each problem names the setting, its value and the remedy."""
 
     def __init__(self, *problems: str) -> None:
-        """Keep every problem, so that a person fixes them all at once."""
+        """Keep every problem, so that a person can fix them all at once."""
         self.problems = problems
         super().__init__("; ".join(problems))
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one setting accepts; `accepts` may raise a ValueError that says more than the remedy."""
+    """A setting's rule; `accepts` may raise a ValueError that says more than the remedy."""
 
     accepts: Callable[[Any], bool]
     remedy: str
@@ -41,10 +41,10 @@ def between(low: float, high: float, unit: str) -> Rule:
 
 
 def shown_value(raw: object) -> str:
-    """Return a value as an error shows it: quoted, and cut where it is long."""
+    """Return a value as an error shows it: quoted, and shortened if it is long."""
     try:
         text = repr(raw)
     except ValueError:
-        # Python writes no integer of more than 4,300 digits.
+        # Python does not format integers of more than 4,300 digits.
         return "a number of thousands of digits"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."

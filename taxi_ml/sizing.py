@@ -22,14 +22,14 @@ GB: Final = 10**9
 
 
 class TooLargeError(ValueError):
-    """A run needs more memory than its machines have; the message has numbers and the settings that help."""
+    """A run needs more memory than its machines have; the message has numbers and the settings to change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """What a component needs: a fixed part, and so much for each row of the splits that it `reads`.
+    """A component's needs: a fixed part, and a part for each row of the splits that it `reads`.
 
-    Bytes are the peak of a process of its own, seconds those of its CPU, imports included.
+    Bytes are the peak of its own process, seconds are CPU time; both include imports.
     """
 
     reads: frozenset[Split] = frozenset()
@@ -46,8 +46,8 @@ _LEARNED_FROM: Final = frozenset({Split.TRAIN, Split.EVAL})
 _TEST: Final = frozenset({Split.TEST})
 
 # From the growth in docs/benchmarks.md (`benchmarks/growth.py`): slopes from 14,000 to 1.9 million rows, with
-# 300,000 in the test split and a champion. Memory grows most over the first rows; the fixed parts keep what
-# is expected above all that was measured.
+# 300,000 in the test split and a champion. Memory grows most over the first rows; the fixed parts are chosen
+# so that no measurement exceeds what is expected.
 GROWTH: Final[Mapping[Component, Growth]] = {
     Component.STATISTICS_GEN: Growth(
         reads=_ALL,
@@ -68,10 +68,10 @@ GROWTH: Final[Mapping[Component, Growth]] = {
         row_seconds=45e-6,
         uses_beam=True,
     ),
-    # Bounded in steps, and in the rows that are shuffled among each other, which it draws from all.
+    # Its steps and its shuffle buffer are bounded, but it draws from all rows.
     Component.TUNER: Growth(reads=_LEARNED_FROM, fixed_bytes=1.3 * GB, fixed_seconds=25, row_seconds=10e-6),
-    # Shuffles many rows through files, and looks at a bounded part of the eval split. The seconds are those
-    # without an early stop.
+    # Shuffles large splits through files, and evaluates on a bounded part of the eval split. The seconds are
+    # those without early stopping.
     Component.TRAINER: Growth(fixed_bytes=1.3 * GB, fixed_seconds=9, step_seconds=0.015),
     Component.EVALUATOR: Growth(
         reads=_TEST,
@@ -82,14 +82,14 @@ GROWTH: Final[Mapping[Component, Growth]] = {
         uses_beam=True,
     ),
     Component.PUSHER: Growth(),
-    # Training rows take neither memory nor time.
+    # Training rows cost neither memory nor time.
     Component.REPORT: Growth(
         reads=_TEST, fixed_bytes=1.35 * GB, row_bytes=200, fixed_seconds=11, row_seconds=29e-6
     ),
 }
 
-# Made in batches on one machine; what is left to grow are 43 and 58 bytes a row from 1 to 5 million rows
-# (`benchmarks/examples_format.py`). Only on Dataflow does Beam make them.
+# Written in batches on one machine; from 1 to 5 million rows memory still grows by 43 and 58 bytes a row
+# (`benchmarks/examples_format.py`). Beam writes them only on Dataflow.
 EXAMPLE_GEN: Final[Mapping[ExamplesFormat, Growth]] = {
     ExamplesFormat.CSV: Growth(
         reads=_ALL, fixed_bytes=1.4 * GB, row_bytes=60, fixed_seconds=10, row_seconds=12e-6, uses_beam=True
@@ -100,26 +100,26 @@ EXAMPLE_GEN: Final[Mapping[ExamplesFormat, Growth]] = {
 }
 
 PLANNED_SHARE: Final = 0.8
-"""How much of a machine's memory is planned with: 12 GB of the 15 of n1-standard-4."""
+"""The share of a machine's memory that plans may use: 12 of the 15 GB of n1-standard-4."""
 LARGEST_MACHINE: Final = 624 * GB
-"""n1-highmem-96: what one component can ask for."""
+"""n1-highmem-96, the most that one component can ask for."""
 
 MEMORY_STEPS_GB: Final = (2, 4, 8, 15, 30, 60, 120, 240, 480, LARGEST_MACHINE // GB)
-"""What a component asks for that needs more than its machine: those of n1-standard, and the largest."""
+"""The sizes that a component asks for if it needs more: those of n1-standard, and the largest."""
 
 ONE_ROW: Final = MinRows(train=1, eval=1, test=1)
 
 PASSES: Final = 2
-"""How often the Trainer sees each row where nothing bounds it. Many rows need few passes."""
+"""How often the Trainer sees each row unless the steps are bounded. Many rows need few passes."""
 LEAST_STEPS: Final = 3_000
-"""What few rows are given; the Trainer itself takes 14 passes at most where it can count the rows."""
+"""The steps for few rows; the Trainer itself makes 14 passes at most if it can count the rows."""
 MOST_STEPS: Final = 100_000
 """About 25 minutes on n1-standard-4, or one pass over 25 million rows in batches of 256."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """What one component is expected to take: bytes of memory at its peak, and seconds."""
+    """The expected peak memory of one component in bytes, and its seconds."""
 
     component: Component
     bytes: float
@@ -129,11 +129,11 @@ class Need:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizing:
-    """What was chosen for a run.
+    """The size that was chosen for a run.
 
-    `rows` are the window's trips, `exported` about so many of them are used. `runner` is None where the Beam
-    arguments name one that is neither local nor Dataflow. `machines` are what components ask for besides
-    the settings, in the form of `taxi_ml.resources`.
+    `rows` are the window's trips, of which about `exported` are used. `runner` is None if the Beam arguments
+    name one that is neither local nor Dataflow. `machines` is what components ask for in addition to the
+    settings, in the form of `taxi_ml.resources`.
     """
 
     rows: SplitCounts
@@ -158,12 +158,12 @@ class Sizing:
         return _share(getattr(self.exported, drawn), getattr(self.rows, drawn))
 
     def describe_rows(self) -> str:
-        """Return what the splits have and what of it is used, for log and card."""
+        """Return the size of each split and how much of it is used, for log and card."""
         return ", ".join(self._describe(split) for split in Split)
 
     def describe(self) -> str:
         """Return one line for a log: rows, where Beam runs, machines, steps."""
-        where = {None: "where TAXI_BEAM_ARGS says", BeamRunner.LOCAL: "on each component's own machine"}
+        where = {None: "as TAXI_BEAM_ARGS says", BeamRunner.LOCAL: "on each component's own machine"}
         return "; ".join(
             (
                 self.describe_rows(),
@@ -174,7 +174,7 @@ class Sizing:
         )
 
     def describe_needs(self) -> str:
-        """Return what each component is expected to take on a machine of its own, for a log."""
+        """Return the expected needs of each component on a machine of its own, for a log."""
         return ", ".join(
             f"{need.component} {need.bytes / GB:.1f} GB {need.seconds / 60:.0f} min" for need in self.needs
         )
@@ -229,19 +229,19 @@ def caps_too_low(settings: Settings, least: MinRows) -> Iterator[str]:
 
 
 def sampled(settings: Settings, rows: SplitCounts) -> SplitCounts:
-    """Return about how many trips of each split the caps leave; eval shrinks in proportion to train."""
+    """Return about how many trips of each split the caps allow; eval shrinks in proportion to train."""
     train = min(rows.train, settings.max_train_rows or rows.train)
     test = min(rows.test, settings.max_test_rows or rows.test)
     return SplitCounts(train=train, eval=round(rows.eval * _share(train, rows.train)), test=test)
 
 
 def train_steps(rows: int, batch_size: int) -> int:
-    """Return the batches that `PASSES` over so many training rows take, within the bounds."""
+    """Return the number of batches in `PASSES` over the training rows, within the bounds."""
     return min(MOST_STEPS, max(LEAST_STEPS, math.ceil(PASSES * rows / batch_size)))
 
 
 def growth(settings: Settings) -> Mapping[Component, Growth]:
-    """Return what each component of a run with these settings needs, in the order in which they run."""
+    """Return the needs of each component of a run with these settings, in the order in which they run."""
     return {Component.EXAMPLE_GEN: EXAMPLE_GEN[ExamplesFormat(settings.examples_format)], **GROWTH}
 
 
@@ -269,12 +269,12 @@ def _runner(settings: Settings, needs: tuple[Need, ...]) -> BeamRunner | None:
 
 
 def _on_machines(needs: tuple[Need, ...], runner: BeamRunner | None) -> list[Need]:
-    """Leave out the components whose rows are on the workers of another service."""
+    """Return only the needs of components that process their rows on their own machine."""
     return [need for need in needs if runner is BeamRunner.LOCAL or not need.uses_beam]
 
 
 def _planned(settings: Settings, component: Component) -> float:
-    """Return the bytes that are planned with: of what the component asks for, or of the machine of all."""
+    """Return the bytes that plans may use: of what the component asks for, or of the machine of all."""
     wish = settings.resources.by_component.get(component)
     if wish is None or wish.memory is None:
         return PLANNED_SHARE * MachineSize.of(settings.machine_type).memory * GB
@@ -308,7 +308,7 @@ def _wish(need: Need) -> str:
 
 
 def _memory(need: Need) -> str:
-    """Return the memory of a machine that is large enough, in steps: another one is compiled anew."""
+    """Return the memory of a machine that is large enough, in steps: each size is compiled anew."""
     least = need.bytes / PLANNED_SHARE / GB
     return f"memory:{next((step for step in MEMORY_STEPS_GB if step >= least), math.ceil(least))}G"
 
@@ -317,18 +317,18 @@ def _refusal(settings: Settings, rows: SplitCounts, least: MinRows, need: Need) 
     planned = _planned(settings, need.component)
     there, needed = sampled(settings, rows), growth(settings)[need.component]
     found = [*_fitting_caps(needed, there, least, planned), *_larger(settings, need)]
-    remedies = ", or ".join(found) or "fewer months: no machine has as much"
+    remedies = ", or ".join(found) or "fewer months: no machine is large enough"
     return (
         f"{need.component} needs about {need.bytes / GB:.1f} GB of memory for {there.train:,} training and "
         f"{there.test:,} test trips; its machine has {planned / PLANNED_SHARE / GB:.1f} GB, of which "
-        f"{planned / GB:.1f} GB are planned with. Set {remedies}"
+        f"plans use {planned / GB:.1f} GB. Set {remedies}"
     )
 
 
 def _larger(settings: Settings, need: Need) -> Iterator[str]:
     movable = need.uses_beam and settings.runner is BeamRunner.AUTO
     if movable:
-        yield "TAXI_DATAFLOW_WORKERS where Dataflow is set up"
+        yield "TAXI_DATAFLOW_WORKERS if Dataflow is set up"
     if need.bytes > PLANNED_SHARE * LARGEST_MACHINE:
         return
     if need.component in settings.resources.by_component:
@@ -340,9 +340,9 @@ def _larger(settings: Settings, need: Need) -> Iterator[str]:
 
 
 def _fitting_caps(needed: Growth, there: SplitCounts, least: MinRows, planned: float) -> Iterator[str]:
-    """Yield the caps with which a component fits, in one string; nothing where it would have too few rows.
+    """Yield the caps with which a component fits, in one string; nothing if it would have too few rows.
 
-    Training trips are what there is most of: test trips are left alone unless they are half of the room.
+    Most trips are training trips, so the test trips are not capped unless they fill half of the memory.
     """
     learned, tested = (_read(there, needed.reads & splits) for splits in (_LEARNED_FROM, _TEST))
     if not needed.row_bytes * (learned + tested):
@@ -366,7 +366,7 @@ def _read(rows: SplitCounts, splits: frozenset[Split]) -> int:
 
 
 def _rounded_down(number: float) -> int:
-    """Return a number with two digits, as a person would choose it."""
+    """Return a number rounded down to two digits, as a person would choose it."""
     whole = max(0, int(number))
     unit = int(10 ** max(0, len(str(whole)) - 2))
     return whole // unit * unit

@@ -1,4 +1,4 @@
-"""Files by address: gs:// through google-cloud-storage, anything else as a path of this machine."""
+"""Files by address: gs:// through google-cloud-storage, anything else as a path on this machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def object_uri(path: str, environ: Mapping[str, str]) -> str:
 
 
 class Storage:
-    """Reads and writes whole files; a client is made with the first gs:// address.
+    """Reads and writes whole files; the first gs:// address creates a client.
 
     The client honours STORAGE_EMULATOR_HOST and Google's default credentials.
     """
@@ -50,7 +50,7 @@ class Storage:
         return content
 
     def write(self, uri: str, content: bytes) -> None:
-        """Write the file, over what was there."""
+        """Write the file, replacing what was there."""
         if uri.startswith(_SCHEME):
             self._blob(uri).upload_from_string(content, content_type="application/octet-stream")
             return
@@ -59,7 +59,7 @@ class Storage:
         path.write_bytes(content)
 
     def write_once(self, uri: str, content: bytes) -> bool:
-        """Write the file unless it exists; tell whether it was written."""
+        """Write the file unless it exists; return whether it was written."""
         if not uri.startswith(_SCHEME):
             if Path(uri).exists():
                 return False
@@ -74,7 +74,7 @@ class Storage:
         return True
 
     def files(self, folder: str) -> Iterator[str]:
-        """Yield the paths, relative to `folder`, of all files below it."""
+        """Yield the paths, relative to `folder`, of all files under it."""
         if not folder.startswith(_SCHEME):
             root = Path(folder)
             yield from (str(path.relative_to(root)) for path in sorted(root.rglob("*")) if path.is_file())
@@ -86,7 +86,7 @@ class Storage:
                 yield blob.name.removeprefix(prefix)
 
     def download(self, folder: str, target: Path) -> int:
-        """Copy all files below `folder` to `target`; return how many there were."""
+        """Copy all files under `folder` to `target`; return their number."""
         count = 0
         for name in self.files(folder):
             path = target / name
@@ -101,7 +101,7 @@ class Storage:
 
     def _connected(self) -> Any:  # noqa: ANN401  # as above
         if self._client is None:
-            from google.cloud import storage  # noqa: PLC0415  # seconds to import; local paths need none of it
+            from google.cloud import storage  # noqa: PLC0415  # takes seconds; local paths do not need it
 
             self._client = storage.Client()
         return self._client

@@ -14,7 +14,7 @@ class Window:
     """The months that one run trains on, followed by the months that it tests on.
 
     `end` is the first day after the test months. All bounds are midnight UTC: the trips' timestamps
-    are Chicago's wall clock stored as UTC, so that they are local midnights too.
+    are Chicago's wall clock stored as UTC, so these are local midnights too.
     """
 
     end: date
@@ -22,7 +22,7 @@ class Window:
     test_months: int
 
     def __post_init__(self) -> None:
-        """Refuse a window that no calendar has.
+        """Refuse an impossible window.
 
         Raises:
             SettingsError: for an end inside a month, lengths below one month, or years before 1900.
@@ -63,7 +63,7 @@ class Window:
 
     @classmethod
     def ending(cls, moment: str | date, *, train_months: int, test_months: int) -> Self:
-        """Return the window that ends at `moment`: a date, or text such as 2015-07-01 or an ISO timestamp.
+        """Return the window that ends at `moment`: a date, or a string such as 2015-07-01 or a timestamp.
 
         Raises:
             SettingsError: if `moment` is not a date, or the window is not valid.

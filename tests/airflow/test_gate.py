@@ -96,7 +96,7 @@ def test_a_copy_of_another_model_is_a_failure(store: ObjectStore) -> None:
     other = "gs://taxi-local/serving/2015-02_train12_test1/1"
     store.write(f"{other}/saved_model.pb", b"another graph")
 
-    with pytest.raises(AirflowFailException, match="holds another model than"):
+    with pytest.raises(AirflowFailException, match="holds a different model than"):
         judge(store, "job-other-copy", json.dumps(REPORT).encode(), pushed_to=other)
 
 
@@ -253,7 +253,7 @@ def test_what_is_not_a_decision_is_a_failure(store: ObjectStore, content: bytes)
     """An object in the decision's place that the gate has not written decides nothing, and is left alone."""
     store.write("gs://taxi-local/runs/job-foreign/decision.json", content)
 
-    with pytest.raises(AirflowFailException, match="holds no decision"):
+    with pytest.raises(AirflowFailException, match="does not hold a decision"):
         gate(store, "job-foreign", REPORT)
 
 

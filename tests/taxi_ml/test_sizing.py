@@ -138,8 +138,8 @@ def test_auto_stays_away_from_a_dataflow_that_is_not_set_up() -> None:
 
     assert str(refused.value).startswith(
         "StatisticsGen needs about 38.5 GB of memory for 64,102,331 training and 300,000 test trips; "
-        "its machine has 15.0 GB, of which 12.0 GB are planned with. Set TAXI_MAX_TRAIN_ROWS=18000000, "
-        "or TAXI_DATAFLOW_WORKERS where Dataflow is set up"
+        "its machine has 15.0 GB, of which plans use 12.0 GB. Set TAXI_MAX_TRAIN_ROWS=18000000, "
+        "or TAXI_DATAFLOW_WORKERS if Dataflow is set up"
     )
 
 

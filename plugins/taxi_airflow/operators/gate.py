@@ -1,4 +1,4 @@
-"""Decide about a trained model, once, and keep the decision."""
+"""Decide once whether a trained model may be promoted."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ _GRAPH = "saved_model.pb"
 class GateOperator(ConnectedOperator):
     """Judge the report of a pipeline job by the policy, and write decision.json, then a model card beside it.
 
-    It also reads what `FindChampionOperator` recorded: a model that the report does not compare with, or not
-    fairly, is a reason to reject.
+    It also reads what `FindChampionOperator` recorded: a serving model that the report does not compare with,
+    or not fairly, is a reason to reject.
 
-    The challenger is served from what the Pusher copied: the artifacts of a run are deleted by the bucket's
-    rules after a while. The Pusher names its copy by the second and takes a folder that is there already for
-    its own, so that the copy is compared with what was judged.
+    The challenger is served from the Pusher's copy, because the bucket's lifecycle rules delete the artifacts
+    of a run after a while. The Pusher names its copy by the second and takes an existing folder for its own,
+    so the gate compares the copy with the model that was judged.
 
     The decision is written once: another try, or a cleared task, reads the one that is there. A rejection
-    is a success of this task; a report or policy that cannot be read is an error for good. The run's
+    is a success of this task; a report or policy that cannot be read fails it without a retry. The run's
     parameters may override reasons by their codes, with a written reason, which the decision records.
     Returns ``{"verdict", "decision", "report", "card", "card_problem", "challenger"}``: a word, addresses,
-    and why there is no card. A card that cannot be written changes nothing else, and clearing the task
-    writes it again.
+    and why there is no card. A card that cannot be written changes nothing else; clear the task to write it
+    again.
 
     :param job: resource name of the pipeline job
     :param report_uri: ``gs://…/report.json``
-    :param parameters_uri: ``gs://…`` JSON object of what the job was given, for the decision; empty: nothing
+    :param parameters_uri: ``gs://…`` JSON object of the job's parameters, for the decision; empty: none
     :param pushed_to: ``gs://…`` folder that the Pusher copied the model to; empty: it pushed none
-    :param sizing: what was chosen for the run's rows, for the card
+    :param sizing: the size that was chosen for the run, for the card
     :param policy: the policy file
     """
 
@@ -108,7 +108,7 @@ class GateOperator(ConnectedOperator):
             decided = self._decide(store, report, run.window.id, run.override, serving)
             store.write_once(report_uri, report)
             store.write_once(uri, decided.to_json().encode())
-            # Whoever was first decides, and it need not have been this try.
+            # The first writer decides, which need not be this try.
             decision = _written(store, uri)
         self.log.info("%s: %s", uri, decision["verdict"])
         card = naming.card_uri(run.settings, job_id)
@@ -131,11 +131,12 @@ class GateOperator(ConnectedOperator):
         override: Override | None,
         serving: Champion,
     ) -> Decision:
+        given = not is_empty(self.parameters_uri)
         try:
             report = self._as_served(store, parse_report(content, window=window))
             decision = replace(
                 decide(load_policy(self.policy), report, override, serving),
-                parameters=self._parameters(store),
+                parameters=load_document(store, self.parameters_uri) if given else {},
             )
         except (PolicyError, ReportError) as error:
             raise AirflowFailException(f"no decision about {self.report_uri}: {error}") from error
@@ -143,9 +144,6 @@ class GateOperator(ConnectedOperator):
             self.log.warning("Schema: %s", difference)
         self.log.info("%s", decision.describe())
         return decision
-
-    def _parameters(self, store: ObjectStore) -> dict[str, str]:
-        return {} if is_empty(self.parameters_uri) else load_document(store, self.parameters_uri)
 
     def _as_served(self, store: ObjectStore, report: Report) -> Report:
         """Return the report with the Pusher's copy as the challenger; without one, as it is.
@@ -157,21 +155,21 @@ class GateOperator(ConnectedOperator):
         if is_empty(self.pushed_to):
             if report.blessed:
                 raise ReportError(
-                    "the model is blessed, and the job does not say where the Pusher copied it; run the "
+                    "the model is blessed, but the job does not say where the Pusher copied it; run the "
                     "pipeline again with force_retrain"
                 )
             return report
         trained, pushed = report.challenger.uri, self.pushed_to.rstrip("/")
         if store.read(f"{pushed}/{_GRAPH}") != store.read(f"{trained}/{_GRAPH}"):
             raise ReportError(
-                f"{pushed} holds another model than {trained}: two runs pushed in the same second; run the "
-                "pipeline again with force_retrain"
+                f"{pushed} holds a different model than {trained}: two runs pushed in the same second; run "
+                "the pipeline again with force_retrain"
             )
         return replace(report, challenger=replace(report.challenger, uri=pushed))
 
     def _write_card(self, store: ObjectStore, card: str, *, report_uri: str, decision_uri: str) -> str:
         """Write the card unless there is one; return why it could not be written, or an empty string."""
-        from taxi_ml.card import render  # noqa: PLC0415  # Jinja is no part of parsing a DAG
+        from taxi_ml.card import render  # noqa: PLC0415  # parsing the DAG needs no card
 
         try:
             if not store.matching(card):
@@ -180,7 +178,7 @@ class GateOperator(ConnectedOperator):
                 page = render(report, decision, sizing=self.sizing)
                 store.write_once(card, page.encode(), content_type="text/html; charset=utf-8")
         except Exception as error:
-            # The boundary between what decides and what only shows: the decision stands whatever fails here.
+            # The card only shows the decision, which stands whatever fails here.
             self.log.exception("No model card: clear this task to write it again; the decision stands")
             return f"{type(error).__name__}: {error}"
         return ""
@@ -194,5 +192,5 @@ def _written(store: ObjectStore, uri: str) -> dict[str, Any]:
     except (ValueError, RecursionError, KeyError, TypeError):
         known = False
     if not known:
-        raise AirflowFailException(f"{uri} holds no decision; it was not written by the gate")
+        raise AirflowFailException(f"{uri} does not hold a decision; the gate did not write it")
     return decision

@@ -1,4 +1,4 @@
-"""Put the user modules with their schema, and what is asked of the compiler, where their content says."""
+"""Upload the user modules and the compile request to addresses that follow from their content."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 class UploadModulesOperator(ConnectedOperator):
-    """Check the modules and upload what is not there yet, with the schema; returns the digest of all.
+    """Check the modules, and upload them and the schema unless they are there; returns the digest of all.
 
-    A syntax error or a missing function fails the task for good, with file and line.
+    A syntax error or a missing function fails the task without a retry, with file and line.
 
     :param folder: local folder of the modules
     :param schema: local file of the reviewed schema
@@ -61,15 +61,15 @@ class UploadModulesOperator(ConnectedOperator):
 
 
 class WriteRequestOperator(ConnectedOperator):
-    """Write what the compiler is asked for, and what this run gives the pipeline that comes of it.
+    """Write the request to the compiler, and this run's values for the parameters of the compiled pipeline.
 
     Returns ``{"compiled", "parameters"}``: the ``gs://`` folder of request.json and pipeline.json, which does
-    not depend on the month, and the address of the parameters' values, which are this run's own.
+    not depend on the month, and the address of the values, which belong to this run alone.
 
     :param modules_digest: what `UploadModulesOperator` returned
     :param rows: the trips of each split, as JSON; see `CheckRowsOperator`
-    :param champion_name: resource name of the version that serves; empty: nothing serves
-    :param champion_uri: ``gs://…`` folder of its SavedModel; empty: the run compares with nothing
+    :param champion_name: resource name of the version in production; empty: there is none
+    :param champion_uri: ``gs://…`` folder of its SavedModel; empty: the run compares with no model
     :param enable_cache: whether components may take their outputs from the cache
     """
 

@@ -1,4 +1,4 @@
-"""Wait for a window's trips, count them, and decide how large the run is, before money is spent on them."""
+"""Wait for a window's trips and count them, before money is spent on them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _REFUSALS: Final = (
 
 
 class QueryOperator(ConnectedOperator):
-    """Base of the operators that look at what a statement returns."""
+    """Base class of the operators that read what a statement returns."""
 
     ui_color = "#aecbfa"
 
@@ -53,13 +53,13 @@ class QueryOperator(ConnectedOperator):
 
 
 class WaitForTripsOperator(QueryOperator):
-    """Wait, for as long as the settings say, until the test months have trips to their end.
+    """Wait, for as long as the settings allow, until the test months have trips up to their end.
 
-    Each look is a query. In between, the task is deferred to Airflow's own trigger for a moment: there is
-    nothing that a kill would have to end, and another try looks again and waits for the same deadline.
-    Returns the day of the newest trip.
+    Each check is a query. Between checks the task is deferred to Airflow's own time trigger: a kill has
+    nothing to cancel, and another try checks again and waits until the same deadline. Returns the day of the
+    newest trip.
 
-    :param look_every: time between two looks
+    :param look_every: time between two checks
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class WaitForTripsOperator(QueryOperator):
         self.look_every = look_every
 
     def execute(self, context: Context) -> str:
-        """Look, and wait or fail for good where trips are missing."""
+        """Check, and wait or fail without a retry if trips are missing."""
         return self._look(context)
 
     def execute_complete(self, context: Context, event: object) -> str:  # noqa: ARG002  # the moment
-        """Look again."""
+        """Check again."""
         return self._look(context)
 
     def _look(self, context: Context) -> str:
@@ -98,20 +98,23 @@ class WaitForTripsOperator(QueryOperator):
         from airflow.providers.standard.triggers.temporal import DateTimeTrigger  # noqa: PLC0415  # 0.1 s
 
         self.log.info("Waiting for %s. %d days at the end are missing", arrival.describe(), arrival.missing)
-        self.log.info("Looking again at %s UTC, giving up at %s UTC", *map(_minute, (moment, deadline)))
+        self.log.info(
+            "Checking again at %s UTC, giving up at %s UTC",
+            *(f"{each:%Y-%m-%d %H:%M}" for each in (moment, deadline)),
+        )
         self.defer(trigger=DateTimeTrigger(moment=moment), method_name="execute_complete")
 
 
 class CheckRowsOperator(QueryOperator):
-    """Stop a run whose window has too few trips, too many copies or days without any, or too much to hold.
+    """Stop a run whose window has too few trips, too many, too many duplicates or too many days without any.
 
-    It logs the rows of each split, those dropped by reason, the days without trips, and what follows for the
-    run (`taxi_ml.sizing`). Returns ``{"table", "rows", "sizing"}``: the name of the window's table, the trips
-    of each split, by which later tasks size their part of the run, and what was chosen, for people.
+    It logs the rows of each split, those dropped by reason, the days without trips, and the size of the run
+    that follows (`taxi_ml.sizing`). Returns ``{"table", "rows", "sizing"}``: the name of the window's table,
+    the trips of each split, by which later tasks size their part of the run, and that size in words.
     """
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Count, decide, log, and fail for good when there are too few or too many."""
+        """Count, decide and log; fail without a retry if there are too few or too many."""
         run = run_of(context)
         (dropped_row,) = self._rows(run, sql.count_dropped(run.settings, run.window))
         dropped = sql.DroppedTrips.from_row(dropped_row)
@@ -135,7 +138,3 @@ class CheckRowsOperator(QueryOperator):
             "rows": dataclasses.asdict(counts),
             "sizing": size.describe_rows(),
         }
-
-
-def _minute(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M}"

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 class StatementOperator(ConnectedOperator):
-    """Run a statement for this DAG run's window by `BigQueryInsertJobOperator`, deferred where it waits.
+    """Run a statement for this DAG run's window with `BigQueryInsertJobOperator`, deferred while it waits.
 
-    The provider's module costs as much again as importing Airflow and brings pandas, so that it is imported
-    when the task runs and not when the DAG is parsed. Statements replace what they write, so that a retry
-    repeats them. Returns the id of the BigQuery job.
+    Importing the provider's module takes as long as importing Airflow and loads pandas, so it is imported
+    when the task runs, not when the DAG is parsed. Statements replace what they write, so a retry can
+    repeat them. Returns the id of the BigQuery job.
 
-    :param statement: makes the statement from settings and window
+    :param statement: builds the statement from settings and window
     """
 
     operator_extra_links = (BigQueryJobLink(),)
@@ -51,7 +51,7 @@ class StatementOperator(ConnectedOperator):
     def execute(self, context: Context) -> str:
         """Start the job; returns its id, at once or from `execute_complete`."""
         insert_job = self._operator(run_of(context))
-        # The safeguard around execute() is for operators that nobody runs as a task; this one runs as ours.
+        # Airflow warns about execute() outside of a task; this one runs inside ours.
         execute = inspect.unwrap(type(insert_job).execute)
         return str(execute(insert_job, context))
 
@@ -88,9 +88,9 @@ class StatementOperator(ConnectedOperator):
 
 
 class ExportSplitOperator(StatementOperator):
-    """Export one split of the window's trips to Cloud Storage, in place of what lies there.
+    """Export one split of the window's trips to Cloud Storage, replacing what is there.
 
-    Of more trips than the settings allow, a sample.
+    If there are more trips than the settings allow, it exports a sample.
 
     :param split: the split
     :param rows: the trips of each split, as JSON; see `CheckRowsOperator`
@@ -110,15 +110,16 @@ class ExportSplitOperator(StatementOperator):
         self.rows = rows
 
     def execute(self, context: Context) -> str:
-        """Delete the files of an earlier export, of which there may be more, then export."""
+        """Delete the files of an earlier export, then export."""
         run = run_of(context)
-        # Whatever is wrong with the rows is said before anything is deleted.
+        # Rows that cannot be read are an error before anything is deleted.
         run.size(self.rows)
         store = self.store()
+        # An earlier export may have had more files than this one overwrites.
         for uri in store.matching(naming.split_uri(run.settings, run.window, self.split)):
             store.delete(uri)
         return super().execute(context)
 
     def made(self, run: Run) -> Statement:
-        """Return the statement with the share of the trips that this run's rows allow."""
+        """Return the statement with the share of the trips to export."""
         return self.statement(run.settings, run.window, share=run.size(self.rows).share(self.split))
