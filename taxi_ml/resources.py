@@ -78,20 +78,16 @@ class Resources:
         found: dict[Component, ComponentResources] = {}
         for text in self.texts:
             name, _, wanted = text.partition("=")
-            component = _component(name, text)
+            if name not in set(Component):
+                raise ResourcesError(
+                    f"{text!r} does not begin with a component; write {_FORM}, where the component is one of "
+                    f"{', '.join(Component)}"
+                )
+            component = Component(name)
             if component in found:
                 raise ResourcesError(f"{component} is named twice; write all that it asks for in one string")
             found[component] = _resources(wanted, text)
         object.__setattr__(self, "by_component", found)
-
-
-def _component(name: str, text: str) -> Component:
-    if name not in set(Component):
-        raise ResourcesError(
-            f"{text!r} does not begin with a component; write {_FORM}, where the component is one of "
-            f"{', '.join(Component)}"
-        )
-    return Component(name)
 
 
 def _resources(wanted: str, text: str) -> ComponentResources:

@@ -202,11 +202,13 @@ def plan(settings: Settings, rows: SplitCounts, least: MinRows = ONE_ROW) -> Siz
     steps = settings.train_steps or train_steps(exported.train, settings.batch_size)
     needs = tuple(_needs(settings, exported, steps))
     runner = _runner(settings, needs)
+    # What uses Beam has its rows on the workers of another service, unless Beam runs locally.
+    own = [need for need in needs if runner is BeamRunner.LOCAL or not need.uses_beam]
     return Sizing(
         rows=rows,
         exported=exported,
         runner=runner,
-        machines=_larger_machines(settings, rows, least, _on_machines(needs, runner)),
+        machines=_larger_machines(settings, rows, least, own),
         train_steps=steps,
         needs=needs,
     )
@@ -266,11 +268,6 @@ def _runner(settings: Settings, needs: tuple[Need, ...]) -> BeamRunner | None:
         return chosen
     fits = all(_planned(settings, need.component) >= need.bytes for need in needs if need.uses_beam)
     return BeamRunner.LOCAL if fits or not settings.dataflow_workers else BeamRunner.DATAFLOW
-
-
-def _on_machines(needs: tuple[Need, ...], runner: BeamRunner | None) -> list[Need]:
-    """Return only the needs of components that process their rows on their own machine."""
-    return [need for need in needs if runner is BeamRunner.LOCAL or not need.uses_beam]
 
 
 def _planned(settings: Settings, component: Component) -> float:

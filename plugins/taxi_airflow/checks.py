@@ -14,7 +14,7 @@ from taxi_ml.pipeline.machines import UnknownMachineTypeError, offered_vcpus
 from taxi_ml.settings import Check
 from taxi_ml.sql import columns, scans
 from vertex_airflow.images import ImageError, PrivateRegistryError, RegistryError, image_labels
-from vertex_airflow.polling import Verdict, judge
+from vertex_airflow.polling import ErrorKind, classify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -103,13 +103,10 @@ def machines(subject: Subject) -> Iterator[Finding]:
                 f"fix TAXI_{name.upper()}, or skip the check machines: its list may be old",
             )
             continue
-        yield ok(name, f"{machine}: {vcpus} vCPUs of the quota {_quota(machine, kind)} in {settings.region}")
-
-
-def _quota(machine: str, kind: str) -> str:
-    family = machine.partition("-")[0]
-    middle = "" if family in _PLAIN_QUOTA else f"{family}_"
-    return f"custom_model_{kind}_{middle}cpus"
+        family = machine.partition("-")[0]
+        middle = "" if family in _PLAIN_QUOTA else f"{family}_"
+        quota = f"custom_model_{kind}_{middle}cpus"
+        yield ok(name, f"{machine}: {vcpus} vCPUs of the quota {quota} in {settings.region}")
 
 
 def dataflow(subject: Subject) -> Iterator[Finding]:
@@ -149,7 +146,7 @@ def pipeline_image(subject: Subject) -> Iterator[Finding]:
         yield problem("image", str(error), remedy)
         return
     except RegistryError as error:
-        if judge(error) is not Verdict.MISSING:
+        if classify(error) is not ErrorKind.MISSING:
             raise
         yield problem("image", str(error), rebuild)
         return

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from vertex_airflow.polling import Verdict, judge
+from vertex_airflow.polling import ErrorKind, classify
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,20 +46,20 @@ def problem(subject: str, text: str, remedy: str) -> Finding:
     return Finding(status=Status.PROBLEM, subject=subject, text=text, remedy=remedy)
 
 
-_REMEDIES: Mapping[Verdict, str] = {
-    Verdict.TRANSIENT: "try again; if it persists, check the service's status and the connection's endpoint",
-    Verdict.DENIED: "grant the connection's account the role that docs/composer.md names, or enable the API",
-    Verdict.MISSING: "create it, or fix the setting that names it",
+_REMEDIES: Mapping[ErrorKind, str] = {
+    ErrorKind.TRANSIENT: "try again; if it persists, check the service's status and the connection's endpoint",
+    ErrorKind.DENIED: "grant the connection's account the role that docs/composer.md names, or enable the API",
+    ErrorKind.MISSING: "create it, or fix the setting that names it",
 }
 
 
 def failure(subject: str, error: Exception) -> Finding:
     """Return the finding for a check's exception: unreached if another try may help, else a problem."""
     # The requests library raises an OSError when a connection is lost.
-    verdict = Verdict.TRANSIENT if isinstance(error, OSError) else judge(error)
+    verdict = ErrorKind.TRANSIENT if isinstance(error, OSError) else classify(error)
     first = next(iter(str(error).splitlines()), "") or type(error).__name__
     return Finding(
-        status=Status.UNREACHED if verdict is Verdict.TRANSIENT else Status.PROBLEM,
+        status=Status.UNREACHED if verdict is ErrorKind.TRANSIENT else Status.PROBLEM,
         subject=subject,
         text=f"{type(error).__name__}: {first}",
         remedy=_REMEDIES.get(verdict, "fix what the message names"),

@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING
 
 from taxi_airflow.checks import Subject, inspect
 from taxi_airflow.findings import ok, problem, table
+from taxi_airflow.runs import CONNECTION
+from taxi_ml.gate.policy import PolicyError
+from taxi_ml.gate.policy import load as load_policy
 from taxi_ml.rules import SettingsError
 from taxi_ml.settings import Settings
+from taxi_ml.sizing import caps_too_low
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +26,10 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check; return 0 if a run can start, else 1."""
-    chosen = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="python -m taxi_airflow.preflight", description=__doc__)
+    parser.add_argument("--window-end", default="", help="default: the first of this month")
+    parser.add_argument("--connection", default=CONNECTION, help="Airflow connection (%(default)s)")
+    chosen = parser.parse_args(arguments)
     logging.disable(logging.INFO)
     findings = look(os.environ, window_end=chosen.window_end, gcp_conn_id=chosen.connection)
     sys.stdout.write(f"{table(findings)}\n")
@@ -31,26 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def look(
-    environ: Mapping[str, str], *, window_end: str = "", gcp_conn_id: str = "google_cloud_default"
-) -> list[Finding]:
+def look(environ: Mapping[str, str], *, window_end: str = "", gcp_conn_id: str = CONNECTION) -> list[Finding]:
     """Return the findings for the settings of `environ`; with wrong settings nothing else is checked."""
     try:
         settings = Settings.from_environment(environ)
         window = settings.window(window_end or datetime.now(UTC).date().replace(day=1))
-    except SettingsError as error:
-        return [problem("settings", each, "then run this again") for each in error.problems]
+        caps = [problem("settings", each, "") for each in caps_too_low(settings, load_policy().min_rows)]
+    except (SettingsError, PolicyError) as error:
+        problems = getattr(error, "problems", (str(error),))
+        return [problem("settings", each, "then run this again") for each in problems]
     found = ok("settings", f"project {settings.project}, region {settings.region}, window {window.id}")
-    return [found, *inspect(Subject(settings=settings, window=window, gcp_conn_id=gcp_conn_id))]
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m taxi_airflow.preflight", description=__doc__)
-    parser.add_argument("--window-end", default="", help="default: the first of this month")
-    parser.add_argument(
-        "--connection", default="google_cloud_default", help="Airflow connection (%(default)s)"
-    )
-    return parser
+    return [found, *caps, *inspect(Subject(settings=settings, window=window, gcp_conn_id=gcp_conn_id))]
 
 
 if __name__ == "__main__":

@@ -91,6 +91,7 @@ def test_a_query_over_its_limit_is_found() -> None:
         ),
         ("TAXI_BIGQUERY_LOCATION", "europe-west4", "cannot export → use a bucket"),
         ("TAXI_MAXIMUM_BYTES_BILLED", str(10 * 1024**2), ""),
+        ("TAXI_MAX_TEST_ROWS", "200", "max_test_rows (TAXI_MAX_TEST_ROWS) = 200 is below 300"),
         ("TAXI_COLOUR", "red", "settings: setting colour (TAXI_COLOUR) = 'red' is unknown"),
     ],
 )

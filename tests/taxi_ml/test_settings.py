@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from taxi_ml.sizing import plan
 from taxi_ml.sql import SplitCounts
 from taxi_ml.window import Window
 
+PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 REQUIRED = {
     "TAXI_PROJECT": "taxi-local",
     "TAXI_BUCKET": "gs://taxi-local",
@@ -37,6 +40,19 @@ def test_defaults_are_accepted() -> None:
     chosen = Settings.from_environment(REQUIRED)
 
     assert Settings.from_values(json.loads(json.dumps(chosen.values()))) == chosen
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    """docs/settings.md has each setting once, with the default that it has."""
+    rows = re.findall(r"^\| `TAXI_(\w+)` \| (\S.*?) \|", PAGE.read_text(), re.MULTILINE)
+    defaults = Settings.from_environment(REQUIRED).values()
+    expected = {
+        name: "required" if f"TAXI_{name.upper()}" in REQUIRED else f"`{value}`" if value else "empty"
+        for name, value in defaults.items()
+    } | {name: "`0`" for name, value in defaults.items() if value == 0}
+
+    assert {name.lower(): default for name, default in rows} == expected
+    assert len(rows) == len(defaults)
 
 
 def test_other_variables_are_left_alone() -> None:
