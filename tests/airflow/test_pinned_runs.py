@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -65,6 +66,20 @@ def test_a_deployment_in_mid_run_changes_nothing(monkeypatch: pytest.MonkeyPatch
     assert (run_of(ctx), rendered(ctx)) == (before, fields)
     assert ELSEWHERE not in str(fields)
     assert len(fields) > 20
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_run_that_timed_out_rolls_back_where_it_promoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow calls the DAG's callback in another process, whose environment may be newer than the run."""
+    ctx = began()
+    for name, text in (("TAXI_REGION", "europe-west4"), ("TAXI_ENDPOINT_NAME", "another")):
+        monkeypatch.setenv(name, text)
+    undoing: Any = copy(taxi_training.dag.get_task("promote.roll_back"))
+
+    undoing.render_template_fields(ctx)
+
+    assert (undoing.region, undoing.endpoint_name) == ("us-central1", "chicago-taxi-fare")
+    assert undoing.baseline_uri == run_of(ctx).baseline_uri
 
 
 @pytest.mark.usefixtures("cloud")
