@@ -47,8 +47,8 @@ def problem(subject: str, text: str, remedy: str) -> Finding:
 
 
 _REMEDIES: Mapping[ErrorKind, str] = {
-    ErrorKind.TRANSIENT: "try again; if it persists, check the service's status and the connection's endpoint",
-    ErrorKind.DENIED: "grant the connection's account the role that docs/composer.md names, or enable the API",
+    ErrorKind.TRANSIENT: "try again; if it persists, check the service's status and the endpoint",
+    ErrorKind.DENIED: "grant the account the role that docs/composer.md names, or enable the API",
     ErrorKind.MISSING: "create it, or fix the setting that names it",
 }
 
