@@ -35,8 +35,9 @@ from local_gcp.services import CLOUD  # noqa: E402  # as above
 from local_gcp.stack import Stack  # noqa: E402  # as above
 from local_vertex import gcs_objects  # noqa: E402  # as above
 from taxi_ml import naming, sizing  # noqa: E402  # as above
+from taxi_ml.gate.champion import Champion  # noqa: E402  # as above
 from taxi_ml.pipeline.modules_check import read_modules  # noqa: E402  # as above
-from taxi_ml.pipeline.parameters import Champion, RunParameters  # noqa: E402  # as above
+from taxi_ml.pipeline.parameters import RunParameters  # noqa: E402  # as above
 from taxi_ml.pipeline.request import CompileRequest  # noqa: E402  # as above
 from taxi_ml.settings import Settings  # noqa: E402  # as above
 from taxi_ml.splits import ExamplesFormat, Split  # noqa: E402  # after the path

@@ -1,4 +1,4 @@
-"""What a pipeline image is made of, as labels that can be compared with the code and lock that are here.
+"""Labels of a pipeline image, which tell whether it was built from the code and lock that are here.
 
 `python -m taxi_ml.image` prints them as `key=value` lines, which `docker build --label` takes.
 """
@@ -9,10 +9,7 @@ import hashlib
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Final
 
 CODE: Final = Path(__file__).resolve().parent
 LOCK: Final = CODE.parent / "requirements" / "pipeline.txt"
@@ -30,7 +27,7 @@ def labels(code: Path = CODE, lock: Path = LOCK) -> dict[Label, str]:
     """Return the SHA-256 of the package's files, their names included, and of the lock.
 
     Raises:
-        FileNotFoundError: when the lock does not lie beside the package.
+        FileNotFoundError: if the lock is not beside the package.
 
     """
     return {
@@ -40,25 +37,20 @@ def labels(code: Path = CODE, lock: Path = LOCK) -> dict[Label, str]:
 
 
 def digest() -> str:
-    """Return one SHA-256 of the package's files and, where it lies beside them, of the lock."""
+    """Return one SHA-256 of the package's files and, if it is beside them, of the lock."""
     lock = LOCK.read_bytes() if LOCK.exists() else b""
     return hashlib.sha256(_digest_of_files(CODE).encode() + lock).hexdigest()
 
 
 def _digest_of_files(folder: Path) -> str:
     digest = hashlib.sha256()
-    for path in _files(folder):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{content}  {path.relative_to(folder).as_posix()}\n".encode())
-    return digest.hexdigest()
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield what a deployment copies: all files but bytecode and hidden ones."""
     for path in sorted(folder.rglob("*"), key=lambda each: each.relative_to(folder).as_posix()):
         parts = path.relative_to(folder).parts
+        # A deployment copies neither bytecode nor hidden files.
         if path.is_file() and not any(part == "__pycache__" or part.startswith(".") for part in parts):
-            yield path
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{content}  {path.relative_to(folder).as_posix()}\n".encode())
+    return digest.hexdigest()
 
 
 def main() -> None:

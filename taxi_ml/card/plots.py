@@ -189,31 +189,31 @@ def difference_bars(report: Report) -> tuple[IntervalBar, ...]:
 
 def slice_rows(report: Report, least_rows: int) -> tuple[SliceRow, ...]:
     """Return all slices: features as the report has them, values and bands by where they begin."""
-    errors = [error for part in report.slices if part.count >= least_rows for error in _errors(part)]
+    errors = [
+        model.mae
+        for part in report.slices
+        if part.count >= least_rows
+        for model in (part.challenger, part.champion)
+        if model is not None and model.mae is not None
+    ]
     widest = max(errors, default=0.0) or 1.0
+    features = list(dict.fromkeys(part.feature for part in report.slices))
+    ordered = sorted(
+        report.slices, key=lambda part: (features.index(part.feature), _begin(part.value), part.value)
+    )
     return tuple(
         SliceRow(
             part=part,
             decides=part.count >= least_rows,
             share=round(_share(part.challenger.mae or 0.0, widest), 3),
         )
-        for part in _ordered(report.slices)
+        for part in ordered
     )
-
-
-def _ordered(slices: tuple[Slice, ...]) -> list[Slice]:
-    order = {feature: index for index, feature in enumerate(dict.fromkeys(part.feature for part in slices))}
-    return sorted(slices, key=lambda part: (order[part.feature], _begin(part.value), part.value))
 
 
 def _begin(value: str) -> float:
     number = re.match(r"\d+", value)
     return float(number[0]) if number else -1.0
-
-
-def _errors(part: Slice) -> list[float]:
-    both = (part.challenger.mae, part.champion.mae if part.champion else None)
-    return [error for error in both if error is not None]
 
 
 def residual_bars(fit: Fit) -> Histogram:

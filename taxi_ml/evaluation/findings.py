@@ -14,10 +14,11 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from taxi_ml.evaluation import drift, rows, schemas, scores
 from taxi_ml.evaluation.saved_models import saved_model_folder
-from taxi_ml.gate.report import Anomaly, Challenger, Champion, Hashes, Report, Rows, Trial, Tuning
+from taxi_ml.gate.report import Anomaly, Challenger, Hashes, Report, ScoredChampion, Trial, Tuning
 from taxi_ml.modules.features import LABEL
-from taxi_ml.naming import SCHEMA_FILE
+from taxi_ml.naming import SCHEMA_FILE, Split
 from taxi_ml.splits import Split
+from taxi_ml.sql.counts import SplitCounts
 from taxi_ml.storage import object_uri
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def gather(sources: Sources, run: Run) -> Report:
     )
     return Report(
         window=run.window,
-        rows=Rows(**counts),
+        rows=SplitCounts(**counts),
         challenger=Challenger(
             uri=object_uri(saved_model_folder(sources.challenger), os.environ),
             metrics=scores.metrics(predictions.fares, predictions.challenger),
@@ -114,7 +115,7 @@ def gather(sources: Sources, run: Run) -> Report:
         fit=scores.fit(predictions),
         hashes=Hashes(
             modules=run.modules_digest,
-            spec=run.request_digest,
+            request=run.request_digest,
             data=rows.data_digest(sources.fingerprint, sources.splits),
         ),
     )
@@ -169,10 +170,10 @@ def _content(folder: str, name: str) -> bytes:
     return content
 
 
-def _champion(sources: Sources, run: Run, predictions: scores.Predictions) -> Champion | None:
+def _champion(sources: Sources, run: Run, predictions: scores.Predictions) -> ScoredChampion | None:
     if sources.champion is None or predictions.champion is None:
         return None
-    return Champion(
+    return ScoredChampion(
         name=run.champion_name or "",
         uri=object_uri(sources.champion, os.environ),
         metrics=scores.metrics(predictions.fares, predictions.champion),

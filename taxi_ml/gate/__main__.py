@@ -1,4 +1,4 @@
-"""The gate in a shell: prints the decision on a report."""
+"""The gate's command line: prints the decision on a report."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the decision; return 0 for either verdict, 2 where there can be none."""
+    """Print the decision; return 0 for either verdict, or 2 if there can be none."""
     options = _parser().parse_args(arguments)
     try:
         verdict = decision.decide(
             policy.load(options.policy),
             report.parse(options.report.read_bytes(), window=options.window),
-            _override(options),
+            decision.Override.of(options.because, options.override)
+            if options.override or options.because
+            else None,
         )
     except (policy.PolicyError, report.ReportError, decision.OverrideError, OSError) as error:
         sys.stderr.write(f"{error}\n")
@@ -38,12 +40,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--override", action="append", default=[], metavar="CODE", help="may be repeated")
     parser.add_argument("--because", default="", help="the written reason of an override")
     return parser
-
-
-def _override(options: argparse.Namespace) -> decision.Override | None:
-    if not options.override and not options.because:
-        return None
-    return decision.Override.of(options.because, options.override)
 
 
 if __name__ == "__main__":

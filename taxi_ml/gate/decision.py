@@ -1,4 +1,4 @@
-"""The decision whether a challenger serves, with every reason."""
+"""The decision whether to promote a challenger, with every reason."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ if TYPE_CHECKING:
 
     from taxi_ml.gate.champion import Champion
     from taxi_ml.gate.policy import Policy, Regression
-    from taxi_ml.gate.report import Hashes, Interval, Report, Rows, Slice
+    from taxi_ml.gate.report import Hashes, Interval, Report, Slice
+    from taxi_ml.sql.counts import SplitCounts
 
 SCHEMA_VERSION: Final = 1
 
 
 class Verdict(StrEnum):
-    """What happens to the challenger."""
+    """The gate's verdict on a challenger."""
 
     PROMOTE = "promote"
     REJECT = "reject"
 
 
 class ReasonCode(StrEnum):
-    """Why a challenger is rejected."""
+    """The kinds of reasons to reject a challenger."""
 
     CHAMPION_MISSING = "champion_missing"
     CHAMPION_NEWER = "champion_newer"
@@ -47,18 +48,18 @@ class ReasonCode(StrEnum):
 
 
 NEVER_OVERRIDDEN: Final = frozenset({ReasonCode.METRIC_MISSING, ReasonCode.SLICES_MISSING})
-"""Nobody can vouch for a number that nobody has seen."""
+"""Nobody can vouch for a number that was never computed."""
 
 OVERRIDABLE: Final = frozenset(ReasonCode) - NEVER_OVERRIDDEN
 
 
 class OverrideError(ValueError):
-    """An override gives no written reason, or names a code that cannot be overridden."""
+    """An override lacks a written reason, or names a code that cannot be overridden."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
-    """A person's word that some reasons do not count this time; `by` is empty where nobody is known."""
+    """A person's decision to disregard some reasons this time; `by` is empty if the person is unknown."""
 
     reason: str
     codes: frozenset[ReasonCode]
@@ -74,10 +75,10 @@ class Override:
         if not self.reason.strip():
             raise OverrideError("an override needs a written reason")
         if not self.codes:
-            raise OverrideError(f"an override names the codes that it overrides: {_listed(OVERRIDABLE)}")
+            raise OverrideError(f"an override needs at least one code; the codes are {_listed(OVERRIDABLE)}")
         if forbidden := self.codes & NEVER_OVERRIDDEN:
             raise OverrideError(
-                f"{_listed(forbidden)} cannot be overridden; what can is {_listed(OVERRIDABLE)}"
+                f"{_listed(forbidden)} cannot be overridden; give any of {_listed(OVERRIDABLE)}"
             )
 
     @classmethod
@@ -90,7 +91,7 @@ class Override:
         """
         if unknown := sorted(set(codes) - set(ReasonCode)):
             raise OverrideError(
-                f"{', '.join(unknown)} is no reason code; the codes are {_listed(OVERRIDABLE)}"
+                f"{', '.join(unknown)} is not a reason code; the codes are {_listed(OVERRIDABLE)}"
             )
         return cls(reason=reason, codes=frozenset(ReasonCode(code) for code in codes), by=by)
 
@@ -99,8 +100,8 @@ class Override:
 class Reason:
     """One rule that the challenger breaks.
 
-    `slice` is None where the rule is about all rows. `observed` is None where there was nothing to see.
-    `required` says what would have passed.
+    `slice` is None if the rule is about all rows, `observed` if there is no value. `required` describes the
+    values that pass.
     """
 
     code: ReasonCode
@@ -112,23 +113,23 @@ class Reason:
     def __str__(self) -> str:
         """Return the reason as one line."""
         where = "" if self.slice is None else f" in {self.slice}"
-        seen = f"{self.observed:.4g}" if isinstance(self.observed, float) else self.observed or "nothing"
-        return f"{self.code}: {self.metric}{where} is {seen}; required is {self.required}"
+        seen = f"{self.observed:.4g}" if isinstance(self.observed, float) else self.observed or "missing"
+        return f"{self.code}: {self.metric}{where} is {seen}; required: {self.required}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What happens to the challenger, and every reason against it.
+    """The verdict on a challenger, and every reason against it.
 
-    `champion` is None where nothing serves yet, its metrics where nothing was compared with it.
-    `undecided_slices` had too few rows. `parameters` are the values that the compiled pipeline was run with.
+    `champion` is None if nothing serves yet; its metrics are None if the challenger was not compared with it.
+    `undecided_slices` had too few rows. `parameters` are the values that the compiled pipeline ran with.
     """
 
     verdict: Verdict
     reasons: tuple[Reason, ...]
     override: Override | None
     window: str
-    rows: Rows
+    rows: SplitCounts
     challenger: str
     champion: str | None
     rmse: float | None
@@ -141,7 +142,7 @@ class Decision:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Return decision.json; the same decision is the same text."""
+        """Return decision.json; equal decisions give equal strings."""
         document = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
         return json.dumps(document, indent=2, sort_keys=True, allow_nan=False, default=sorted)
 
@@ -157,10 +158,11 @@ class Decision:
 def decide(
     policy: Policy, report: Report, override: Override | None = None, serving: Champion | None = None
 ) -> Decision:
-    """Judge the challenger of `report`; never raises, and returns every reason, not the first.
+    """Judge the challenger of `report`; never raises, and returns every reason, not just the first.
 
-    Without a champion only the absolute rules hold. A number that is missing or not finite rejects, and so
-    does a model that serves and was not compared with, or not fairly; None where it is not known.
+    Without a champion only the absolute rules apply. A number that is missing or not finite is a reason to
+    reject, and so is a model in production that the challenger was not compared with, or not fairly;
+    `serving` is None if that model is not known.
     """
     champion = report.champion
     unfair = objections(serving, report.window, compared=champion is not None) if serving else ()
@@ -187,10 +189,10 @@ def decide(
 
 
 def objections(champion: Champion, window: str, *, compared: bool) -> tuple[Reason, ...]:
-    """Return the reasons against replacing a champion that are known before anything is trained.
+    """Return the reasons against replacing a champion that are known before training.
 
-    `window` is the id of the challenger's window; `compared` says whether the champion's model can be, or
-    was, compared with.
+    `window` is the id of the challenger's window; `compared` is whether the challenger was, or can be,
+    compared with the champion's model.
     """
     reasons = []
     if champion.name and not compared:
@@ -208,7 +210,7 @@ def objections(champion: Champion, window: str, *, compared: bool) -> tuple[Reas
                 code=ReasonCode.CHAMPION_NEWER,
                 metric=f"window of {champion.name}",
                 observed=champion.window,
-                required=f"none later than {window}, nor training on its test months",
+                required=f"not later than {window}, and not trained on its test months",
             )
         )
     return tuple(reasons)
@@ -216,7 +218,9 @@ def objections(champion: Champion, window: str, *, compared: bool) -> tuple[Reas
 
 def _reasons(policy: Policy, report: Report) -> Iterator[Reason]:
     yield from _rows(policy, report)
-    yield from _ceilings(policy, report)
+    seen, most = report.challenger.metrics, policy.max_usd
+    yield from _at_most(seen.rmse, most.rmse, code=ReasonCode.ABOVE_CEILING, metric="rmse")
+    yield from _at_most(seen.mae, most.mae, code=ReasonCode.ABOVE_CEILING, metric="mae")
     yield from _regressions(policy, report)
     yield from _slices(policy, report)
     yield from _anomalies(policy, report)
@@ -240,14 +244,6 @@ def _rows(policy: Policy, report: Report) -> Iterator[Reason]:
                 observed=str(seen),
                 required=f"at least {least}",
             )
-
-
-def _ceilings(policy: Policy, report: Report) -> Iterator[Reason]:
-    for name, ceiling, seen in (
-        ("rmse", policy.max_usd.rmse, report.challenger.metrics.rmse),
-        ("mae", policy.max_usd.mae, report.challenger.metrics.mae),
-    ):
-        yield from _at_most(seen, ceiling, code=ReasonCode.ABOVE_CEILING, metric=name)
 
 
 def _regressions(policy: Policy, report: Report) -> Iterator[Reason]:

@@ -27,16 +27,16 @@ class Fields:
         self._left = dict(value)
 
     def text(self, name: str) -> str:
-        """Return a text."""
-        return self._typed(name, str, "a text")
+        """Return a string."""
+        return self._typed(name, str, "a string")
 
     def text_or_none(self, name: str) -> str | None:
-        """Return a text, or None where the document has null."""
+        """Return a string, or None for null."""
         value = self._take(name)
         return None if value is None else self._as_text(name, value)
 
     def scalar_or_none(self, name: str) -> float | str | None:
-        """Return a finite number or a text, or None where the document has null."""
+        """Return a finite number or a string, or None for null."""
         value = self._take(name)
         return value if value is None or isinstance(value, str) else self.as_number(name, value)
 
@@ -58,27 +58,27 @@ class Fields:
         return self.as_number(name, self._take(name))
 
     def number_or_none(self, name: str) -> float | None:
-        """Return a finite number, or None where the document has null."""
+        """Return a finite number, or None for null."""
         value = self._take(name)
         return None if value is None else self.as_number(name, value)
 
     def size_or_none(self, name: str) -> float | None:
-        """Return a finite number that is not negative, or None where the document has null."""
+        """Return a finite number that is not negative, or None for null."""
         value = self.number_or_none(name)
         if value is not None and value < 0:
             raise self._refusal(name, value, "0 or more")
         return value
 
     def flag_or_none(self, name: str) -> bool | None:
-        """Return true or false, or None where the document has null."""
+        """Return true or false, or None for null."""
         value = self._take(name)
         if value is None or isinstance(value, bool):
             return value
         raise self._refusal(name, value, "true, false or null")
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """Return a list of texts."""
-        values: list[object] = self._typed(name, list, "a list of texts")
+        """Return a list of strings."""
+        values: list[object] = self._typed(name, list, "a list of strings")
         return tuple(self._as_text(f"{name}[{index}]", value) for index, value in enumerate(values))
 
     def numbers(self, name: str) -> tuple[float, ...]:
@@ -87,28 +87,28 @@ class Fields:
         return tuple(self.as_number(f"{name}[{index}]", value) for index, value in enumerate(values))
 
     def numbers_or_none(self, name: str) -> tuple[float, ...] | None:
-        """Return a list of finite numbers, or None where the document has null."""
+        """Return a list of finite numbers, or None for null."""
         if name in self._left and self._left[name] is None:
             del self._left[name]
             return None
         return self.numbers(name)
 
     def choice(self, name: str, kind: type[Choice]) -> Choice:
-        """Return one of an enumeration's words."""
+        """Return a member of an enumeration."""
         word = self.text(name)
         if word not in set(kind):
             raise self._refusal(name, word, f"one of {', '.join(kind)}")
         return kind(word)
 
     def read(self, name: str, reader: Callable[[Fields], Read]) -> Read:
-        """Return a nested object as `reader` reads it, refusing fields that it leaves."""
+        """Return a nested object as `reader` reads it, and refuse fields that it leaves unread."""
         fields = Fields(self._take(name), f"{self._place}.{name}", self._error)
         result = reader(fields)
         fields.close()
         return result
 
     def read_or_none(self, name: str, reader: Callable[[Fields], Read]) -> Read | None:
-        """Return a nested object as `reader` reads it, or None where the document has null."""
+        """Return a nested object as `reader` reads it, or None for null."""
         if name in self._left and self._left[name] is None:
             del self._left[name]
             return None
@@ -125,14 +125,14 @@ class Fields:
         return tuple(results)
 
     def other_scalars(self) -> dict[str, float | str]:
-        """Return all fields that nobody has read yet; they are finite numbers or texts."""
+        """Return all fields that have not been read yet; they must be finite numbers or strings."""
         return {
             key: value if isinstance(value, str) else self.as_number(key, value, whole=True)
             for key, value in ((key, self._take(key)) for key in tuple(self._left))
         }
 
     def has(self, name: str) -> bool:
-        """Whether the field is there, be it null."""
+        """Return True if the field is there, even if it is null."""
         return name in self._left
 
     def close(self) -> None:
@@ -141,14 +141,14 @@ class Fields:
             raise self._error(f"{self._place} has unknown fields: {', '.join(sorted(self._left))}")
 
     def as_number(self, name: str, value: object, *, whole: bool = False) -> float:
-        """Return `value`, which was read as field `name`, as a finite number."""
+        """Return `value`, that was read as field `name`, as a finite number."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
             raise self._refusal(name, value, "a finite number")
         return value if whole else float(value)
 
     def _as_text(self, name: str, value: object) -> str:
         if not isinstance(value, str):
-            raise self._refusal(name, value, "a text")
+            raise self._refusal(name, value, "a string")
         return value
 
     def _typed(self, name: str, kind: type[Read], wanted: str) -> Read:
@@ -169,7 +169,7 @@ class Fields:
 def _is_finite(value: float) -> bool:
     try:
         return math.isfinite(value)
-    except OverflowError:  # a whole number that no double holds
+    except OverflowError:  # a whole number that is too large for a double
         return False
 
 

@@ -1,4 +1,4 @@
-"""A decision that was written before, read back from decision.json."""
+"""A decision read back from decision.json."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from taxi_ml.gate.fields import Fields
 
 
 class DecisionError(ValueError):
-    """A text is not a decision that this gate has written."""
+    """A string is not a decision that this gate has written."""
 
 
 def parse(text: str | bytes) -> Decision:
@@ -36,6 +36,7 @@ def parse(text: str | bytes) -> Decision:
     version = fields.count("schema_version")
     if version != SCHEMA_VERSION:
         raise DecisionError(f"decision.schema_version is {version}; this gate reads {SCHEMA_VERSION}")
+    parameters = fields.read("parameters", Fields.other_scalars) if fields.has("parameters") else {}
     kept = Decision(
         verdict=fields.choice("verdict", Verdict),
         reasons=fields.read_list("reasons", _read_reason),
@@ -51,14 +52,10 @@ def parse(text: str | bytes) -> Decision:
         undecided_slices=fields.texts("undecided_slices"),
         hashes=fields.read("hashes", report.hashes),
         policy=fields.read("policy", policy.read),
-        parameters=fields.read("parameters", _read_parameters) if fields.has("parameters") else {},
+        parameters={name: str(value) for name, value in parameters.items()},
     )
     fields.close()
     return kept
-
-
-def _read_parameters(fields: Fields) -> dict[str, str]:
-    return {name: str(value) for name, value in fields.other_scalars().items()}
 
 
 def _read_reason(fields: Fields) -> Reason:

@@ -175,29 +175,25 @@ def read(fields: Fields) -> Policy:
     return Policy(
         require_blessing=fields.flag("require_blessing"),
         require_tuner=fields.flag("require_tuner"),
-        min_rows=fields.read("min_rows", _min_rows),
-        max_usd=fields.read("max_usd", _max_usd),
-        regression=fields.read("regression", _regression_rules),
+        min_rows=fields.read(
+            "min_rows",
+            lambda each: MinRows(train=each.count("train"), eval=each.count("eval"), test=each.count("test")),
+        ),
+        max_usd=fields.read("max_usd", lambda each: MaxUsd(rmse=each.number("rmse"), mae=each.number("mae"))),
+        regression=fields.read(
+            "regression",
+            lambda each: RegressionRules(
+                rmse=each.read("rmse", _regression), mae=each.read("mae", _regression)
+            ),
+        ),
         slices=fields.read("slices", _slice_rules),
         anomalies=fields.read("anomalies", _anomaly_rules),
         drift=fields.read("drift", _drift_rules),
     )
 
 
-def _min_rows(fields: Fields) -> MinRows:
-    return MinRows(train=fields.count("train"), eval=fields.count("eval"), test=fields.count("test"))
-
-
-def _max_usd(fields: Fields) -> MaxUsd:
-    return MaxUsd(rmse=fields.number("rmse"), mae=fields.number("mae"))
-
-
 def _regression(fields: Fields) -> Regression:
     return Regression(significant=fields.number("significant"), estimate=fields.number("estimate"))
-
-
-def _regression_rules(fields: Fields) -> RegressionRules:
-    return RegressionRules(rmse=fields.read("rmse", _regression), mae=fields.read("mae", _regression))
 
 
 def _slice_rules(fields: Fields) -> SliceRules:

@@ -1,4 +1,4 @@
-"""What a pipeline run found out about its challenger: the content of report.json."""
+"""The findings of a pipeline run about its challenger: the content of report.json."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 from taxi_ml.gate import distributions
 from taxi_ml.gate.fields import Fields
 from taxi_ml.gate.schema import schema_difference
+from taxi_ml.naming import Split
 from taxi_ml.splits import Split
+from taxi_ml.sql.counts import SplitCounts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +33,7 @@ class ReportError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """How one model did on one set of rows, in USD; None is a number that could not be computed."""
+    """One model's errors on one set of rows, in USD; None is a number that could not be computed."""
 
     rmse: float | None
     mae: float | None
@@ -59,15 +61,15 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Challenger:
-    """The model that the run has trained; `uri` is the folder of its SavedModel."""
+    """The model that the run trained; `uri` is the folder of its SavedModel."""
 
     uri: str
     metrics: Metrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Champion:
-    """The model that serves; `name` is its resource name with version."""
+class ScoredChampion:
+    """The champion with its metrics; `name` is its resource name with version."""
 
     name: str
     uri: str
@@ -87,13 +89,13 @@ class Slice:
 
     @property
     def name(self) -> str:
-        """The slice as people read it, such as `TripStartHour=17`."""
+        """The slice's name for people, such as `TripStartHour=17`."""
         return f"{self.feature}={self.value}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anomaly:
-    """What ExampleValidator found in a split; `kind` is the type that TFDV gives it, where known."""
+    """One of ExampleValidator's findings in a split; `kind` is TFDV's type of it, if known."""
 
     split: Split
     feature: str
@@ -103,7 +105,7 @@ class Anomaly:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One set of hyperparameters that the Tuner has tried."""
+    """One set of hyperparameters that the Tuner tried."""
 
     hyperparameters: Mapping[str, float | str]
     score: float | None
@@ -111,7 +113,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """What the Tuner has found; `best_score` is the objective at `best`."""
+    """The Tuner's result; `best_score` is the objective at `best`."""
 
     trials: int
     objective: str
@@ -121,36 +123,27 @@ class Tuning:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
-    """The number of trips in each split."""
-
-    train: int
-    eval: int
-    test: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Hashes:
-    """SHA-256 of what the run was made of, in hexadecimal; empty where unknown."""
+    """SHA-256 digests, in hexadecimal, of the modules, the compile request and the data; empty if unknown."""
 
     modules: str
-    spec: str
+    request: str
     data: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything that the gate looks at.
+    """Everything that the gate considers.
 
-    `blessed` is the Evaluator's word, None where it has none. `tuner` is None where tuning was off. `drift`
-    is empty without a champion, or with one that does not say what it learned from. `fit` and `schema`, how
-    the trips' columns differ from the reviewed ones, decide nothing.
+    `blessed` is the Evaluator's verdict, None if it validated nothing. `tuner` is None if tuning was off.
+    `drift` is empty without a champion, or with one that has no profile of its training rows. `fit` and
+    `schema`, the differences from the reviewed schema, do not affect the decision.
     """
 
     window: str
-    rows: Rows
+    rows: SplitCounts
     challenger: Challenger
-    champion: Champion | None
+    champion: ScoredChampion | None
     difference: Difference | None
     slices: tuple[Slice, ...]
     anomalies: tuple[Anomaly, ...]
@@ -171,11 +164,13 @@ class Report:
         if self.challenger.metrics.count != self.rows.test:
             raise ReportError(
                 f"report.challenger was scored on {self.challenger.metrics.count} rows "
-                f"and the test split has {self.rows.test}"
+                f"but the test split has {self.rows.test}"
             )
         if self.champion is None:
             if self.difference is not None:
-                raise ReportError("report.difference is given and report.champion is null; it has two sides")
+                raise ReportError(
+                    "report.difference is given but report.champion is null; a difference needs both"
+                )
             return
         if _folder(self.champion.uri) == _folder(self.challenger.uri):
             raise ReportError(f"challenger and champion are the same model, {self.champion.uri}")
@@ -187,29 +182,31 @@ class Report:
                 _check_difference(f"slice {part.name}", part.challenger, part.champion, part.difference)
 
     def to_json(self) -> str:
-        """Return report.json; a number that is not finite becomes null, since JSON has none."""
+        """Return report.json; a number that is not finite becomes null, since JSON cannot express it."""
         document = dataclasses.asdict(self) | {
             "schema_version": SCHEMA_VERSION,
-            "anomalies": {split.value: self._anomalies_of(split) for split in Split},
+            "anomalies": {
+                split.value: [
+                    {"feature": found.feature, "description": found.description, "kind": found.kind}
+                    for found in self.anomalies
+                    if found.split is split
+                ]
+                for split in Split
+            },
         }
         if self.tuner is not None:
-            document["tuner"]["history"] = [_flat(trial) for trial in self.tuner.history]
+            document["tuner"]["history"] = [
+                {**trial.hyperparameters, "score": trial.score} for trial in self.tuner.history
+            ]
         return json.dumps(_finite(document), indent=2, sort_keys=True, allow_nan=False)
-
-    def _anomalies_of(self, split: Split) -> list[dict[str, str]]:
-        return [
-            {"feature": found.feature, "description": found.description, "kind": found.kind}
-            for found in self.anomalies
-            if found.split is split
-        ]
 
 
 def parse(text: str | bytes, *, window: str | None = None) -> Report:
-    """Read report.json, of `window` where it is given.
+    """Read report.json, which must be of `window` if that is given.
 
     Raises:
         ReportError: naming the field that is missing, unknown, of the wrong type or not finite, or the
-            version or window that is another one.
+            version or window that differs.
 
     """
     fields = Fields(_document(text), "report", ReportError)
@@ -219,8 +216,16 @@ def parse(text: str | bytes, *, window: str | None = None) -> Report:
     report = Report(
         window=fields.text("window"),
         rows=fields.read("rows", rows),
-        challenger=fields.read("challenger", _challenger),
-        champion=fields.read_or_none("champion", _champion),
+        challenger=fields.read(
+            "challenger",
+            lambda each: Challenger(uri=each.text("uri"), metrics=each.read("metrics", _metrics)),
+        ),
+        champion=fields.read_or_none(
+            "champion",
+            lambda each: ScoredChampion(
+                name=each.text("name"), uri=each.text("uri"), metrics=each.read("metrics", _metrics)
+            ),
+        ),
         difference=fields.read_or_none("difference", _difference),
         slices=fields.read_list("slices", _slice),
         anomalies=fields.read("anomalies", _anomalies),
@@ -240,24 +245,24 @@ def parse(text: str | bytes, *, window: str | None = None) -> Report:
 def _document(text: str | bytes) -> object:
     try:
         document = json.loads(text, parse_constant=_refuse_constant)
-        # JSON can write half of a surrogate pair, which no log and no page can hold.
+        # JSON can express half of a surrogate pair, which cannot be written to a log or a page.
         json.dumps(document, ensure_ascii=False).encode()
     except ReportError:
         raise
     except RecursionError:
-        raise ReportError("the report is not readable: its objects and lists are nested too deeply") from None
+        raise ReportError("the report cannot be read: its objects and lists are nested too deeply") from None
     except ValueError as error:
         raise ReportError(f"the report is not valid JSON, it may be truncated: {error}") from error
     return document
 
 
 def _refuse_constant(name: str) -> None:
-    raise ReportError(f"the report holds {name}; write null for a number that could not be computed")
+    raise ReportError(f"the report contains {name}; write null for a number that could not be computed")
 
 
-def rows(fields: Fields) -> Rows:
+def rows(fields: Fields) -> SplitCounts:
     """Read the number of trips in each split."""
-    return Rows(train=fields.count("train"), eval=fields.count("eval"), test=fields.count("test"))
+    return SplitCounts(train=fields.count("train"), eval=fields.count("eval"), test=fields.count("test"))
 
 
 def _metrics(fields: Fields) -> Metrics:
@@ -280,16 +285,6 @@ def _interval(fields: Fields) -> Interval:
 
 def _difference(fields: Fields) -> Difference:
     return Difference(rmse=fields.read("rmse", _interval), mae=fields.read("mae", _interval))
-
-
-def _challenger(fields: Fields) -> Challenger:
-    return Challenger(uri=fields.text("uri"), metrics=fields.read("metrics", _metrics))
-
-
-def _champion(fields: Fields) -> Champion:
-    return Champion(
-        name=fields.text("name"), uri=fields.text("uri"), metrics=fields.read("metrics", _metrics)
-    )
 
 
 def _slice(fields: Fields) -> Slice:
@@ -316,28 +311,25 @@ def _anomaly_texts(fields: Fields) -> tuple[str, str, str]:
     return fields.text("feature"), fields.text("description"), kind
 
 
-def _trial(fields: Fields) -> Trial:
-    score = fields.number_or_none("score")
-    return Trial(score=score, hyperparameters=fields.other_scalars())
-
-
 def _tuning(fields: Fields) -> Tuning:
     return Tuning(
         trials=fields.count("trials"),
         objective=fields.text("objective"),
         best=fields.read_or_none("best", Fields.other_scalars) or {},
         best_score=fields.number_or_none("best_score"),
-        history=fields.read_list("history", _trial),
+        # Arguments are evaluated in order, so that the other fields are those after the score.
+        history=fields.read_list(
+            "history",
+            lambda trial: Trial(score=trial.number_or_none("score"), hyperparameters=trial.other_scalars()),
+        ),
     )
 
 
 def hashes(fields: Fields) -> Hashes:
     """Read the digests of a run."""
-    return Hashes(modules=fields.text("modules"), spec=fields.text("spec"), data=fields.text("data"))
-
-
-def _flat(trial: Trial) -> dict[str, float | str | None]:
-    return {**trial.hyperparameters, "score": trial.score}
+    # Earlier decisions, which a cleared run reads again, have the request's digest as `spec`.
+    request = "spec" if fields.has("spec") else "request"
+    return Hashes(modules=fields.text("modules"), request=fields.text(request), data=fields.text("data"))
 
 
 def _folder(uri: str) -> str:
@@ -348,7 +340,7 @@ def _check_same_rows(place: str, challenger: Metrics, champion: Metrics) -> None
     if challenger.count != champion.count:
         raise ReportError(
             f"{place}: the challenger was scored on {challenger.count} rows and the champion on "
-            f"{champion.count}; only scores on the same rows can be compared"
+            f"{champion.count}; compare scores on the same rows"
         )
 
 
@@ -367,8 +359,8 @@ def _check_difference(
         allowed = _CONTRADICTION_USD + _CONTRADICTION_RATIO * max(abs(ours), abs(theirs))
         if abs(expected - given) > allowed:
             raise ReportError(
-                f"{place}: the difference in {metric} is given as {given:.6g} "
-                f"and {ours:.6g} - {theirs:.6g} is {expected:.6g}"
+                f"{place}: the difference in {metric} is given as {given:.6g}, "
+                f"but {ours:.6g} - {theirs:.6g} is {expected:.6g}"
             )
 
 

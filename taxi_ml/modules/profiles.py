@@ -1,7 +1,8 @@
-"""What a model learned from, as shares of each feature's values, to be compared with other trips later.
+"""Profiles of a model's training rows: the shares of each feature's values, for comparison with other trips.
 
-A profile is in the model's own inputs: ids of its vocabulary, and standardised logarithms in bins. The
-trainer imports this file as a sibling and the report as a module of its package, so it imports neither's.
+A profile describes the model's own inputs: ids of its vocabulary, and standardised logarithms in bins. This
+module imports no other of the product, because the trainer imports it top-level and the report as a part of
+its package.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FILE = "assets.extra/training.json"
-"""Beside the model: rows, profile, layout and vocabulary, the latter two to profile other trips alike."""
+"""Beside the model: rows and profile, and the layout and vocabulary with which to profile other trips."""
 
 ABSENT = "absent"
 NEW = "new"
-"""A category that the model's vocabulary does not have; the rarest are not in it."""
+"""A category outside the model's vocabulary, as the rarest are."""
 
 _EDGES = np.linspace(-3.0, 3.0, 13)
 """Bins of half a standard deviation, open at both ends."""
@@ -36,23 +37,16 @@ def profile(
     `layout` gives each feature its column and index, and a number also those of its flag for absence.
     """
     found: dict[str, Shares] = {}
+    low_ends = np.array(["-inf", *(f"{edge:g}" for edge in _EDGES)], dtype=object)
+    names = np.array([*(word.partition("=")[2] for word in vocabulary), NEW], dtype=object)
     for feature, (column, index, *flag) in layout.items():
         values = columns[column][:, index]
         if flag:
-            found[feature] = _number_shares(values, columns[flag[0]][:, flag[1]])
+            is_absent = columns[flag[0]][:, flag[1]] > 0
+            found[feature] = _shares(np.where(is_absent, ABSENT, low_ends[np.digitize(values, _EDGES)]))
         else:
-            found[feature] = _category_shares(values, vocabulary)
+            found[feature] = _shares(names[np.minimum(values, len(vocabulary))])
     return found
-
-
-def _number_shares(standardised: NDArray[np.float32], absent: NDArray[np.float32]) -> Shares:
-    low_ends = np.array(["-inf", *(f"{edge:g}" for edge in _EDGES)], dtype=object)
-    return _shares(np.where(absent > 0, ABSENT, low_ends[np.digitize(standardised, _EDGES)]))
-
-
-def _category_shares(ids: NDArray[np.int64], vocabulary: Sequence[str]) -> Shares:
-    names = np.array([*(word.partition("=")[2] for word in vocabulary), NEW], dtype=object)
-    return _shares(names[np.minimum(ids, len(vocabulary))])
 
 
 def _shares(values: NDArray[Any]) -> Shares:

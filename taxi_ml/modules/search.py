@@ -43,7 +43,12 @@ def hyperparameter_search(
         pass
 
     tuner = FareTuner(
-        lambda point: build(_hyperparameters(point)),
+        lambda point: build(
+            Hyperparameters(
+                learning_rate=point.Choice("learning_rate", list(LEARNING_RATES)),
+                depth=point.Choice("depth", list(DEPTHS)),
+            )
+        ),
         objective=keras_tuner.Objective(f"val_{RMSE}", "min"),
         max_trials=min(bounds.trials, GRID_SIZE),
         max_consecutive_failed_trials=1,
@@ -54,13 +59,6 @@ def hyperparameter_search(
     )
     tuner.seconds = bounds.minutes * 60
     return tuner
-
-
-def _hyperparameters(point: keras_tuner.HyperParameters) -> Hyperparameters:
-    return Hyperparameters(
-        learning_rate=point.Choice("learning_rate", list(LEARNING_RATES)),
-        depth=point.Choice("depth", list(DEPTHS)),
-    )
 
 
 class _BoundedSearch:

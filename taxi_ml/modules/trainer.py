@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
 
 _EPOCHS = 20
-"""How often a training looks at the eval split."""
+"""How often training evaluates the eval split."""
 _TRIAL_EPOCHS = 5
-"""How often a trial of the Tuner does, which saves its weights each time."""
+"""How often a trial of the Tuner does; fewer, because it saves its weights each time."""
 _PATIENCE = 0.3
-"""Share of the epochs without a gain that ends a training."""
+"""Training stops after this share of its epochs without a gain."""
 _MOST_PASSES = 14
-"""Over rows that are few, more passes make the network remember them."""
+"""More passes over few rows make the network memorise them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOptions:
-    """What the pipeline passes as `custom_config`; `ranges` bound the features of a question."""
+    """The `custom_config` that the pipeline passes; `ranges` bound the features of a prediction request."""
 
     batch_size: int
     seed: int
@@ -49,12 +49,16 @@ def run_fn(fn_args: FnArgs) -> None:
     transform = tft.TFTransformOutput(fn_args.transform_output)
     sample = datasets.sample(fn_args.train_files, transform, seed=options.seed)
     steps = _steps(sample, fn_args.train_steps, options.batch_size)
-    network = build_network(
-        datasets.input_sizes(transform), sample.scale, _chosen(fn_args.hyperparameters), steps=steps
-    )
+    chosen = fn_args.hyperparameters  # None in a pipeline without a Tuner
+    hyperparameters = Hyperparameters(**chosen["values"]) if chosen else Hyperparameters()
+    network = build_network(datasets.input_sizes(transform), sample.scale, hyperparameters, steps=steps)
     fit_arguments = _fit_arguments(fn_args, transform, options, steps=steps, epochs=_EPOCHS)
     with tempfile.TemporaryDirectory(prefix="training-") as folder:
-        rows = _rows(sample, fn_args.train_files, folder, options.seed)
+        rows = (
+            datasets.shuffled_sample(sample, seed=options.seed)
+            if sample.is_everything
+            else datasets.shuffled_files(fn_args.train_files, sample.total, folder, seed=options.seed)
+        )
         batches = datasets.training_batches(rows, transform, batch_size=options.batch_size)
         network.fit(batches, **fit_arguments, verbose=2)
     signatures.export(network, transform, fn_args.serving_model_dir, ranges=options.ranges)
@@ -62,7 +66,7 @@ def run_fn(fn_args: FnArgs) -> None:
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
-    """Search learning rate and depth for the lowest RMSE on the eval split; trials learn from the sample."""
+    """Search learning rate and depth for the lowest RMSE on the eval split; trials train on the sample."""
     options = TrainingOptions(**fn_args.custom_config)
     keras.utils.set_random_seed(options.seed)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
@@ -81,21 +85,9 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     return TunerFnResult(tuner=tuner, fit_kwargs=fit_arguments | {"x": batches, "verbose": 0})
 
 
-def _rows(sample: datasets.Sample, files: Sequence[str], folder: str, seed: int) -> Any:  # noqa: ANN401  # a tf.data.Dataset
-    """Shuffle the rows in memory where they are few, else through files in `folder`."""
-    if sample.is_everything:
-        return datasets.shuffled_sample(sample, seed=seed)
-    return datasets.shuffled_files(files, sample.total, folder, seed=seed)
-
-
 def _steps(sample: datasets.Sample, most: int, batch_size: int) -> int:
-    """Return how many batches to learn from: `most`, or what `_MOST_PASSES` over all rows are."""
+    """Return the number of batches to train on: `most`, or fewer if that is more than `_MOST_PASSES`."""
     return min(most, math.ceil(_MOST_PASSES * sample.total / batch_size)) if sample.is_everything else most
-
-
-def _chosen(configuration: Mapping[str, Any] | None) -> Hyperparameters:
-    """Take the Tuner's choice, or the defaults where the pipeline has no Tuner."""
-    return Hyperparameters(**configuration["values"]) if configuration else Hyperparameters()
 
 
 def _fit_arguments(

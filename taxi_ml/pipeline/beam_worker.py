@@ -73,7 +73,9 @@ def problems(environ: Mapping[str, str]) -> Iterator[str]:
 def _launch(arguments: Sequence[str]) -> str:
     """Run Beam's launcher until it ends; return the end of what it wrote if it failed."""
     command = [str(BOOT), *arguments, *_persistent_folder(arguments)]
-    boot = subprocess.Popen(command, env=_environment(os.environ), stderr=subprocess.PIPE, text=True)
+    paths = filter(None, [os.environ.get("PYTHONPATH"), str(PACKAGES)])
+    environment = {**os.environ, "PIP_TARGET": str(PACKAGES), "PYTHONPATH": ":".join(paths)}
+    boot = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: boot.send_signal(received))
     lines = _passed_on(boot.stderr) if boot.stderr else deque[str]()
@@ -89,11 +91,6 @@ def _passed_on(stream: IO[str]) -> deque[str]:
         sys.stderr.flush()
         lines.append(line)
     return lines
-
-
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    paths = [environ.get("PYTHONPATH", ""), str(PACKAGES)]
-    return {**environ, "PIP_TARGET": str(PACKAGES), "PYTHONPATH": ":".join(filter(None, paths))}
 
 
 def _persistent_folder(arguments: Sequence[str]) -> Iterator[str]:

@@ -54,7 +54,10 @@ class CsvRows(Rows):
                     f"{path} has another header than {self.files[0]}; export them again"
                 )
             with FileSystems.open(path) as file:
-                yield from map(self._learned, self._reader(file))
+                for batch in self._reader(file):
+                    for name, column in self._columns.items():
+                        column.learn(batch[name])
+                    yield batch
 
     def features(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return numbers where all cells of a column are numbers; a cell without text has no value."""
@@ -68,11 +71,6 @@ class CsvRows(Rows):
             csv.ParseOptions(newlines_in_values=True),
             csv.ConvertOptions(column_types=dict.fromkeys(self._names, pa.string())),
         )
-
-    def _learned(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        for name, column in self._columns.items():
-            column.learn(batch[name])
-        return batch
 
 
 class _Column:

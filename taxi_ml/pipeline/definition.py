@@ -33,7 +33,7 @@ _EXECUTORS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examples:
-    """The nodes that read the trips and look at them; `schema` is the reviewed one."""
+    """The nodes that read and check the trips; `schema` is the reviewed one."""
 
     examples: Any
     statistics: Any
@@ -44,7 +44,7 @@ class Examples:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """The nodes that learn; `tuner` is None where the request allows no trials."""
+    """The nodes that train; `tuner` is None if the request allows no trials."""
 
     transform: Any
     tuner: Any
@@ -142,23 +142,26 @@ def _training(request: CompileRequest, values: Mapping[str, Any], data: Examples
         if request.tuner_trials
         else None
     )
+    options = values[Parameter.TRAINING_OPTIONS]  # a RuntimeParameter, or the JSON of its value
     trainer = tfx.components.Trainer(
         **learning,
         train_args=values[Parameter.TRAIN_ARGS],
-        custom_config=_options(values[Parameter.TRAINING_OPTIONS]),
+        custom_config=json.loads(options) if isinstance(options, str) else options,
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
     )
     return Training(transform=transform, tuner=tuner, trainer=trainer)
 
 
-def _options(value: Any) -> Any:  # noqa: ANN401  # a parameter, or the JSON of its value
-    return json.loads(value) if isinstance(value, str) else value
-
-
 def _verdict(
     request: CompileRequest, values: Mapping[str, Any], data: Examples, training: Training
 ) -> list[Any]:
-    champion = _champion(values)
+    champion = (
+        tfx.dsl.Importer(
+            source_uri=values[Parameter.CHAMPION_URI], artifact_type=tfx.types.standard_artifacts.Model
+        ).with_id("Champion")
+        if Parameter.CHAMPION_URI in values
+        else None
+    )
     evaluation = tfx.components.Evaluator(
         examples=data.examples.outputs["examples"],
         schema=data.schema.outputs["schema"],
@@ -196,11 +199,3 @@ def _run(request: CompileRequest, values: Mapping[str, Any]) -> Run:
         request_digest=request.digest,
         seed=request.seed,
     )
-
-
-def _champion(values: Mapping[str, Any]) -> Any:  # noqa: ANN401  # tfx has no types
-    if Parameter.CHAMPION_URI not in values:
-        return None
-    return tfx.dsl.Importer(
-        source_uri=values[Parameter.CHAMPION_URI], artifact_type=tfx.types.standard_artifacts.Model
-    ).with_id("Champion")

@@ -21,10 +21,12 @@ def evaluation_config(request: CompileRequest) -> Any:  # noqa: ANN401  # protob
 
     The label is the raw column, in USD: no transformed label is involved.
     """
+    # The threshold is for all rows together, because a slice of three trips proves nothing.
+    overall = config_pb2.PerSliceMetricThreshold(
+        slicing_specs=[config_pb2.SlicingSpec()], threshold=_threshold(request)
+    )
     metrics = [
-        config_pb2.MetricConfig(
-            class_name="RootMeanSquaredError", per_slice_thresholds=[_overall(_threshold(request))]
-        ),
+        config_pb2.MetricConfig(class_name="RootMeanSquaredError", per_slice_thresholds=[overall]),
         config_pb2.MetricConfig(class_name="MeanAbsoluteError"),
         config_pb2.MetricConfig(class_name="ExampleCount"),
     ]
@@ -46,11 +48,6 @@ def _models(request: CompileRequest) -> list[Any]:
         name=BASELINE, label_key=LABEL, signature_name=SIGNATURE, is_baseline=True
     )
     return [candidate, baseline]
-
-
-def _overall(threshold: Any) -> Any:  # noqa: ANN401
-    """Hold all rows together to the threshold; a slice of three trips decides nothing."""
-    return config_pb2.PerSliceMetricThreshold(slicing_specs=[config_pb2.SlicingSpec()], threshold=threshold)
 
 
 def _threshold(request: CompileRequest) -> Any:  # noqa: ANN401

@@ -70,14 +70,13 @@ def sized(
     """
     for label, executor in job["pipelineSpec"]["deploymentSpec"]["executors"].items():
         if "container" in executor:
-            wish = wishes.get(_component(label), ComponentResources())
+            name = label.removesuffix(_EXECUTOR)
+            # Which ExampleGen a pipeline has depends on the format of the export.
+            is_example_gen = name.endswith(Component.EXAMPLE_GEN)
+            component = Component.EXAMPLE_GEN if is_example_gen else Component(name)
+            wish = wishes.get(component, ComponentResources())
             executor["container"]["resources"] = _resource_spec(machine, wish)
     return job
-
-
-def _component(label: str) -> Component:
-    name = label.removesuffix(_EXECUTOR)
-    return Component.EXAMPLE_GEN if name.endswith(Component.EXAMPLE_GEN) else Component(name)
 
 
 def _resource_spec(machine: MachineSize, wish: ComponentResources) -> dict[str, Any]:

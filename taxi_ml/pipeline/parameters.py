@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
 
+    from taxi_ml.gate.champion import Champion
     from taxi_ml.pipeline.request import CompileRequest
     from taxi_ml.settings import Settings
     from taxi_ml.sql.columns import Range
@@ -39,14 +40,6 @@ class Parameter(StrEnum):
 
 OF_A_CHAMPION = frozenset({Parameter.CHAMPION_NAME, Parameter.CHAMPION_URI})
 """The parameters that only a pipeline with a champion has."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Champion:
-    """The model that serves now: its resource name with version, and the folder of its SavedModel."""
-
-    name: str
-    uri: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ class BadRequestError(ValueError):
 
 
 class ContractError(ValueError):
-    """A model does not say what its instances are."""
+    """A model has no readable description of its instances."""
 
 
 class FeatureType(StrEnum):
@@ -31,10 +31,10 @@ class FeatureType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
-    """One raw feature; `missing` stands for null or absent, and is None where the feature is required.
+    """One raw feature; `missing` replaces null or an absent value, and is None if the feature is required.
 
-    `minimum` and `maximum` bound its values, both included. What may be missing is never negative: that is
-    what makes the substitute recognisable.
+    `minimum` and `maximum` bound its values, both included. A feature that may be missing is never negative,
+    so that a negative substitute is recognisable.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Feature:
         """Read a feature; one without bounds has those of its type.
 
         Raises:
-            KeyError, TypeError, ValueError: where the item is another thing.
+            KeyError, TypeError, ValueError: if the item does not describe a feature.
 
         """
         json_type, missing = FeatureType(item["type"]), item["missing"]
@@ -78,7 +78,9 @@ class Feature:
         """
         given = instance.get(self.name)
         if given is None:
-            return self._absent(place)
+            if self.missing is None:
+                raise BadRequestError(f"{place}: feature {self.name!r} is missing; give {self._description}")
+            return self.missing
         # JSON has one kind of number, and Vertex AI carries each as a double: 7.0 is an integer.
         integral = isinstance(given, int) or (isinstance(given, float) and given.is_integer())
         wanted = integral if self.json_type is FeatureType.INTEGER else isinstance(given, int | float)
@@ -94,15 +96,10 @@ class Feature:
         unknown = "" if self.missing is None else ", or null where it is unknown"
         return f"{article} {self.json_type} from {self.minimum} to {self.maximum}{unknown}"
 
-    def _absent(self, place: str) -> float:
-        if self.missing is None:
-            raise BadRequestError(f"{place}: feature {self.name!r} is missing; give {self._description}")
-        return self.missing
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceContract:
-    """What a model reads and answers; the Trainer writes it beside the SavedModel."""
+    """A model's features and answer; the Trainer writes it beside the SavedModel."""
 
     features: tuple[Feature, ...]
     signature: str
@@ -113,7 +110,7 @@ class InstanceContract:
         """Read the contract.
 
         Raises:
-            ContractError: where the text is another thing.
+            ContractError: if the text does not describe a contract.
 
         """
         try:
@@ -162,5 +159,5 @@ def _instances(body: bytes) -> Sequence[object]:
 
 
 def shortened(text: str) -> str:
-    """Return what of a text fits a line of an error message."""
+    """Return a string cut to fit on a line of an error message."""
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004  # a line's worth

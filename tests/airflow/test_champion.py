@@ -107,9 +107,7 @@ def test_a_newer_champion_stops_a_run(begin: Begin, window: str) -> None:
     """A run whose test months the champion was trained on ends, with both windows and the ways out."""
     begin("run-1").promote()
 
-    with pytest.raises(
-        AirflowFailException, match=f"is {OWN}; required is none later than {window}"
-    ) as refused:
+    with pytest.raises(AirflowFailException, match=f"is {OWN}; required: not later than {window}") as refused:
         begin("run-2", window=window)
 
     ways = ("Promote off", "another window_end", "override champion_newer")

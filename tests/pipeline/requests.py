@@ -6,8 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from taxi_ml.gate.champion import Champion
 from taxi_ml.pipeline.modules_check import read_modules
-from taxi_ml.pipeline.parameters import Champion, RunParameters
+from taxi_ml.pipeline.parameters import RunParameters
 from taxi_ml.pipeline.request import CompileRequest
 
 REPOSITORY = Path(__file__).parents[2]

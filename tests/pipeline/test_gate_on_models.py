@@ -10,7 +10,7 @@ import numpy as np
 from taxi_ml.evaluation import scores
 from taxi_ml.gate import policy
 from taxi_ml.gate.decision import ReasonCode, Verdict, decide
-from taxi_ml.gate.report import Challenger, Champion
+from taxi_ml.gate.report import Challenger, ScoredChampion
 from tests.taxi_ml.reports import CHALLENGER, CHAMPION, CHAMPION_NAME, a_report
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def judged(challenger: NDArray[np.float64], champion: NDArray[np.float64]) -> De
         replace(
             a_report(),
             challenger=Challenger(uri=CHALLENGER, metrics=ours),
-            champion=Champion(name=CHAMPION_NAME, uri=CHAMPION, metrics=theirs),
+            champion=ScoredChampion(name=CHAMPION_NAME, uri=CHAMPION, metrics=theirs),
             difference=scores.difference(found, seed=1),
         ),
     )

@@ -12,19 +12,20 @@ from taxi_ml.gate.policy import Policy
 from taxi_ml.gate.report import (
     Anomaly,
     Challenger,
-    Champion,
     Difference,
     Hashes,
     Interval,
     Metrics,
     Report,
-    Rows,
+    ScoredChampion,
     Slice,
     Trial,
     Tuning,
 )
 from taxi_ml.gate.schema import Change, SchemaDifference
+from taxi_ml.naming import Split
 from taxi_ml.splits import Split
+from taxi_ml.sql.counts import SplitCounts
 
 POLICY = policy.load()
 CHALLENGER = "gs://taxi-local/serving/2015-07/2"
@@ -58,10 +59,10 @@ def slice_of(feature: str, value: str, ours: Metrics, theirs: Metrics | None) ->
 def a_report(*, with_champion: bool = True) -> Report:
     """Return the report of a challenger that is a little better than the champion."""
     ours, theirs = metrics(4.4, 2.4), metrics(4.5, 2.5)
-    champion = Champion(name=CHAMPION_NAME, uri=CHAMPION, metrics=theirs)
+    champion = ScoredChampion(name=CHAMPION_NAME, uri=CHAMPION, metrics=theirs)
     return Report(
         window="2015-07_train24_test1",
-        rows=Rows(train=9118, eval=449, test=400),
+        rows=SplitCounts(train=9118, eval=449, test=400),
         challenger=Challenger(uri=CHALLENGER, metrics=ours),
         champion=champion if with_champion else None,
         difference=compared(ours, theirs) if with_champion else None,
@@ -78,7 +79,7 @@ def a_report(*, with_champion: bool = True) -> Report:
             history=(Trial(hyperparameters={"learning_rate": 0.001, "depth": 2}, score=4.2),),
         ),
         blessed=True,
-        hashes=Hashes(modules="a1", spec="b2", data="c3"),
+        hashes=Hashes(modules="a1", request="b2", data="c3"),
         drift=(drift(0.01),) if with_champion else (),
         fit=a_fit(with_champion=with_champion),
     )
@@ -122,7 +123,7 @@ def swapped(given: Report) -> Report:
     return replace(
         given,
         challenger=Challenger(uri=given.champion.uri, metrics=given.champion.metrics),
-        champion=Champion(
+        champion=ScoredChampion(
             name="projects/p/locations/l/models/1@1",
             uri=given.challenger.uri,
             metrics=given.challenger.metrics,
@@ -223,15 +224,15 @@ def reports(draw: st.DrawFn, *, with_champion: bool | None = None) -> Report:
     always = [slice_of(name, "x", drawn.ours, drawn.theirs if compares else None) for name in _features()]
     return Report(
         window="2015-07_train24_test1",
-        rows=Rows(train=draw(ROW_COUNTS), eval=draw(ROW_COUNTS), test=drawn.count),
+        rows=SplitCounts(train=draw(ROW_COUNTS), eval=draw(ROW_COUNTS), test=drawn.count),
         challenger=Challenger(uri=CHALLENGER, metrics=drawn.ours),
-        champion=Champion(name=CHAMPION_NAME, uri=CHAMPION, metrics=drawn.theirs) if compares else None,
+        champion=ScoredChampion(name=CHAMPION_NAME, uri=CHAMPION, metrics=drawn.theirs) if compares else None,
         difference=compared(drawn.ours, drawn.theirs, draw(USD)) if compares else None,
         slices=(*always, *draw(st.lists(slices(with_champion=compares), max_size=2))),
         anomalies=tuple(draw(st.lists(ANOMALIES, max_size=1))),
         tuner=draw(st.one_of(st.none(), TUNINGS)),
         blessed=draw(st.sampled_from([True, True, False, None])),
-        hashes=Hashes(modules="a1", spec="b2", data="c3"),
+        hashes=Hashes(modules="a1", request="b2", data="c3"),
         drift=tuple(draw(st.lists(DRIFTS, max_size=2))) if compares else (),
         schema=tuple(draw(st.lists(DIFFERENCES, max_size=1))),
     )

@@ -210,7 +210,7 @@ def test_number_fits_its_cell(value: float | None, text: str) -> None:
 @settings(max_examples=30, deadline=None)
 @given(reports.policies(), reports.reports())
 def test_every_report_has_a_card(policy: Policy, given_report: Report) -> None:
-    """Every report that the gate can read has a complete page: its decision, its window and its reasons."""
+    """Every report that the gate can read has a complete page with its decision, window and reasons."""
     decision = decide(policy, given_report)
     page = render(given_report, decision)
     codes = re.findall(r"<tr><td>(\w+)\s*(?:<span|</td>)", page.partition("<h2>Test trips")[0])

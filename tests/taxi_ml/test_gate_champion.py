@@ -130,12 +130,11 @@ def test_objections_say_what_was_seen_and_required() -> None:
     missing, newer = map(str, objections(champion(LATER), RUN, compared=False))
 
     assert missing == (
-        f"champion_missing: SavedModel of {CHAMPION_NAME} is missing; "
-        f"required is saved_model.pb in {CHAMPION}"
+        f"champion_missing: SavedModel of {CHAMPION_NAME} is missing; required: saved_model.pb in {CHAMPION}"
     )
     assert newer == (
         f"champion_newer: window of {CHAMPION_NAME} is {LATER}; "
-        f"required is none later than {RUN}, nor training on its test months"
+        f"required: not later than {RUN}, and not trained on its test months"
     )
 
 

@@ -15,8 +15,10 @@ from taxi_ml.gate.decision import (
     Verdict,
     decide,
 )
-from taxi_ml.gate.report import Anomaly, Rows
+from taxi_ml.gate.report import Anomaly
+from taxi_ml.naming import Split
 from taxi_ml.splits import Split
+from taxi_ml.sql.counts import SplitCounts
 from tests.taxi_ml import reports
 from tests.taxi_ml.reports import POLICY, a_report, metrics, slice_of, with_metrics
 
@@ -231,9 +233,9 @@ def test_override_of_other_codes_changes_nothing() -> None:
     ("reason", "names", "problem"),
     [
         (" ", ["not_blessed"], "written reason"),
-        ("because", [], "names the codes"),
+        ("because", [], "needs at least one code"),
         ("because", ["metric_missing"], "cannot be overridden"),
-        ("because", ["nonsense"], "nonsense is no reason code"),
+        ("because", ["nonsense"], "nonsense is not a reason code"),
     ],
 )
 def test_override_must_be_auditable(reason: str, names: list[str], problem: str) -> None:
@@ -266,12 +268,12 @@ def test_decision_json_holds_what_was_decided_on() -> None:
 
 def test_too_few_rows_are_counted() -> None:
     """Each split is named, with its rows and those that it needs."""
-    few = replace(a_report(), rows=Rows(train=1, eval=2, test=400))
+    few = replace(a_report(), rows=SplitCounts(train=1, eval=2, test=400))
     told = [str(reason) for reason in decide(POLICY, few).reasons]
 
     assert told == [
-        "too_few_rows: train rows is 1; required is at least 1000",
-        "too_few_rows: eval rows is 2; required is at least 20",
+        "too_few_rows: train rows is 1; required: at least 1000",
+        "too_few_rows: eval rows is 2; required: at least 20",
     ]
 
 
@@ -309,8 +311,8 @@ def test_missing_number_is_named_with_its_place() -> None:
     reasons = decide(POLICY, replace(a_report(), slices=(part, *a_report().slices[1:]))).reasons
 
     assert [str(reason) for reason in reasons] == [
-        "metric_missing: mae in TripStartHour=8 is nothing; required is a finite number",
-        "metric_missing: difference in mae in TripStartHour=8 is nothing; required is a finite number",
+        "metric_missing: mae in TripStartHour=8 is missing; required: a finite number",
+        "metric_missing: difference in mae in TripStartHour=8 is missing; required: a finite number",
     ]
 
 
@@ -318,7 +320,7 @@ def test_reason_reads_as_one_line() -> None:
     """A number is given with four digits, and a rule over all rows names no slice."""
     (reason,) = decide(POLICY, with_metrics(a_report(with_champion=False), metrics(12.34567, 2.0))).reasons
 
-    assert str(reason) == "above_ceiling: rmse is 12.35; required is at most 10 USD"
+    assert str(reason) == "above_ceiling: rmse is 12.35; required: at most 10 USD"
 
 
 def test_decision_says_who_overrode_and_which_version_it_is() -> None:

@@ -47,6 +47,15 @@ def test_parameters_survive_json() -> None:
     assert kept.parse(json.dumps(older)).parameters == {}
 
 
+def test_earlier_name_of_the_requests_digest_is_read() -> None:
+    """A decision that calls the compile request's digest `spec` is read as one that calls it `request`."""
+    decision = decide(POLICY, a_report())
+    earlier = json.loads(decision.to_json())
+    earlier["hashes"]["spec"] = earlier["hashes"].pop("request")
+
+    assert kept.parse(json.dumps(earlier)) == decision
+
+
 @pytest.mark.parametrize(
     ("edit", "problem"),
     [
@@ -59,8 +68,8 @@ def test_parameters_survive_json() -> None:
             lambda d: d.update(override={"reason": "", "codes": ["not_blessed"], "by": ""}),
             "needs a written reason",
         ),
-        (lambda d: d.update(override={"reason": "x", "codes": ["no"], "by": ""}), "no is no reason code"),
-        (lambda d: d.update(champion=7), "champion is 7; it must be a text"),
+        (lambda d: d.update(override={"reason": "x", "codes": ["no"], "by": ""}), "no is not a reason code"),
+        (lambda d: d.update(champion=7), "champion is 7; it must be a string"),
     ],
 )
 def test_bad_decision_is_an_error_that_names_it(
@@ -76,6 +85,6 @@ def test_bad_decision_is_an_error_that_names_it(
 
 @pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, "9" * 5000])
 def test_text_of_no_decision_is_an_error(text: str) -> None:
-    """No JSON, or JSON of another kind, is no decision."""
+    """Invalid JSON, or JSON of another kind, is not a decision."""
     with pytest.raises(DecisionError):
         kept.parse(text)

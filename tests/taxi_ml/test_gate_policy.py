@@ -40,12 +40,12 @@ TEXT = policy.DEFAULT_PATH.read_text(encoding="utf-8")
         (
             '["train", "eval", "test"]',
             '"train"',
-            r"^policy\.anomalies\.splits is 'train'; it must be a list of texts$",
+            r"^policy\.anomalies\.splits is 'train'; it must be a list of strings$",
         ),
         (
             '["train", "eval", "test"]',
             '["train", 1]',
-            r"^policy\.anomalies\.splits\[1\] is 1; it must be a text$",
+            r"^policy\.anomalies\.splits\[1\] is 1; it must be a string$",
         ),
         (
             "require_blessing = true",

@@ -66,72 +66,72 @@ def _anomalies() -> tuple[Anomaly, ...]:
 
 
 WORDS = {
-    "few test rows": (_of_few_rows(), ["too_few_rows: test rows is 299; required is at least 300"]),
+    "few test rows": (_of_few_rows(), ["too_few_rows: test rows is 299; required: at least 300"]),
     "no interval": (
         replace(a_report(), difference=None),
         [
-            "metric_missing: difference in rmse (high end) is nothing; required is a finite number",
-            "metric_missing: difference in rmse (low end) is nothing; required is a finite number",
-            "metric_missing: difference in rmse is nothing; required is a finite number",
-            "metric_missing: difference in mae (high end) is nothing; required is a finite number",
-            "metric_missing: difference in mae (low end) is nothing; required is a finite number",
-            "metric_missing: difference in mae is nothing; required is a finite number",
+            "metric_missing: difference in rmse (high end) is missing; required: a finite number",
+            "metric_missing: difference in rmse (low end) is missing; required: a finite number",
+            "metric_missing: difference in rmse is missing; required: a finite number",
+            "metric_missing: difference in mae (high end) is missing; required: a finite number",
+            "metric_missing: difference in mae (low end) is missing; required: a finite number",
+            "metric_missing: difference in mae is missing; required: a finite number",
         ],
     ),
     "half an interval": (
         _compared(-0.2, -0.1, None),
-        ["metric_missing: difference in mae (high end) is nothing; required is a finite number"],
+        ["metric_missing: difference in mae (high end) is missing; required: a finite number"],
     ),
     "champion without numbers": (
         _champion_without_numbers(),
         [
-            "metric_missing: champion rmse is nothing; required is a finite number",
-            "metric_missing: champion mae is nothing; required is a finite number",
+            "metric_missing: champion rmse is missing; required: a finite number",
+            "metric_missing: champion mae is missing; required: a finite number",
         ],
     ),
     "one table of slices is missing": (
         replace(a_report(), slices=a_report().slices[1:]),
-        [f"slices_missing: slices in {POLICY.slices.features[0]} is nothing; required is a table of slices"],
+        [f"slices_missing: slices in {POLICY.slices.features[0]} is missing; required: a table of slices"],
     ),
     "bad slice": (
         _with_slice(11.0, with_champion=True),
         [
             (
                 f"slice_above_ceiling: mae in TripStartHour=3 is 11;"
-                f" required is at most {POLICY.slices.max_mae:g} USD"
+                f" required: at most {POLICY.slices.max_mae:g} USD"
             )
         ],
     ),
     "slice without the champion": (
         _with_slice(2.0, with_champion=False),
-        ["metric_missing: difference in mae in TripStartHour=3 is nothing; required is a finite number"],
+        ["metric_missing: difference in mae in TripStartHour=3 is missing; required: a finite number"],
     ),
     "anomaly": (
         replace(a_report(), anomalies=_anomalies()),
-        ["data_anomaly: test fare is too high; required is no anomaly"],
+        ["data_anomaly: test fare is too high; required: no anomaly"],
     ),
     "no drift": (
         replace(a_report(), drift=()),
-        ["drift_missing: drift is nothing; required is the champion's training rows"],
+        ["drift_missing: drift is missing; required: the champion's training rows"],
     ),
     "drift without a number": (
         replace(a_report(), drift=(reports.drift(None),)),
-        ["metric_missing: train pickup_census_tract linf is nothing; required is a finite number"],
+        ["metric_missing: train pickup_census_tract linf is missing; required: a finite number"],
     ),
     "no Tuner": (
         replace(a_report(), tuner=None),
-        ["tuner_unhealthy: tuner trials is nothing; required is a Tuner that ran"],
+        ["tuner_unhealthy: tuner trials is missing; required: a Tuner that ran"],
     ),
-    "no trial": (_tuned(trials=0), ["tuner_unhealthy: tuner trials is 0; required is a best trial"]),
+    "no trial": (_tuned(trials=0), ["tuner_unhealthy: tuner trials is 0; required: a best trial"]),
     "one trial": (_tuned(trials=1), []),
-    "no choice": (_tuned(best={}), ["tuner_unhealthy: tuner trials is 2; required is a best trial"]),
+    "no choice": (_tuned(best={}), ["tuner_unhealthy: tuner trials is 2; required: a best trial"]),
     "no score": (
         _tuned(best_score=None),
-        ["tuner_unhealthy: tuner val_rmse is nothing; required is a finite score"],
+        ["tuner_unhealthy: tuner val_rmse is missing; required: a finite score"],
     ),
     "no blessing": (
         replace(a_report(), blessed=None),
-        ["not_blessed: blessing is nothing; required is blessed"],
+        ["not_blessed: blessing is missing; required: blessed"],
     ),
 }
 
@@ -149,7 +149,7 @@ def test_each_reason_says_what_and_where(given: Report, told: list[str]) -> None
         (
             "because",
             ["nonsense", "typo"],
-            f"nonsense, typo is no reason code; the codes are {', '.join(sorted(OVERRIDABLE))}",
+            f"nonsense, typo is not a reason code; the codes are {', '.join(sorted(OVERRIDABLE))}",
         ),
     ],
 )

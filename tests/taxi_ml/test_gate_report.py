@@ -89,8 +89,8 @@ BAD = {
     "no version": (lambda d: d.pop("schema_version"), "report has no schema_version"),
     "no slices": (lambda d: d.pop("slices"), "report has no slices"),
     "no champion": (lambda d: d.pop("champion"), "report has no champion"),
-    "NaN": (lambda d: d["challenger"]["metrics"].update(rmse=float("nan")), "holds NaN"),
-    "infinity": (lambda d: d["difference"]["mae"].update(high=float("inf")), "holds Infinity"),
+    "NaN": (lambda d: d["challenger"]["metrics"].update(rmse=float("nan")), "contains NaN"),
+    "infinity": (lambda d: d["difference"]["mae"].update(high=float("inf")), "contains Infinity"),
     "fraction for count": (
         lambda d: d["rows"].update(test=1.5),
         r"report.rows.test is 1.5; it must be a whole number$",
@@ -102,7 +102,7 @@ BAD = {
     "number for flag": (lambda d: d.update(blessed=1), r"blessed is 1; it must be true, false or null$"),
     "object for text": (
         lambda d: d["challenger"].update(uri={}),
-        r"report.challenger.uri is an object; it must be a text$",
+        r"report.challenger.uri is an object; it must be a string$",
     ),
     "object for list": (
         lambda d: d.update(slices={}),
@@ -152,19 +152,19 @@ BAD = {
     ),
     "other test rows": (
         lambda d: d["rows"].update(test=399),
-        "scored on 400 rows and the test split has 399",
+        "scored on 400 rows but the test split has 399",
     ),
     "itself": (lambda d: d["champion"].update(uri=reports.CHALLENGER + "/"), "are the same model"),
     "wrong difference": (
         lambda d: d["difference"]["rmse"].update(estimate=0.5),
-        "^report: the difference in rmse is given as 0.5 and 4.4 - 4.5 is -0.1",
+        "^report: the difference in rmse is given as 0.5, but 4.4 - 4.5 is -0.1",
     ),
     "wrong difference beside a missing one": (
         lambda d: (
             d["difference"]["rmse"].update(estimate=None),
             d["difference"]["mae"].update(estimate=0.5),
         ),
-        "^report: the difference in mae is given as 0.5 and 2.4 - 2.5 is -0.1",
+        "^report: the difference in mae is given as 0.5, but 2.4 - 2.5 is -0.1",
     ),
     "other rows in a slice": (
         lambda d: d["slices"][1]["champion"].update(count=79),
@@ -172,11 +172,11 @@ BAD = {
     ),
     "wrong difference in a slice": (
         lambda d: d["slices"][1].update(difference=d["difference"]),
-        "^slice [^ ]+=8: the difference in rmse is given as -0.1 and 4 - 4 is 0",
+        "^slice [^ ]+=8: the difference in rmse is given as -0.1, but 4 - 4 is 0",
     ),
     "one-sided difference": (
         lambda d: d.update(champion=None),
-        "^report.difference is given and report.champion is null",
+        "^report.difference is given but report.champion is null",
     ),
 }
 
@@ -211,8 +211,8 @@ def test_impossible_value_is_an_error_that_names_it(
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (b"[" * 100_000, "not readable: .* nested too deeply"),
-        (b'{"a":' * 100_000, "not readable: .* nested too deeply"),
+        (b"[" * 100_000, "cannot be read: .* nested too deeply"),
+        (b'{"a":' * 100_000, "cannot be read: .* nested too deeply"),
         (b"\xff\xfe\xfd", "not valid JSON"),
         (b"9" * 5000, "not valid JSON"),
         (b'{"schema_version": 1e999}', "schema_version is inf"),

@@ -11,8 +11,9 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from taxi_airflow.runs import run_of
 from taxi_ml import naming
+from taxi_ml.gate.champion import Champion
 from taxi_ml.pipeline.modules_check import ModuleError, read_modules
-from taxi_ml.pipeline.parameters import Champion, RunParameters
+from taxi_ml.pipeline.parameters import RunParameters
 from taxi_ml.pipeline.request import CompileRequest
 from vertex_airflow.labels import job_id
 from vertex_airflow.operators.connected import ConnectedOperator, is_empty, is_true
