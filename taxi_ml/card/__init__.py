@@ -1,4 +1,4 @@
-"""The model card of a run: its report and decision as one HTML page that needs nothing else."""
+"""The model card of a run: its report and decision as one self-contained HTML page."""
 
 from taxi_ml.card.page import render
 

@@ -1,4 +1,4 @@
-"""Puts report and decision into the template."""
+"""Renders the report and the decision into the template."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _TEMPLATE = "card.html.jinja"
 
 
 def render(report: Report, decision: Decision, *, sizing: str = "") -> str:
-    """Return the page; the same arguments give the same text, and what is in them is escaped.
+    """Return the page; equal arguments give equal pages, and their strings are escaped.
 
-    `sizing` says what the window's trips were sampled to, and is left out where it is empty.
+    `sizing` describes the samples of the window's trips; an empty string leaves it out.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),

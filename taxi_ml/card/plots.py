@@ -1,7 +1,7 @@
 """The geometry of the card's plots, in units of their view boxes, and the rows of its tables.
 
-A report may hold any finite number: a model that diverged predicts 1e30 USD. What a plot draws is bounded by
-its pixels, and what lies outside is drawn on its edge.
+A report may contain any finite number: a model that diverged predicts 1e30 USD. A plot draws no more than its
+pixels can show, and values outside its range on its edge.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MOST_MARKS: Final = 8
 _MOST_BARS: Final = 150
 _MOST_DOTS: Final = 50
 _WIDEST: Final = 4.0
-"""How much farther than the largest mean that was paid the calibration's axes go."""
+"""The length of the calibration's axes in terms of the largest mean fare paid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class MetricRow:
 class IntervalBar:
     """A confidence interval as places from 0 to `WIDTH`; `zero` is where both models are equal.
 
-    `side` is the SVG anchor of a text at `zero` that stays inside.
+    `side` is the SVG anchor that keeps a label at `zero` inside.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dot:
-    """A band of fares: where its mean lies, and how large its dot is."""
+    """A band of fares: the place of its mean, and the size of its dot."""
 
     x: float
     y: float
@@ -99,7 +99,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceRow:
-    """A slice, whether it has rows enough to decide, and its MAE as a share of the widest bar."""
+    """A slice, whether it has enough rows to count, and its MAE as a share of the widest bar."""
 
     part: Slice
     decides: bool
@@ -108,7 +108,7 @@ class SliceRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftRow:
-    """A distance as a share of its bar in the policy; 1 and more reject where it decides."""
+    """A distance as a share of the policy's limit; 1 and more reject if the policy counts it."""
 
     found: Drift
     decides: bool
@@ -117,7 +117,7 @@ class DriftRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRow:
-    """A trial of the Tuner; `is_best` marks the one that was trained with."""
+    """A trial of the Tuner; `is_best` marks the one whose hyperparameters were used."""
 
     hyperparameters: Mapping[str, float | str]
     score: float | None
@@ -217,7 +217,7 @@ def _begin(value: str) -> float:
 
 
 def residual_bars(fit: Fit) -> Histogram:
-    """Return the residuals of both models on one scale, neighbours as one bar where there are too many."""
+    """Return the residuals of both models on one scale, with neighbours in one bar if there are too many."""
     ours, theirs = _bins(fit.residuals), _bins(fit.champion_residuals or ())
     most = max((*ours, *theirs, 1.0))
     width = (WIDTH - _LEFT - _RIGHT) / max(len(ours), len(theirs), 1)
@@ -293,7 +293,7 @@ def calibration_dots(fit: Fit) -> Calibration:
 
 
 def _marks(most: float) -> list[float]:
-    """Return every 10 USD up to `most`, or every 20, 50, 100 and so on where those would be too many."""
+    """Return every 10 USD up to `most`, or every 20, 50, 100 and so on if those would be too many."""
     least = most / _MOST_MARKS
     power = 10.0 ** max(1, math.floor(math.log10(least)))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least)
@@ -305,7 +305,7 @@ def _share(value: float, most: float) -> float:
 
 
 def shown(value: float | None, digits: int = 2, sign: str = "") -> str:
-    """Return a number with `digits` after the point, or with three in all where a cell is too narrow."""
+    """Return a number with `digits` after the point, or with three significant ones if it is too wide."""
     if value is None:
         return "none"
     return f"{value:{sign}z.{digits}f}" if abs(value) < _LONGEST else f"{value:{sign}.3g}"

@@ -1,1 +1,1 @@
-"""The pipeline's last component, which puts the results of a run into report.json."""
+"""The pipeline's last component, which writes the results of a run to report.json."""

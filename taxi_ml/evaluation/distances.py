@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 def l_infinity(one: Mapping[str, float], other: Mapping[str, float]) -> float:
-    """Return the largest difference of a known category's share, as TFDV's infinity norm has it.
+    """Return the largest difference of a known category's share, which is TFDV's infinity norm.
 
-    New categories are left out, since `new_share` says how many there are.
+    New categories are left out, since `new_share` counts them.
     """
     known = (one.keys() | other.keys()) - {profiles.NEW}
     return max((abs(one.get(value, 0.0) - other.get(value, 0.0)) for value in known), default=0.0)
 
 
 def jensen_shannon(one: Mapping[str, float], other: Mapping[str, float]) -> float:
-    """Return the Jensen-Shannon divergence in bits, 0 to 1, as TFDV has it for numbers; absence is a bin."""
+    """Return the Jensen-Shannon divergence, 0 to 1 bits, as TFDV does for numbers, absence as a bin."""
     values = one.keys() | other.keys()
     middle = {value: (one.get(value, 0.0) + other.get(value, 0.0)) / 2 for value in values}
     return (_divergence(one, middle) + _divergence(other, middle)) / 2

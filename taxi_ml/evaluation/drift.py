@@ -1,4 +1,4 @@
-"""How far a run's trips are from those that the champion learned from, in the champion's own inputs."""
+"""Distances between a run's trips and the champion's training rows, in the champion's own inputs."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 SIGNATURE: Final = "transform_features"
 MOST_ROWS: Final = 100_000
-"""So many are drawn at random; more change no share worth speaking of."""
+"""Rows drawn at random from each split; more would barely change a share."""
 
 _BATCH_ROWS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    """What a model says about its training rows."""
+    """A model's profile of its training rows, read from beside the model."""
 
     profile: dict[str, dict[str, float]]
     layout: dict[str, list[Any]]
@@ -41,10 +41,10 @@ class Learned:
 def distances(champion: str, splits: Mapping[str, str], *, seed: int) -> tuple[Drift, ...]:
     """Return the distances of each split of a run from the champion's training rows.
 
-    Empty where the champion says nothing about them: it was trained before models did.
+    Empty if the champion has no profile of them, as earlier models do not.
 
     Raises:
-        FileNotFoundError: where the champion's artifact holds no SavedModel.
+        FileNotFoundError: if the champion's artifact has no SavedModel.
 
     """
     folder = saved_model_folder(champion)

@@ -1,4 +1,4 @@
-"""What a run's artifacts say, gathered into the content of report.json."""
+"""The contents of a run's artifacts, gathered into report.json."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from taxi_ml.evaluation import drift, rows, schemas, scores
 from taxi_ml.evaluation.saved_models import saved_model_folder
 from taxi_ml.gate.report import Anomaly, Challenger, Hashes, Report, ScoredChampion, Trial, Tuning
 from taxi_ml.modules.features import LABEL
-from taxi_ml.naming import SCHEMA_FILE, Split
+from taxi_ml.naming import SCHEMA_FILE
 from taxi_ml.splits import Split
 from taxi_ml.sql.counts import SplitCounts
 from taxi_ml.storage import object_uri
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIGNATURE: Final = "serving_default"
-"""What serves, and is therefore judged; `taxi_ml/modules/signatures.py` exports it."""
+"""The signature that serves, and is therefore judged; `taxi_ml/modules/signatures.py` exports it."""
 SLICES: Final = ("TripStartHour", "pickup_census_tract")
-"""Columns whose values are judged apart."""
+"""Columns whose values are judged separately."""
 
 _BATCH_ROWS: Final = 4096
 _COLUMNS: Final = {LABEL: float, **dict.fromkeys(SLICES, int), "rawDistance": float}
@@ -44,7 +44,7 @@ class EmptySplitError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What the report repeats about the run; digests are SHA-256 in hexadecimal."""
+    """The facts about the run that the report repeats; digests are SHA-256 in hexadecimal."""
 
     window: str
     champion_name: str | None
@@ -57,7 +57,7 @@ class Run:
 class Sources:
     """The addresses of the artifacts; `splits`, `statistics` and `anomalies` are folders by split.
 
-    `fingerprint` is what the ExampleGen's driver says of the rows, None where the orchestrator lost it.
+    `fingerprint` is the ExampleGen driver's, over the rows; None if the orchestrator lost it.
     """
 
     splits: Mapping[str, str]
@@ -84,14 +84,16 @@ def gather(sources: Sources, run: Run) -> Report:
     """Return the report.
 
     Raises:
-        FileNotFoundError: where a model's artifact holds no SavedModel.
-        EmptySplitError: where there are no test rows.
-        ReportError: where challenger and champion are the same model.
+        FileNotFoundError: if a model's artifact has no SavedModel.
+        EmptySplitError: if there are no test rows.
+        ReportError: if challenger and champion are the same model.
 
     """
     counts = {split: rows.count(folder) for split, folder in sources.statistics.items()}
     if not counts[Split.TEST]:
-        raise EmptySplitError(f"{sources.splits[Split.TEST]} holds no rows; a model cannot be judged on none")
+        raise EmptySplitError(
+            f"{sources.splits[Split.TEST]} is empty; a model cannot be judged without test rows"
+        )
     scored = _score(sources)
     predictions = scored.predictions
     reviewed, inferred = (
@@ -122,14 +124,14 @@ def gather(sources: Sources, run: Run) -> Report:
 
 
 def write(path: str, text: str) -> None:
-    """Write a text file through TensorFlow's file systems, gs:// among them."""
+    """Write a text file through TensorFlow's file systems, which include gs://."""
     tf.io.gfile.makedirs(posixpath.dirname(path))
     with tf.io.gfile.GFile(path, "w") as file:
         file.write(text)
 
 
 def _score(sources: Sources) -> Scored:
-    """Read the test rows once, in batches of which only the numbers are kept."""
+    """Read the test rows once, in batches, and keep only the numbers."""
     challenger = _model(sources.challenger)
     champion = _model(sources.champion) if sources.champion else None
     parts = []
@@ -147,7 +149,7 @@ def _score(sources: Sources) -> Scored:
 
 
 def _model(artifact_uri: str) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
-    """Load the signature that serves, so that what is judged is what will answer."""
+    """Load the signature that serves, so that the model is judged by what it will answer."""
     model = tf.saved_model.load(saved_model_folder(artifact_uri))
 
     def predict(batch: NDArray[Any]) -> NDArray[np.float64]:
@@ -222,7 +224,7 @@ def _tuner(folder: str | None) -> Tuning | None:
 
 
 def _blessed(folder: str) -> bool | None:
-    """Read the Evaluator's marker; None where it validated nothing."""
+    """Read the Evaluator's marker; None if it validated nothing."""
     for marker, verdict in (("BLESSED", True), ("NOT_BLESSED", False)):
         if tf.io.gfile.exists(posixpath.join(folder, marker)):
             return verdict

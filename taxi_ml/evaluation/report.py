@@ -21,7 +21,7 @@ FILE_NAME: Final = "report.json"
 
 
 class ReportSpec(types.ComponentSpec):  # type: ignore[misc]  # tfx has no types
-    """What the component reads, is told, and writes: a folder with report.json."""
+    """The component's inputs and parameters, and its output: a folder with report.json."""
 
     PARAMETERS: Final = {
         "window": ExecutionParameter(type=str),
@@ -56,8 +56,8 @@ class ReportExecutor(base_executor.BaseExecutor):  # type: ignore[misc]  # tfx h
         """Write report.json into the output artifact's folder.
 
         Raises:
-            FileNotFoundError: where a model's artifact holds no SavedModel.
-            EmptySplitError: where there are no test rows.
+            FileNotFoundError: if a model's artifact has no SavedModel.
+            EmptySplitError: if there are no test rows.
 
         """
         self._log_startup(input_dict, output_dict, exec_properties)
@@ -68,7 +68,7 @@ class ReportExecutor(base_executor.BaseExecutor):  # type: ignore[misc]  # tfx h
 
 
 class Report(base_component.BaseComponent):  # type: ignore[misc]  # tfx has no types
-    """The node of `ReportExecutor`; `champion` and `tuner_results` are None where a run has none."""
+    """The node of `ReportExecutor`; `champion` and `tuner_results` are None if a run has none."""
 
     SPEC_CLASS = ReportSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(ReportExecutor)

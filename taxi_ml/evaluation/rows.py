@@ -1,4 +1,4 @@
-"""Examples on disk: their rows, their number and a digest of what they say."""
+"""Examples on disk: their rows, their number and a digest of their content."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _CHUNK_BYTES: Final = 1 << 24
 
 
 def count(statistics: str) -> int:
-    """Return how many examples a split has; `statistics` is the folder that StatisticsGen wrote for it."""
+    """Return the number of examples in a split; `statistics` is the folder of its FeatureStats.pb."""
     with tf.io.gfile.GFile(posixpath.join(statistics, STATISTICS_FILE), "rb") as file:
         found = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read())
     return sum(dataset.num_examples for dataset in found.datasets)
 
 
 def data_digest(fingerprint: str | None, splits: Mapping[str, str]) -> str:
-    """Return a SHA-256, in hexadecimal, of what the examples were made of.
+    """Return a SHA-256, in hexadecimal, of the rows that the examples were made from.
 
-    The fingerprint is the ExampleGen driver's, over the rows of all splits in whatever order. Where an
-    orchestrator has not kept it, the files in the splits' folders stand for it, as they are.
+    The fingerprint is the ExampleGen driver's, over the rows of all splits in any order. If an
+    orchestrator did not keep it, the bytes of the splits' files are hashed instead.
     """
     digest = hashlib.sha256()
     for part in [fingerprint.encode()] if fingerprint else _bytes_of(splits):
@@ -57,7 +57,7 @@ def batches(folder: str, size: int) -> Iterator[NDArray[Any]]:
 
 
 def sample(folder: str, most: int, *, seed: int) -> NDArray[Any]:
-    """Draw serialized examples of a split at random, `most` of them or all where there are no more."""
+    """Draw serialized examples of a split at random, `most` of them, or all if there are fewer."""
     return sampling.draw(batches(folder, _READ_ROWS), most, seed=seed).rows
 
 

@@ -1,4 +1,4 @@
-"""Where the Evaluator finds a model: TFX's own layout, or a bare SavedModel such as the registry keeps."""
+"""The Evaluator's model loader, for TFX's own layout and for a bare SavedModel such as a registered one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def saved_model_folder(artifact_uri: str) -> str:
     """Return the folder of `saved_model.pb` for a Model artifact.
 
     Raises:
-        FileNotFoundError: where neither layout holds one.
+        FileNotFoundError: if neither layout has one.
 
     """
     folders = (posixpath.join(artifact_uri, _TRAINER_FOLDER), artifact_uri)
@@ -36,7 +36,7 @@ def custom_eval_shared_model(
     Args:
         eval_saved_model_path: `<artifact>/Format-Serving`, as TFX expects it.
         model_name: the name in the evaluation's configuration.
-        options: what else the Evaluator passes on, the configuration among it.
+        options: the Evaluator's other arguments, such as the configuration.
 
     """
     artifact_uri = eval_saved_model_path.removesuffix(f"/{_TRAINER_FOLDER}")

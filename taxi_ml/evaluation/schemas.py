@@ -1,4 +1,4 @@
-"""The reviewed schema of the trips, and what a run's trips have against it."""
+"""The reviewed schema of the trips, and how a run's trips deviate from it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from taxi_ml.splits import Split
 
 MOST_ABSENT: Final = "most_absent:"
-"""Begins the tag with the largest share of rows in which a number may be absent or an area unknown."""
+"""The prefix of the tag with the largest share of rows in which a number or an area may be unknown."""
 QUANTILES: Final = 100
 """Buckets of the statistics, so that a share of absent numbers is known to one percent."""
 
@@ -24,7 +24,7 @@ _ALWAYS, _SOMETIMES = "in every row", "not in every row"
 
 
 class SchemaError(ValueError):
-    """A text is not a schema that the pipeline can use; the message says what is wrong with it."""
+    """A string is not a schema that the pipeline can use; the message says what is wrong with it."""
 
 
 def parse(text: str | bytes, *, required: Iterable[str] = ()) -> Any:  # noqa: ANN401  # protobuf messages
@@ -46,14 +46,14 @@ def parse(text: str | bytes, *, required: Iterable[str] = ()) -> Any:  # noqa: A
             raise SchemaError(f"it lacks feature {name!r}, which the modules read; describe it")
         if _presence(features[name]) != _ALWAYS or [dim.size for dim in features[name].shape.dim] != [1]:
             raise SchemaError(
-                f"feature {name!r}, which the modules read, may have other than one value in a row; give it "
+                f"feature {name!r}, which the modules read, may not have exactly one value a row; give it "
                 "presence { min_fraction: 1.0 } and shape { dim { size: 1 } }"
             )
     return schema
 
 
 def most_absent(feature: Any) -> float | None:  # noqa: ANN401  # as above
-    """Return the share that the feature's tag allows, None where it has no such tag; raises SchemaError."""
+    """Return the share that the feature's tag allows, or None without such a tag; raises SchemaError."""
     for tag in feature.annotation.tag:
         if tag.startswith(MOST_ABSENT):
             try:
@@ -96,9 +96,9 @@ def _presence(feature: Any) -> str:  # noqa: ANN401  # as above
 
 
 def absences(split: Split, reviewed: Any, statistics: bytes) -> Iterator[Anomaly]:  # noqa: ANN401  # as above
-    """Yield an anomaly for each feature that is absent in more of a split's rows than the schema allows.
+    """Yield an anomaly for each feature that is unknown in more of a split's rows than the schema allows.
 
-    An absent number is written as -1 and an unknown area as 0, so that TFDV takes them for values.
+    TFDV cannot see this: an unknown number is written as -1 and an unknown area as 0.
     `statistics` are FeatureStats.pb of the split, with `QUANTILES` buckets.
     """
     bounds = {feature.name: most_absent(feature) for feature in reviewed.feature}
@@ -118,7 +118,7 @@ def absences(split: Split, reviewed: Any, statistics: bytes) -> Iterator[Anomaly
 
 
 def absent_share(found: Any) -> float:  # noqa: ANN401  # as above
-    """Return the share of a feature's values that stand for none: 0 for an integer, below 0 for a float."""
+    """Return the share of unknown values: 0 stands for them in an integer, -1 in a float."""
     numbers = found.num_stats
     count = numbers.common_stats.num_non_missing
     if not count:
@@ -136,5 +136,5 @@ def absent_share(found: Any) -> float:  # noqa: ANN401  # as above
 
 
 def is_float(found: Any) -> bool:  # noqa: ANN401  # as above
-    """Tell whether a feature's statistics are of floats."""
+    """Return True if a feature's statistics are of floats."""
     return bool(found.type == statistics_pb2.FeatureNameStatistics.FLOAT)

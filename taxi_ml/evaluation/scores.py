@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 REPLICATES: Final = 2000
 MIN_ROWS_OF_AN_INTERVAL: Final = 30
-"""A bootstrap over fewer rows knows too little of how rows vary."""
+"""Fewer rows say too little about their variance for a bootstrap."""
 MOST_GROUPS: Final = 2000
-"""Above so many rows a bootstrap draws groups of rows, added up at random.
+"""Above this many rows, the bootstrap draws random groups of rows instead of single ones.
 
 The variance of a mean over groups has a relative error of sqrt(2 / groups) to that over single rows, which
-moves an end of the interval by 0.8 % of its width, half as much as other replicates do.
+moves an end of the interval by 0.8 % of its width, half as much as another seed does.
 """
 _PERCENTILES: Final = (2.5, 97.5)
 
 BANDS_USD: Final = (0.0, 5.0, 7.5, 10.0, 15.0, 25.0, 40.0)
-"""Where bands of the true fare begin."""
+"""The lower ends of the bands of true fares."""
 RESIDUAL_EDGES_USD: Final = tuple(float(edge) for edge in np.arange(-10, 10.5, 0.5))
 
 Numbers: TypeAlias = "NDArray[np.float64]"
@@ -39,7 +39,7 @@ Numbers: TypeAlias = "NDArray[np.float64]"
 class Predictions:
     """True fares and two models' fares for the same rows, USD, each of shape [rows].
 
-    `champion` is None where no model serves yet.
+    `champion` is None if no model serves yet.
     """
 
     fares: Numbers
@@ -56,7 +56,7 @@ class Predictions:
 
 
 def metrics(fares: Numbers, predicted: Numbers) -> Metrics:
-    """Return RMSE, MAE and means in USD, and the count; None stands for what is not finite."""
+    """Return RMSE, MAE and means in USD, and the count; a value that is not finite becomes None."""
     errors = predicted - fares
     return Metrics(
         rmse=_finite(_rmse(errors)),
@@ -71,8 +71,8 @@ def difference(predictions: Predictions, *, seed: int) -> Difference | None:
     """Return challenger minus champion for RMSE and MAE with a 95 % interval; None without a champion.
 
     The interval is the percentile bootstrap over rows (Efron and Tibshirani 1993, chapter 13), or over
-    random groups of rows where there are more than `MOST_GROUPS`, so that neither time nor memory grow with
-    the rows. Both models are scored on the same draw, so that what makes a row hard for both cancels.
+    random groups of rows if there are more than `MOST_GROUPS`, so that neither time nor memory grows with
+    the rows. Both models are scored on the same draw, so that rows that are hard for both cancel out.
     """
     if predictions.champion is None or not len(predictions.fares):
         return None
@@ -159,12 +159,12 @@ def _resampled(columns: Numbers, seed: int) -> Numbers:
 
 @lru_cache(maxsize=1)
 def _weights_of_groups(seed: int) -> Numbers:
-    """Draw once for all slices: drawing takes longer than all else."""
+    """Draw once for all slices, because drawing takes longer than everything else."""
     return _weights(MOST_GROUPS, seed)
 
 
 def _weights(count: int, seed: int) -> Numbers:
-    """Return how often each of `count` is drawn, [replicates, count]."""
+    """Return the number of times that each of `count` is drawn, [replicates, count]."""
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=REPLICATES)
     return drawn.astype(np.float64)
 

@@ -1,1 +1,1 @@
-"""The gate between training and serving: pure, with nothing but the standard library."""
+"""The gate between training and serving: pure functions, standard library only."""

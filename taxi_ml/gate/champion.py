@@ -21,10 +21,10 @@ _WINDOW_ID: Final = re.compile(r"([0-9]{4})-([0-9]{2})_train([0-9]{1,4})_test([0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Champion:
-    """The model that serves when a run begins; all strings are empty where none does.
+    """The model that serves when a run begins; all strings are empty if none does.
 
-    `name` is its resource name with version, `uri` the folder that it is registered with, which may be
-    gone. `window` is the id of the window that it was trained for, empty where its labels do not say.
+    `name` is its resource name with version, `uri` the folder that it is registered with, which may have been
+    deleted. `window` is the id of the window that it was trained for, empty if its labels do not have it.
     """
 
     name: str = ""
@@ -33,25 +33,25 @@ class Champion:
 
     @classmethod
     def of(cls, *, name: str, uri: str, labels: Mapping[str, str]) -> Champion:
-        """Return the champion that a model version with these labels is.
+        """Return the champion for a model version with these labels.
 
-        A label that is not a window's id is another application's, and says nothing.
+        A label that is not a window's id belongs to another application and is ignored.
         """
         window = labels.get(WINDOW_LABEL, "")
         return cls(name=name, uri=uri, window=window if parse_window(window) else "")
 
     def is_newer_than(self, window: str) -> bool:
-        """Tell whether the champion has learned from the test months of this window, or is of a later one.
+        """Return True if the champion was trained on test months of this window, or is of a later one.
 
-        A model that was trained on the rows of a comparison wins it whatever it is worth. Of a champion or a
-        window that is not known, nothing is said.
+        A model that was trained on the test rows wins any comparison on them. False if either window is not
+        known.
         """
         own, run = parse_window(self.window), parse_window(window)
         return own is not None and run is not None and (own.end > run.end or has_learned_from(own, run))
 
 
 def has_learned_from(trained: Window, tested: Window) -> bool:
-    """Tell whether the training months of one window hold a test month of another."""
+    """Return True if the training months of one window include a test month of another."""
     return trained.train_start < tested.end and tested.test_start < trained.test_start
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Distance(StrEnum):
-    """How two distributions are compared, with the names that TFDV has for it."""
+    """Measures of the distance between two distributions, by TFDV's names."""
 
     L_INFINITY = "linf"
     JENSEN_SHANNON = "jensen_shannon"
@@ -21,10 +21,10 @@ class Distance(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """How far a feature in a split is from what the champion learned from.
+    """The distance of a feature in a split from the champion's training rows.
 
-    `distance` is 0 to 1: of shares for categories, in bits for numbers. `new_share` is how many more of the
-    rows than in its training have a category that the champion does not know, as a fraction.
+    `distance` is 0 to 1: of shares for categories, in bits for numbers. `new_share` is the fraction of
+    rows with a category that the champion does not know, beyond that of its training.
     """
 
     split: Split
@@ -38,7 +38,7 @@ class Drift:
 class FareBand:
     """The test trips whose true fare is `low` or more and below `high`, with mean fares in USD.
 
-    `high` is None in the last band, `champion` where no model serves; a mean that is not finite is None.
+    `high` is None in the last band, `champion` if no model serves; a mean that is not finite is None.
     """
 
     low: float
@@ -51,10 +51,10 @@ class FareBand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """How predictions lie about the true fares.
+    """The distribution of predictions around the true fares.
 
     `residuals` and `champion_residuals` count the test trips by predicted minus true fare, between each two
-    of `edges` in USD; the first and the last count what is beyond as well.
+    of `edges` in USD; the first and the last include everything beyond.
     """
 
     bands: tuple[FareBand, ...]

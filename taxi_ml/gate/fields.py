@@ -136,7 +136,7 @@ class Fields:
         return name in self._left
 
     def close(self) -> None:
-        """Refuse what nobody has read: it is misspelt, or of another version."""
+        """Refuse fields that were not read: they are misspelled, or of another version."""
         if self._left:
             raise self._error(f"{self._place} has unknown fields: {', '.join(sorted(self._left))}")
 

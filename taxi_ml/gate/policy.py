@@ -1,4 +1,4 @@
-"""What a challenger must show before it serves: the content of policy.toml."""
+"""The rules that a challenger must satisfy before it serves: the content of policy.toml."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class MaxUsd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regression:
-    """How much worse than the champion a challenger may be in one metric, in USD.
+    """The largest loss against the champion in one metric, in USD.
 
     `significant` bounds the low end of the difference's interval, `estimate` the difference itself.
     """
@@ -49,7 +49,7 @@ class Regression:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegressionRules:
-    """How much worse than the champion a challenger may be over all test rows."""
+    """The largest losses against the champion over all test rows."""
 
     rmse: Regression
     mae: Regression
@@ -57,7 +57,7 @@ class RegressionRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceRules:
-    """What holds in every slice of at least `min_rows` rows; `features` must be among the slices."""
+    """Rules for every slice of at least `min_rows` rows; `features` must be among the slices."""
 
     features: tuple[str, ...]
     min_rows: int
@@ -75,7 +75,7 @@ class AnomalyRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftRules:
-    """How far the trips of `splits` may be from what the champion learned from.
+    """The largest distances of the trips of `splits` from the champion's training rows.
 
     `max_distance` bounds the distance of every feature, `max_new_share` the growth of unknown categories,
     both 0 to 1. With `required`, a champion that does not say what it learned from is a reason to reject.

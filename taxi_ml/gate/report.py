@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 from taxi_ml.gate import distributions
 from taxi_ml.gate.fields import Fields
 from taxi_ml.gate.schema import schema_difference
-from taxi_ml.naming import Split
 from taxi_ml.splits import Split
 from taxi_ml.sql.counts import SplitCounts
 

@@ -1,4 +1,4 @@
-"""How the schema that SchemaGen infers from a run's trips differs from the reviewed one."""
+"""Differences between the schema that SchemaGen infers from a run's trips and the reviewed one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Change(StrEnum):
-    """What is different about a column."""
+    """The kinds of differences of a column."""
 
     NEW = "new"
     MISSING = "missing"
@@ -21,7 +21,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaDifference:
-    """One difference; `reviewed` and `inferred` are what each schema says, empty where it has nothing."""
+    """One difference; `reviewed` and `inferred` are empty if that schema lacks the column."""
 
     feature: str
     change: Change

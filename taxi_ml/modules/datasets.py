@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     import tensorflow_transform as tft
 
 SAMPLE_ROWS = 100_000
-"""How many training rows are looked at before training, kept in memory and shuffled among each other."""
+"""The number of training rows that are kept in memory, shuffled, and read before training."""
 
 LOOK_ROWS = 20_000
-"""How many eval rows a look takes, the same at each: 20 looks are 1,580 batches of 256, without gradients."""
+"""The number of eval rows in an evaluation, always the same ones: 20 are 1,580 batches of 256."""
 
 _MOST_FILES = 500
-"""A process may have 1,024 files open."""
+"""A process may have 1,024 open files."""
 
 _READ_ROWS = 4096
 
@@ -35,7 +35,7 @@ _READ_ROWS = 4096
 class Sample:
     """Training rows drawn at random: serialized, and as inputs by name, [rows, n], and fares, USD, [rows, 1].
 
-    `total` is how many rows they were drawn from.
+    `total` is the number of rows that they were drawn from.
     """
 
     records: Any
@@ -45,7 +45,7 @@ class Sample:
 
     @property
     def is_everything(self) -> bool:
-        """Whether these are all training rows."""
+        """True if these are all training rows."""
         return len(self.records) == self.total
 
     @property
@@ -56,7 +56,7 @@ class Sample:
 
 
 def sample(files: Sequence[str], transform: tft.TFTransformOutput, *, seed: int) -> Sample:
-    """Draw `SAMPLE_ROWS` training rows, or all where there are no more; raises ValueError for none."""
+    """Draw `SAMPLE_ROWS` training rows, or all if there are fewer; raises ValueError if there are none."""
     drawn = _drawn(files, SAMPLE_ROWS, seed)
     rows = tf.data.Dataset.from_tensor_slices(drawn.rows).batch(_READ_ROWS)
     batches = list(_parsed(rows, transform).as_numpy_iterator())
@@ -75,10 +75,10 @@ def shuffled_sample(sample: Sample, *, seed: int) -> tf.data.Dataset:
 
 
 def shuffled_files(files: Sequence[str], rows: int, folder: str, *, seed: int) -> tf.data.Dataset:
-    """Yield all serialized rows, in another order each time, of which any is as likely as any other.
+    """Yield all serialized rows, in another order each time; every order is equally likely.
 
     The rows are scattered at random over files in `folder`, each of which is then shuffled in memory. A
-    buffer alone would take rows that come in the order of time to the training in that order.
+    shuffle buffer alone would leave rows that are in the order of time roughly in that order.
     """
     count = min(math.ceil(rows / SAMPLE_ROWS) + 1, _MOST_FILES)
     room = 2 * math.ceil(rows / count)  # a file has as many rows as others, give or take their square root
@@ -97,7 +97,7 @@ def shuffled_files(files: Sequence[str], rows: int, folder: str, *, seed: int) -
 def training_batches(
     shuffled: tf.data.Dataset, transform: tft.TFTransformOutput, *, batch_size: int
 ) -> tf.data.Dataset:
-    """Yield (inputs, fares) without end, batches always full, pass after pass over serialized rows."""
+    """Yield (inputs, fares) endlessly, in full batches, pass after pass over serialized rows."""
     return _parsed(shuffled.repeat().batch(batch_size, drop_remainder=True), transform)
 
 
@@ -106,7 +106,7 @@ def evaluation_batches(
 ) -> tf.data.Dataset:
     """Yield (inputs, fares) once, of `LOOK_ROWS` rows at most, which the seed draws; in the files' order.
 
-    Raises ValueError where there are none.
+    Raises ValueError if there are none.
     """
     rows = tf.data.Dataset.from_tensor_slices(_drawn(files, LOOK_ROWS, seed).rows)
     return _parsed(rows.batch(batch_size), transform).cache()

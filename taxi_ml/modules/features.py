@@ -1,7 +1,7 @@
-"""The columns of the dataset by the part they play."""
+"""The columns of the dataset by how the model reads them."""
 
 LABEL = "fare"
-"""USD; what the model predicts and never sees."""
+"""USD; the model predicts it and never reads it."""
 
 IDENTIFIER = "trip_id"
 TIMESTAMP = "trip_start_timestamp"
@@ -9,7 +9,7 @@ TIMESTAMP = "trip_start_timestamp"
 
 CALENDAR = ("TripStartYear", "TripStartMonth", "TripStartDay", "TripStartHour", "TripStartMinute")
 AREAS = ("pickup_census_tract", "dropoff_census_tract")
-"""A census tract, or the community area where the tract is unknown; 0 where both are."""
+"""A census tract, or the community area if the tract is unknown; 0 if both are."""
 
 CATEGORIES = (*AREAS, "TripStartMonth", "TripStartHour")
 """Integers that are read as ids; year, day and minute are not, since ids of them were memorised."""

@@ -1,7 +1,7 @@
 """The Keras model: an ensemble of small networks, trained side by side as one.
 
 Members differ by their initial weights and their dropout, see the same batches, and have a loss each, so that
-none leans on another; their mean is the fare. One matrix product over all members costs little more than one
+none relies on another; their mean is the fare. One matrix product over all members costs little more than one
 network (deep ensembles: Lakshminarayanan, Pritzel and Blundell, 2017). docs/model.md has the measurements
 behind the sizes.
 """
@@ -17,7 +17,7 @@ import keras
 
 MEMBERS = 4
 HUBER_USD = 2.0
-"""Where the loss turns from squared to absolute: larger errors are outliers, which no feature explains."""
+"""The error at which the loss turns from squared to absolute; no feature explains larger ones."""
 AREA_UNITS = 8
 CALENDAR_UNITS = 2
 HIDDEN_UNITS = 128
@@ -25,7 +25,7 @@ AREA_DROPOUT = 0.4
 CALENDAR_DROPOUT = 0.5
 WEIGHT_DECAY = 1e-4
 AVERAGING = 0.98
-"""Momentum of the weights' moving average, which is what is evaluated and kept."""
+"""Momentum of the weights' moving average, which is evaluated and kept."""
 
 RMSE = "rmse"
 MAE = "mae"
@@ -33,7 +33,7 @@ MAE = "mae"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSizes:
-    """How many of each kind of transformed input a trip has."""
+    """The number of transformed inputs of each kind."""
 
     numbers: int
     absent: int
@@ -53,7 +53,7 @@ class FareScale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hyperparameters:
-    """What the Tuner searches: the learning rate of the first step, and the number of hidden layers."""
+    """The Tuner's search space: the learning rate of the first step, and the number of hidden layers."""
 
     learning_rate: float = 5e-3
     depth: int = 1
@@ -121,7 +121,7 @@ class _MembersDense(keras.layers.Layer):  # type: ignore[misc]  # keras has no t
 
     def build(self, shape: tuple[int, ...]) -> None:
         members, _, inputs = shape
-        # The initial weights of Dense; a Glorot initializer would take the members for a part of the kernel.
+        # The initial weights of Dense; a Glorot initializer would count the members as a part of the kernel.
         limit = math.sqrt(6 / (inputs + self._units))
         start = keras.initializers.RandomUniform(-limit, limit)
         self._kernel = self.add_weight(shape=(members, inputs, self._units), initializer=start, name="kernel")
@@ -149,7 +149,7 @@ class _ForAll(keras.layers.Layer):  # type: ignore[misc]  # keras has no types
 
 
 class _ByTrip(keras.layers.Layer):  # type: ignore[misc]  # keras has no types
-    """Put the members' answers beside each other: [MEMBERS, batch, 1] to [batch, MEMBERS]."""
+    """Collect the members' answers: [MEMBERS, batch, 1] to [batch, MEMBERS]."""
 
     def call(self, inputs: Any) -> Any:  # noqa: ANN401  # as above
         return keras.ops.transpose(inputs[..., 0])
@@ -180,7 +180,7 @@ def _trip(inputs: dict[str, Any], sizes: InputSizes) -> Any:  # noqa: ANN401  # 
 
 def _embedded(ids: Any, vocabulary: int, units: int, dropout: float) -> Any:  # noqa: ANN401  # as above
     """Embed ids [batch, n] as [MEMBERS, batch, n * units]."""
-    # Zeros leave a category that training never saw without a say.
+    # Starting from zeros, a category that training never saw contributes nothing.
     embedded = keras.layers.Embedding(vocabulary, MEMBERS * units, embeddings_initializer="zeros")(ids)
     return keras.layers.Dropout(dropout)(_ForMembers()(embedded))
 

@@ -1,6 +1,7 @@
 """A random sample of rows that come in batches, in memory that does not grow with the rows.
 
-The trainer imports this file as a sibling and the report as a module of its package, so it imports neither's.
+This module imports no other of the product, because the trainer imports it top-level and the report as a
+part of its package.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ class Drawn(NamedTuple):
 
 
 def draw(batches: Iterable[NDArray[Any]], most: int, *, seed: int) -> Drawn:
-    """Return `most` rows, any of them as likely as any other, or all where there are no more.
+    """Return `most` rows, each equally likely, or all if there are fewer.
 
-    Each row gets a random number, and the rows with the least ones are kept. Which rows of a file come first
-    does not matter: the runner that Beam has for one machine keeps the order of what it reads, and an export
-    may be in the order of time.
+    Each row gets a random number, and the rows with the smallest ones are kept. The order of the rows
+    does not matter, since Beam's runner for one machine keeps the order of an export, which may be that of
+    time.
     """
     generator = np.random.default_rng(seed)
     rows: list[NDArray[Any]] = [np.empty(0, dtype=object)]
@@ -46,7 +47,7 @@ def draw(batches: Iterable[NDArray[Any]], most: int, *, seed: int) -> Drawn:
 
 
 def _least(numbers: list[NDArray[np.float64]], most: int) -> tuple[NDArray[np.int64], float]:
-    """Return where the least numbers are, `most` of them, and what they are all below."""
+    """Return the places of the `most` smallest numbers, and a bound that they are all below."""
     joined = np.concatenate(numbers)
     if len(joined) <= most:
         return np.arange(len(joined)), 1.0

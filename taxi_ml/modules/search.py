@@ -1,4 +1,4 @@
-"""The hyperparameter search: bounded in trials and in time, and an error where a trial yields nothing."""
+"""The hyperparameter search: bounded in trials and time; a trial without a score is an error."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ GRID_SIZE = len(LEARNING_RATES) * len(DEPTHS)
 
 
 class SearchFailedError(RuntimeError):
-    """A trial of the search brought no finite score."""
+    """A trial of the search has no finite score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchBounds:
-    """When a search ends: after so many trials, or with the first trial that ends after so many minutes."""
+    """The end of a search: after `trials`, or with the first trial that ends after `minutes`."""
 
     trials: int
     minutes: float
@@ -33,9 +33,9 @@ class SearchBounds:
 def hyperparameter_search(
     build: Callable[[Hyperparameters], Any], *, bounds: SearchBounds, seed: int, folder: str
 ) -> keras_tuner.Tuner:
-    """Return a tuner over the whole grid, or over a random part of it where fewer trials are allowed.
+    """Return a tuner over the whole grid, or over a random part of it if fewer trials are allowed.
 
-    Its `search` raises `SearchFailedError` where a trial fails or scores no finite number.
+    Its `search` raises `SearchFailedError` if a trial fails or has no finite score.
     """
     kind = keras_tuner.GridSearch if bounds.trials >= GRID_SIZE else keras_tuner.RandomSearch
 
@@ -62,7 +62,7 @@ def hyperparameter_search(
 
 
 class _BoundedSearch:
-    """What a Keras tuner lacks: a bound in time, and the refusal of a search without result."""
+    """Adds to a Keras tuner a bound in time, and an error for a search without a result."""
 
     seconds: float
     oracle: Any
@@ -70,7 +70,7 @@ class _BoundedSearch:
     def search(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         self._deadline = time.monotonic() + self.seconds
         try:
-            super().search(*args, **kwargs)  # type: ignore[misc]  # of the tuner beside which this is mixed in
+            super().search(*args, **kwargs)  # type: ignore[misc]  # of the tuner that this is mixed into
         except RuntimeError as error:
             raise SearchFailedError(
                 "a trial of the tuner failed, or its RMSE was no finite number; its error stands above"
@@ -79,7 +79,7 @@ class _BoundedSearch:
         if not scores or any(score is None or not math.isfinite(score) for score in scores):
             raise SearchFailedError(
                 f"scores of the tuner's trials are {scores}; each must be a finite RMSE."
-                " The trials' errors stand above in the log."
+                " The trials' errors are above in the log."
             )
 
     def on_trial_end(self, trial: Any) -> None:  # noqa: ANN401

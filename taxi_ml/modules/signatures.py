@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import tensorflow_transform as tft
 
 CONTRACT_FILE = "assets.extra/instance.json"
-"""Beside the model, for the server: the features of an instance and the ranges of their values."""
+"""The path beside the model of the features of an instance and the ranges of their values."""
 
 
 def export(
@@ -30,8 +30,8 @@ def export(
     """Save a SavedModel with two signatures over `examples`, strings of shape [batch].
 
     `serving_default` answers `fare`, USD, float32 [batch, 1]; the examples need no label.
-    `transform_features` answers what the network reads, and the label; the examples must have it.
-    `ranges` has the least and the largest value of the features that are bounded by more than their type.
+    `transform_features` answers the network's inputs and the label, which the examples must have.
+    `ranges` has the smallest and the largest value of features with narrower bounds than their type.
     """
     module = _FareModule(network, transform)
     served = {
@@ -46,7 +46,7 @@ _SERIALIZED = tf.TensorSpec([None], tf.string, name="examples")
 
 
 class _FareModule(tf.Module):  # type: ignore[misc]  # tensorflow has no types
-    """Tracks everything that the signatures touch; an untracked layer cannot be saved."""
+    """Tracks everything that the signatures use; an untracked layer cannot be saved."""
 
     def __init__(self, network: Any, transform: tft.TFTransformOutput) -> None:  # noqa: ANN401
         super().__init__()
@@ -96,7 +96,7 @@ def _write_contract(
 
 
 def write_profile(columns: dict[str, Any], transform: tft.TFTransformOutput, folder: str) -> None:
-    """Put what the model learned from beside it; `columns` are its transformed training rows."""
+    """Write the profile of the model's training rows, `columns`, beside it."""
     vocabulary = [word.decode() for word in transform.vocabulary_by_name(features.VOCABULARY)]
     content = {
         "rows": len(columns[features.NUMBERS]),

@@ -1,1 +1,1 @@
-"""The TFX pipeline: what is asked for, its components, and the compiler."""
+"""The TFX pipeline: the compile request, the components, and the compiler."""

@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 READ_BYTES: Final = 16 << 20
-"""How much of a file is read at once: thousands of rows for each shard, of which every batch has some."""
+"""The bytes of a file that are read at once: thousands of rows, some of them for each shard."""
 
 _SHARD_BYTES: Final = 64 << 20
 _MOST_SHARDS: Final = 500
-"""All shards' files are open at once, and a process may have 1,024 of them."""
+"""All shards' files are open at once, and a process may have 1,024 open files."""
 
 _ENCODED_ROWS: Final = 10_000
 _KEY: Final = "key of the shuffle"
@@ -95,7 +95,7 @@ class BatchedExecutor(base_example_gen_executor.BaseExampleGenExecutor):  # type
     def GenerateExamplesByBeam(  # noqa: N802  # tfx's name
         self, pipeline: beam.Pipeline | None, exec_properties: dict[str, Any]
     ) -> dict[str, beam.pvalue.PCollection]:
-        """Return what Beam has to write, which is nothing without a pipeline: it is written at once."""
+        """Return what Beam has to write; without a pipeline, write it here and return nothing."""
         if pipeline is not None:
             by_beam: dict[str, beam.pvalue.PCollection] = super().GenerateExamplesByBeam(
                 pipeline, exec_properties
@@ -127,12 +127,12 @@ def _matching(pattern: str) -> dict[str, int]:
     """Return the files of a pattern, in order, with their bytes."""
     (found,) = FileSystems.match([pattern])
     if not found.metadata_list:
-        raise UnreadableInputError(f"no file is named like {pattern}; export the split before it is read")
+        raise UnreadableInputError(f"no file matches {pattern}; export the split first")
     return {file.path: file.size_in_bytes for file in sorted(found.metadata_list, key=lambda file: file.path)}
 
 
 def write_shuffled(rows: Rows, folder: str, *, shards: int) -> int:
-    """Write the rows as so many files of gzipped TFRecords, and return how many rows there are.
+    """Write the rows as `shards` files of gzipped TFRecords, and return the number of rows.
 
     Each file holds a random sample, in random order.
     """
@@ -167,7 +167,7 @@ def _scatter(batches: Iterable[pa.RecordBatch], paths: Sequence[Path]) -> None:
 
 
 def _keys(batch: pa.RecordBatch) -> NDArray[np.uint64]:
-    """Return a hash of what each row says."""
+    """Return a hash of each row's content."""
     cells = [
         column if pa.types.is_binary(column.type) else column.cast(pa.string()).cast(pa.binary())
         for column in batch.columns
@@ -187,7 +187,7 @@ def _gathered(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def one_or_none(has_value: pa.BooleanArray, values: pa.Array) -> pa.ListArray:
-    """Return a list for each row: of the next value for one that has any, of none for the others."""
+    """Return a list for each row: with the next value if the row has one, else empty."""
     sizes = has_value.to_numpy(zero_copy_only=False).cumsum()
     offsets = pa.array(np.concatenate([[0], sizes]), type=pa.int32())
     return pa.ListArray.from_arrays(offsets, values)

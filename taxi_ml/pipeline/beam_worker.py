@@ -1,8 +1,8 @@
 """The entry point of the pipeline image: any command, and for Dataflow a worker of Beam.
 
-Dataflow restarts a worker that cannot start, and the component that waits for its job learns nothing. So
-Beam's launcher runs as a child, and what kept it from starting answers the work that the runner sends: the
-job fails with the worker's error after as many tries as the runner gives to work that fails.
+Dataflow restarts a worker that cannot start, and the component that waits for its job never learns why. So
+Beam's launcher runs as a child process. If it fails, this process answers the runner's work with its error,
+and the job fails with that error after as many tries as the runner makes.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ BOOT: Final = Path("/opt/apache/beam/boot")
 """Beam's launcher, by the contract of its containers: https://s.apache.org/beam-fn-api-container-contract."""
 
 PACKAGES: Final = Path("/opt/worker-packages")
-"""Where wheels that a job brings are installed: the image's own packages belong to root."""
+"""The folder for wheels that a job brings; the image's own packages belong to root."""
 
 IN_DEFAULT_ENVIRONMENT: Final = "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT"
 
 _REQUIRED: Final = frozenset({"--id", "--provision_endpoint"})
 _PERSISTENT: Final = "--semi_persist_dir"
-# The runner sends work as soon as a worker connects, and a container that ends is started anew.
+# The runner sends work as soon as a worker connects, and starts a container again if it ends.
 _ANSWER_SECONDS: Final = 120
 _LINES_OF_ERROR: Final = 40
 
@@ -53,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def problems(environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield what keeps a container of this image from being a worker, each with its remedy."""
+    """Yield the problems that keep a container of this image from being a worker, with remedies."""
     if not os.access(BOOT, os.X_OK):
         yield (
-            f"{BOOT} is not there: the image was built without Beam's worker; "
+            f"{BOOT} does not exist: the image was built without Beam's worker; "
             "build it with the build argument BEAM_SDK that deploy/docker/beam.txt names"
         )
     if not environ.get(IN_DEFAULT_ENVIRONMENT):
@@ -71,7 +71,7 @@ def problems(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _launch(arguments: Sequence[str]) -> str:
-    """Run Beam's launcher until it ends; return the end of what it wrote if it failed."""
+    """Run Beam's launcher until it ends; if it failed, return the end of its output."""
     command = [str(BOOT), *arguments, *_persistent_folder(arguments)]
     paths = filter(None, [os.environ.get("PYTHONPATH"), str(PACKAGES)])
     environment = {**os.environ, "PIP_TARGET": str(PACKAGES), "PYTHONPATH": ":".join(paths)}
@@ -94,7 +94,7 @@ def _passed_on(stream: IO[str]) -> deque[str]:
 
 
 def _persistent_folder(arguments: Sequence[str]) -> Iterator[str]:
-    """Replace a folder of the host that belongs to its root; only a restart would have read it again."""
+    """Replace a folder that only the host's root may write to; only a restart would have reused it."""
     folder = _options(arguments).get(_PERSISTENT)
     if folder is not None and not os.access(folder, os.W_OK):
         yield f"{_PERSISTENT}={tempfile.gettempdir()}"
@@ -107,7 +107,7 @@ def _options(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def _answer_work(options: Mapping[str, str], error: str) -> None:
-    """Answer what the runner asks of this worker with the error, until it ends or the time is over."""
+    """Answer the runner's requests with the error, until it ends or the time is up."""
     import grpc  # noqa: PLC0415  # a worker that starts needs none of it
 
     metadata = (("worker_id", options["--id"]),)

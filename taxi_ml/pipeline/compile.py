@@ -1,4 +1,4 @@
-"""The compiler: `python -m taxi_ml.pipeline.compile --request R --out P` makes pipeline.json and wheels."""
+"""The compiler: `python -m taxi_ml.pipeline.compile --request R --out P` writes pipeline.json and wheels."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class NoWorkerError(ValueError):
-    """Dataflow is asked for, and this image cannot be a worker of it."""
+    """The request is for Dataflow, and this image cannot run its workers."""
 
 
 class StaleModulesError(ValueError):
-    """The modules at an address are not those that the request names."""
+    """The modules at an address are not those of the request."""
 
 
 _DRIVER: Final = "taxi_ml.pipeline.example_gen_driver"
@@ -49,7 +49,7 @@ _REFUSALS: Final = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Compile; return the process's exit code. What is wrong with the input is one line on stderr."""
+    """Compile; return the process's exit code. Invalid input gives one line on stderr."""
     options = _options(arguments)
     storage = Storage()
     try:
@@ -72,20 +72,20 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _require_worker(request: CompileRequest) -> None:
-    """Look at this image, which is the workers', before Dataflow starts machines for them."""
+    """Check this image, which the workers run too, before Dataflow starts machines for them."""
     found = list(beam_worker.problems(os.environ)) if BeamArguments(request.beam_args).names_dataflow else []
     if found:
         raise NoWorkerError(f"Dataflow cannot run this image's workers: {'; '.join(found)}")
 
 
 def compile_request(request: CompileRequest, storage: Storage) -> dict[str, Any]:
-    """Return the PipelineJob as JSON, and put its wheels to `request.wheels_uri`.
+    """Return the PipelineJob as JSON, and write its wheels to `request.wheels_uri`.
 
     TensorFlow's own GCS filesystem ignores every emulator, so everything is compiled under a local root
     and the addresses are written in afterwards.
 
     Raises:
-        StaleModulesError: if the modules are others than the request's digest says.
+        StaleModulesError: if the modules do not have the digest of the request.
         ModuleError: if a module has a syntax error or lacks a function.
         SchemaError: if the reviewed schema cannot be read, or lacks what the modules read.
 
@@ -110,7 +110,7 @@ def _fetch_modules(request: CompileRequest, storage: Storage, folder: Path) -> N
     }
     if digest(files) != request.modules_digest:
         raise StaleModulesError(
-            f"{request.modules_uri} holds modules of digest {digest(files)}, the request says "
+            f"{request.modules_uri} has modules with the digest {digest(files)}, but the request has "
             f"{request.modules_digest}; upload the modules again"
         )
     for name, content in files.items():
@@ -143,7 +143,7 @@ def _compiled(request: CompileRequest, modules: Path, root: Path) -> dict[str, A
 
 
 def _driven(job: dict[str, Any]) -> dict[str, Any]:
-    """Give the ExampleGen our driver: rows that are exported again are the same data to the cache."""
+    """Give the ExampleGen our driver, to which rows that are exported again are the same data."""
     for executor in job["pipelineSpec"]["deploymentSpec"]["executors"].values():
         hook = executor.get("container", {}).get("lifecycle", {}).get("preCacheCheck")
         if hook:
@@ -154,8 +154,8 @@ def _driven(job: dict[str, Any]) -> dict[str, Any]:
 def _kept_to_its_trips(job: dict[str, Any]) -> dict[str, Any]:
     """Give the parameters `data_uri` and `cache_period` to each component that waits for no other.
 
-    Parameters are part of the cache's key, and every other component reads what comes of these: they alone
-    keep a run from outputs of another window or period, whose files may be deleted. TFX would drop a
+    Parameters are part of the cache's key, and all other components depend on the outputs of these. Only this
+    keeps a run from using outputs of another window or period, whose files may be deleted. TFX would drop a
     parameter that its component does not know.
     """
     spec = job["pipelineSpec"]

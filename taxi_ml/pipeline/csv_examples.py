@@ -24,8 +24,8 @@ from taxi_ml.pipeline.batched_examples import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# What Arrow reads as Python does, and TFX reads numbers by Python: it also takes 1_000, +5 and nan for some,
-# and 0x10, which is a number to Arrow, for a text.
+# The numbers that Arrow reads as Python does. TFX reads numbers by Python, to which 1_000, +5 and nan are
+# numbers too, and 0x10, which is one to Arrow, is a string.
 _PLAIN_INT: Final = r"\A-?[0-9]{1,18}\z"
 _PLAIN_FLOAT: Final = r"\A-?[0-9]*\.[0-9]+\z"
 
@@ -39,7 +39,7 @@ class Executor(BatchedExecutor, executor.Executor):  # type: ignore[misc]  # tfx
 
 
 class CsvRows(Rows):
-    """The rows of CSV files as RFC 4180 has them, whose types are inferred from all cells of a column."""
+    """The rows of CSV files by RFC 4180; the type of a column is inferred from all its cells."""
 
     def __init__(self, files: Sequence[str]) -> None:
         super().__init__(files)
@@ -47,7 +47,7 @@ class CsvRows(Rows):
         self._columns = {name: _Column() for name in self._names}
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield all rows as texts, and learn their types."""
+        """Yield all rows as strings, and learn their types."""
         for path in self.files:
             if io_utils.load_csv_column_names(path) != self._names:
                 raise UnreadableInputError(
@@ -60,7 +60,7 @@ class CsvRows(Rows):
                     yield batch
 
     def features(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return numbers where all cells of a column are numbers; a cell without text has no value."""
+        """Return numbers if all cells of a column are numbers; an empty cell has no value."""
         features = [self._columns[name].feature(batch[name]) for name in self._names]
         return pa.RecordBatch.from_arrays(features, self._names)
 
@@ -74,14 +74,14 @@ class CsvRows(Rows):
 
 
 class _Column:
-    """What kind of values a column has, and whether Arrow reads all of them as Python does."""
+    """The kind of a column's values, and whether Arrow reads all of them as Python does."""
 
     def __init__(self) -> None:
         self._kind = ColumnType.UNKNOWN
         self._is_plain = True
 
     def learn(self, cells: pa.StringArray) -> None:
-        """Widen the kind to take in more cells; nothing is wider than texts."""
+        """Widen the kind to include more cells; the widest is that of strings."""
         if self._kind == ColumnType.STRING:
             return
         left = cells.filter(pc.not_equal(cells, ""))
@@ -97,7 +97,7 @@ class _Column:
                 return
 
     def feature(self, cells: pa.StringArray) -> pa.ListArray:
-        """Return a list of one value for each cell, of none for one without text; null if all are without."""
+        """Return a list for each cell: of one value, or empty for an empty cell; null if all are empty."""
         if self._kind == ColumnType.UNKNOWN:
             return pa.nulls(len(cells), pa.list_(pa.binary()))
         is_filled = pc.not_equal(cells, "")

@@ -1,4 +1,4 @@
-"""The pipeline's components and how they hang together."""
+"""The pipeline's components and their wiring."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _examples(request: CompileRequest, values: Mapping[str, Any]) -> Examples:
         examples=examples,
         statistics=statistics,
         schema=schema,
-        # Nothing but the report waits for what the trips themselves would say.
+        # Only the report waits for the schema that the trips themselves suggest.
         inferred=tfx.components.SchemaGen(
             statistics=statistics.outputs["statistics"],
             infer_feature_shape=True,
@@ -132,7 +132,7 @@ def _training(request: CompileRequest, values: Mapping[str, Any], data: Examples
         "transform_graph": transform.outputs["transform_graph"],
         "eval_args": tfx.proto.EvalArgs(splits=[Split.EVAL]),
     }
-    # TFX's Tuner would write a parameter into the JSON of its options: they are constants, as are its steps.
+    # Constants, as are its steps: TFX's Tuner would write a parameter into the JSON of its options.
     tuner = (
         tfx.components.Tuner(
             **learning,

@@ -1,4 +1,4 @@
-"""What the Evaluator measures and what it blesses."""
+"""The Evaluator's metrics, and the threshold for its blessing."""
 
 from __future__ import annotations
 

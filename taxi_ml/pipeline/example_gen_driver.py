@@ -1,7 +1,7 @@
-"""TFX's driver of file-based ExampleGens, with a fingerprint of what the files say in place of their times.
+"""TFX's driver of file-based ExampleGens, with a fingerprint of the files' content in place of their times.
 
 TFX fingerprints sizes and modification times, so that the same rows, exported again, would be new data to
-the cache and to all components behind it.
+the cache and to all later components.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PARQUET = f".{ExamplesFormat.PARQUET}"
 
 
 class ContentProcessor(input_processor.FileBasedInputProcessor):  # type: ignore[misc]  # tfx has no types
-    """Finds the files of all splits; the same lines, in whatever order and files, are the same data."""
+    """Finds the files of all splits; the same lines, in any order and files, are the same data."""
 
     def get_input_fingerprint(self, span: int, version: int | None) -> str:
         """Return the splits with the number and the digest of their lines."""
@@ -46,7 +46,7 @@ class ContentProcessor(input_processor.FileBasedInputProcessor):  # type: ignore
 def parquet_lines(content: BinaryIO) -> Iterator[bytes]:
     """Return the rows of a Parquet file as lines of CSV, the first of which names the columns.
 
-    How a file is cut into groups of rows, compressed and dated is no part of what it says.
+    Its row groups, compression and date do not matter.
     """
     file = parquet.ParquetFile(content)
     yield ",".join(file.schema_arrow.names).encode()
@@ -57,7 +57,7 @@ def parquet_lines(content: BinaryIO) -> Iterator[bytes]:
 
 
 def lines_fingerprint(lines: Iterable[bytes]) -> str:
-    """Return how many lines there are and the sum of their SHA-256 digests, which knows no order."""
+    """Return the number of lines and the sum of their SHA-256 digests, which ignores their order."""
     total, count = 0, 0
     for line in lines:
         total += int.from_bytes(hashlib.sha256(line.rstrip(b"\r\n")).digest(), "big")
@@ -66,7 +66,7 @@ def lines_fingerprint(lines: Iterable[bytes]) -> str:
 
 
 def main() -> None:
-    """Run TFX's driver, which makes its processor by this name."""
+    """Run TFX's driver, which looks up its processor by this name."""
     input_processor.FileBasedInputProcessor = ContentProcessor
     driver.app.run(driver.main, flags_parser=driver._parse_flags)  # noqa: SLF001  # the driver's command line
 

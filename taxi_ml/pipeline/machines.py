@@ -1,4 +1,4 @@
-"""What machine types and components' own wishes stand for in a pipeline spec, which carries sizes."""
+"""The sizes in a pipeline spec that machine types and the settings of single components stand for."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _VCPUS: Final = {
 
 
 class UnknownMachineTypeError(ValueError):
-    """A machine type is none that has its size in its name, or none that Vertex AI offers."""
+    """A machine type does not have its size in its name, or is not offered by Vertex AI."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +46,13 @@ class MachineSize:
         """Read the size off a predefined machine type, such as n1-standard-4 or e2-highmem-8.
 
         Raises:
-            UnknownMachineTypeError: for names that do not say their size.
+            UnknownMachineTypeError: for names without a size.
 
         """
         parts = re.fullmatch(r"([a-z0-9]+)-(standard|highmem|highcpu)-(\d+)", machine_type)
         if parts is None:
             raise UnknownMachineTypeError(
-                f"machine type {machine_type!r} does not say its size; "
+                f"machine type {machine_type!r} has no size in its name; "
                 "use <family>-<standard, highmem or highcpu>-<vCPUs>, such as n1-standard-4"
             )
         cpus = int(parts[3])
@@ -63,10 +63,10 @@ class MachineSize:
 def sized(
     job: dict[str, Any], machine: MachineSize, wishes: Mapping[Component, ComponentResources]
 ) -> dict[str, Any]:
-    """Ask for the machine in every container of a compiled job, and for what single components wish.
+    """Request the machine in every container of a compiled job, unless a component has its own settings.
 
-    TFX's `platform_config` would be left out of its ExampleGens. What is wished for is a request as well as a
-    limit: a machine type says what there is, a wish what is needed.
+    TFX would leave its `platform_config` out of ExampleGens. A component's own setting is a request as well
+    as a limit, because it states a need; a machine type only states a size.
     """
     for label, executor in job["pipelineSpec"]["deploymentSpec"]["executors"].items():
         if "container" in executor:
@@ -80,7 +80,7 @@ def sized(
 
 
 def _resource_spec(machine: MachineSize, wish: ComponentResources) -> dict[str, Any]:
-    """Return a ResourceSpec: memory in units of 10^9 bytes, whole numbers of 64 bits as texts."""
+    """Return a ResourceSpec: memory in units of 10^9 bytes, 64-bit integers as strings."""
     limits = {"cpuLimit": machine.cpus, "memoryLimit": machine.memory}
     if wish.cpus is not None:
         limits |= {"cpuLimit": wish.cpus, "cpuRequest": wish.cpus}
@@ -104,7 +104,7 @@ def offered_vcpus(machine_type: str) -> int:
     if cpus not in _VCPUS.get(family, ()):
         near = f"{family}-standard-4" if family in _VCPUS else "n1-standard-4"
         raise UnknownMachineTypeError(
-            f"machine type {machine_type!r} is none of Vertex AI's; use one such as {near} "
+            f"Vertex AI does not offer machine type {machine_type!r}; use one such as {near} "
             f"(families {', '.join(_VCPUS)})"
         )
     return cpus

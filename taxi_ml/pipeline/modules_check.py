@@ -16,7 +16,7 @@ REQUIRED_FUNCTIONS: Final = {
     "preprocessing.py": frozenset({"preprocessing_fn"}),
     "trainer.py": frozenset({"run_fn", "tuner_fn"}),
 }
-"""What TFX calls, by the file it looks in."""
+"""The functions that TFX calls, by file."""
 
 
 class ModuleError(ValueError):
@@ -25,18 +25,18 @@ class ModuleError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleSet:
-    """The contents of modules and schema by file name, and the SHA-256 over both."""
+    """The contents of the modules and the schema by file name, and the SHA-256 over them."""
 
     files: dict[str, bytes]
     digest: str
 
 
 def read_modules(folder: Path, schema: Path) -> ModuleSet:
-    """Read the Python files of `folder`, but for `__init__.py`, which no wheel holds, and the schema.
+    """Read the Python files of `folder`, except `__init__.py`, which is not in the wheels, and the schema.
 
     Raises:
-        ModuleError: for a syntax error, with its line, and for a function or a file that TFX needs and
-            does not find.
+        ModuleError: for a syntax error, with its line, and for a missing function or file that
+            TFX needs.
 
     """
     files = {

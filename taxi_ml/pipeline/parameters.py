@@ -1,6 +1,6 @@
-"""What differs between two runs of one compiled pipeline: the values of its parameters.
+"""The parameters of a compiled pipeline, whose values differ from run to run.
 
-A month without a change of code or settings finds its pipeline compiled, and brings these.
+A month without a change of code or settings reuses the compiled pipeline with other values.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Parameter(StrEnum):
-    """The parameters of the compiled pipeline; all are texts."""
+    """The parameters of the compiled pipeline; all are strings."""
 
     WINDOW = "window"
     DATA_URI = "data_uri"
@@ -44,11 +44,11 @@ OF_A_CHAMPION = frozenset({Parameter.CHAMPION_NAME, Parameter.CHAMPION_URI})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunParameters:
-    """What one run is about.
+    """The values of one run.
 
     Folders are gs:// addresses or local paths. `window` is the window's id. `cache_period` is part of the
-    cache's key (`taxi_ml.naming.cache_period`). `ranges` are the least and the largest value of each feature
-    that a question to the model may have.
+    cache's key (`taxi_ml.naming.cache_period`). `ranges` are the smallest and the largest value of each
+    feature that a prediction request may have.
     """
 
     window: str
@@ -65,7 +65,7 @@ class RunParameters:
     ) -> Self:
         """Return the parameters of a run of these settings over this window.
 
-        It may take from the cache what ran in the period of `cache_day`, the day of the run; None: nothing.
+        It may use cached outputs of the period of `cache_day`, the day of the run; None turns the cache off.
         """
         return cls(
             window=window.id,
@@ -80,8 +80,7 @@ class RunParameters:
     def values(self, request: CompileRequest) -> dict[str, str]:
         """Return the values by name for the pipeline that `request` compiles to.
 
-        The same run gives the same texts. Those of TFX's protos and options are JSON, as its executors read
-        them.
+        Equal runs give equal strings. Those of TFX's protos and options are JSON, as its executors read them.
         """
         values: dict[str, Any] = {
             Parameter.WINDOW: self.window,
@@ -106,7 +105,7 @@ def names(request: CompileRequest) -> list[str]:
 
 
 def training_options(request: CompileRequest) -> dict[str, Any]:
-    """Return what the Tuner is told beside its steps, and the Trainer beside the ranges."""
+    """Return the options of the Tuner, and of the Trainer except the ranges."""
     return {
         "batch_size": request.batch_size,
         "seed": request.seed,

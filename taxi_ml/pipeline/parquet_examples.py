@@ -1,6 +1,6 @@
 """The executor of the ExampleGen that reads Parquet, in place of TFX's own.
 
-TFX's `parquet_executor` takes every 0 for a missing value, an hour of midnight among them, and makes examples
+TFX's `parquet_executor` takes every 0 for a missing value, even the hour of midnight, and makes examples
 row by row in Python. This one keeps zeros and encodes whole columns by TFX's own coder, in C++.
 """
 
@@ -26,13 +26,13 @@ _READ_ROWS: Final = 100_000
 
 
 class ColumnTypeError(TypeError):
-    """A column of a Parquet file has a type that no feature has."""
+    """A column of a Parquet file has a type that features cannot have."""
 
 
 class Executor(BatchedExecutor):
     """Turns each row of the Parquet files of a split into a serialized tf.train.Example.
 
-    Integers become int64, floats float32 and texts bytes, as CsvExampleGen has them; a null has no value.
+    Integers become int64, floats float32 and strings bytes, as with CsvExampleGen; a null has no value.
     """
 
     def rows(self, files: Sequence[str]) -> Rows:
@@ -40,7 +40,7 @@ class Executor(BatchedExecutor):
         return ParquetRows(files)
 
     def GetInputSourceToExamplePTransform(self) -> beam.PTransform:  # noqa: N802  # tfx's name
-        """Return what reads the files of one split by Beam."""
+        """Return Beam's reader of the files of one split."""
         return _Examples
 
 
@@ -63,7 +63,7 @@ class ParquetRows(Rows):
                     yield batch.cast(schema)
 
     def features(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return each cell as a list of one value, of none for a null."""
+        """Return each cell as a list: of one value, or empty for a null."""
         features = [one_or_none(column.is_valid(), column.drop_null()) for column in batch.columns]
         return pa.RecordBatch.from_arrays(features, batch.schema.names)
 
@@ -102,4 +102,4 @@ def _type_of(name: str, kind: pa.DataType) -> pa.DataType:
         return pa.float32()
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
         return pa.binary()
-    raise ColumnTypeError(f"column {name!r} is of type {kind}; export integers, floats and texts only")
+    raise ColumnTypeError(f"column {name!r} is of type {kind}; export only integers, floats and strings")

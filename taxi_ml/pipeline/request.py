@@ -1,6 +1,6 @@
-"""What the compiler is asked for: the boundary between Airflow and the pipeline environment, as JSON.
+"""The compile request: the boundary between Airflow and the pipeline environment, as JSON.
 
-Values that change from month to month are not in it; see `taxi_ml.pipeline.parameters`.
+It does not contain values that change from month to month; see `taxi_ml.pipeline.parameters`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _JSON_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
 
 
 class RequestError(ValueError):
-    """A text is not a compile request of this version; the message names the field."""
+    """A string is not a compile request of this version; the message names the field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +43,13 @@ class CompileRequest:
     """Everything that the compiled pipeline depends on.
 
     Folders are gs:// addresses or local paths. `compiler` is a digest of the code that compiles, so that
-    what was compiled by other code lies elsewhere, whatever the image's tag. `resources` says for single
-    components, as `taxi_ml.resources` reads it, what others take from `machine_type`. `compares` says whether
-    there is a champion to compare with. `max_rmse_usd` is the Evaluator's ceiling, `max_rmse_growth` how much
-    higher than the champion's the RMSE may be, as a fraction. The gate judges, with confidence intervals; the
-    Evaluator knows none, and RMSEs of a few hundred trips differ by a tenth by chance. Its bounds only stop
-    what is broken, so they lie beyond every bar of the gate's policy: twice the error of the mean fare, and
-    twice the champion's.
+    pipelines compiled by other code have another address, whatever the image's tag. `resources` are the
+    settings of single components, in the form of `taxi_ml.resources`; others take theirs from `machine_type`.
+    `compares` is whether there is a champion to compare with. `max_rmse_usd` is the Evaluator's ceiling,
+    `max_rmse_growth` the largest growth of the RMSE over the champion's, as a fraction. The gate judges with
+    confidence intervals; the Evaluator has none, and RMSEs of a few hundred trips differ by a tenth by
+    chance. Its bounds only stop broken models, so they are wider than every limit of the gate's policy: twice
+    the error of the mean fare, and twice the champion's.
     """
 
     pipeline_name: str
@@ -123,7 +123,7 @@ class CompileRequest:
         return cls(beam_args=beam_args, resources=resources, **fields)
 
     def to_json(self) -> str:
-        """Return the request as JSON, keys sorted: the same request is the same text."""
+        """Return the request as JSON with sorted keys; equal requests give equal strings."""
         return json.dumps(
             {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}, indent=2, sort_keys=True
         )
@@ -135,7 +135,7 @@ class CompileRequest:
 
     @property
     def wheels_uri(self) -> str:
-        """Where the wheels of these modules lie; it depends on nothing but the modules' content."""
+        """The folder of these modules' wheels; it depends only on the modules' content."""
         return f"{self.modules_uri}/wheels"
 
 
@@ -178,5 +178,5 @@ def _check_choices(fields: dict[str, Any]) -> None:
 
 def _texts(name: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise RequestError(f"{name} is {value!r}; give a list of texts")
+        raise RequestError(f"{name} is {value!r}; give a list of strings")
     return tuple(value)

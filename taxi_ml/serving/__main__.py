@@ -23,7 +23,7 @@ _LOG: Final = logging.getLogger("taxi_ml.serving")
 
 
 def main() -> int:
-    """Serve; return the process's exit code. What is wrong with the start is one line on stderr."""
+    """Serve; return the process's exit code. A failed start gives one line on stderr."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = ServingSettings.from_environment(os.environ)
@@ -51,7 +51,7 @@ def _refuse(error: Exception) -> int:
 
 
 def _load_into(server: PredictionServer, failures: list[Exception]) -> None:
-    """Give the server its model, or end it with the reason why there is none."""
+    """Give the server its model, or stop it with the reason for having none."""
     try:
         server.model = _load(server.settings.storage_uri)
     except Exception as error:  # noqa: BLE001  # the thread's boundary: the process ends with the reason
@@ -64,11 +64,11 @@ def _load_into(server: PredictionServer, failures: list[Exception]) -> None:
 
 
 def _load(uri: str) -> ServedModel:
-    """Bring the model here and load it; TensorFlow's own GCS filesystem knows no emulator."""
+    """Download the model and load it, because TensorFlow's own GCS filesystem ignores emulators."""
     with tempfile.TemporaryDirectory(prefix="model-") as folder:
         if not Storage().download(uri, Path(folder)):
-            raise FileNotFoundError(f"{uri} holds no files; AIP_STORAGE_URI must be a SavedModel's folder")
-        # Seconds to import; a wrong environment is told at once.
+            raise FileNotFoundError(f"{uri} is empty; set AIP_STORAGE_URI to the folder of a SavedModel")
+        # It takes seconds to import; a wrong environment is reported before that.
         from taxi_ml.serving.model import ServedModel  # noqa: PLC0415
 
         return ServedModel.load(Path(folder))

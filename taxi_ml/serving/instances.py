@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _LARGEST_FLOAT32: Final = 3.4028234663852886e38
-"""What a tf.train.Example can carry."""
+"""The largest value that a tf.train.Example can carry."""
 
 
 class BadRequestError(ValueError):
@@ -93,7 +93,7 @@ class Feature:
     @property
     def _description(self) -> str:
         article = "an" if self.json_type is FeatureType.INTEGER else "a"
-        unknown = "" if self.missing is None else ", or null where it is unknown"
+        unknown = "" if self.missing is None else ", or null if it is unknown"
         return f"{article} {self.json_type} from {self.minimum} to {self.maximum}{unknown}"
 
 

@@ -1,4 +1,4 @@
-"""The SavedModel as the server asks it."""
+"""The SavedModel behind the server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONTRACT_FILE: Final = "assets.extra/instance.json"
 
 
 class ServedModel:
-    """Answers fares through the same signature over serialized examples that the Evaluator asked."""
+    """Predicts fares with the signature over serialized examples that the Evaluator used."""
 
     def __init__(self, *, contract: InstanceContract, signature: Any, model: Any) -> None:  # noqa: ANN401
         self.contract = contract
@@ -28,9 +28,9 @@ class ServedModel:
         """Load a SavedModel and its contract, and run it once, so that the first request is fast.
 
         Raises:
-            FileNotFoundError: where the folder lacks the contract.
-            ContractError: where the contract cannot be read.
-            OSError: where there is no SavedModel.
+            FileNotFoundError: if the folder lacks the contract.
+            ContractError: if the contract cannot be read.
+            OSError: if there is no SavedModel.
 
         """
         contract = InstanceContract.parse((folder / CONTRACT_FILE).read_text())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from taxi_ml.serving.settings import ServingSettings
 
 MAX_BODY_BYTES: Final = 10_000_000
-"""A dedicated endpoint's limit; Vertex AI's public ones take 1.5 MB. What is longer is refused unread."""
+"""A dedicated endpoint's limit; Vertex AI's public ones take 1.5 MB. Longer bodies are refused unread."""
 _LENGTH_DIGITS: Final = 20
 _IDLE_SECONDS: Final = 60
 _LOOPBACK: Final = ("127.0.0.1", "localhost")
@@ -27,7 +27,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class Model(Protocol):
-    """What the server asks of a model."""
+    """The interface of a model."""
 
     contract: InstanceContract
 
@@ -36,7 +36,7 @@ class Model(Protocol):
 
 
 class PredictionServer(ThreadingHTTPServer):
-    """Answers health and predictions; one thread a connection, all on one model.
+    """Answers health checks and predictions, in a thread for each connection, from one model.
 
     It listens at once and answers 503 until `model` is set.
     """
@@ -51,7 +51,7 @@ class PredictionServer(ThreadingHTTPServer):
 
 
 class HttpError(Exception):
-    """An answer other than 200."""
+    """An error response."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
         super().__init__(message)
@@ -94,9 +94,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer_error(HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, f"prediction failed: {error}"))
 
     def _refusal(self) -> HttpError | None:
-        """Refuse what a web page sends to a server that is on loopback: programs send no Origin.
+        """Refuse requests of web pages to a server on loopback: other clients send no Origin.
 
-        `Host` is the name that led a browser here; another name than loopback's was rebound to it.
+        A browser sends the name that it looked up as `Host`; any name but loopback's was rebound to it.
         """
         if self.server.settings.host not in _LOOPBACK:
             return None
@@ -110,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.path.partition("?")[0]
 
     def _body(self) -> bytes:
-        """Read the body; a connection whose body stays unread is of no further use."""
+        """Read the body; a connection with an unread body cannot be used again."""
         asked_to_close, self.close_connection = self.close_connection, True
         text = self.headers.get("Content-Length", "")
         if not text.isdecimal():
@@ -138,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
                 raise HttpError(
                     HTTPStatus.INTERNAL_SERVER_ERROR,
                     f"instances[{index}]: the model answered {fare} USD, which is not a fare; "
-                    "none of the request's instances is answered",
+                    "the whole request fails",
                 )
         return fares
 

@@ -1,4 +1,4 @@
-"""What Vertex AI tells a serving container, by environment variables.
+"""The environment variables that Vertex AI sets for a serving container.
 
 https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements
 """
@@ -16,12 +16,12 @@ _MAX_PORT: Final = 65_535
 
 
 class ServingSettingsError(ValueError):
-    """The environment does not say what to serve; the message names the variable and the remedy."""
+    """The environment lacks a model to serve; the message names the variable and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingSettings:
-    """Where the model is and where the server answers; port 0 takes any free one."""
+    """The addresses of the model and the server; port 0 takes any free one."""
 
     storage_uri: str
     host: str
@@ -33,10 +33,10 @@ class ServingSettings:
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
         """Read the AIP_ variables.
 
-        A container answers on all its addresses; SERVING_HOST narrows that where the server is in none.
+        A container listens on all its addresses; set SERVING_HOST to narrow that outside of one.
 
         Raises:
-            ServingSettingsError: for a missing AIP_STORAGE_URI, and a port or a route that is none.
+            ServingSettingsError: for a missing AIP_STORAGE_URI, and an invalid port or route.
 
         """
         storage_uri = environ.get("AIP_STORAGE_URI", "")

@@ -1,4 +1,4 @@
-"""BigQuery's part: a window's dataset, its splits on Cloud Storage, and the counts of both."""
+"""The work of BigQuery: a window's dataset, its splits on Cloud Storage, and the counts of both."""
 
 from taxi_ml.sql.completeness import (
     Arrival,

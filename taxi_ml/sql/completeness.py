@@ -1,4 +1,4 @@
-"""Signs that trips were loaded twice, that days of them were lost, or that they have not come yet."""
+"""Checks for trips that were loaded twice, are missing for some days, or have not arrived yet."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class DamagedTripsError(ValueError):
 
 
 class MissingTripsError(ValueError):
-    """The last days of a window have no trips, and nobody waits for them any longer."""
+    """The last days of a window have no trips, and the run no longer waits for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmptyDays:
-    """The days of a window on which no trip starts, in order, by where in the window they are.
+    """The days of a window on which no trip starts, in order, by their place in the window.
 
-    Days before the first trip are no sign of a loss: a table begins somewhere.
+    Days before the first trip are not a sign of a loss, because every table begins somewhere.
     """
 
     before: tuple[date, ...]
@@ -89,7 +89,7 @@ def require_complete(dropped: DroppedTrips, empty: EmptyDays, settings: Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """How far the trips of a window's test months have come: the last day that has one, or None."""
+    """The arrival of a window's test trips; `newest` is the last day that has any, or None."""
 
     table: str
     window: Window
@@ -102,20 +102,20 @@ class Arrival:
         return (self.window.end - last).days - 1
 
     def describe(self) -> str:
-        """Return where the trips end."""
+        """Return one line with the end of the trips."""
         newest = f"the newest is of {self.newest}" if self.newest else "there are none"
         return f"trips of {self.table} from {self.window.test_start} to {self.window.end - _DAY}: {newest}"
 
 
 def waits_until(arrival: Arrival, settings: Settings, now: datetime) -> datetime | None:
-    """Return how long to wait for the last trips of a window, or None where they are there.
+    """Return until when to wait for the last trips of a window, or None if they have arrived.
 
-    They are there when no more days are without a trip than `require_complete` accepts. That they are waited
-    for up to a moment which only the window has makes every try of every run give up at the same time, and
-    a run of months that are long gone wait for nothing.
+    They have arrived when no more days are without a trip than `require_complete` accepts. The deadline
+    depends only on the window, so that every try of every run gives up at the same time, and a run of past
+    months does not wait at all.
 
     Raises:
-        MissingTripsError: if they are not waited for, or not any more.
+        MissingTripsError: if the window is not over yet, or the deadline has passed.
 
     """
     if arrival.missing <= settings.max_days_without_trips_at_end:
@@ -125,9 +125,9 @@ def waits_until(arrival: Arrival, settings: Settings, now: datetime) -> datetime
     if end <= now < deadline:
         return deadline
     waited = (
-        f"the window ends on {arrival.window.end}, which is still to come"
+        f"the window ends on {arrival.window.end}, which is in the future"
         if now < end
-        else f"they are not waited for after {deadline:%Y-%m-%d} (wait_days, TAXI_WAIT_DAYS)"
+        else f"the deadline for them was {deadline:%Y-%m-%d} (wait_days, TAXI_WAIT_DAYS)"
     )
     raise MissingTripsError(
         f"{arrival.describe()}. {arrival.missing} days at the end are missing, and {waited}; load them, "

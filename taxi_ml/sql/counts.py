@@ -1,4 +1,4 @@
-"""What the counting statements answer, and whether it is enough."""
+"""The results of the counting statements, and the check that there are enough trips."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SplitCounts:
             return cls.from_row(json.loads(text))
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{text!r} does not say how many trips each split has; count them again: clear check_rows"
+                f"{text!r} does not have the trips of each split; clear check_rows to count them again"
             ) from error
 
 
@@ -51,7 +51,7 @@ _NO_REASONS: Final = frozenset({"scanned", "kept", "impossible_coordinates"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DroppedTrips:
-    """Where a window's trips went: the one row of `count_dropped`.
+    """A window's trips by the reason they were left out for: the one row of `count_dropped`.
 
     Each trip that was left out is counted once, under the first reason that applies, in this order. Trips
     with `impossible_coordinates` are kept, without their distance.

@@ -96,14 +96,14 @@ class Statement:
 
 
 def create_schema(settings: Settings) -> Statement:
-    """Make the dataset that the windows' tables are in, where it is missing."""
+    """Create the dataset for the windows' tables, if it does not exist."""
     return _statement("create_schema", {"dataset": f"{settings.project}.{settings.dataset}"}, {})
 
 
 def newest_trip(settings: Settings, window: Window) -> Statement:
     """Find when the newest trip of the test months starts; one row, see `Arrival`.
 
-    It reads one column: of these months where the table is partitioned by it, else of the whole table.
+    It reads one column: of these months if the table is partitioned by it, or else of the whole table.
     """
     table, _ = columns.source(settings)
     months = {"test_start": _midnight(window.test_start), "scan_end": _midnight(window.end)}
@@ -144,7 +144,7 @@ def scans(settings: Settings, window: Window) -> dict[str, Statement]:
     """Return the statements that read the trips table, by name, in a form that writes nothing.
 
     A dry run of them needs no dataset, and reads the same bytes. The other statements read what
-    `build_dataset` wrote, which is small beside it.
+    `build_dataset` wrote, which is small in comparison.
     """
     built = build_dataset(settings, window)
     table = naming.dataset_table(settings, window)
@@ -173,11 +173,11 @@ def list_days(settings: Settings, window: Window) -> Statement:
 def export_split(settings: Settings, window: Window, split: Split, *, share: float = 1.0) -> Statement:
     """Write one split to `naming.split_uri`: as CSV files with a header, or as Parquet.
 
-    `share` of its trips are written, from 0 to 1: the same ones each time, and others besides with a larger
-    share. Of n trips their number deviates from share * n by sqrt(n * share * (1 - share)) on average.
+    `share` of its trips are written, from 0 to 1: the same ones each time, and these among others with a
+    larger share. Of n trips their number deviates from share * n by sqrt(n * share * (1 - share)) on average.
 
-    Files of the same names are replaced; others in the folder are left, so empty it before. Absent
-    integers are 0, absent floats -1.0, and `trip_start_timestamp` is Unix seconds.
+    Files of the same names are replaced; others in the folder stay, so empty it first. Unknown
+    integers are 0, unknown floats -1.0, and `trip_start_timestamp` is Unix seconds.
     """
     first_day, last_day = (
         (window.test_start, window.end) if split is Split.TEST else (window.train_start, window.test_start)
@@ -206,7 +206,7 @@ def export_split(settings: Settings, window: Window, split: Split, *, share: flo
 
 
 def _trips(settings: Settings) -> str:
-    """Return the query of the trips that there are, each with the first reason to leave it out."""
+    """Return the query of all trips, each with the first reason to leave it out."""
     if settings.source_table:
         typed = _listed(f"CAST({each.name} AS {each.type}) AS {each.name}" for each in columns.COLUMNS)
         return _text("source_trips", {"source_table": settings.source_table, "columns": typed})

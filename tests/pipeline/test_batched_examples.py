@@ -75,7 +75,7 @@ def test_split_without_files_is_named(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         examples_of(tmp_path, "csv")
 
-    assert f"no file is named like {tmp_path}/csv/train/trips_*.csv" in (tmp_path / "log").read_text()
+    assert f"no file matches {tmp_path}/csv/train/trips_*.csv" in (tmp_path / "log").read_text()
 
 
 HEADER = ["row", "trip_id", "fare"]

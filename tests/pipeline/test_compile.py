@@ -79,7 +79,7 @@ def test_dataflow_is_refused_by_an_image_without_its_worker(tmp_path: Path) -> N
 
     failure = compile_failure(request, tmp_path)
 
-    assert "Dataflow cannot run this image's workers: /opt/apache/beam/boot is not there" in failure
+    assert "Dataflow cannot run this image's workers: /opt/apache/beam/boot does not exist" in failure
 
 
 def test_missing_request_is_one_line(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_schema_without_a_column_is_refused(tmp_path: Path) -> None:
     [
         ("feature {", "feature [", "not a schema in protobuf's text format"),
         ("most_absent:0.9", "most_absent:90", "tag 'most_absent:90' of feature"),
-        ("presence { min_fraction: 1.0 min_count: 1 }", "", "may have other than one value in a row"),
+        ("presence { min_fraction: 1.0 min_count: 1 }", "", "may not have exactly one value a row"),
     ],
 )
 def test_a_schema_that_says_nothing_is_refused(

@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 BROKEN = {
-    "no-launcher": "/opt/apache/beam/boot is not there: the image was built without Beam's worker",
+    "no-launcher": "/opt/apache/beam/boot does not exist: the image was built without Beam's worker",
     "own-environment": "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT is not set",
     "packages-of-root": "user 10001 cannot write to /opt/worker-packages",
     "launcher-fails": "the worker failed: PIP failed to install no-such.whl",

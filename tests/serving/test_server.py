@@ -193,7 +193,7 @@ def test_sigterm_ends_the_process_with_0(model: Path) -> None:
     ("environment", "message"),
     [
         ({"AIP_STORAGE_URI": ""}, "AIP_STORAGE_URI is not set"),
-        ({"AIP_STORAGE_URI": "/nowhere/at/all"}, "/nowhere/at/all holds no files"),
+        ({"AIP_STORAGE_URI": "/nowhere/at/all"}, "/nowhere/at/all is empty"),
         ({"AIP_STORAGE_URI": str(REPOSITORY / "requirements")}, "instance.json"),
         ({"AIP_STORAGE_URI": "/tmp", "AIP_HTTP_PORT": "http"}, "AIP_HTTP_PORT is 'http'"),  # noqa: S108
         ({"AIP_STORAGE_URI": "/tmp", "AIP_HTTP_PORT": "9" * 5000}, "AIP_HTTP_PORT is '999"),  # noqa: S108

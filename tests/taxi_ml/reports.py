@@ -23,7 +23,6 @@ from taxi_ml.gate.report import (
     Tuning,
 )
 from taxi_ml.gate.schema import Change, SchemaDifference
-from taxi_ml.naming import Split
 from taxi_ml.splits import Split
 from taxi_ml.sql.counts import SplitCounts
 

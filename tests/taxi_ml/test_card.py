@@ -88,8 +88,8 @@ def test_card_names_a_champion_that_was_not_compared_with() -> None:
     given_report = a_report(with_champion=False)
     page = render(given_report, decide(POLICY, given_report, serving=Champion(name="projects/p/models/m@3")))
 
-    assert "<code>projects/p/models/m@3</code>, not compared with" in page
-    assert "nothing served before" not in page
+    assert "<code>projects/p/models/m@3</code>, not compared</dd>" in page
+    assert "no model in production" not in page
 
 
 def test_texts_of_the_report_are_escaped() -> None:

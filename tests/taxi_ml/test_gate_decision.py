@@ -16,7 +16,6 @@ from taxi_ml.gate.decision import (
     decide,
 )
 from taxi_ml.gate.report import Anomaly
-from taxi_ml.naming import Split
 from taxi_ml.splits import Split
 from taxi_ml.sql.counts import SplitCounts
 from tests.taxi_ml import reports

@@ -159,15 +159,15 @@ def test_trips_are_waited_for_up_to_a_day_that_the_window_has(
             date(2015, 3, 12),
             MIDNIGHT + timedelta(days=7),
             7,
-            "the newest is of 2015-03-12. 19 days at the end are missing, and they are not waited for after",
+            "the newest is of 2015-03-12. 19 days at the end are missing, and the deadline for them was",
         ),
         (
             None,
             MIDNIGHT,
             0,
-            "31 days at the end are missing, and they are not waited for after 2015-04-01",
+            "31 days at the end are missing, and the deadline for them was 2015-04-01",
         ),
-        (None, MIDNIGHT - timedelta(hours=1), 7, "the window ends on 2015-04-01, which is still to come"),
+        (None, MIDNIGHT - timedelta(hours=1), 7, "the window ends on 2015-04-01, which is in the future"),
     ],
 )
 def test_trips_that_do_not_come_are_named(newest: date | None, now: datetime, days: int, words: str) -> None:
