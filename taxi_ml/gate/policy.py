@@ -187,7 +187,12 @@ def read(fields: Fields) -> Policy:
             ),
         ),
         slices=fields.read("slices", _slice_rules),
-        anomalies=fields.read("anomalies", _anomaly_rules),
+        anomalies=fields.read(
+            "anomalies",
+            lambda each: AnomalyRules(
+                splits=_splits(each, "anomalies"), tolerated_kinds=frozenset(each.texts("tolerated_kinds"))
+            ),
+        ),
         drift=fields.read("drift", _drift_rules),
     )
 
@@ -202,13 +207,6 @@ def _slice_rules(fields: Fields) -> SliceRules:
         min_rows=fields.count("min_rows"),
         max_mae=fields.number("max_mae"),
         regression_mae=fields.number("regression_mae"),
-    )
-
-
-def _anomaly_rules(fields: Fields) -> AnomalyRules:
-    return AnomalyRules(
-        splits=_splits(fields, "anomalies"),
-        tolerated_kinds=frozenset(fields.texts("tolerated_kinds")),
     )
 
 

@@ -68,7 +68,11 @@ def build_network(
     cosine over `steps` batches.
     """
     inputs = _inputs(sizes)
-    fares = _fare_block(_trip(inputs, sizes), scale, hyperparameters.depth)
+    hidden = _trip(inputs, sizes)
+    for layer in range(hyperparameters.depth):
+        hidden = _MembersDense(HIDDEN_UNITS, activation="gelu", name=f"hidden_{layer + 1}")(hidden)
+    standardised = _ByTrip()(_MembersDense(1, name="standardised_fare")(hidden))
+    fares = keras.layers.Rescaling(scale.deviation, scale.mean, name="fares_usd")(standardised)
     network = keras.Model(inputs=inputs, outputs=fares, name="fare")
     network.compile(
         optimizer=keras.optimizers.AdamW(
@@ -183,11 +187,3 @@ def _embedded(ids: Any, vocabulary: int, units: int, dropout: float) -> Any:  # 
     # Starting from zeros, a category that training never saw contributes nothing.
     embedded = keras.layers.Embedding(vocabulary, MEMBERS * units, embeddings_initializer="zeros")(ids)
     return keras.layers.Dropout(dropout)(_ForMembers()(embedded))
-
-
-def _fare_block(trip: Any, scale: FareScale, depth: int) -> Any:  # noqa: ANN401  # as above
-    hidden = trip
-    for layer in range(depth):
-        hidden = _MembersDense(HIDDEN_UNITS, activation="gelu", name=f"hidden_{layer + 1}")(hidden)
-    standardised = _ByTrip()(_MembersDense(1, name="standardised_fare")(hidden))
-    return keras.layers.Rescaling(scale.deviation, scale.mean, name="fares_usd")(standardised)

@@ -72,7 +72,11 @@ def problems(environ: Mapping[str, str]) -> Iterator[str]:
 
 def _launch(arguments: Sequence[str]) -> str:
     """Run Beam's launcher until it ends; if it failed, return the end of its output."""
-    command = [str(BOOT), *arguments, *_persistent_folder(arguments)]
+    command = [str(BOOT), *arguments]
+    persistent = _options(arguments).get(_PERSISTENT)
+    if persistent is not None and not os.access(persistent, os.W_OK):
+        # A folder of the host that only its root may write to; only a restart would have reused its content.
+        command.append(f"{_PERSISTENT}={tempfile.gettempdir()}")
     paths = filter(None, [os.environ.get("PYTHONPATH"), str(PACKAGES)])
     environment = {**os.environ, "PIP_TARGET": str(PACKAGES), "PYTHONPATH": ":".join(paths)}
     boot = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
@@ -91,13 +95,6 @@ def _passed_on(stream: IO[str]) -> deque[str]:
         sys.stderr.flush()
         lines.append(line)
     return lines
-
-
-def _persistent_folder(arguments: Sequence[str]) -> Iterator[str]:
-    """Replace a folder that only the host's root may write to; only a restart would have reused it."""
-    folder = _options(arguments).get(_PERSISTENT)
-    if folder is not None and not os.access(folder, os.W_OK):
-        yield f"{_PERSISTENT}={tempfile.gettempdir()}"
 
 
 def _options(arguments: Sequence[str]) -> dict[str, str]:

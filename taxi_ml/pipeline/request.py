@@ -118,8 +118,7 @@ class CompileRequest:
         _check_keys(cls, fields)
         beam_args = _texts("beam_args", fields.pop("beam_args"))
         resources = _texts("resources", fields.pop("resources", []))
-        _check_types(cls, fields)
-        _check_choices(fields)
+        _check(cls, fields)
         return cls(beam_args=beam_args, resources=resources, **fields)
 
     def to_json(self) -> str:
@@ -162,15 +161,12 @@ def _check_keys(cls: type, fields: dict[str, Any]) -> None:
         raise RequestError(f"missing fields {missing}")
 
 
-def _check_types(cls: type, fields: dict[str, Any]) -> None:
+def _check(cls: type, fields: dict[str, Any]) -> None:
     types = {field.name: str(field.type) for field in dataclasses.fields(cls)}
     for name, value in fields.items():
         expected = _JSON_TYPES[types[name]]
         if not isinstance(value, expected) or (isinstance(value, bool) and types[name] != "bool"):
             raise RequestError(f"{name} is {value!r}; give a {types[name]}")
-
-
-def _check_choices(fields: dict[str, Any]) -> None:
     for name, choices in _CHOICES.items():
         if fields.get(name, next(iter(choices))) not in set(choices):
             raise RequestError(f"{name} is {fields[name]!r}; give one of {', '.join(choices)}")
