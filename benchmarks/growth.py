@@ -1,10 +1,10 @@
-"""CPU seconds and peak memory of every component, with more trips than there are, against the real ones.
+"""CPU seconds and peak memory of every component, with more trips than the real ones, against these.
 
 The trips are an export of the real ones and, beyond these, the same rows resampled with noise and marked as
-such; no query makes them. By default they are sampled as a run samples them, by the caps of the settings.
+such. By default they are sampled as in a run, by the caps of the settings.
 Each component runs alone, in a process of its own, imports included. The model that the real trips give first
-is the champion of every size, so that Evaluator and Report compare two. A component that is linear in the
-rows at most has no ratio above that of the rows.
+is the champion of every size, so that Evaluator and Report compare two. A component that is at most linear in
+the rows has no ratio above that of the rows.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one component took: seconds, seconds of CPU, and the most bytes that its process used."""
+    """The cost of one component: seconds, seconds of CPU, and the peak memory of its process in bytes."""
 
     seconds: float
     cpu: float
@@ -110,7 +110,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """What was measured with so many trips, of which those `exported` were used."""
+    """The measurements with `rows` trips, of which those `exported` were used."""
 
     rows: int
     exported: SplitCounts
@@ -119,7 +119,7 @@ class Size:
 
     @property
     def used(self) -> int:
-        """How many trips were used."""
+        """The number of trips that were used."""
         return sum(astuple(self.exported))
 
 
@@ -133,7 +133,7 @@ class Bench:
         self._champion: Champion | None = None
 
     def start(self) -> None:
-        """Export the real trips, and leave nothing but Cloud Storage running."""
+        """Export the real trips, and stop everything except Cloud Storage."""
         self.stack.up()
         environment = self.stack.client_environment()
         os.environ.update(environment)
@@ -148,7 +148,7 @@ class Bench:
         self._data.rename(self._folder / "export")
 
     def measure(self, rows: int, settings: Settings) -> Size:
-        """Run the pipeline over so many trips, sampled by the caps of the settings."""
+        """Run the pipeline over `rows` trips, sampled by the caps of the settings."""
         exported = self._export(rows, settings)
         steps = sizing.train_steps(exported.train, settings.batch_size)
         if self._champion is None:
@@ -157,7 +157,7 @@ class Bench:
         return Size(rows=rows, exported=exported, steps=steps, costs=self._run(settings, steps))
 
     def _export(self, rows: int, settings: Settings) -> SplitCounts:
-        """Put the files where BigQuery would write them."""
+        """Write the files to BigQuery's place for them."""
         shutil.rmtree(self._data, ignore_errors=True)
         target = self._folder / "resampled"
         exported = resample(
@@ -180,7 +180,7 @@ class Bench:
         )
 
     def _run(self, settings: Settings, steps: int) -> dict[str, Cost]:
-        """Run every task alone; return what each took, in their order."""
+        """Run every task alone; return their costs, in order."""
         shutil.rmtree(self._bucket / "pipeline_root", ignore_errors=True)
         job = _compiled(settings.with_overrides(train_steps=steps), self._champion)
         with (
@@ -220,7 +220,7 @@ def _compiled(settings: Settings, champion: Champion | None) -> dict[str, Any]:
 
 
 def _print_size(baseline: Size, size: Size) -> None:
-    """Print what a size took, and ratios of the CPU seconds, as soon as it is measured."""
+    """Print the costs of a size, and the ratios of its CPU seconds, as soon as it is measured."""
     counts = ", ".join(f"{split} {getattr(size.exported, split):,}" for split in Split)
     print(f"\n{size.rows:,} trips: {counts} are used, {size.steps:,} steps; {baseline.rows:,} trips are 1")
     print(f"{'rows':18}{size.used / baseline.used:16.1f}\n{'':18}{'CPU s':>9}{'ratio':>7}{'GB':>7}{'s':>9}")
@@ -230,8 +230,8 @@ def _print_size(baseline: Size, size: Size) -> None:
 
 
 def _print_slopes(sizes: Sequence[Size], settings: Settings) -> None:
-    """Print what one more row costs each component from size to size: the same where it is linear."""
-    # Two samples of the same cap differ by chance, which says nothing of a row.
+    """Print each component's cost of one more row from size to size, which is constant if it is linear."""
+    # Two samples of the same cap differ only by chance.
     steps = [step for step in itertools.pairwise(sizes) if 1.1 * step[0].used < step[1].used]
     print(
         "\na row more: CPU µs, bytes" + "".join(f"{more.used:>14,} rows" for _, more in steps) + "  planned"
@@ -256,7 +256,7 @@ def _cost(size: Size, component: Component) -> Cost:
 
 
 def _print_verdict(capped: Sequence[Size]) -> int:
-    """Say whether every component of the sizes that were sampled has room on a small machine."""
+    """Print whether every component of the sampled sizes fits a small machine."""
     peaks = [(cost.bytes, name, size.rows) for size in capped for name, cost in size.costs.items()]
     peak, name, rows = max(peaks)
     print(f"\nby the caps at most {peak / 1e9:.2f} GB: {name}, {rows:,} trips; the aim is 12 GB or less")

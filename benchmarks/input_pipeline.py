@@ -1,8 +1,8 @@
-"""How fast trips reach the trainer, in examples per second, against the settings of TFX's notebooks.
+"""Examples per second that reach the trainer, against the settings of TFX's notebooks.
 
 The notebooks read one file after the other in batches of 20 and prefetch nothing. The product keeps up to
-100,000 rows in memory, and shuffles more through files. All ways read the same transformed trips of one
-window in the same process, by turns; the median of three turns counts.
+100,000 rows in memory, and shuffles more through files. All of them read the same transformed trips
+of one window in the same process, in turn; the result is the median of three turns.
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ def main() -> int:
     for way, rate in rates.items():
         print(f"{way:10} {rate:12,.0f} examples/s")
     print(f"product / notebook  {rates['product'] / rates['notebook']:.1f}")
-    print(
-        f"files / trainer     {rates['files'] / rates['trainer']:.1f}  (rows that the memory does not hold)"
-    )
+    print(f"files / trainer     {rates['files'] / rates['trainer']:.1f}  (rows that do not fit in memory)")
     print(f"product / trainer   {rates['product'] / rates['trainer']:.1f}  (above 1 the trainer never waits)")
     return 0
 

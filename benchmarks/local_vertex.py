@@ -3,9 +3,9 @@
 Every round runs the same request on the real trips in each way, one after the other, nothing cached:
 the DAG from its trigger to the gate's decision, TFX's LocalDagRunner in a process of its own (imports
 included), the compiled job on the warm local Vertex AI, and the same job with a subprocess for each task.
-Ratios are medians of the rounds' ratios, so that a busy spell counts on both sides. Last, the job runs again
-with everything in the cache. A server that is up is how the local Vertex AI is
-used, so its start is not counted.
+Ratios are medians of the rounds' ratios, so that a busy spell affects both sides. Last, the job runs again
+with everything in the cache. The start of the local Vertex AI is not
+counted, because it is used as a running server.
 """
 
 from __future__ import annotations
@@ -94,12 +94,12 @@ class Bench:
         return cls(layout=layout, environment=environment, airflow=airflow, url=urls["vertex"])
 
     def warm_up(self) -> dict[str, Any]:
-        """Run the DAG once, so that everything was used before; return its job, which the cache now has."""
+        """Run the DAG once to warm everything up; return its job, which is now in the cache."""
         self._dag(CONF)
         return self._newest_job()
 
     def round(self, folder: Path) -> Round:
-        """Run in each way, in an order that gives none a colder disk."""
+        """Run in each way, in an order that favors none by a warmer disk."""
         dag = self._dag({**CONF, "force_retrain": True})
         job = self._newest_job()
         local = self._local_dag_runner(folder)
@@ -119,7 +119,7 @@ class Bench:
             if (task.task_id, task.state) == ("gate", "success"):
                 decided = time.monotonic() - began
         if not decided:
-            sys.exit(f"run {run_id} came to no decision; see {self.airflow.url}")
+            sys.exit(f"run {run_id} has no decision; see {self.airflow.url}")
         return decided
 
     def _newest_job(self) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""The product's fare model against boosted trees and simpler guesses, on the same exported trips.
+"""The product's fare model against boosted trees and simpler models, on the same exported trips.
 
 Every window's trips come from the product's SQL on the local BigQuery; the pipeline environment trains on
-them.
-The model's settings were chosen on test months up to January 2015, so the windows here end later.
+them. The model's settings were chosen on test months up to January 2015, so the windows here end later.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _ask(settings: Settings, data: Path, folder: Path) -> None:
-    """Write down what is to be learned from which trips, as a run of these settings does."""
+    """Write the request of a window: its trips and the training options of a run with these settings."""
     folder.mkdir()
     request: dict[str, Any] = {
         "data": str(data),

@@ -1,8 +1,8 @@
 """The report over many rows: time and memory, and its intervals against the classic bootstrap.
 
 The classic bootstrap draws single rows, as often as the report draws groups of them. Errors are those of two
-lines through the real trips, and of heavy tails. How far ends of the intervals lie apart is in shares of the
-classic one's width; another seed moves them by 1.5 % at one standard deviation.
+lines through the real trips, and of heavy tails. The distance between the ends of the intervals is in shares
+of the classic one's width; another seed moves them by 1.5 % at one standard deviation.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SEED: Final = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure each size, and print times, memory, ratios and how far the ends are apart."""
+    """Measure each size, and print times, memory, ratios and the distance between the ends."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000], help="of train and test")
     rows = parser.parse_args(arguments).rows

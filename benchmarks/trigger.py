@@ -1,9 +1,9 @@
-"""What waiting for many pipeline jobs costs one triggerer: our trigger against the Google provider's.
+"""The cost of waiting for many pipeline jobs in one triggerer: our trigger against the Google provider's.
 
 Both wait for the same jobs of the local Vertex AI, one after the other, each in a process of its own, with
-the same fixed time between two questions about a job, by its name or by a list. The provider's hook knows no
-other endpoint than Google's: it is given a plaintext channel to the local one, and nothing else of it is
-changed. That spares it the TLS handshake of the channel that it opens for every question.
+the same fixed time between two polls of a job, by name or by a list. The provider's hook supports only
+Google's endpoint: it is given a plaintext channel to the local one, and is otherwise unchanged. That saves it
+the TLS handshake of the channel that it opens for every poll.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SPEC = {"pipelineInfo": {"name": "p"}, "schemaVersion": "2.1.0", "root": {"dag":
 
 
 def serve() -> None:
-    """Be a local Vertex AI without executors; obey lines: `end NAME` ends a job, `asked` counts questions."""
+    """Run a local Vertex AI without executors; obey lines: `end NAME` ends a job, `asked` counts requests."""
     from local_vertex.composition import Doors, Engines, LocalVertex, Options  # noqa: PLC0415
     from local_vertex.domain.states import RunState  # noqa: PLC0415
     from tests.local_vertex.fakes import FakeCustomJobRunner, FakeModelServers, FakePipelineEngine  # noqa: PLC0415
@@ -86,7 +86,7 @@ def serve() -> None:
 
 
 def wait_for_jobs(kind: str, port: str, interval: float, names: list[str]) -> None:
-    """Be a triggerer with one trigger for each job; print what it used, twice, then when the events came."""
+    """Run a triggerer with one trigger for each job; print its usage twice, then the times of the events."""
     os.environ["AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT"] = json.dumps(
         {
             "conn_type": "google_cloud_platform",
@@ -163,7 +163,7 @@ def _usage() -> dict[str, float]:
 
 
 def measure(kind: str, jobs: int, interval: float, seconds: float) -> dict[str, float]:
-    """Return what a triggerer of this kind used while `seconds` passed, and how late its events were."""
+    """Return the usage of a triggerer of this kind during `seconds`, and the delays of its events."""
     with _child("serve") as server:
         port = _line(server)
         names = _create(port, jobs)
@@ -192,11 +192,11 @@ def measure(kind: str, jobs: int, interval: float, seconds: float) -> dict[str, 
 
 
 def _warm_up(server: subprocess.Popen[str], *, questions: int) -> None:
-    """Wait until so many questions were asked."""
+    """Wait until there were that many requests."""
     until = time.monotonic() + _WARM_UP_SECONDS
     while int(_ask(server, "asked")) < questions:
         if time.monotonic() > until:
-            raise RuntimeError(f"{questions} questions were not asked in {_WARM_UP_SECONDS:.0f} s")
+            raise RuntimeError(f"{questions} requests were not sent in {_WARM_UP_SECONDS:.0f} s")
         time.sleep(0.5)
 
 

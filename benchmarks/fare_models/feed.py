@@ -1,4 +1,4 @@
-"""Measure how fast trips reach the trainer: `python -m benchmarks.fare_models.feed <folder>`.
+"""Measure the rate at which trips reach the trainer: `python -m benchmarks.fare_models.feed <folder>`.
 
 Runs in the pipeline environment; reads request.json of the folder and writes rates.json there.
 """
@@ -35,7 +35,7 @@ TRAINED_STEPS = 400
 
 
 def main(folder: Path) -> None:
-    """Transform the trips, then measure each way to feed them several times, by turns."""
+    """Transform the trips, then measure each way to feed them several times, in turn."""
     request = json.loads((folder / "request.json").read_text())
     known = {split: read(Path(request["data"], split)) for split in ("train", "eval")}
     product.transform(known, folder)
@@ -50,7 +50,7 @@ def main(folder: Path) -> None:
         )
 
     def through_files() -> tf.data.Dataset:
-        # Told of more rows than there are, it makes several files, as for as many.
+        # Given more rows than there are, it writes several files, as it would for that many.
         rows = datasets.shuffled_files(files, ROWS, tempfile.mkdtemp(dir=folder), seed=1)
         return datasets.training_batches(rows, transform, batch_size=batch_size)
 

@@ -1,4 +1,4 @@
-"""What the product has to beat: boosted trees, a straight line and the mean."""
+"""The models that the product has to beat: boosted trees, a straight line and the mean."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEED = 20
 
 
 def boosted_trees(known: Rows, asked: Rows) -> NDArray[np.float64]:
-    """Learn squared error from train and eval rows; absent values are NaN, which the trees split on.
+    """Train on the squared error of train and eval rows; unknown values are NaN, which the trees split on.
 
     The best of six settings on the test months from August 2014 to January 2015.
     """
@@ -37,7 +37,7 @@ def boosted_trees(known: Rows, asked: Rows) -> NDArray[np.float64]:
 
 
 def line(known: Rows, asked: Rows) -> NDArray[np.float64]:
-    """Fit fare = a + b rawDistance by least squares; an absent distance is the mean one."""
+    """Fit fare = a + b rawDistance by least squares; an unknown distance becomes the mean."""
     distance, fare = column(known, "rawDistance"), column(known, features.LABEL)
     mean = float(np.nanmean(distance))
     slope, intercept = np.polyfit(np.nan_to_num(distance, nan=mean), fare, 1)
@@ -46,7 +46,7 @@ def line(known: Rows, asked: Rows) -> NDArray[np.float64]:
 
 
 def mean_fare(known: Rows, asked: Rows) -> NDArray[np.float64]:
-    """Answer the mean fare."""
+    """Predict the mean fare."""
     return np.full(len(asked), column(known, features.LABEL).mean())
 
 

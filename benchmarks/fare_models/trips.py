@@ -1,4 +1,4 @@
-"""Exported trips as columns, and as the examples that CsvExampleGen would make of them."""
+"""Exported trips as columns, and as the examples that CsvExampleGen makes of them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _typed(row: dict[str, str]) -> dict[str, list[Any]]:
 
 
 def column(rows: list[dict[str, list[Any]]], name: str) -> NDArray[np.float64]:
-    """Return one column, float64 of shape [rows]; an absent float is NaN."""
+    """Return one column, float64 of shape [rows]; an unknown float is NaN."""
     values = np.array([row[name][0] for row in rows], np.float64)
     return np.where(values < 0, np.nan, values) if name in features.NULLABLE_FLOATS else values
 

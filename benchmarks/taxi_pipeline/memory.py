@@ -1,4 +1,4 @@
-"""The memory and the CPU time that a process and all it started use over time, sampled from the outside."""
+"""The memory and CPU time of a process and its descendants over time, sampled from outside."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ProcessUse:
         self._samples: list[tuple[float, int, float]] = []
 
     def peak(self, start: float, end: float) -> int:
-        """Return the most bytes between two Unix times; 0 without a sample."""
+        """Return the peak memory in bytes between two Unix times; 0 without a sample."""
         return max((used for at, used, _ in self._samples if start <= at <= end), default=0)
 
     def cpu(self, start: float, end: float) -> float:
@@ -55,7 +55,7 @@ class ProcessUse:
 
 @contextmanager
 def sampled(pid: int, *, with_root: bool = True) -> Iterator[ProcessUse]:
-    """Sample all descendants of the process `pid`, and that itself."""
+    """Sample the process `pid` and all its descendants."""
     use, ended = ProcessUse(), Event()
     root = psutil.Process(pid)
 

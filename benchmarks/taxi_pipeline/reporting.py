@@ -32,7 +32,7 @@ RUN = findings.Run(
 
 
 def main(folder: Path) -> None:
-    """Report on so many training and test rows, and measure that alone."""
+    """Report on `rows` training and test rows, and measure only that."""
     request = json.loads((folder / "request.json").read_text())
     known = {split: read(Path(request["trips"], split)) for split in ("train", "eval", "test")}
     model = Path(request["model"])
@@ -48,7 +48,7 @@ def main(folder: Path) -> None:
 
 
 def peak() -> int:
-    """Return the most bytes that this process has used."""
+    """Return the peak memory of this process in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

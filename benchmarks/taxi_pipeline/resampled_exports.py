@@ -1,4 +1,4 @@
-"""Exports of more trips than there are: a real export, again and again with noise, marked as such."""
+"""Exports of more than the real trips: a real export, repeated with noise, marked as such."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MARK: Final = "resampled"
-"""The id of every trip that nobody made begins with this word."""
+"""The prefix of the ids of trips that are not real."""
 
 _SPREAD: Final = 0.05
 _ROWS_A_FILE: Final = 500_000
@@ -32,7 +32,7 @@ def resample(
     sample: Callable[[SplitCounts], SplitCounts] | None = None,
     formats: Collection[ExamplesFormat] = tuple(ExamplesFormat),
 ) -> SplitCounts:
-    """Write about so many rows to `target`/csv and `target`/parquet, by the shares of the splits.
+    """Write about `rows` rows to `target`/csv and `target`/parquet, by the shares of the splits.
 
     `source` is an export in Parquet. The first rows of each split are its own; copies have ids of their own,
     and numbers above 0 differ by a few percent. `sample` says how many rows of each split are exported of
@@ -106,7 +106,7 @@ def _write_parquet(table: pa.Table, path: Path) -> None:
 
 
 def _write_csv(table: pa.Table, path: Path) -> None:
-    """Floats have six decimals, as BigQuery's have here."""
+    """Floats have six decimals, as in BigQuery's exports here."""
     texts = [
         column.cast(_MICRO, safe=False) if pa.types.is_floating(column.type) else column
         for column in table.columns

@@ -1,4 +1,4 @@
-"""More trips than there are: the real ones, again and again with noise, marked as such."""
+"""More than the real trips: these, repeated with noise, marked as such."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MARK: Final = "resampled"
-"""The company of every trip that nobody made begins with this word."""
+"""The prefix of the companies of trips that are not real."""
 
 _QUARTER_SECONDS: Final = 900
 _MOST_QUARTERS: Final = 3 * 96
@@ -57,7 +57,7 @@ def _noisy(
 
 
 def _rounded(value: float, digits: int) -> float:
-    """Return a whole number where there are no digits: the package writes seconds without a point."""
+    """Round to whole numbers for columns without digits: the package writes seconds without a point."""
     return round(value, digits) if digits else round(value)
 
 
