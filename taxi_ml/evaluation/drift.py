@@ -54,6 +54,7 @@ def distances(champion: str, splits: Mapping[str, str], *, seed: int) -> tuple[D
     with tf.io.gfile.GFile(path) as file:
         content = json.loads(file.read())
     learned = Learned(**{name: content[name] for name in ("profile", "layout", "vocabulary")})
+    # The champion's own transform: only its vocabulary and its scale make its profile comparable.
     transform = tf.saved_model.load(folder).signatures[SIGNATURE]
     return tuple(
         drift

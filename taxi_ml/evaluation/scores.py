@@ -151,6 +151,7 @@ def _resampled(columns: Numbers, seed: int) -> Numbers:
     rows = len(columns)
     if rows <= MOST_GROUPS:
         return _weights(rows, seed) @ columns / rows
+    # A permutation makes groups of nearly the same size; independent draws would add variance of their own.
     group = np.random.default_rng((seed, rows)).permutation(rows) % MOST_GROUPS
     sums = np.stack([np.bincount(group, column) for column in columns.T], axis=1)
     weights = _weights_of_groups(seed)
@@ -165,6 +166,7 @@ def _weights_of_groups(seed: int) -> Numbers:
 
 def _weights(count: int, seed: int) -> Numbers:
     """Return the number of times that each of `count` is drawn, [replicates, count]."""
+    # Counts instead of indices: a weighted sum is one matrix product over all replicates.
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=REPLICATES)
     return drawn.astype(np.float64)
 

@@ -65,4 +65,5 @@ def parse_window(text: str) -> Window | None:
         window = Window(end=date(year, month, 1), train_months=train, test_months=test)
     except (SettingsError, ValueError):
         return None
+    # Leading zeros, such as train024, also match, but no window has such an id.
     return window if window.id == text else None

@@ -167,6 +167,7 @@ def decide(
     champion = report.champion
     unfair = objections(serving, report.window, compared=champion is not None) if serving else ()
     reasons = (*unfair, *_reasons(policy, report))
+    # An override stays in the decision with its reasons, and only keeps them from counting.
     against = {reason.code for reason in reasons} - (override.codes if override else frozenset())
     metrics = report.challenger.metrics
     name = champion.name if champion else serving.name if serving else ""

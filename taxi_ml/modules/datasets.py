@@ -109,6 +109,7 @@ def evaluation_batches(
     Raises ValueError if there are none.
     """
     rows = tf.data.Dataset.from_tensor_slices(_drawn(files, LOOK_ROWS, seed).rows)
+    # Every evaluation reads the same rows; parsing them once is enough.
     return _parsed(rows.batch(batch_size), transform).cache()
 
 

@@ -26,9 +26,9 @@ class Drawn(NamedTuple):
 def draw(batches: Iterable[NDArray[Any]], most: int, *, seed: int) -> Drawn:
     """Return `most` rows, each equally likely, or all if there are fewer.
 
-    Each row gets a random number, and the rows with the smallest ones are kept. The order of the rows
-    does not matter, since Beam's runner for one machine keeps the order of an export, which may be that of
-    time.
+    Each row gets a random number, and the rows with the smallest ones are kept. The sample does
+    not depend on the order of the rows, because Beam's runner for one machine keeps that of the export, which
+    may be the order of time.
     """
     generator = np.random.default_rng(seed)
     rows: list[NDArray[Any]] = [np.empty(0, dtype=object)]
@@ -39,6 +39,7 @@ def draw(batches: Iterable[NDArray[Any]], most: int, *, seed: int) -> Drawn:
         rows.append(batch[drawn < limit])
         numbers.append(drawn[drawn < limit])
         total += len(batch)
+        # Pruning at twice the size bounds the memory, and costs each row a constant on average.
         if sum(map(len, rows)) > 2 * most:
             least, limit = _least(numbers, most)
             rows, numbers = [np.concatenate(rows)[least]], [np.concatenate(numbers)[least]]

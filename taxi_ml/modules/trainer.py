@@ -98,6 +98,7 @@ def _fit_arguments(
     steps: int,
     epochs: int,
 ) -> dict[str, Any]:
+    # An epoch is not a pass over the rows, but the time between two evaluations.
     per_epoch = math.ceil(steps / epochs)
     return {
         "validation_data": datasets.evaluation_batches(

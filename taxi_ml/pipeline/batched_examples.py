@@ -104,6 +104,7 @@ class BatchedExecutor(base_example_gen_executor.BaseExampleGenExecutor):  # type
         for split in _input_splits(exec_properties):
             folder = exec_properties[standard_component_specs.INPUT_BASE_KEY]
             files = _matching(os.path.join(folder, split.pattern))  # noqa: PTH118  # may be gs://
+            # From the bytes alone, since the rows are only known once they have been read.
             shards = min(_MOST_SHARDS, 1 + sum(files.values()) // _SHARD_BYTES)
             target = artifact_utils.get_split_uri(self._artifacts, split.name)
             written = write_shuffled(self.rows(list(files)), target, shards=shards)
@@ -160,6 +161,7 @@ def _scatter(batches: Iterable[pa.RecordBatch], paths: Sequence[Path]) -> None:
             order = np.argsort(keys % len(paths))
             bounds = np.searchsorted((keys % len(paths))[order], range(len(paths) + 1))
             keyed = batch.append_column(_KEY, pa.array(keys)).take(pa.array(order))
+            # Arrow's streams need a schema, which is only known with the first batch.
             if not writers:
                 writers = [stack.enter_context(pa.ipc.new_stream(str(path), keyed.schema)) for path in paths]
             for writer, start, end in zip(writers, bounds, bounds[1:], strict=False):
@@ -172,6 +174,7 @@ def _keys(batch: pa.RecordBatch) -> NDArray[np.uint64]:
         column if pa.types.is_binary(column.type) else column.cast(pa.string()).cast(pa.binary())
         for column in batch.columns
     ]
+    # Separators keep rows apart that differ only in where a cell ends.
     lines = pc.binary_join_element_wise(*cells, b"\0", null_handling="replace", null_replacement=b"\1")
     keys: NDArray[np.uint64] = pd.util.hash_array(lines.to_numpy(zero_copy_only=False), categorize=False)
     return keys

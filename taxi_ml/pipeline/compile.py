@@ -96,6 +96,7 @@ def compile_request(request: CompileRequest, storage: Storage) -> dict[str, Any]
         root = Path(folder, "root")
         job = _compiled(request, modules, root)
         wheels = root / "_wheels"
+        # Before the spec exists anywhere, so that no job can start whose wheels are missing.
         for wheel in sorted(wheels.iterdir()):
             storage.write_once(f"{request.wheels_uri}/{wheel.name}", wheel.read_bytes())
         return _readdressed(job, {str(wheels): request.wheels_uri, str(root): request.pipeline_root})

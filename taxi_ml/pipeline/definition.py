@@ -122,6 +122,7 @@ def _training(request: CompileRequest, values: Mapping[str, Any], data: Examples
         examples=data.examples.outputs["examples"],
         schema=data.schema.outputs["schema"],
         module_file=str(modules / "preprocessing.py"),
+        # The test split stays out, so that nothing that is trained can depend on it.
         splits_config=tfx.proto.SplitsConfig(analyze=[Split.TRAIN], transform=[Split.TRAIN, Split.EVAL]),
         disable_analyzer_cache=True,
         disable_statistics=True,

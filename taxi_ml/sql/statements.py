@@ -127,6 +127,7 @@ def build_dataset(settings: Settings, window: Window) -> Statement:
         return _statement("select_dataset", names, values)
     history = timedelta(days=DAYS_OF_A_MONTH * settings.history_months)
     longest = timedelta(hours=settings.max_trip_hours) + _MAX_DISAGREEMENT
+    # A trip that ended at the far end of the history may have started before it, by as long as trips last.
     values["scan_start"] = _midnight(window.train_start) - history - longest
     values["train_start"] = _midnight(window.train_start)
     names["history_micros"] = str(history // timedelta(microseconds=1))
@@ -200,6 +201,7 @@ def export_split(settings: Settings, window: Window, split: Split, *, share: flo
             "split_end": _midnight(last_day),
             "first_bucket": settings.eval_percent if split is Split.TRAIN else 0,
             "last_bucket": settings.eval_percent - 1 if split is Split.EVAL else _LAST_BUCKET,
+            # Rounded up, so that a share above 0 never becomes an empty sample.
             "sampled_buckets": math.ceil(share * _SAMPLE_BUCKETS),
         },
     )
