@@ -83,7 +83,7 @@ HEADER = ["row", "trip_id", "fare"]
 
 @pytest.fixture(scope="module")
 def shuffled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What became of folders of CSV files, by their names."""
+    """The outcomes for folders of CSV files, by name."""
     folder = tmp_path_factory.mktemp("shuffled")
     # As an export of a table that is clustered by time.
     ordered = [[str(number), f"{number:032x}", f"{number % 100}.500000"] for number in range(20_000)]

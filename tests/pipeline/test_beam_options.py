@@ -18,7 +18,7 @@ pytestmark = pytest.mark.pipeline
 
 @pytest.fixture(scope="module")
 def options() -> dict[str, Any]:
-    """What Beam makes of the arguments that a choice of Dataflow becomes."""
+    """Beam's options from the arguments that a choice of Dataflow becomes."""
     chosen = SETTINGS.with_overrides(beam_runner="dataflow", dataflow_workers=8)
     ran = subprocess.run(
         [PIPELINE_PYTHON, "-m", "tests.pipeline.beam_options", *chosen.beam_arguments()],

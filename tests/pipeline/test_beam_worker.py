@@ -44,7 +44,7 @@ def started(folder: Path) -> list[str]:
 
 
 def test_a_command_replaces_the_entry_point() -> None:
-    """What a component, the compiler or a model server names runs as the container's process."""
+    """The command of a component, the compiler or a model server runs as the container's process."""
     ran = subprocess.run(
         [sys.executable, "-m", "taxi_ml.pipeline.beam_worker", "sh", "-c", "echo $0 $1; exit 7", "a", "--b"],
         cwd=REPOSITORY,

@@ -139,7 +139,7 @@ def test_a_schema_without_a_column_is_refused(tmp_path: Path) -> None:
 def test_a_schema_that_says_nothing_is_refused(
     tmp_path: Path, found: str, written: str, problem: str
 ) -> None:
-    """What is wrong with the schema is one line, before TFX is imported."""
+    """A defect of the schema is one line, before TFX is imported."""
     text = SCHEMA.read_text().replace(found, written)
 
     assert problem in compile_failure(with_schema(tmp_path, text), tmp_path)

@@ -98,7 +98,7 @@ def test_window_and_period_are_part_of_the_first_keys(compiled: Compiled, name: 
 
 @pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_no_month_is_in_the_spec(compiled: Compiled, name: str) -> None:
-    """Window, data, destinations and champion are parameters of the job, texts without a default."""
+    """Window, data, destinations and champion are parameters of the job, strings without a default."""
     spec = compiled(name)
     champion = {"champion_name", "champion_uri"} if name == "against_champion_untuned.json" else set()
 
@@ -113,7 +113,7 @@ def test_no_month_is_in_the_spec(compiled: Compiled, name: str) -> None:
 
 
 def test_parameters_are_those_of_the_spec(compiled: Compiled, tmp_path: Path) -> None:
-    """What a run gives is what its pipeline takes, with a champion or without."""
+    """A run gives the parameters that its pipeline takes, with a champion or without."""
     for name, champion in (("first_run.json", None), ("against_champion_untuned.json", CHAMPION)):
         request = make_request(tmp_path, **VARIANTS[name])
         values = make_parameters(tmp_path, champion=champion).values(request)
@@ -131,7 +131,7 @@ def test_nothing_waits_for_report_and_pusher(compiled: Compiled) -> None:
 
 @pytest.mark.parametrize("component", ["Transform", "ExampleValidator", "Evaluator", "Report"])
 def test_the_reviewed_schema_is_used(compiled: Compiled, component: str) -> None:
-    """What reads a schema reads the one that was reviewed, not the one that the trips themselves give."""
+    """Components read the reviewed schema, not the one that is inferred from the trips."""
     task = compiled("first_run.json")["root"]["dag"]["tasks"][component]
 
     assert task["inputs"]["artifacts"]["schema"]["taskOutputArtifact"]["producerTask"] == "ImportSchemaGen"
@@ -232,7 +232,7 @@ def test_every_container_asks_for_its_machine(compiled: Compiled) -> None:
 def test_component_asks_for_what_its_setting_says(
     compiled: Compiled, component: str, wanted: dict[str, Any]
 ) -> None:
-    """What is set for a component stands in its container as limit and request; the rest is its machine's."""
+    """A component's settings are limits and requests of its container; the rest comes from its machine."""
     executors = compiled("against_champion_untuned.json")["deploymentSpec"]["executors"]
 
     assert executors[f"{component}_executor"]["container"]["resources"] == wanted

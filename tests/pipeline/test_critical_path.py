@@ -1,4 +1,4 @@
-"""How many machines start one after the other: each start costs minutes on Vertex AI before any work."""
+"""The number of consecutive machine starts, each of which costs minutes on Vertex AI before any work."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def exported(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="module")
 def made(exported: Path) -> dict[str, Any]:
-    """What each reader makes of them: in batches, by Beam, and by TFX's own CsvExampleGen."""
+    """The examples of each reader: in batches, by Beam, and by TFX's own CsvExampleGen."""
     return examples_of(exported, *READERS)
 
 

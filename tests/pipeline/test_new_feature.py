@@ -159,7 +159,7 @@ def test_the_model_reads_it(edited: Edited, tmp_path: Path) -> None:
 
 
 def test_the_walkthrough_makes_the_same_edits() -> None:
-    """What docs/model.md tells a reader to write is what this test writes."""
+    """The edits in docs/model.md are those of this test."""
     section = WALKTHROUGH.read_text().partition("## Add a feature")[2].partition("\n## ")[0]
     lines = {
         line.strip()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("compares", [True, False])
 def test_request_round_trips(compares: bool, tmp_path: Path) -> None:  # noqa: FBT001  # a parameter
-    """What is written is what is read."""
+    """A request is read back as it was written."""
     request = make_request(tmp_path, compares=compares, resources=("Trainer=cpu:8",))
 
     assert CompileRequest.parse(request.to_json()) == request
@@ -41,7 +41,7 @@ def request_of(settings: Settings) -> CompileRequest:
     "changes", [{"batch_size": 32}, {"tuner_trials": 0}, {"seed": 3}, {"beam_args": "--runner=X"}]
 )
 def test_another_setting_is_another_request(changes: dict[str, object]) -> None:
-    """What the spec depends on is a part of its address."""
+    """Everything that the spec depends on is a part of its address."""
     assert request_of(SETTINGS.with_overrides(**changes)).digest != request_of(SETTINGS).digest
 
 
@@ -61,7 +61,7 @@ def test_other_code_is_another_request(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_the_same_run_has_the_same_parameters(tmp_path: Path) -> None:
-    """Values are texts whose order does not depend on anything: they are part of the cache's keys."""
+    """Values are strings in a fixed order, because they are part of the cache's keys."""
     request = make_request(tmp_path)
     bounds = {"TripStartHour": (0.0, 23.0), "rawDistance": (0.0, 9.0)}
     one, other = (
@@ -158,5 +158,5 @@ def test_a_machine_type_that_vertex_does_not_offer_is_refused(machine_type: str)
 
 
 def test_a_machine_type_of_vertex_has_its_vcpus() -> None:
-    """What Vertex AI offers is known by its vCPUs."""
+    """Every machine type that Vertex AI offers is known by its vCPUs."""
     assert offered_vcpus("c2-standard-60") == 60

@@ -1,4 +1,4 @@
-"""Rows that lie in the order of time are not learned from in that order."""
+"""Rows in the order of time are not trained on in that order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ERROR_OF_A_MEAN = ROWS / 12**0.5 / HELD**0.5
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the trainer's reader makes of 12,000 rows in the order of time with room for 1,000."""
+    """The order in which the trainer reads 12,000 rows in the order of time with room for 1,000."""
     folder = tmp_path_factory.mktemp("rows")
     subprocess.run(
         [PIPELINE_PYTHON, "-m", "tests.pipeline.rows_of", folder],
@@ -114,7 +114,7 @@ def test_any_row_is_as_likely_to_be_drawn() -> None:
 
 @pytest.mark.parametrize("rows", [0, 1, 299, 300])
 def test_few_rows_are_all_drawn_in_their_order(rows: int) -> None:
-    """Where there is room for all rows nothing is left out or moved."""
+    """If there is room for all rows, none is left out or moved."""
     sample = sampling.draw(in_batches(rows, 64), 300, seed=1)
 
     assert sample.rows.tolist() == list(range(rows))

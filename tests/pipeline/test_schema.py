@@ -1,4 +1,4 @@
-"""The reviewed schema: what real trips have against it, and what damaged ones do."""
+"""The reviewed schema: deviations of real trips from it, and of damaged ones."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def in_pipeline_environment(module: str, *arguments: object) -> subprocess.Compl
 
 
 def objections(folders: Iterable[Path]) -> dict[str, list[str]]:
-    """Return what the trips in folders have against the repository's schema."""
+    """Return the deviations of the trips in folders from the repository's schema."""
     ran = in_pipeline_environment("tests.pipeline.schema_objections", *folders)
     assert ran.returncode == 0, ran.stderr
     found: dict[str, list[str]] = json.loads(ran.stdout)
@@ -46,7 +46,7 @@ def objections(folders: Iterable[Path]) -> dict[str, list[str]]:
 
 
 def test_real_trips_pass_in_every_window_of_the_demo(tmp_path: Path) -> None:
-    """No month of the real trips that the demo or a test trains on is an anomaly."""
+    """The real trips of all months that the demo or a test trains on conform to the schema."""
     count = (LAST_WINDOW_END.year - FIRST_WINDOW_END.year) * 12 + LAST_WINDOW_END.month
     ends = list(months(FIRST_WINDOW_END, count - FIRST_WINDOW_END.month + 1))
     with exported(ends, tmp_path) as exports:

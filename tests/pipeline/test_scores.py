@@ -100,7 +100,7 @@ def test_interval_is_the_normal_one_where_theory_knows_it() -> None:
 @pytest.mark.parametrize("errors", ["real", "heavy-tailed"])
 @pytest.mark.parametrize(("rows", "replicates"), [(200, 2000), (10_000, 2000), (300_000, 500)])
 def test_interval_is_that_of_the_classic_bootstrap(errors: str, rows: int, replicates: int) -> None:
-    """Whether single rows are drawn or groups of them, an end moves by less than 8 % of the width.
+    """Groups of rows instead of single ones move an end by less than 8 % of the width.
 
     That is what other replicates move it by: fewer of them, where the classic bootstrap takes long.
     """
@@ -135,7 +135,7 @@ def test_intervals_cover_the_true_difference(rows: int) -> None:
 
 
 def test_draws_do_not_grow_with_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many rows and slices, groups are drawn once, and no more of them than `MOST_GROUPS`."""
+    """With any number of rows and slices, groups are drawn once, and at most `MOST_GROUPS`."""
     drawn = []
     weights = scores._weights  # noqa: SLF001  # what draws
 

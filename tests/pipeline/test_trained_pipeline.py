@@ -36,7 +36,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def facts(root: Path) -> dict[str, Any]:
-    """What a whole pipeline, run by TFX itself, left behind."""
+    """The results of a whole pipeline that TFX itself ran."""
     request = make_request(root)
     (root / "request.json").write_text(request.to_json())
     (root / "parameters.json").write_text(json.dumps(make_parameters(root).values(request)))
@@ -96,7 +96,7 @@ def test_inputs_are_the_columns_without_label_and_identifier(facts: dict[str, An
 
 
 def test_gate_reads_the_report(facts: dict[str, Any]) -> None:
-    """What the component writes, the gate parses, with the rows of every split."""
+    """The gate parses the component's report, with the rows of every split."""
     report = parse(json.dumps(facts["report"]), window="2015-07_train24_test1")
 
     assert {split: getattr(report.rows, split) for split in ROWS} == ROWS
@@ -240,6 +240,6 @@ def test_pushed_copy_is_the_judged_model(facts: dict[str, Any], root: Path) -> N
 
 
 def test_trips_have_the_columns_of_the_reviewed_schema(facts: dict[str, Any]) -> None:
-    """What SchemaGen infers differs in nothing, and nothing is out of range or absent too often."""
+    """SchemaGen infers the reviewed columns, and nothing is out of range or unknown too often."""
     assert facts["report"]["schema"] == []
     assert facts["report"]["anomalies"] == {"train": [], "eval": [], "test": []}

@@ -44,7 +44,7 @@ def shared_folder(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What each component made in one process, and what on the workers."""
+    """The outputs of each component in one process, and on the workers."""
     folder = tmp_path_factory.mktemp("workers")
     shared = shared_folder(folder)
     request = make_request(shared, tuner_trials=0)
@@ -60,7 +60,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def errors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """How an ExampleGen ends on workers of each broken image, by the image's name."""
+    """The end of an ExampleGen on workers of each broken image, by the image's name."""
     folder = tmp_path_factory.mktemp("broken")
     shared = shared_folder(folder)
     run_in_namespaces(folder, "tests.pipeline.on_broken_workers", *BROKEN, timeout=400)

@@ -16,7 +16,7 @@ JUNE_2015 = 1_433_116_800
 UNKNOWN: dict[str, str | int | float] = {
     column.name: 0 if column.type is ColumnType.INTEGER else -1.0 for column in COLUMNS
 }
-"""What an export has where nothing is known, so that a column these trips know nothing of has a value."""
+"""The values of an export for unknown numbers, for columns that these trips do not set."""
 
 
 def write_trips(folder: Path) -> None:

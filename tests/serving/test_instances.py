@@ -49,7 +49,7 @@ def test_ends_of_a_range_are_in_it(hour: float, metres: float) -> None:
 
 @pytest.mark.parametrize("instance", [{"hour": 7}, {"hour": 7, "metres": None}])
 def test_nullable_feature_may_be_null_or_absent(instance: dict[str, Any]) -> None:
-    """What is unknown becomes the value that the transform reads as missing."""
+    """Unknown values become the one that the transform reads as missing."""
     assert CONTRACT.rows(body(instance)) == [{"hour": 7, "metres": -1.0}]
 
 
@@ -96,14 +96,14 @@ def test_wrong_instance_is_named_with_its_feature(instance: object, message: str
     ],
 )
 def test_wrong_body_is_refused(text: bytes, message: str) -> None:
-    """What is no list of instances says what to send."""
+    """The error for anything but a list of instances says what to send."""
     with pytest.raises(BadRequestError, match=message):
         CONTRACT.rows(text)
 
 
 @given(json_values)
 def test_any_instance_is_answered_or_refused(instance: object) -> None:
-    """Whatever JSON comes, there are finite values for all features, or a BadRequestError."""
+    """Any JSON gives finite values for all features, or a BadRequestError."""
     try:
         rows = CONTRACT.rows(body(instance))
     except BadRequestError:

@@ -119,7 +119,7 @@ def test_prediction_that_is_no_fare_is_500(server: str, hour: int, fare: str) ->
 
 @pytest.mark.parametrize("value", [b"1e39", b"-1", b"1" + b"0" * 400, b"NaN", b"Infinity", b"1e999"])
 def test_value_that_no_float_holds_is_400(server: str, value: bytes) -> None:
-    """What a model cannot have learned from is refused by name, and the server goes on."""
+    """Values that training cannot have seen are refused by name, and the server keeps running."""
     status, answer = ask(server, "POST", "/ask", b'{"instances": [{"hour": 1, "metres": %s}]}' % value)
 
     assert status == 400
@@ -201,7 +201,7 @@ def test_sigterm_ends_the_process_with_0(model: Path) -> None:
     ],
 )
 def test_wrong_start_is_one_line(environment: dict[str, str], message: str) -> None:
-    """What cannot be served is said in a last line on stderr, and the process ends with 1."""
+    """A failed start is one last line on stderr, and the process exits with 1."""
     failed = subprocess.run(
         [PIPELINE_PYTHON, "-m", "taxi_ml.serving"],
         cwd=REPOSITORY,

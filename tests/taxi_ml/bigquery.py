@@ -35,7 +35,7 @@ class BigQuery:
         configuration = statement.job_configuration(settings or self.settings, {"app": "tests"})
         job = self.client.create_job(job_config=configuration)
         if not isinstance(job, bigquery.QueryJob):
-            raise TypeError(f"{job} is no query")
+            raise TypeError(f"{job} is not a query")
         return [dict(row) for row in job.result()]
 
     def with_trips(self, trips: Sequence[Trip]) -> Settings:

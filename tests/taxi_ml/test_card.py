@@ -93,7 +93,7 @@ def test_card_names_a_champion_that_was_not_compared_with() -> None:
 
 
 def test_texts_of_the_report_are_escaped() -> None:
-    """What a report says cannot become a part of the page."""
+    """Strings of a report cannot become markup."""
     found = Anomaly(split=Split.TEST, feature="fare", description="<script>alert(1)</script>")
     page = card(replace(a_report(), anomalies=(found,)))
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CHROMIUM = shutil.which("chromium")
 WIDTHS = (390, 1400)
-# How wide the page is that must fit, and how far the texts of each drawing reach out of it.
+# The width of the page that must fit, and the distances by which labels of each drawing extend beyond it.
 MEASURE = """
 <script>
 addEventListener("load", () => {

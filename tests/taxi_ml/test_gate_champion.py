@@ -48,7 +48,7 @@ def days(first: date, end: date) -> set[date]:
 
 @given(WINDOWS)
 def test_a_window_is_read_back_from_its_label(window: Window) -> None:
-    """What a run writes on its model says which window it was trained for."""
+    """The label that a run writes on its model names the window that it was trained for."""
     assert parse_window(job_labels("d", "r", window)["window"]) == window
 
 
@@ -84,7 +84,7 @@ def test_a_champion_of_the_past_is_not_newer(window: Window, train_months: int) 
 
 @given(WINDOWS, WINDOWS)
 def test_of_two_windows_the_later_one_is_newer(one: Window, other: Window) -> None:
-    """No model of a later window is replaced, whether it has seen the test months or not."""
+    """A model of a later window is not replaced, even if it was not trained on the test months."""
     if one.end > other.end:
         assert champion(one.id).is_newer_than(other.id)
 
@@ -162,7 +162,7 @@ def test_a_report_without_the_champion_rejects() -> None:
 
 
 def test_an_override_goes_on_with_the_absolute_rules() -> None:
-    """What a person says of the champion's files promotes a sound model, and no other."""
+    """An override for the champion's files promotes a sound model, and no other."""
     override = Override.of("its files have expired", ["champion_missing"])
     sound, unblessed = (
         decide(POLICY, replace(a_report(with_champion=False), blessed=blessed), override, champion())
@@ -175,7 +175,7 @@ def test_an_override_goes_on_with_the_absolute_rules() -> None:
 
 
 def test_a_newer_champion_rejects_unless_overridden() -> None:
-    """However good the numbers look, they come from trips that the champion knows."""
+    """Good numbers do not count if they come from trips that the champion was trained on."""
     given_report = replace(a_report(), window=RUN)
     override = Override.of("we go back", ["champion_newer"])
 

@@ -207,7 +207,7 @@ def test_unhealthy_tuner_rejects(change: dict[str, Any]) -> None:
 
 
 def test_no_blessing_rejects() -> None:
-    """An Evaluator without a word is no blessing."""
+    """An Evaluator that validated nothing has not blessed the model."""
     assert codes(replace(a_report(), blessed=None)) == [ReasonCode.NOT_BLESSED]
 
 
@@ -340,7 +340,7 @@ def test_decision_is_the_same_text_each_time() -> None:
 
 
 def test_override_by_nobody_names_nobody() -> None:
-    """Where nobody is known, the log has the codes and the reason alone."""
+    """If the person is unknown, the log has only the codes and the reason."""
     decision = decide(POLICY, a_report(), Override.of("stale", ["not_blessed"]))
 
     assert decision.describe().splitlines()[-1] == "overridden not_blessed: stale"

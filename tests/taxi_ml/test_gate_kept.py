@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @given(reports.policies(), reports.reports())
 def test_decision_survives_json(policy: Policy, report: Report) -> None:
-    """What is written is read back as it was."""
+    """A decision is read back as it was written."""
     decision = decide(policy, report)
 
     assert kept.parse(decision.to_json()) == decision
@@ -38,7 +38,7 @@ def test_override_survives_json() -> None:
 
 
 def test_parameters_survive_json() -> None:
-    """What the pipeline was run with is read back; an older decision does not say."""
+    """The pipeline's parameters are read back; an older decision has none."""
     decision = replace(decide(POLICY, a_report()), parameters={"window": "2015-07_train24_test1"})
     older = json.loads(decision.to_json())
     del older["parameters"]
@@ -75,7 +75,7 @@ def test_earlier_name_of_the_requests_digest_is_read() -> None:
 def test_bad_decision_is_an_error_that_names_it(
     edit: Callable[[dict[str, Any]], object], problem: str
 ) -> None:
-    """What the gate has not written is refused with its place."""
+    """A document that the gate did not write is refused with the place of the problem."""
     document = json.loads(decide(POLICY, a_report()).to_json())
     edit(document)
 

@@ -1,4 +1,4 @@
-"""What holds of the gate for all policies and reports."""
+"""Properties of the gate for all policies and reports."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @given(reports.reports())
 def test_report_survives_json(given_report: Report) -> None:
-    """What is written is read back as it was, but for the order of anomalies."""
+    """A report is read back as it was written, except for the order of anomalies."""
     back = report.parse(given_report.to_json())
 
     assert replace(back, anomalies=()) == replace(given_report, anomalies=())
@@ -203,7 +203,7 @@ def test_bad_report_is_an_error_that_names_it(edit: Callable[[dict[str, Any]], o
 def test_impossible_value_is_an_error_that_names_it(
     edit: Callable[[dict[str, Any]], object], problem: str
 ) -> None:
-    """No error is negative, no number is beyond a double, no count beyond 64 bits, and text is Unicode."""
+    """Errors are not negative, numbers fit a double, counts fit 64 bits, and strings are Unicode."""
     with pytest.raises(ReportError, match=problem):
         report.parse(_edited(edit))
 
@@ -237,7 +237,7 @@ def test_diverged_model_has_a_report() -> None:
 
 @given(st.data())
 def test_truncated_report_is_an_error(data: st.DataObject) -> None:
-    """No beginning of a report is a report."""
+    """A truncated report is not a report."""
     text = a_report().to_json()
     end = data.draw(st.integers(0, len(text) - 1))
 
@@ -258,7 +258,7 @@ def test_document_that_is_no_object_is_an_error() -> None:
 
 
 def test_trials_are_read_as_they_were_written() -> None:
-    """Each trial keeps its score, whole numbers stay whole and texts stay texts."""
+    """Each trial keeps its score, and the types of its hyperparameters."""
     document = json.loads(a_report().to_json())
     document["tuner"]["history"] = [{"depth": 2, "activation": "gelu", "score": 4.2}]
     tuner = report.parse(json.dumps(document)).tuner

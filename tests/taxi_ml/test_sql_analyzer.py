@@ -138,7 +138,7 @@ def test_every_statement_resolves(settings: Settings, statement: sql.Statement) 
 
 
 def test_no_statement_is_left_out() -> None:
-    """Whatever makes a statement is among those that are resolved."""
+    """Every function that makes a statement is among those that are resolved."""
     makers = {
         name
         for name, function in inspect.getmembers(statements, inspect.isfunction)
@@ -150,7 +150,7 @@ def test_no_statement_is_left_out() -> None:
 
 @pytest.mark.parametrize("settings", SOURCES.values(), ids=SOURCES)
 def test_the_dataset_has_the_types_that_its_readers_take(settings: Settings) -> None:
-    """What is written to the window's table is what counts, exports and days are resolved against."""
+    """The window's table is written with the columns that counts, exports and days are resolved against."""
     built = analyze(settings, sql.build_dataset(settings, WINDOW))
 
     assert written(built) == DATASET

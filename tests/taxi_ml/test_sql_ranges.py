@@ -34,7 +34,7 @@ SOURCE = "taxi-local.taxi.trips"
 def test_ranges_of_any_run_are_a_models_contract(
     window: Window, hours: float, miles: float, source_table: str
 ) -> None:
-    """Whatever settings and window are, the server accepts the ranges, and they hold the window's years."""
+    """With any settings and window, the server accepts the ranges, and they include the window's years."""
     chosen = SETTINGS.with_overrides(max_trip_hours=hours, max_trip_miles=miles, source_table=source_table)
     found = ranges(chosen, window)
     features = [

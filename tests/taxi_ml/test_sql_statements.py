@@ -127,7 +127,7 @@ def test_trips_without_a_possible_place_are_told() -> None:
 
 @pytest.mark.parametrize("table", ["", "taxi-local.mine.trips"])
 def test_scans_write_nothing(table: str) -> None:
-    """What is run to learn its price is a query, and the one that the run will pay for."""
+    """A dry run is of a query that writes nothing, and of the one that the run will pay for."""
     settings = SETTINGS.with_overrides(source_table=table)
 
     built = sql.scans(settings, WINDOW)["build_dataset"].sql

@@ -71,7 +71,7 @@ class Trip:
 
     @property
     def pair(self) -> tuple[int | None, int | None]:
-        """Where the trip goes from and to."""
+        """The areas that the trip goes from and to."""
         return (
             self.pickup_community_area if self.pickup_census_tract is None else self.pickup_census_tract,
             self.dropoff_community_area if self.dropoff_census_tract is None else self.dropoff_census_tract,
