@@ -10,6 +10,8 @@ import pytest
 
 from taxi_ml import sql
 from taxi_ml.gate.policy import MinRows
+from taxi_ml.modules import features
+from taxi_ml.naming import Split
 from taxi_ml.settings import Settings
 from taxi_ml.splits import Split
 from taxi_ml.sql import columns
@@ -145,3 +147,14 @@ def test_the_columns_are_those_that_are_read(table: str) -> None:
     _, wanted = columns.source(settings)
 
     assert wanted <= set(re.findall(r"\w+", sql.build_dataset(settings, WINDOW).sql))
+
+
+def test_every_input_of_the_model_is_a_listed_column() -> None:
+    """The model reads only columns of the dataset, whose types fit the way it reads them."""
+    types = {column.name: column.type for column in columns.COLUMNS}
+
+    assert {features.IDENTIFIER, features.LABEL, *features.INPUTS} <= set(columns.DATASET)
+    assert {types[name] for name in features.NULLABLE_FLOATS} == {columns.ColumnType.FLOAT}
+    assert {types[name] for name in (*features.CALENDAR, *features.CATEGORIES)} == {
+        columns.ColumnType.INTEGER
+    }
