@@ -177,7 +177,7 @@ def test_two_setups_make_an_environment_once(
         first = setup(first_clone)
         wait_until(lambda: machine.begun(lock) == 1)
         second = setup(second_clone)
-        wait_until(lambda: "another make works on" in second.said or machine.begun(lock) > 1)
+        wait_until(lambda: "another make is working on" in second.said or machine.begun(lock) > 1)
 
     assert (first.code(), second.code()) == (0, 0), first.said + second.said
     assert machine.begun(lock) == 1

@@ -341,7 +341,7 @@ def test_unreadable_state_file(make_stack: Callable[..., Stack], layout: Layout,
     layout.state.mkdir()
     layout.stack_file.write_text(content)
 
-    with pytest.raises(StateError, match=r"/stack\.json (is not|has version 2).*; end what still runs"):
+    with pytest.raises(StateError, match=r"/stack\.json (is not|has version 2).*; end the processes"):
         make_stack().down()
     layout.stack_file.unlink()
 

@@ -190,7 +190,7 @@ def test_rest_of_a_service_that_is_not_here(https: requests.Session) -> None:
 
 def test_https_elsewhere_is_refused(https: requests.Session) -> None:
     """A host that is not Google's is refused, with what to do about it."""
-    with pytest.raises(requests.exceptions.ProxyError, match="name them in no_proxy"):
+    with pytest.raises(requests.exceptions.ProxyError, match="add them to no_proxy"):
         https.get("https://example.com/")
 
 
