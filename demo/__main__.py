@@ -73,17 +73,16 @@ class Demo:
             if task.state not in _NOT_STARTED:
                 to_stderr(f"{time.monotonic() - began:6.0f} s  {task.task_id:<32} {task.state}")
         if self.airflow.run_state(DAG_ID, run_id) != RunState.SUCCESS:
-            raise AirflowError(self._failure(run_id))
+            failed = [task for task in self.airflow.task_instances(DAG_ID, run_id) if task.state == "failed"]
+            logs = (f"\n{task.task_id}: {self.airflow.log(DAG_ID, run_id, task)[-2000:]}" for task in failed)
+            raise AirflowError(
+                f"run {run_id} failed in {', '.join(task.task_id for task in failed)}{''.join(logs)}"
+            )
         return run_id
 
     def run_url(self, run_id: str) -> str:
         """Return the run's page in Airflow."""
         return f"{self.airflow.url}/dags/{DAG_ID}/runs/{quote(run_id)}"
-
-    def _failure(self, run_id: str) -> str:
-        failed = [task for task in self.airflow.task_instances(DAG_ID, run_id) if task.state == "failed"]
-        logs = (f"\n{task.task_id}: {self.airflow.log(DAG_ID, run_id, task)[-2000:]}" for task in failed)
-        return f"run {run_id} failed in {', '.join(task.task_id for task in failed)}{''.join(logs)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

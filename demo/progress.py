@@ -31,20 +31,16 @@ class PipelineProgress:
         for name in (found["name"] for found in listed.get("pipelineJobs", [])):
             # A list answers without the details of tasks.
             for task in self._get(name).get("jobDetail", {}).get("taskDetails", []):
-                self._show_task(name, task)
+                key, state = (name, str(task["taskName"])), str(task.get("state", "PENDING"))
+                if state not in ("PENDING", self._seen.get(key)):
+                    self._seen[key] = state
+                    to_stderr(f"          {task['taskName']:<24} {state.lower()}{_duration(task)}")
 
     def _get(self, name: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         response = requests.get(f"{self.vertex_url}/v1/{name}", query, timeout=_TIMEOUT_SECONDS)
         response.raise_for_status()
         found: dict[str, Any] = response.json()
         return found
-
-    def _show_task(self, job: str, task: Mapping[str, Any]) -> None:
-        key, state = (job, str(task["taskName"])), str(task.get("state", "PENDING"))
-        if self._seen.get(key) == state or state == "PENDING":
-            return
-        self._seen[key] = state
-        to_stderr(f"          {task['taskName']:<24} {state.lower()}{_duration(task)}")
 
 
 def _duration(task: Mapping[str, Any]) -> str:

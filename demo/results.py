@@ -140,7 +140,10 @@ class Reader:
 
     def endpoint(self) -> dict[str, Any] | None:
         """Return the project's endpoint with the most deployed models, or None if there is none."""
-        endpoints = self._get(f"projects/{PROJECT}/locations/{REGION}/endpoints").get("endpoints", [])
+        url = f"{self.vertex_url}/v1/projects/{PROJECT}/locations/{REGION}/endpoints"
+        response = requests.get(url, timeout=_TIMEOUT_SECONDS)
+        response.raise_for_status()
+        endpoints: list[dict[str, Any]] = response.json().get("endpoints", [])
         return max(endpoints, key=lambda found: len(found.get("deployedModels", [])), default=None)
 
     def quote(self, endpoint: str, trip: Mapping[str, float]) -> Quote:
@@ -154,12 +157,6 @@ class Reader:
         )
         response.raise_for_status()
         return Quote(predicted=float(response.json()["predictions"][0]), paid=trip["fare"], features=features)
-
-    def _get(self, path: str) -> dict[str, Any]:
-        response = requests.get(f"{self.vertex_url}/v1/{path}", timeout=_TIMEOUT_SECONDS)
-        response.raise_for_status()
-        answer: dict[str, Any] = response.json()
-        return answer
 
     def _storage(self) -> Client:
         return Client(

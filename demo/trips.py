@@ -126,7 +126,7 @@ def write_public_csv(source: Path, target: Path) -> int:
 
 def is_loaded(bigquery_url: str) -> bool:
     """Return True if the public table has rows."""
-    table = _request(bigquery_url, "GET", f"datasets/{DATASET}/tables/{TABLE}", absent=404)
+    table = _request(bigquery_url, "GET", f"datasets/{DATASET}/tables/{TABLE}", accept=404)
     return table is not None and int(table.get("numRows") or 0) > 0
 
 
@@ -138,7 +138,11 @@ def load(bigquery_url: str, source: Path, scratch: Path) -> int:
     rows_file = scratch / "taxi_trips.csv"
     try:
         count = write_public_csv(source, rows_file)
-        _create_table(bigquery_url)
+        dataset = {"datasetReference": {"projectId": PROJECT, "datasetId": DATASET}, "location": "US"}
+        _request(bigquery_url, "POST", "datasets", dataset, accept=409)
+        fields = [{"name": column.name, "type": column.type, "mode": "NULLABLE"} for column in COLUMNS]
+        table = {"tableReference": _table_reference(), "schema": {"fields": fields}}
+        _request(bigquery_url, "POST", f"datasets/{DATASET}/tables", table, accept=409)
         _run_load_job(bigquery_url, rows_file)
     finally:
         rows_file.unlink(missing_ok=True)
@@ -173,14 +177,6 @@ def _point(longitude: str, latitude: str) -> str:
     return f"POINT ({longitude} {latitude})" if longitude and latitude else ""
 
 
-def _create_table(url: str) -> None:
-    dataset = {"datasetReference": {"projectId": PROJECT, "datasetId": DATASET}, "location": "US"}
-    _request(url, "POST", "datasets", dataset, absent=409)
-    fields = [{"name": column.name, "type": column.type, "mode": "NULLABLE"} for column in COLUMNS]
-    table = {"tableReference": _table_reference(), "schema": {"fields": fields}}
-    _request(url, "POST", f"datasets/{DATASET}/tables", table, absent=409)
-
-
 def _run_load_job(url: str, rows_file: Path) -> None:
     configuration = {
         "sourceUris": [rows_file.as_uri()],
@@ -199,9 +195,9 @@ def _table_reference() -> dict[str, str]:
 
 
 def _request(
-    url: str, method: str, path: str, body: object = None, *, absent: int | None = None
+    url: str, method: str, path: str, body: object = None, *, accept: int | None = None
 ) -> dict[str, Any] | None:
-    """Call BigQuery's REST API; None when it answers with the status ``absent``."""
+    """Call BigQuery's REST API; return None if it answers with the error status ``accept``."""
     request = urllib.request.Request(  # noqa: S310  # the stack's own loopback URL
         f"{url}/bigquery/v2/projects/{PROJECT}/{path}",
         method=method,
@@ -212,7 +208,7 @@ def _request(
         with urllib.request.urlopen(request, timeout=_REQUEST_SECONDS) as response:  # noqa: S310
             answer: dict[str, Any] = json.load(response)
     except urllib.error.HTTPError as error:
-        if error.code == absent:
+        if error.code == accept:
             return None
         raise ServiceFailedError(
             f"bigquery: {method} {path} answered {error.code}: {error.read()[:300]!r}"

@@ -32,9 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
     options = _parser().parse_args(arguments)
     layout = Layout.from_environment(os.environ)
-    command: Callable[[Stack, Layout, argparse.Namespace], int] = options.run
+    command: Callable[[Stack, Layout, argparse.Namespace], int | None] = options.run
     try:
-        return command(Stack(layout, declarations=(*CLOUD, TLS, *AIRFLOW)), layout, options)
+        return command(Stack(layout, declarations=(*CLOUD, TLS, *AIRFLOW)), layout, options) or 0
     except LocalCloudError as error:
         return _fail(str(error))
     except OSError as error:
@@ -63,13 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     up.set_defaults(run=_up)
     down = commands.add_parser("down", help="stop the services; their data is kept")
     down.add_argument("--only", type=_names, default=(), metavar="A,B", help="only these services")
-    down.set_defaults(run=_down)
+    down.set_defaults(run=lambda stack, _layout, chosen: stack.down(chosen.only))
     status = commands.add_parser(
         "status", help="list the services; exit status 3 unless the cloud is running"
     )
     status.set_defaults(run=_status)
     reset = commands.add_parser("reset", help="stop the services and delete their data")
-    reset.set_defaults(run=_reset)
+    reset.set_defaults(run=lambda stack, _layout, _chosen: stack.reset())
     logs = commands.add_parser("logs", help="show the end of the logs")
     logs.add_argument("service", nargs="*", help="only these services")
     logs.add_argument("-f", "--follow", action="store_true", help="wait for new lines")
@@ -86,23 +86,12 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _up(stack: Stack, layout: Layout, options: argparse.Namespace) -> int:
+def _up(stack: Stack, layout: Layout, options: argparse.Namespace) -> None:
     wanted = (*CLOUD, *AIRFLOW) if options.airflow else CLOUD
     chosen = options.only or tuple(declaration.name for declaration in wanted)
     tls = (TLS.name,) if options.tls or (is_on(layout) and not options.only) else ()
     stack.up((*chosen, *tls), new_ports=options.new_ports)
     _say_login(stack, layout)
-    return 0
-
-
-def _down(stack: Stack, _layout: Layout, options: argparse.Namespace) -> int:
-    stack.down(options.only)
-    return 0
-
-
-def _reset(stack: Stack, _layout: Layout, _options: argparse.Namespace) -> int:
-    stack.reset()
-    return 0
 
 
 def _status(stack: Stack, layout: Layout, _options: argparse.Namespace) -> int:
@@ -136,10 +125,9 @@ def _logs(_stack: Stack, layout: Layout, options: argparse.Namespace) -> int:
     return subprocess.run(command, check=False).returncode
 
 
-def _env(stack: Stack, _layout: Layout, _options: argparse.Namespace) -> int:
+def _env(stack: Stack, _layout: Layout, _options: argparse.Namespace) -> None:
     for name, value in stack.client_environment().items():
         sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
-    return 0
 
 
 def _fail(message: str) -> int:

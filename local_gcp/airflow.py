@@ -40,10 +40,12 @@ def environment(setting: Setting) -> dict[str, str]:
     """Return the variables of every Airflow process: its folders, its API and the local cloud."""
     layout = setting.layout
     url = setting.url(_API)
+    # docker-compose.yaml reads the same file.
+    lines = (line for line in _VARIABLES.read_text().splitlines() if line and not line.startswith("#"))
     return {
         **client_environment(setting),
         **tls_environment(setting),
-        **_variables(),
+        **dict(line.split("=", 1) for line in lines),
         "AIRFLOW_HOME": str(layout.airflow),
         "PYTHONPATH": str(layout.repository),
         "AIRFLOW__CORE__DAGS_FOLDER": str(layout.repository / "dags"),
@@ -68,13 +70,6 @@ def login(layout: Layout) -> tuple[str, str]:
 
 def _passwords(layout: Layout) -> Path:
     return layout.airflow / "passwords.json"
-
-
-def _variables() -> dict[str, str]:
-    """Return the variables that docker-compose.yaml reads from the same file."""
-    lines = (line.strip() for line in _VARIABLES.read_text().splitlines())
-    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
-    return {name: value for name, _, value in pairs}
 
 
 def _kept(file: Path, fresh: Mapping[str, str]) -> dict[str, str]:

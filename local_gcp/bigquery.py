@@ -69,7 +69,8 @@ class OfflineEngine(DuckDBEngine):
     async def start(self) -> None:
         """Open the database, then deny access to all other files for good."""
         await super().start()
-        folders = ", ".join(f"'{_quoted(each)}'" for each in _folders(self._settings))
+        quoted = [str(folder.resolve()).replace("'", "''") for folder in _folders(self._settings)]
+        folders = ", ".join(f"'{folder}'" for folder in quoted)
         self.execute(f"SET allowed_directories = [{folders}]")
         self.execute("SET enable_external_access = false")
         self.execute("SET lock_configuration = true")
@@ -146,7 +147,10 @@ class JobDoor:
             self._running.discard(key)
         _keep_configuration(ctx, project_id, job, body["configuration"])
         if body["configuration"].get("dryRun"):
-            _state_bytes(ctx, project_id, job)
+            statement = job["configuration"].get("query", {}).get("query", "")
+            read = str(bytes_read(ctx.engine, statement, project_id))
+            job["statistics"]["totalBytesProcessed"] = read
+            job["statistics"].setdefault("query", {})["totalBytesProcessed"] = read
         return job
 
 
@@ -175,14 +179,6 @@ def _keep_configuration(
         ctx.catalog.delete_job(project_id, job_id)
     elif stored := ctx.catalog.get_job(project_id, job_id):
         ctx.catalog.upsert_job(stored.model_copy(update={"configuration": configuration}))
-
-
-def _state_bytes(ctx: AppContext, project_id: str, job: dict[str, Any]) -> None:
-    """Add the bytes that the query would read to the answer to a dry run."""
-    statement = job["configuration"].get("query", {}).get("query", "")
-    read = str(bytes_read(ctx.engine, statement, project_id))
-    job["statistics"]["totalBytesProcessed"] = read
-    job["statistics"].setdefault("query", {})["totalBytesProcessed"] = read
 
 
 def _without_rows(
@@ -261,10 +257,6 @@ def _folders(settings: Settings) -> tuple[Path, Path, Path]:
     if root is None or folder is None or uploads is None:
         raise ValueError("gcs_local_root, data_dir and upload_staging_dir must be set")
     return root, folder / "exports", uploads
-
-
-def _quoted(folder: Path) -> str:
-    return str(folder.resolve()).replace("'", "''")
 
 
 def _settings(options: argparse.Namespace) -> Settings:

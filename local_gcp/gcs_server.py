@@ -107,8 +107,12 @@ class Front:
         if _BUCKETS.fullmatch(request.url.path) and answer.status_code == HTTPStatus.OK:
             return await _owned(answer)
         response = StreamingResponse(_content(answer), answer.status_code)
+        headers = [(key.lower(), value) for key, value in answer.headers.raw]
+        # Its CORS headers would let every web page read.
         response.raw_headers = [
-            (key.lower(), value) for key, value in answer.headers.raw if _is_passed_on(key.lower())
+            (key, value)
+            for key, value in headers
+            if key not in _FOR_ONE_HOP and not key.startswith(b"access-control-")
         ]
         return response
 
@@ -123,11 +127,6 @@ async def _owned(answer: httpx.Response) -> Response:
     for bucket in document.get("items", [document]):
         bucket["projectNumber"] = PROJECT_NUMBER
     return JSONResponse(document)
-
-
-def _is_passed_on(header: bytes) -> bool:
-    """Return False for hop-by-hop headers and for CORS headers, which would let every web page read."""
-    return header not in _FOR_ONE_HOP and not header.startswith(b"access-control-")
 
 
 async def _content(answer: httpx.Response) -> AsyncIterator[bytes]:

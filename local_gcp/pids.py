@@ -6,6 +6,7 @@ write to its log, and every process that inherited its mark in the environment, 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -22,6 +23,8 @@ MARK_VARIABLE: Final = "LOCAL_GCP_SERVICE"
 _PROC: Final = Path("/proc")
 _ZOMBIES: Final = frozenset({"Z", "X"})
 _GRACE_SECONDS: Final = 2.0
+# Field 22 of proc(5), counted from the third on.
+_START_TIME: Final = 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +70,12 @@ def parent_of(process: ProcessId) -> int | None:
 
 def members(family: Family) -> set[ProcessId]:
     """Return the living processes of a service, including its leader."""
-    table = _process_table()
-    found = {stat.id for stat in table.values() if _belongs(stat, family)}
-    return found | _descendants(found, table)
+    stats = (_stat(int(entry.name)) for entry in _PROC.iterdir() if entry.name.isdigit())
+    table = {stat.id.pid: stat for stat in stats if stat}
+    found = {pid for pid, stat in table.items() if _belongs(stat, family)}
+    while grown := {pid for pid, stat in table.items() if stat.parent in found} - found:
+        found |= grown
+    return {table[pid].id for pid in found}
 
 
 def send(process: ProcessId, number: signal.Signals) -> None:
@@ -106,7 +112,9 @@ def stop(family: Family, number: signal.Signals, *, seconds: float) -> None:
             send(process, last)
         wait(known, seconds=_GRACE_SECONDS)
     if family.leader:
-        _reap(family.leader.pid)
+        # The service may be a child of this process: collect its exit status, so that no zombie stays.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(family.leader.pid, os.WNOHANG)
 
 
 def _fields(pid: int) -> list[str]:
@@ -118,23 +126,15 @@ def _fields(pid: int) -> list[str]:
     return text[text.rindex(")") + 2 :].split()  # the name before it may hold spaces and brackets
 
 
-def _start_time(pid: int) -> int | None:
-    fields = _fields(pid)
-    return int(fields[19]) if fields else None
-
-
 def _stat(pid: int) -> _Stat | None:
     fields = _fields(pid)
     if not fields or fields[0] in _ZOMBIES:
         return None
     return _Stat(
-        id=ProcessId(pid=pid, start_time=int(fields[19])), parent=int(fields[1]), session=int(fields[3])
+        id=ProcessId(pid=pid, start_time=int(fields[_START_TIME])),
+        parent=int(fields[1]),
+        session=int(fields[3]),
     )
-
-
-def _process_table() -> dict[int, _Stat]:
-    stats = (_stat(int(entry.name)) for entry in _PROC.iterdir() if entry.name.isdigit())
-    return {stat.id.pid: stat for stat in stats if stat}
 
 
 def _belongs(stat: _Stat, family: Family) -> bool:
@@ -165,13 +165,6 @@ def _writes_to(pid: int, log: Path) -> bool:
     return False
 
 
-def _descendants(roots: set[ProcessId], table: dict[int, _Stat]) -> set[ProcessId]:
-    found = {process.pid for process in roots}
-    while grown := {pid for pid, stat in table.items() if stat.parent in found} - found:
-        found |= grown
-    return {table[pid].id for pid in found}
-
-
 def _ended(process: ProcessId, seconds: float) -> bool:
     try:
         descriptor = os.pidfd_open(process.pid)
@@ -179,18 +172,11 @@ def _ended(process: ProcessId, seconds: float) -> bool:
         return True
     try:
         # A zombie with threads that are still exiting keeps its ports: only the descriptor signals the end.
-        if _start_time(process.pid) != process.start_time:
+        fields = _fields(process.pid)
+        if not fields or int(fields[_START_TIME]) != process.start_time:
             return True
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         return bool(poll.poll(max(seconds, 0) * 1000))
     finally:
         os.close(descriptor)
-
-
-def _reap(pid: int) -> None:
-    """Collect the exit status if the service is a child of this process, to leave no zombie."""
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return

@@ -176,10 +176,26 @@ def _fill_bigquery(setting: Setting, progress: Callable[[str], None]) -> None:
 
 
 def _prepare_vertex(setting: Setting, _progress: Callable[[str], None]) -> None:
-    interpreter = setting.layout.pipeline_python
-    if not interpreter.exists():
-        raise MissingToolError(f"{interpreter} does not exist; run `make setup`")
-    _write_images(setting.layout)
+    """Write which image the pipeline environment stands for; the repository is what the image has inside."""
+    layout = setting.layout
+    if not layout.pipeline_python.exists():
+        raise MissingToolError(f"{layout.pipeline_python} does not exist; run `make setup`")
+    image = workload.read(layout.repository).image
+    environment = {
+        "PYTHONPATH": str(layout.repository),
+        "CLOUD_STORAGE_MOUNT": str(layout.gcs_root),
+        "SERVING_HOST": HOST,
+    }
+    row = image and {
+        "image": image.pattern,
+        "interpreter": str(layout.pipeline_python),
+        "environment": environment,
+        "labels": image.labels,
+    }
+    # Vertex AI may read the file at any moment and must never see half of it.
+    fresh = layout.images.with_suffix(f".{os.getpid()}")
+    fresh.write_text(json.dumps([row] if row else [], indent=2))
+    fresh.replace(layout.images)
 
 
 def _build_vertex(setting: Setting) -> Service:
@@ -203,31 +219,6 @@ def _build_vertex(setting: Setting) -> Service:
         reads=(layout.own_images,),
         stop_seconds=20,
     )
-
-
-def _write_images(layout: Layout) -> None:
-    """Write which image the pipeline environment stands for; the repository is what the image has inside."""
-    image = workload.read(layout.repository).image
-    rows = (
-        []
-        if image is None
-        else [
-            {
-                "image": image.pattern,
-                "interpreter": str(layout.pipeline_python),
-                "environment": {
-                    "PYTHONPATH": str(layout.repository),
-                    "CLOUD_STORAGE_MOUNT": str(layout.gcs_root),
-                    "SERVING_HOST": HOST,
-                },
-                "labels": image.labels,
-            }
-        ]
-    )
-    # Vertex AI may read the file at any moment: it must never see half of it.
-    fresh = layout.images.with_suffix(f".{os.getpid()}")
-    fresh.write_text(json.dumps(rows, indent=2))
-    fresh.replace(layout.images)
 
 
 GCS: Final = Declaration(

@@ -140,18 +140,14 @@ def locked(file: Path, *, waiting: Callable[[], None]) -> Iterator[None]:
     while True:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("w") as stream:
-            _lock(stream, waiting)
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(stream, fcntl.LOCK_EX)
             if _is_open_at(stream, file):
                 yield
                 return
-
-
-def _lock(stream: TextIO, waiting: Callable[[], None]) -> None:
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        waiting()
-        fcntl.flock(stream, fcntl.LOCK_EX)
 
 
 def _is_open_at(stream: TextIO, file: Path) -> bool:

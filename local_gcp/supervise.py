@@ -88,7 +88,8 @@ def start(service: Service, mark: str) -> ServiceRecord:
     """
     ports.require_free(service.name, service.ports)
     service.log.parent.mkdir(parents=True, exist_ok=True)
-    _rotate(service.log)
+    if service.log.exists() and service.log.stat().st_size > _LOG_BYTES:
+        service.log.replace(service.log.with_suffix(".log.1"))
     own_mark = f"{mark}/{service.name}"
     with service.log.open("ab") as log:
         child = _spawn(service, own_mark, log.fileno())
@@ -173,8 +174,3 @@ def _exit_code(pid: int) -> int | None:
         return os.waitstatus_to_exitcode(os.waitpid(pid, os.WNOHANG)[1])
     except ChildProcessError:
         return None
-
-
-def _rotate(log: Path) -> None:
-    if log.exists() and log.stat().st_size > _LOG_BYTES:
-        log.replace(log.with_suffix(".log.1"))

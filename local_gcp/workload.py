@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from local_gcp.errors import LocalCloudError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 FILE_NAME: Final = "local_gcp.toml"
@@ -25,7 +25,7 @@ class Image:
     """The images that the pipeline environment stands for, and the arguments that print their labels."""
 
     pattern: str
-    labels: tuple[str, ...] = ()
+    labels: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +76,8 @@ def read(repository: Path) -> Workload:
     try:
         document: dict[str, Any] = tomllib.loads(file.read_text())
         image = document.pop("image", None)
-        return Workload(image=image and _image(**image), **document)
+        return Workload(image=image and Image(**image), **document)
     except FileNotFoundError:
         return Workload()
     except (tomllib.TOMLDecodeError, TypeError) as error:
         raise LocalCloudError(f"{file}: {error}") from error
-
-
-def _image(*, pattern: str, labels: list[str] | None = None) -> Image:
-    return Image(pattern=pattern, labels=tuple(labels or ()))

@@ -1,1 +1,1 @@
-"""What `make deploy` needs beside gcloud."""
+"""Deployment to Cloud Composer, by gcloud and docker: `make deploy`."""

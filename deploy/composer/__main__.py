@@ -1,4 +1,4 @@
-"""The command `python -m deploy.composer`: bring this working tree to a Composer environment."""
+"""Deploy this working tree to a Composer environment: `python -m deploy.composer ENVIRONMENT`."""
 
 from __future__ import annotations
 
@@ -17,29 +17,25 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Deploy; return 1, with the step that failed and what to do, when it does not work out."""
-    chosen = _parser().parse_args(arguments)
+    """Deploy and return the exit status; print the step that failed and what to do about it."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.composer", description=__doc__)
+    parser.add_argument("environment", choices=("dev", "staging", "prod"))
+    parser.add_argument("--dry-run", action="store_true", help="print every command and change nothing")
+    parser.add_argument("--tested", action="store_true", help="skip lint and tests")
+    chosen = parser.parse_args(arguments)
     os.chdir(REPOSITORY)
     shell = Shell(dry_run=chosen.dry_run)
-    step = "read the environment's file"
+    step = "read the settings of the environment"
     try:
         target = Target.read(REPOSITORY / "deploy" / "composer" / "env" / f"{chosen.environment}.env")
         for step, work in Deployment(shell=shell, target=target, tested=chosen.tested).steps():
             shell.say(f"\n== {step}")
             work()
     except (TargetError, PackagesError, CommandError) as error:
-        sys.stderr.write(f"deploy: could not {step}: {error}\nMend it, deploy again.\n")
+        sys.stderr.write(f"deploy: could not {step}: {error}\nFix the cause and deploy again.\n")
         return 1
     shell.say("\nnothing was changed: this was a dry run" if chosen.dry_run else "\ndeployed")
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m deploy.composer", description=__doc__)
-    parser.add_argument("environment", choices=("dev", "staging", "prod"))
-    parser.add_argument("--dry-run", action="store_true", help="print every command and change nothing")
-    parser.add_argument("--tested", action="store_true", help="leave lint and tests to whoever ran them")
-    return parser
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Asks Airflow's REST API how it gets on with the files of a deployment.
+"""Reads from Airflow's REST API whether it has parsed the files of a deployment.
 
-`gcloud composer environments run … dags` would do, but releases of gcloud that are around refuse it for
+`gcloud composer environments run … dags` would do the same, but current releases of gcloud refuse it for
 Airflow 3.
 """
 
@@ -24,7 +24,7 @@ _TIMEOUT = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long Airflow may take to read new files: it looks at the bucket only now and then."""
+    """How long to wait for Airflow, which reads new files from the bucket only periodically."""
 
     attempts: int = 30
     seconds: float = 20.0
@@ -32,7 +32,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AirflowApi:
-    """Airflow's API at `uri`, asked with an access token as the account that deploys."""
+    """Airflow's API at `uri`, called with an access token of the account that deploys."""
 
     uri: str
     token: str
@@ -40,17 +40,18 @@ class AirflowApi:
     def wait_parsed(
         self, dag_id: str, since: datetime, *, patience: Patience, say: Callable[[str], None]
     ) -> None:
-        """Return when Airflow has parsed the DAG after `since` without an error of import.
+        """Wait until Airflow has parsed the DAG, later than `since` and without an import error.
 
         Raises:
-            CommandError: when it does not; it names each file that cannot be imported.
+            CommandError: it has not in time; each file that cannot be imported is printed.
 
         """
         for attempt in range(patience.attempts):
             if attempt:
                 time.sleep(patience.seconds)
             dag = self._get(f"dags/{dag_id}")
-            parsed = _moment(dag.get("last_parsed_time"))
+            told = dag.get("last_parsed_time")
+            parsed = datetime.fromisoformat(told).astimezone(UTC) if told else None
             say(f"{dag_id} was last parsed {parsed or 'never'}")
             if parsed and parsed >= since and not dag.get("has_import_errors"):
                 return
@@ -58,8 +59,8 @@ class AirflowApi:
         for each in errors:
             say(f"{each['filename']}:\n{each['stack_trace']}")
         raise CommandError(
-            f"Airflow has not parsed {dag_id} since the files were copied, {len(errors)} files cannot be "
-            "imported; mend what is named above, or deploy the last good commit"
+            f"Airflow has not parsed {dag_id} since the files were copied (files that cannot be "
+            f"imported: {len(errors)}); fix the errors printed above, or deploy the last good commit"
         )
 
     def _get(self, path: str) -> dict[str, Any]:
@@ -76,7 +77,3 @@ class AirflowApi:
         except OSError as error:
             raise CommandError(f"{request.full_url} cannot be reached: {error}") from error
         return document
-
-
-def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text).astimezone(UTC) if text else None

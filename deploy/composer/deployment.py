@@ -1,4 +1,4 @@
-"""The steps of a deployment, in their order. Each can be repeated: what is there already is left."""
+"""The steps of a deployment, in order. Each can be repeated: finished work is skipped."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ DAG_ID: Final = "taxi_training"
 DOCKERFILE: Final = "deploy/docker/pipeline.Dockerfile"
 BASE: Final = "deploy/docker/base.txt"
 BEAM: Final = "deploy/docker/beam.txt"
-# What makes the image beside the code and the lock that its labels name.
+# The files that determine the image, besides the code and the lock that its labels name.
 RECIPE: Final = (DOCKERFILE, BASE, BEAM, "deploy/docker/install-uv.sh", "deploy/docker/slim.sh")
-# What is copied where in the environment's bucket: each folder is ours alone, so that what is gone here is
-# deleted there. Composer puts plugins/ on the import path; taxi_ml and its image's lock lie there, too.
+# Folders and their destinations in the environment's bucket. Each destination is ours alone, so that files
+# deleted here can be deleted there. Composer puts plugins/ on the import path, so taxi_ml goes there, too.
 FOLDERS: Final = {
     "taxi_ml": "plugins/taxi_ml",
     "plugins/taxi_airflow": "plugins/taxi_airflow",
@@ -39,7 +39,7 @@ IMAGE_SETTING: Final = "TAXI_PIPELINE_IMAGE"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """Brings the working tree to a target."""
+    """Deploys the working tree to a target."""
 
     shell: Shell
     target: Target
@@ -47,7 +47,7 @@ class Deployment:
     patience: Patience = field(default_factory=Patience)
 
     def steps(self) -> Iterator[tuple[str, Callable[[], None]]]:
-        """Yield what to do, in order: nothing runs that an earlier step has not made possible."""
+        """Yield the steps with their names, each after those that it depends on."""
         if not self.tested:
             yield "lint and test", lambda: self.shell.run("make", "lint", "test")
         yield "build and push the pipeline image", self.push_image
@@ -57,10 +57,10 @@ class Deployment:
         yield "check that the DAG parsed", self.check_dag
 
     def push_image(self) -> None:
-        """Build and push the image under a tag that follows from its content, unless it is there."""
+        """Build and push the image, tagged by a digest of its content, unless the registry has it."""
         name = self._image()
         if self.shell.succeeds("gcloud", "artifacts", "docker", "images", "describe", name):
-            self.shell.say(f"{name} is there already")
+            self.shell.say(f"{name} exists already")
             return
         labels = [part for label, text in image.labels().items() for part in ("--label", f"{label}={text}")]
         self.shell.run("gcloud", "auth", "configure-docker", name.partition("/")[0], "--quiet")
@@ -72,7 +72,7 @@ class Deployment:
         self.shell.run("docker", "push", name)
 
     def install_packages(self) -> None:
-        """Add what is missing or too old, and leave everything else as Composer or somebody pinned it."""
+        """Install packages that are missing or too old, and leave all others at their pinned releases."""
         pretended = "\n".join(f"{name} {version}" for name, version in packages.locked().items())
         listed = self.shell.ask(*self._composer("list-packages"), pretended=pretended)
         lacking = packages.missing(packages.wanted(), packages.listed(listed.splitlines()), packages.locked())
@@ -80,12 +80,12 @@ class Deployment:
             flags = [part for each in lacking for part in ("--update-pypi-package", each)]
             self.shell.run(*self._composer("update", *flags))
         else:
-            self.shell.say("it lacks none")
+            self.shell.say("no package is missing")
 
     def set_variables(self) -> None:
-        """Set the settings, the image's name among them."""
+        """Set the settings and the image's name as environment variables."""
         variables = {**self.target.settings, IMAGE_SETTING: self._image()}
-        # A setting may hold commas: gcloud takes another separator between two carets.
+        # Settings may contain commas, so choose another separator, which gcloud reads between carets.
         given = "^|^" + "|".join(f"{name}={text}" for name, text in sorted(variables.items()))
         described = self._describe("value(config.softwareConfig.envVariables)", pretended="")
         if all(f"{name}={text}" in described.split(";") for name, text in variables.items()):
@@ -94,7 +94,7 @@ class Deployment:
         self.shell.run(*self._composer("update", "--update-env-variables", given))
 
     def copy_files(self) -> None:
-        """Copy what the DAG imports, then the DAG, and delete what is gone from our own folders."""
+        """Copy the modules that the DAG imports, then the DAG, and delete removed files from our folders."""
         dags = self._describe("value(config.dagGcsPrefix)", pretended="gs://<bucket of the environment>/dags")
         bucket = dags.removesuffix("/dags")
         self.shell.run("gcloud", "storage", "cp", LOCK[0], f"{bucket}/{LOCK[1]}")
@@ -105,7 +105,7 @@ class Deployment:
             )
 
     def check_dag(self) -> None:
-        """Wait until Airflow has parsed the copied DAG; raises CommandError with what cannot be imported."""
+        """Wait until Airflow has parsed the copied DAG; raise CommandError if it cannot be imported."""
         uri = self._describe("value(config.airflowUri)", pretended="<Airflow>")
         token = self.shell.ask("gcloud", "auth", "print-access-token", pretended="")
         self.shell.say(f"+ GET {uri}/api/v2/dags/{DAG_ID} until it is parsed, else /api/v2/importErrors")
@@ -139,14 +139,14 @@ class Deployment:
 
 
 def image_in(file: str) -> str:
-    """Return the image that a file of the repository names, with its digest where it has one."""
+    """Return the image that a file of the repository names, with its digest if it has one."""
     return (packages.REPOSITORY / file).read_text().strip()
 
 
 def image_tag(repository: Path = packages.REPOSITORY) -> str:
-    """Return the tag of the image that a working tree makes: a digest of its labels and its recipe.
+    """Return the tag of the working tree's image: a digest of its labels and its build files.
 
-    The base image is part of it, so that a base with fixes makes another image, and so is Beam's.
+    These include the names of the base image and of Beam's, so that a newer base gives another tag.
     """
     labels = image.labels(repository / image.CODE.name, repository / LOCK[0])
     recipe = b"".join((repository / file).read_bytes() for file in RECIPE)

@@ -1,7 +1,7 @@
 """The packages that a Composer environment lacks.
 
-Composer pins what it ships, and installing another release over it breaks environments; so nothing is named
-that it has in a release that will do.
+Composer pins the packages it ships, and installing other releases over them breaks environments. So only
+packages that are missing or too old are named.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ AIRFLOW: Final = "apache-airflow"
 
 
 class PackagesError(ValueError):
-    """An environment cannot be given what it lacks."""
+    """The missing packages cannot be determined or installed."""
 
 
 def missing(
     requirements: Iterable[str], installed: Mapping[str, Version], lock: Mapping[str, Version]
 ) -> list[str]:
-    """Return `name==version` for what is not installed or too old, at the lock's version.
+    """Return `name==version`, at the lock's version, for each package that is missing or too old.
 
     Raises:
-        PackagesError: when Airflow itself is too old, or nothing is installed at all.
+        PackagesError: Airflow itself is too old, or no packages were listed.
 
     """
     if not installed:
@@ -52,18 +52,18 @@ def missing(
 
 
 def wanted() -> list[str]:
-    """Return what the product imports in Airflow's processes, with lower bounds."""
+    """Return the packages that the product imports in Airflow's processes, with lower bounds."""
     return [line for line in WANTED.read_text().splitlines() if line and not line.startswith("#")]
 
 
 def locked() -> dict[str, Version]:
-    """Return the releases of requirements.txt, whose pins begin their lines."""
+    """Return the releases that requirements.txt pins, one at the start of a line."""
     pins = [line.split()[0].partition("==") for line in LOCK.read_text().splitlines() if line[:1].isalnum()]
     return {canonicalize_name(name): Version(version) for name, _, version in pins}
 
 
 def listed(lines: Iterable[str]) -> dict[str, Version]:
-    """Return the releases in what `pip list` prints."""
+    """Return the releases in the output of `pip list`."""
     rows = [line.split() for line in lines]
     return {
         canonicalize_name(row[0]): Version(row[1]) for row in rows if len(row) > 1 and row[1][:1].isdigit()

@@ -1,4 +1,4 @@
-"""Where a deployment goes: `env/<environment>.env` of this folder, written by Terraform, and `.settings`."""
+"""The target of a deployment, read from `env/<environment>.env`, which Terraform writes, and `.settings`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_WRITE_IT = "`terraform -chdir=deploy/terraform output -raw deploy_env` prints what it must hold"
+_WRITE_IT = "`terraform -chdir=deploy/terraform output -raw deploy_env` prints its content"
 _NAMES = ("PROJECT", "REGION", "COMPOSER_ENVIRONMENT", "ARTIFACT_REPOSITORY")
 
 
@@ -33,10 +33,10 @@ class Target:
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """Read NAME=value lines, then those of the file of settings of one's own; settings begin with TAXI_.
+        """Read NAME=value lines, then those of the user's `.settings`; settings begin with TAXI_.
 
         Raises:
-            TargetError: for a missing file or name, a line that is none, and settings that nothing accepts.
+            TargetError: for a missing file or name, a malformed line or an invalid setting.
 
         """
         if not file.is_file():
@@ -59,4 +59,4 @@ def _pairs(file: Path) -> Iterator[tuple[str, str]]:
         if found:
             yield found[1], found[2]
         elif line and not line.startswith("#"):
-            raise TargetError(f"{file}: {line!r} is no NAME=value")
+            raise TargetError(f"{file}: {line!r} is not NAME=value")

@@ -1,4 +1,4 @@
-"""The command `make chaos`: run the DAG under fire until enough was killed, and print what happened."""
+"""The command `make chaos`: run the DAG while its parts are killed, and check every run."""
 
 from __future__ import annotations
 
@@ -36,14 +36,19 @@ _MONTHS: Final = 11
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Kill and check; return 0 without a violation, else 1."""
+    """Kill and check; return 1 if there was a violation."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--kills", type=int, default=50, help="how many in all (%(default)s)")
     parser.add_argument("--kills-per-run", type=int, default=18, help="at most (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the dice (%(default)s)")
     options = parser.parse_args(arguments)
-    layout = _layout()
-    stack = Stack(layout, declarations=(*CLOUD, *AIRFLOW), progress=_quiet)
+    layout = Layout.from_environment(os.environ)
+    if not os.environ.get(STATE_VARIABLE):
+        # Beside the demo's, which keeps its models and runs.
+        layout = Layout(state=layout.state.with_name(f"{layout.state.name}-chaos"))
+    stack = Stack(
+        layout, declarations=(*CLOUD, *AIRFLOW), progress=lambda _line: None
+    )  # services start over and over
     try:
         to_stderr(f"chaos: starting the local cloud and Airflow in {layout.state}")
         stack.up()
@@ -61,13 +66,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if left or any(violations) else 0
 
 
-def _layout() -> Layout:
-    """Return a state folder beside the demo's, which keeps its models and runs."""
-    chosen = os.environ.get(STATE_VARIABLE)
-    layout = Layout.from_environment(os.environ)
-    return layout if chosen else Layout(state=layout.state.with_name(f"{layout.state.name}-chaos"))
-
-
 def _fire(chaos: Chaos, options: argparse.Namespace) -> list[RunUnderFire]:
     runs: list[RunUnderFire] = []
     for number in count():
@@ -75,7 +73,7 @@ def _fire(chaos: Chaos, options: argparse.Namespace) -> list[RunUnderFire]:
         if missing <= 0 or number >= 2 * _MONTHS:
             return runs
         if number % 2 == 0 or number % _MONTHS == 0:
-            # So that every other run meets no champion, and none one of a later month.
+            # Every other run has no champion, and no run has one of a later month.
             chaos.cloud.empty_endpoints()
         window_end = f"2015-{_FIRST_MONTH + number % _MONTHS:02d}-01"
         to_stderr(f"chaos: run {number + 1}, testing on the month before {window_end}")
@@ -84,12 +82,12 @@ def _fire(chaos: Chaos, options: argparse.Namespace) -> list[RunUnderFire]:
             kills=min(missing, options.kills_per_run),
         )
         runs.append(run)
-        to_stderr("".join(f"VIOLATION: {line}\n" for line in run.violations) or "chaos: nothing is wrong\n")
+        to_stderr("".join(f"VIOLATION: {line}\n" for line in run.violations) or "chaos: no violations\n")
     return runs
 
 
 def _interrupt(person: Person, runs: Sequence[RunUnderFire]) -> list[Interruption]:
-    """Do to promotions what people do, when all is up again."""
+    """Interrupt promotions as a person would, once everything is up again."""
     promoted = [run.run_id for run in runs if run.after and run.after.promoted]
     if not promoted:
         return [Interruption(deed="interrupted nothing", violations=["no run has promoted a model"])]
@@ -104,7 +102,7 @@ def _interrupt(person: Person, runs: Sequence[RunUnderFire]) -> list[Interruptio
 def table(
     runs: Sequence[RunUnderFire], left: Sequence[str], interruptions: Sequence[Interruption] = ()
 ) -> str:
-    """Return what happened, run by run, the kills by the part that was killed, and what people did."""
+    """Return a table of the runs, the kills by target, and the interruptions."""
     lines = ["", "run  seconds  kills  pipeline jobs  compile jobs  versions  promoted  ended    violations"]
     for number, run in enumerate(runs, 1):
         after = run.after
@@ -126,10 +124,6 @@ def table(
     wrong += sum(len(each.violations) for each in interruptions)
     lines += ["", f"{killed.total()} kills in {len(runs)} runs, {wrong} violations", ""]
     return "\n".join(lines)
-
-
-def _quiet(_line: str) -> None:
-    """Say nothing: services start over and over."""
 
 
 if __name__ == "__main__":

@@ -206,7 +206,10 @@ class Chaos:
     def _look(self, run_id: str, before: _Before) -> Aftermath:
         promoted = self._promoted(run_id)
         self._allowed |= {promoted} - {""}
-        self._settle()
+        until = time.monotonic() + _SETTLE_SECONDS
+        # Model servers and executors need time to start again, or to end.
+        while self._unwanted_processes() and time.monotonic() < until:
+            time.sleep(1.0)
         versions = self.cloud.versions()
         return Aftermath(
             run_state=self._airflow.run_state(DAG_ID, run_id),
@@ -230,12 +233,6 @@ class Chaos:
             return ""
         decision = self.cloud.read_json(decided["decision"])
         return str(decision["challenger"]) if decision["verdict"] == "promote" else ""
-
-    def _settle(self) -> None:
-        """Give model servers and executors the time to start again, or to end."""
-        until = time.monotonic() + _SETTLE_SECONDS
-        while self._unwanted_processes() and time.monotonic() < until:
-            time.sleep(1.0)
 
     def _unwanted_processes(self) -> list[str]:
         """Return what should have ended: executors without a job, and what a killed Vertex AI had started."""

@@ -104,14 +104,6 @@ def _read(file: Path) -> bytes:
         return b""
 
 
-def _triggerer(process: _Process, _parent: _Process) -> Victim | None:
-    return Victim(target=Target.TRIGGERER, process=process.id)
-
-
-def _api_server(process: _Process, _parent: _Process) -> Victim | None:
-    return Victim(target=Target.API_SERVER, process=process.id)
-
-
 def _scheduler(process: _Process, parent: _Process) -> Victim | None:
     """Tell task runners, below a worker, from the scheduler itself; workers are spared.
 
@@ -139,8 +131,8 @@ def _vertex(process: _Process, parent: _Process) -> Victim | None:
 
 
 _CLASSIFIERS: Final[Mapping[str, Callable[[_Process, _Process], Victim | None]]] = {
-    "airflow-triggerer": _triggerer,
+    "airflow-triggerer": lambda process, _: Victim(target=Target.TRIGGERER, process=process.id),
     "airflow-scheduler": _scheduler,
-    "airflow-api": _api_server,
+    "airflow-api": lambda process, _: Victim(target=Target.API_SERVER, process=process.id),
     "vertex": _vertex,
 }
