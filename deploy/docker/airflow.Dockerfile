@@ -7,7 +7,7 @@ FROM ${BASE} AS packages
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends binutils ca-certificates python3-venv \
     && rm -rf /var/lib/apt/lists/*
-# The certificates of the base image count, not those inside of pip and uv.
+# Use the base image's certificates, not those bundled with pip and uv.
 ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-certificates.crt
 COPY requirements/dev.txt deploy/docker/install-uv.sh /locks/
 RUN python3 -m venv /uv \

@@ -1,7 +1,6 @@
-"""Health check of a container: `healthy.py URL [COMPONENT]` exits with 0 when the server answers below 500.
+"""Health check of a container: `healthy.py URL [COMPONENT]` exits with 0 if the server answers below 500.
 
-With a component of Airflow, the URL is that of `/api/v2/monitor/health`, which has to call it healthy: its
-heartbeat was seen lately.
+With a component of Airflow, the URL is that of `/api/v2/monitor/health`, which must report a recent heartbeat.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ _SECONDS = 5
 
 
 def is_healthy(url: str, component: str | None) -> bool:
-    """Ask once."""
+    """Send one request and judge the answer."""
     try:
         with urllib.request.urlopen(url, timeout=_SECONDS) as answer:  # noqa: S310  # written in the compose file
             body = answer.read()

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Install uv as a lock has it, and nothing that its hashes do not name: install-uv.sh PIP LOCK.
-# Everything else is installed by uv, which checks the hashes of a lock itself.
+# Install the release of uv that a lock pins, verified by its hashes: install-uv.sh PIP LOCK.
+# uv installs everything else, and verifies the hashes of locks itself.
 set -eu
 
 wanted=$(mktemp)

@@ -1,7 +1,7 @@
-"""Make the passwords and keys of the containers, once: `make_secrets.py FOLDER`.
+"""Generate the passwords and keys of the containers, once: `make_secrets.py FOLDER`.
 
-Each is a file of its own that only the containers' user can read. What exists stays, but for the password of
-Airflow's admin when AIRFLOW_ADMIN_PASSWORD names one; it is printed, for whoever opens the browser.
+Each is a file that only the containers' user can read. Existing files are kept, except for the password of
+Airflow's admin if AIRFLOW_ADMIN_PASSWORD sets one; this password is printed for the user.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def make(folder: Path, admin_password: str) -> str:
-    """Write what is missing in `folder`; return the password of Airflow's user admin."""
+    """Write missing files in `folder`; return the password of Airflow's user admin."""
     database = _kept(folder / "database_password", secrets.token_urlsafe(24))
     _kept(folder / "database_url", f"postgresql+psycopg2://airflow:{database}@postgres/airflow")
     _kept(folder / "fernet_key", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
@@ -29,7 +29,7 @@ def make(folder: Path, admin_password: str) -> str:
 
 
 def _kept(file: Path, fresh: str) -> str:
-    """Return what a file holds; `fresh`, written in one step, when there is none."""
+    """Return a file's content; a missing file is first written with `fresh`, atomically."""
     if not file.exists():
         draft = file.with_suffix(".new")
         draft.unlink(missing_ok=True)
@@ -41,4 +41,4 @@ def _kept(file: Path, fresh: str) -> str:
 
 if __name__ == "__main__":
     password = make(Path(sys.argv[1]), os.environ.get("AIRFLOW_ADMIN_PASSWORD", ""))
-    sys.stdout.write(f"Airflow's user is admin, its password {password}\n")
+    sys.stdout.write(f"Log in to Airflow as admin with the password {password}\n")

@@ -1,11 +1,11 @@
 # Two images that share their layers:
-#   --target pipeline     what Vertex AI runs: executors, compiler, evaluation, model server
-#   --target local-cloud  the same with BigQuery, Cloud Storage and Vertex AI as servers, for a developer's machine
+#   --target pipeline     runs on Vertex AI: executors, compiler, evaluation, model server
+#   --target local-cloud  adds BigQuery, Cloud Storage and Vertex AI as servers, for a developer's machine
 
-# A deployment gives deploy/docker/base.txt and deploy/docker/beam.txt, which may name digests.
+# A deployment passes the content of deploy/docker/base.txt and beam.txt, which may have digests.
 ARG BASE=debian:trixie-slim
-# Beam's worker for Dataflow, of the image's Python and the lock's Beam. A build for this machine gives the base
-# image instead, and leaves it out.
+# The image with Beam's worker for Dataflow, for this image's Python and the locked Beam. A build for the local
+# cloud passes the base image instead, to leave the worker out.
 ARG BEAM_SDK=apache/beam_python3.13_sdk:2.77.0
 
 FROM ${BEAM_SDK} AS beam-sdk
@@ -15,7 +15,7 @@ FROM ${BASE} AS build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends binutils ca-certificates g++ python3-dev python3-venv \
     && rm -rf /var/lib/apt/lists/*
-# The certificates of the base image count, not those inside of pip and uv.
+# Use the base image's certificates, not those bundled with pip and uv.
 ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-certificates.crt
 COPY requirements/dev.txt deploy/docker/install-uv.sh /locks/
 RUN python3 -m venv /uv \
@@ -42,15 +42,15 @@ RUN apt-get update \
     && install --directory --owner taxi --group taxi /opt/worker-packages
 COPY --from=pipeline-packages /opt/pipeline /opt/pipeline
 COPY --from=beam-sdk /opt/apache/beam /opt/apache/beam
-# The lock says what is installed, to the code beside it.
+# taxi_ml.image reads the lock beside the code, to label and compare images.
 COPY requirements/pipeline.txt /opt/taxi/requirements/
 COPY taxi_ml /opt/taxi/taxi_ml
 ENV PATH=/opt/pipeline/bin:$PATH PYTHONPATH=/opt/taxi PYTHONUNBUFFERED=1
-# Else a worker would make an environment of its own, without the packages of this one.
+# Otherwise a worker would create an environment of its own, without these packages.
 ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
 USER taxi
 WORKDIR /home/taxi
-# Dataflow starts it with options only; everything else names a command.
+# Dataflow passes options only, without a command; everything else names one.
 ENTRYPOINT ["python", "-m", "taxi_ml.pipeline.beam_worker"]
 CMD ["python", "-m", "taxi_ml.serving"]
 
@@ -59,11 +59,11 @@ USER root
 COPY --from=cloud-packages /opt/cloud /opt/cloud
 COPY local_gcp /opt/taxi/local_gcp
 COPY local_vertex /opt/taxi/local_vertex
-# Who fills BigQuery, and what names it.
+# The loader of BigQuery's data, and the file that names it.
 COPY local_gcp.toml /opt/taxi/
 COPY demo /opt/taxi/demo
 COPY deploy/docker/healthy.py /opt/taxi/deploy/docker/
-# local_gcp looks for the pipeline environment beside its own folder.
+# local_gcp expects the pipeline environment beside its own folder.
 RUN ln -s /opt/pipeline /opt/taxi/.pipeline \
     && install --directory --owner taxi --group taxi /var/lib/local-gcp
 ENV PATH=/opt/cloud/bin:$PATH LOCAL_GCP_STATE_DIR=/var/lib/local-gcp

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Copy what a server needs of Debian's packages into a folder: postgres-files.sh FOLDER.
-# The packages hang on LLVM, for compiling queries, and on Perl, for many clusters: four fifths of their size.
+# Copy the files that a server needs from Debian's packages to a folder: postgres-files.sh FOLDER.
+# The packages depend on LLVM, to compile queries, and on Perl, to manage clusters: four fifths of their size.
 set -eu
 
 server=/usr/lib/postgresql/17

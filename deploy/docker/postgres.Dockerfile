@@ -18,7 +18,7 @@ COPY deploy/docker/postgres.sh /usr/local/bin/
 ENV PATH=/usr/lib/postgresql/17/bin:$PATH
 USER taxi
 WORKDIR /var/lib/airflow-database
-# PostgreSQL's fast shutdown: open connections are ended, nothing has to be recovered.
+# PostgreSQL's fast shutdown: it closes open connections, and needs no recovery at the next start.
 STOPSIGNAL SIGINT
 HEALTHCHECK --interval=5s --timeout=5s --retries=20 \
     CMD ["pg_isready", "--quiet", "--host=127.0.0.1", "--username=airflow"]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Serve PostgreSQL for Airflow; make its database on an empty volume. A half-made one is made again.
+# Serve PostgreSQL for Airflow; create its database on an empty volume, or again if that was interrupted.
 set -eu
 
 folder=/var/lib/airflow-database

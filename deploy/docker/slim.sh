@@ -1,5 +1,5 @@
 #!/bin/sh
-# Remove from a virtual environment what no image needs that compiles nothing: slim.sh FOLDER.
+# Remove files from a virtual environment that are only needed to compile or to test: slim.sh FOLDER.
 set -eu
 
 packages=$(echo "$1"/lib/python3.*/site-packages)
@@ -8,7 +8,7 @@ packages=$(echo "$1"/lib/python3.*/site-packages)
 rm -rf "$packages"/tensorflow/include "$packages"/pyarrow/include
 find "$packages" -type f \( -name '*.a' -o -name '*.h' -o -name '*.hpp' -o -name '*.pxd' \) -delete
 
-# libclang comes with TensorFlow for its own builds, and no module of it is imported.
+# TensorFlow installs libclang for its own builds and never imports it.
 rm -rf "$packages"/clang/native
 
 # The tests of packages; TFX's and numpy's `testing` modules are imported and stay.
