@@ -1,6 +1,6 @@
 """Health check of a container: `healthy.py URL [COMPONENT]` exits with 0 if the server answers below 500.
 
-With a component of Airflow, the URL is that of `/api/v2/monitor/health`, which must report a recent heartbeat.
+With a component of Airflow, the URL is that of `/api/v2/monitor/health`, which must report its heartbeat.
 """
 
 from __future__ import annotations
