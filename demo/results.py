@@ -19,7 +19,7 @@ from taxi_ml.gate import kept
 from taxi_ml.gate import report as reports
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from taxi_ml.gate.decision import Decision, Reason
     from taxi_ml.gate.report import Difference, Interval, Metrics, Report
@@ -132,8 +132,7 @@ class Reader:
         """
         bucket = self.environment["TAXI_BUCKET"].removeprefix("gs://")
         for blob in self._storage().list_blobs(bucket, prefix=f"data/{window}/test/"):
-            for row in _rows(str(blob.name), blob.download_as_bytes()):
-                trip = {name: _number(str(value)) for name, value in row.items() if name != "trip_id"}
+            for trip in _trips(str(blob.name), blob.download_as_bytes()):
                 if trip["rawDistance"] > 0:
                     return trip
         raise LocalCloudError(f"no trip with a distance in gs://{bucket}/data/{window}/test/")
@@ -189,17 +188,19 @@ def read_results(reader: Reader, gate: Mapping[str, str], *, airflow_url: str) -
     )
 
 
-def _rows(name: str, content: bytes) -> list[dict[str, Any]]:
-    """Read an exported file, CSV or Parquet by its name."""
-    if name.endswith(".parquet"):
-        rows: list[dict[str, Any]] = parquet.read_table(pa.BufferReader(content)).to_pylist()
-        return rows
-    return list(csv.DictReader(io.StringIO(content.decode())))
-
-
-def _number(text: str) -> float:
-    """Return a cell as a number; integers stay integers, which the model's signature requires."""
-    return int(text) if text.lstrip("-").isdigit() else float(text)
+def _trips(name: str, content: bytes) -> Iterator[dict[str, float]]:
+    """Read an exported file, CSV or Parquet by its name; yield each trip's columns without its id."""
+    rows: Iterable[dict[str, Any]] = (
+        parquet.read_table(pa.BufferReader(content)).to_pylist()
+        if name.endswith(".parquet")
+        else csv.DictReader(io.StringIO(content.decode()))
+    )
+    for row in rows:
+        cells = {column: str(cell) for column, cell in row.items() if column != "trip_id"}
+        # Integers stay integers: the model's signature tells them apart.
+        yield {
+            column: int(cell) if cell.lstrip("-").isdigit() else float(cell) for column, cell in cells.items()
+        }
 
 
 def _serving(endpoint: Mapping[str, Any]) -> str | None:

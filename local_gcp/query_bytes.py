@@ -67,16 +67,13 @@ def _size(engine: DuckDBEngine, table: tuple[str, str, str], wanted: set[str] | 
     except CatalogException:
         return 0
     terms = [
-        _column_size(name, kind) for name, kind, *_ in columns if wanted is None or name.lower() in wanted
+        f'COALESCE(SUM(2 + octet_length("{name}"::BLOB)), 0)'
+        if kind in {"VARCHAR", "BLOB"}
+        else f'8 * COUNT("{name}")'
+        for name, kind, *_ in columns
+        if wanted is None or name.lower() in wanted
     ]
     if not terms:
         return 0
     row = engine.execute(f"SELECT {' + '.join(terms)} FROM {reference}").fetchone()  # noqa: S608  # names of its catalog
     return int(row[0] or 0) if row else 0
-
-
-def _column_size(name: str, kind: str) -> str:
-    quoted = f'"{name}"'
-    if kind in {"VARCHAR", "BLOB"}:
-        return f"COALESCE(SUM(2 + octet_length({quoted}::BLOB)), 0)"
-    return f"8 * COUNT({quoted})"

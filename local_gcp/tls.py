@@ -62,18 +62,16 @@ def _bundle(layout: Layout) -> Path:
     return layout.tls / "bundle.pem"
 
 
-def _write_bundle(layout: Layout) -> None:
+def _prepare(setting: Setting, _progress: Callable[[str], None]) -> None:
+    """Create the certificate, and the bundle with its authority and the roots that clients used before."""
+    layout = setting.layout
+    certificates.write(layout.tls, HOSTS)
     told = (Path(os.environ[name]) for name in _BUNDLE_VARIABLES if os.environ.get(name))
     others = [file for file in told if file != _bundle(layout) and file.is_file()]
     roots = others[0] if others else Path(certifi.where())
     fresh = layout.tls / f"bundle.{os.getpid()}"
     fresh.write_bytes((layout.tls / "ca.pem").read_bytes() + roots.read_bytes())
     fresh.replace(_bundle(layout))
-
-
-def _prepare(setting: Setting, _progress: Callable[[str], None]) -> None:
-    certificates.write(setting.layout.tls, HOSTS)
-    _write_bundle(setting.layout)
 
 
 def _build(setting: Setting) -> Service:

@@ -1,4 +1,4 @@
-"""What the repository around the local cloud adds to it, read from ``local_gcp.toml``.
+"""Additions of the repository around the local cloud, read from ``local_gcp.toml``.
 
 The local cloud itself is generic: the data in BigQuery, more variables for clients and the image that jobs
 name are the repository's.

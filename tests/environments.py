@@ -1,4 +1,4 @@
-"""Python environments that only some tests need: each made from its lock once, and kept in the cache."""
+"""Python environments that only some tests need: each is created from its lock once, then cached."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from pathlib import Path
 
 
 def interpreter_of(lock: Path, *, compiled: bool = False) -> Path:
-    """Return the interpreter of the environment that holds a lock's packages; raises CalledProcessError.
+    """Return the interpreter of the environment with a lock's packages.
 
-    `compiled` makes all bytecode at once, which pays where most modules are imported.
+    `compiled` writes all bytecode at once, which is worth it if most modules are imported.
+
+    Raises:
+        CalledProcessError: the environment cannot be created.
+
     """
     cache = Path(
         os.environ.get("LOCAL_GCP_CACHE_DIR")
         or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "taxi-vertex"
     )
-    name = lock.stem.removeprefix("requirements-")
+    name = lock.stem
     home = cache / f"{name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
     python = home / "bin" / "python"
     cache.mkdir(parents=True, exist_ok=True)

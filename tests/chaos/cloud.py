@@ -1,4 +1,4 @@
-"""What the local Google Cloud holds, seen from the outside: REST answers and files on disk."""
+"""The content of the local Google Cloud, seen from outside: REST answers and files on disk."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """Whether its state is final."""
+        """True if its state is final."""
         return self.state in _ENDED
 
 
@@ -107,7 +107,7 @@ class Cloud:
         return [each["name"] for each in operations.get("operations", []) if not each.get("done")]
 
     def empty_endpoints(self) -> None:
-        """Delete all endpoints and what is deployed on them, once nobody else works on them."""
+        """Delete all endpoints with their deployed models, after their operations have ended."""
         for operation in self.unfinished_operations():
             self._wait({"name": operation})
         for body in self._list("endpoints"):
@@ -126,7 +126,7 @@ class Cloud:
         return content
 
     def stray_files(self) -> list[str]:
-        """Return the files among the objects that are none: what wrote them never finished."""
+        """Return files among the objects that are not objects: whoever wrote them did not finish."""
         files = (path for path in self.gcs_root.rglob("*") if path.is_file())
         return [
             str(path.relative_to(self.gcs_root))
@@ -163,6 +163,6 @@ def _is_object(path: Path) -> bool:
     try:
         os.getxattr(path, ATTRIBUTE)
     except OSError as error:
-        # A temporary file of the storage server may go while it is looked at.
+        # A temporary file of the storage server may disappear meanwhile.
         return error.errno == errno.ENOENT
     return True

@@ -1,4 +1,4 @@
-"""What a person does to a promotion by a button, and what must still serve afterwards."""
+"""Interruptions of a promotion by a person, and the models that must still serve afterwards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LOOK_SECONDS: Final = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interruption:
-    """One thing that a person did, and what was wrong afterwards, one line each."""
+    """An action of a person, and the violations afterwards, one line each."""
 
     deed: str
     violations: list[str]
@@ -33,7 +33,7 @@ class Interruption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Somebody with an Airflow in front of them; `dice` decides when they push a button."""
+    """A user of Airflow's UI; `dice` decides when they click."""
 
     airflow: AirflowClient
     cloud: Cloud
@@ -41,7 +41,7 @@ class Person:
     dag_id: str
 
     def clears_promotion(self, run_id: str) -> Interruption:
-        """Clear the group of a run whose model serves: nothing may change."""
+        """Clear the promotion of a run whose model serves: nothing may change."""
         before = self._serving()
         tasks = [each.task_id for each in self.airflow.task_instances(self.dag_id, run_id)]
         body = {
@@ -60,7 +60,7 @@ class Person:
         )
 
     def ends_promotion(self, conf: Mapping[str, Any]) -> Interruption:
-        """Mark a run failed in the middle of its promotion: what served before serves, or all of the new."""
+        """Mark a run failed during its promotion: either the old model has all traffic or the new one."""
         before = self._serving()
         run_id = self.airflow.trigger(self.dag_id, {**conf, **self._override()})
         step = self.dice.choice(_STEPS)
@@ -78,13 +78,13 @@ class Person:
         )
 
     def _override(self) -> dict[str, Any]:
-        """Return the form's fields with which a run promotes whatever it was compared with."""
+        """Return the form's fields that make a run promote, whatever the gate decides."""
         params = self.airflow.call("GET", f"dags/{self.dag_id}/details")["params"]
         codes = params["override_codes"]["schema"]["items"]["enum"]
         return {"override_codes": codes, "override_reason": "chaos"}
 
     def _serving(self) -> dict[str, int]:
-        """Return the traffic by artifact, 0 for a model that is deployed without."""
+        """Return the traffic share by artifact, 0 for a model deployed without traffic."""
         return {
             artifact: each.split.get(deployed, 0)
             for each in self.cloud.endpoints()
@@ -103,7 +103,7 @@ class Person:
         return self.airflow.run_state(self.dag_id, run_id)
 
     def _await(self, holds: Callable[[], bool], *, seconds: float = _RUN_SECONDS) -> None:
-        """Wait until something holds, or the time is up; whoever asks looks again."""
+        """Wait until a condition holds or time is up; the caller checks which."""
         until = time.monotonic() + seconds
         while time.monotonic() < until and not holds():
             time.sleep(_LOOK_SECONDS)

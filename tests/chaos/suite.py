@@ -53,13 +53,13 @@ _MOST_FOR_ONE_TASK: Final = {Target.TASK_RUNNER: 2, Target.EXECUTOR: 1}
 # A task that runs without its scheduler or api-server, or whose job fails, has lost one of its four tries.
 _COSTS_A_TRY: Final = frozenset({Target.TASK_RUNNER, Target.EXECUTOR, Target.SCHEDULER, Target.API_SERVER})
 _MOST_TRIES_LOST: Final = 3
-# What is seldom there is preferred when it is.
+# Targets that seldom exist are preferred when they do.
 _WEIGHTS: Final = {Target.TASK_RUNNER: 4, Target.EXECUTOR: 2, Target.MODEL_SERVER: 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kill:
-    """One SIGKILL: when, in seconds since the run began, and what the run was doing."""
+    """One SIGKILL: its time in seconds since the run began, and the tasks active then."""
 
     second: float
     target: Target
@@ -73,7 +73,7 @@ class Kill:
 
 @dataclass(slots=True, kw_only=True)
 class RunUnderFire:
-    """A run, its kills and what was wrong afterwards."""
+    """A run, its kills and the state that it left."""
 
     run_id: str
     seconds: float = 0.0
@@ -82,20 +82,20 @@ class RunUnderFire:
 
     @property
     def violations(self) -> list[str]:
-        """What is wrong, one line each."""
+        """The violations, one line each."""
         return violations(self.after) if self.after else ["the run was not looked at"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Before:
-    """The names of what was there before a run."""
+    """The jobs and versions that existed before a run."""
 
     jobs: frozenset[str]
     versions: frozenset[str]
 
 
 class Chaos:
-    """Kills parts of one stack while it runs the DAG; `dice` decides what and when."""
+    """Kills parts of one stack while it runs the DAG; `dice` decides which and when."""
 
     def __init__(
         self, *, stack: Stack, layout: Layout, dice: Random, progress: Callable[[str], None]
@@ -112,11 +112,11 @@ class Chaos:
 
     @property
     def person(self) -> Person:
-        """Somebody who pushes buttons while nothing is killed."""
+        """A person who interrupts promotions while nothing is killed."""
         return Person(airflow=self._airflow, cloud=self.cloud, dice=self._dice, dag_id=DAG_ID)
 
     def run(self, conf: Mapping[str, Any], *, kills: int) -> RunUnderFire:
-        """Run the DAG once, with up to so many kills, and look at what it left."""
+        """Run the DAG once with at most this many kills, and collect its aftermath."""
         self._airflow.authenticate(*login(self._layout))
         self._airflow.await_dag(DAG_ID, deadline_seconds=120)
         before = self._snapshot()
@@ -133,7 +133,7 @@ class Chaos:
         return run
 
     def _strike(self, run: RunUnderFire, began: float) -> bool:
-        """Kill one process, and tell whether there was one to kill."""
+        """Kill one process; return False if there was none to kill."""
         tasks = self._active_tasks(run.run_id)
         victim = self._choose(run, tasks)
         if victim is None:
@@ -152,7 +152,7 @@ class Chaos:
         return True
 
     def _choose(self, run: RunUnderFire, tasks: Mapping[str, str]) -> Victim | None:
-        """Roll the dice for a part, then for a process that plays it."""
+        """Choose a target by the dice, then one of its processes."""
         of_all = Counter(kill.target for kill in run.kills)
         of_one = Counter((kill.target, kill.during) for kill in run.kills)
         exhausted = _exhausted(run, tasks)
@@ -185,12 +185,12 @@ class Chaos:
             return True
 
     def _restore(self) -> None:
-        """Bring up again what died. Something may have been killed while it was starting."""
+        """Restart what died, repeatedly: a service may have been killed while it was starting."""
         for _ in range(_RESTARTS):
             try:
                 self._stack.up()
             except LocalCloudError as error:
-                self._progress(f"         starting again: {error}")
+                self._progress(f"         restarting: {error}")
             else:
                 return
         self._stack.up()
@@ -235,7 +235,7 @@ class Chaos:
         return str(decision["challenger"]) if decision["verdict"] == "promote" else ""
 
     def _unwanted_processes(self) -> list[str]:
-        """Return what should have ended: executors without a job, and what a killed Vertex AI had started."""
+        """Return processes that should have ended: executors without a job, children of a dead Vertex AI."""
         living = [f"{each.pid} of a killed Vertex AI" for each in self._condemned if pids.is_alive(each)]
         parts = victims(self._layout)
         living += [f"{each.process.pid}, an executor" for each in parts if each.target is Target.EXECUTOR]
@@ -247,7 +247,7 @@ class Chaos:
 
 
 def _exhausted(run: RunUnderFire, tasks: Mapping[str, str]) -> bool:
-    """Tell whether an active task has lost all tries but one."""
+    """Return True if an active task has only one try left."""
     lost = Counter(
         part.partition(" ")[0]
         for kill in run.kills
@@ -259,5 +259,5 @@ def _exhausted(run: RunUnderFire, tasks: Mapping[str, str]) -> bool:
 
 
 def _during(victim: Victim, tasks: Mapping[str, str]) -> str:
-    """Say what a victim works on, or else what the run was doing."""
+    """Return the task that a victim works on, or else all active tasks."""
     return tasks.get(victim.work) or ", ".join(sorted(tasks.values()))

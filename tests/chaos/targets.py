@@ -1,4 +1,4 @@
-"""What can be killed: the processes of Airflow and of the local Vertex AI, by the part they play."""
+"""The processes that can be killed, by their role in Airflow and the local Vertex AI."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SERVES: Final = b"AIP_HTTP_PORT="
 
 @unique
 class Target(StrEnum):
-    """The parts that a process can play."""
+    """The roles that a process can have."""
 
     TASK_RUNNER = "task runner"
     TRIGGERER = "triggerer"
@@ -82,15 +82,14 @@ def _classified(
     record: ServiceRecord, classify: Callable[[_Process, _Process], Victim | None]
 ) -> list[Victim]:
     """Return the victims among the living processes of a service."""
-    found = {each.id.pid: each for each in map(_look, pids.members(record.family)) if each}
+    found = {
+        process.pid: _Process(id=process, parent=parent, command=_command(process.pid))
+        for process in pids.members(record.family)
+        if (parent := pids.parent_of(process)) is not None
+    }
     nobody = _Process(id=record.leader, parent=0, command="")
     judged = [classify(each, found.get(each.parent, nobody)) for each in found.values()]
     return [victim for victim in judged if victim is not None]
-
-
-def _look(process: ProcessId) -> _Process | None:
-    parent = pids.parent_of(process)
-    return None if parent is None else _Process(id=process, parent=parent, command=_command(process.pid))
 
 
 def _command(pid: int) -> str:
@@ -105,7 +104,7 @@ def _read(file: Path) -> bytes:
 
 
 def _scheduler(process: _Process, parent: _Process) -> Victim | None:
-    """Tell task runners, below a worker, from the scheduler itself; workers are spared.
+    """Classify the scheduler itself and task runners, children of a worker; workers are spared.
 
     Airflow notices the loss of a worker only after the heartbeat's time-out, which is minutes.
     """
@@ -118,7 +117,7 @@ def _scheduler(process: _Process, parent: _Process) -> Victim | None:
 
 
 def _vertex(process: _Process, parent: _Process) -> Victim | None:
-    """Tell the server from warm parents, what they fork, what runs cold, and model servers."""
+    """Classify the server, warm parents, the executors they fork, cold executors and model servers."""
     if _GUARD in process.command or not process.command:
         return None
     if _GUARD not in parent.command and _WARM not in process.command:

@@ -66,7 +66,7 @@ class Engine:
 
     @property
     def address(self) -> str:
-        """What clients put into DOCKER_HOST."""
+        """The engine's address, for DOCKER_HOST."""
         return f"unix://{self.folder}/docker.sock"
 
     @property

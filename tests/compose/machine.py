@@ -1,4 +1,4 @@
-"""What an engine could change about the machine that it runs on, looked at before and after."""
+"""The parts of a machine that an engine could change, compared before and after."""
 
 from __future__ import annotations
 

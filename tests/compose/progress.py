@@ -1,4 +1,4 @@
-"""What the proof says while it goes on, and how it fails."""
+"""The progress and the error of the proof."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BEGAN: Final = time.monotonic()
 
 
 class ProofError(Exception):
-    """Something is not as docs/compose.md promises; the message says what."""
+    """A promise of docs/compose.md does not hold; the message says which."""
 
 
 def say(line: str) -> None:

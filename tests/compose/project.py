@@ -41,7 +41,7 @@ class Container:
 
     @property
     def settled(self) -> bool:
-        """Whether it does its work, or has done it."""
+        """True if it is healthy, or has finished its work."""
         return self.health == "healthy" or (
             self.state == "exited" and self.exit_code == 0 and not self.health
         )

@@ -46,7 +46,7 @@ def convert(folder: Path, *rows: dict[str, str]) -> list[dict[str, str]]:
 
 
 def test_values_are_copied(tmp_path: Path) -> None:
-    """What both tables have in common is taken over as it is."""
+    """Columns that both tables have are copied."""
     (row,) = convert(tmp_path, PACKAGE_ROW)
 
     assert {name: row[name] for name in ("fare", "trip_miles", "dropoff_census_tract", "payment_type")} == {

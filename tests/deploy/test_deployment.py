@@ -195,7 +195,7 @@ def test_a_failing_step_stops(programs: Programs, words: str) -> None:
 def test_a_dag_that_does_not_parse_fails_the_deployment(
     programs: Programs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What Airflow cannot import is shown, and the deployment says what to do."""
+    """Import errors are printed, and the deployment says what to do."""
     programs.airflow(f"dags/{DAG_ID}", {"last_parsed_time": "2020-01-01T00:00:00Z"})
     programs.airflow("importErrors", {"import_errors": [{"filename": "dags/x.py", "stack_trace": "Oh"}]})
 
@@ -303,7 +303,7 @@ def test_only_our_own_folders_are_emptied(programs: Programs) -> None:
     ],
 )
 def test_bytecode_and_hidden_files_stay_here(path: str, *, copied: bool) -> None:
-    """What is copied is what the image's label of the code counts."""
+    """The copied files are those that the image's label of the code covers."""
     # gcloud matches at the beginning.
     assert (re.match(NOT_COPIED, path) is None) == copied
 

@@ -48,7 +48,7 @@ def test_the_list_of_pip_is_read() -> None:
 
 
 def test_every_bound_holds_in_the_lock() -> None:
-    """What is wanted is in requirements.txt, in a release that will do."""
+    """requirements.txt has every wanted package, in a release that satisfies its bound."""
     lock = locked()
 
     requirements = [Requirement(line) for line in wanted()]

@@ -1,4 +1,4 @@
-"""What the accounts that Terraform makes may do, and what Composer asks of a resilient environment."""
+"""Permissions of the accounts that Terraform creates, and Composer's rules for a resilient environment."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _holds(clause: str, resource: str) -> bool:
 
 
 def may_write(plan: Plan, uri: str) -> bool:
-    """Tell whether the account of jobs may write an object, or what is asked of a bucket."""
+    """Return True if the account of jobs may write an object, or may do this to a bucket."""
     bucket, _, name = uri.removeprefix("gs://").partition("/")
     resource = f"projects/_/buckets/{bucket}" + (f"/objects/{name}" if name else "")
     writing = [grant for grant in plan.grants("pipeline") if grant.role == "roles/storage.objectUser"]

@@ -85,7 +85,7 @@ def test_the_module_is_valid(checkout: Checkout) -> None:
     ],
 )
 def test_a_mistake_is_found(checkout: Checkout, file: str, right: str, wrong: str, said: str) -> None:
-    """What the provider would refuse for its name, its type, its number or its absence is refused."""
+    """A name, type, number or absence that the provider would refuse is refused."""
     broken = checkout.folder / "deploy" / "terraform" / file
     assert right in broken.read_text()
     broken.write_text(broken.read_text().replace(right, wrong, 1))

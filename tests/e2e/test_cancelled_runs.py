@@ -1,4 +1,4 @@
-"""What a person does to a task in a real Airflow, and what becomes of its job on Vertex AI."""
+"""Actions of a person on a task in a real Airflow, and their effect on its job on Vertex AI."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Watched:
         return next(task for task in tasks if task.task_id == task_id)
 
     def is_watched(self) -> bool:
-        """Tell whether the pipeline's task is deferred, and its trigger has asked for the newest job."""
+        """Return True if the pipeline's task is deferred and its trigger has polled the newest job."""
         if self.task("run_pipeline").state != "deferred":
             return False
         return any(f"Progress of {job.name}" in self.log("run_pipeline") for job in self.pipeline_jobs()[-1:])

@@ -23,7 +23,7 @@ JSON = {"Content-Type": "application/json"}
 
 @pytest.fixture
 def url(airflow_stack: LocalStack) -> str:
-    """Where Airflow answers."""
+    """The URL of Airflow."""
     return airflow_stack.url("airflow-api", "rest")
 
 

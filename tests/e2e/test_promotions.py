@@ -1,4 +1,4 @@
-"""What becomes of a promotion that a person, or a time limit, ends in the middle, in a real Airflow."""
+"""Promotions that a person or a time limit interrupts, in a real Airflow."""
 
 from __future__ import annotations
 

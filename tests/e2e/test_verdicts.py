@@ -44,7 +44,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.pipeline, pytest.mark.timeout(1200)]
 
 
 class Outcome:
-    """What a run has decided, and what serves after it."""
+    """The decision of a run, and the model that serves after it."""
 
     def __init__(self, runs: Runs, conf: dict[str, Any]) -> None:
         self.run_id, self.states = runs.run(conf)
@@ -86,7 +86,7 @@ def shuffled_fares(stack: LocalStack) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def before(runs: Runs, first_month: tuple[str, dict[str, str | None]]) -> dict[str, int]:  # noqa: ARG001  # it serves
-    """What serves before any of these runs."""
+    """The model that serves before any of these runs."""
     return serving(runs)
 
 

@@ -39,7 +39,7 @@ MODEL = {
 
 
 class Task:
-    """What an operator needs of a task instance; XCom is a dictionary."""
+    """The part of a task instance that an operator uses; XCom is a dictionary."""
 
     def __init__(self) -> None:
         self.xcom: dict[str, Any] = {}

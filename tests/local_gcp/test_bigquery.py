@@ -97,7 +97,7 @@ def test_window_function_over_a_time_range(client: bigquery.Client) -> None:
 
 
 def test_export_becomes_objects(stack: LocalStack, client: bigquery.Client) -> None:
-    """What EXPORT DATA wrote is listed and downloaded with checksum by the storage client."""
+    """The storage client lists and downloads the files of EXPORT DATA with their checksums."""
     folder = fresh_folder()
     client.query(
         export(f"gs://{BUCKET}/{folder}/trips_*.csv", f"SELECT unique_key, fare FROM {TRIPS}")

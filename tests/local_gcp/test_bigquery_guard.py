@@ -38,7 +38,7 @@ def client(stack: LocalStack) -> bigquery.Client:
 
 @pytest.fixture
 def url(stack: LocalStack) -> str:
-    """Where BigQuery answers."""
+    """The URL of BigQuery."""
     return stack.environment["BIGQUERY_EMULATOR_HOST"]
 
 
@@ -151,7 +151,7 @@ def pointer(stack: LocalStack, secret: Path) -> Path:
     ],
 )
 def test_nothing_leads_elsewhere_from_within(client: bigquery.Client, pointer: Path, sql: str) -> None:
-    """What DuckDB has beyond GoogleSQL follows no file out of the folders, and writes none beside objects."""
+    """DuckDB's features beyond GoogleSQL cannot leave the folders, or write files beside objects."""
     with pytest.raises(GoogleAPICallError):
         client.query(sql.format(pointer=pointer, folder=pointer.parent), job_retry=None).result(
             retry=None, timeout=30
@@ -184,7 +184,7 @@ def test_jobs_stay_in_their_folders(client: bigquery.Client, secret: Path) -> No
 
 @pytest.mark.parametrize("body", ["[]", "null", '{"jobReference": 5}', '{"configuration": []}'])
 def test_a_job_that_is_no_object_is_refused(url: str, body: str) -> None:
-    """What no client sends is 400, not a server error that clients repeat."""
+    """A malformed job is 400, not a server error that clients retry."""
     status, _, answer = send(url, JOBS, JSON, body)
 
     assert (status, json.loads(answer)["error"]["code"]) == (400, 400)
@@ -218,7 +218,7 @@ def test_files_are_uploaded_and_objects_loaded(stack: LocalStack, client: bigque
 def test_pages_elsewhere_run_no_query(
     url: str, request_line: str, headers: dict[str, str], expected: int
 ) -> None:
-    """What a page of another origin can send is refused in the form of Google's errors."""
+    """Requests that a page of another origin can send are refused in the format of Google's errors."""
     status, answered, answer = send(url, request_line, headers, '{"query": "SELECT 1"}')
 
     assert (status, json.loads(answer)["error"]["code"]) == (expected, expected)

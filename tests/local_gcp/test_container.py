@@ -1,4 +1,4 @@
-"""Tests of a service of the local cloud as the only work of a container."""
+"""Tests of a service of the local cloud in a container."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def port() -> int:
 
 
 def test_service_is_ready_when_it_holds_what_it_should(tmp_path: Path, port: int) -> None:
-    """Once the ready file exists, Cloud Storage has its bucket."""
+    """When the ready file exists, Cloud Storage has its bucket."""
     with (
         _running(tmp_path, port),
         urllib.request.urlopen(f"http://127.0.0.1:{port}/storage/v1/b/{BUCKET}", timeout=10) as answer,
@@ -78,7 +78,7 @@ def test_service_is_asked_to_stop_with_its_container(tmp_path: Path, port: int) 
 
 
 def test_container_ends_with_the_status_of_its_service(tmp_path: Path, port: int) -> None:
-    """When the service dies, so does the container, for the engine to start it again."""
+    """When the service dies, so does the container, for the engine to restart it."""
     with _running(tmp_path, port) as process:
         (service,) = _children(process.pid)
         (server,) = _children(service)
@@ -119,6 +119,6 @@ def test_servers_are_told_their_addresses(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("address", ["http://localhost:8090", "localhost:8090/console", "*", "a b"])
 def test_addresses_are_read_at_the_door(address: str) -> None:
-    """What no browser would send as a Host is refused with the variable's name."""
+    """A string that is not a valid Host is refused with the variable's name."""
     with pytest.raises(LocalCloudError, match=r"LOCAL_GCP_HOSTS has .* write host:port"):
         told_addresses({"LOCAL_GCP_HOSTS": f"localhost:1,{address}"})

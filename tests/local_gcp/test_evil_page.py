@@ -45,7 +45,7 @@ class Cloud:
 
     @property
     def urls(self) -> dict[str, str]:
-        """Where they answer."""
+        """Their URLs."""
         environment = self.stack.environment
         return {
             "vertex": self.vertex.rest_url,

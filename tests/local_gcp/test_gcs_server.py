@@ -53,7 +53,7 @@ def bucket(stack: LocalStack) -> Bucket:
 
 @pytest.fixture
 def url(stack: LocalStack) -> str:
-    """Where Cloud Storage answers."""
+    """The URL of Cloud Storage."""
     return stack.environment["STORAGE_EMULATOR_HOST"]
 
 
@@ -185,7 +185,7 @@ def test_metadata_may_hold_paths(bucket: Bucket) -> None:
     ids=["origin", "site", "host", "type"],
 )
 def test_pages_elsewhere_make_no_bucket(url: str, headers: dict[str, str], expected: int) -> None:
-    """What a page of another origin can send is refused."""
+    """Requests that a page of another origin can send are refused."""
     status, _, _ = send(url, "POST /storage/v1/b?project=p", headers, '{"name": "harm"}')
 
     assert status == expected

@@ -186,7 +186,7 @@ def test_two_setups_make_an_environment_once(
 
 @pytest.mark.parametrize("lock", [AIRFLOW, PIPELINE])
 def test_a_killed_setup_is_done_again(machine: Machine, setup: Callable[..., Setup], lock: str) -> None:
-    """What was killed holds no lock, and its half of an environment is not used."""
+    """A killed setup does not hold its lock, and its incomplete environment is not used."""
     clone = machine.clone("a")
     with machine.gate(lock):
         killed = setup(clone)
@@ -199,7 +199,7 @@ def test_a_killed_setup_is_done_again(machine: Machine, setup: Callable[..., Set
 
 
 def test_a_cache_that_cannot_be_written(machine: Machine, setup: Callable[..., Setup]) -> None:
-    """Where no lock can be written, the message is that of the environment."""
+    """If no lock can be written, the message is that of the environment."""
     (machine.folder / "file").touch()
     failed = setup(machine.clone("a"), cache="file/cache")
 

@@ -85,7 +85,7 @@ def script(name: str, code: str, *arguments: str, ready: Callable[[], bool] = la
 
 
 def pid_of(stack: Stack, name: str = "gcs") -> int:
-    """Tell the pid of a running service."""
+    """Return the pid of a running service."""
     (found,) = [service.pid for service in stack.status() if service.name == name]
     assert found is not None
     return found
@@ -198,7 +198,7 @@ def test_down_leaves_no_process(make_stack: Callable[..., Stack], tmp_path: Path
 
 
 def test_down_finds_children_of_a_killed_service(make_stack: Callable[..., Stack], tmp_path: Path) -> None:
-    """What a killed service left behind is ended too."""
+    """Processes that a killed service left behind are ended too."""
     files = [tmp_path / "childFalse", tmp_path / "childTrue"]
 
     def ready() -> bool:

@@ -1,4 +1,4 @@
-"""What a repository adds to its local cloud."""
+"""The additions of a repository to its local cloud."""
 
 from __future__ import annotations
 
