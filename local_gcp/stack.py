@@ -206,7 +206,7 @@ class Stack:
             self._await(service, started=True)
             return
         verb = f"healthy after {time.monotonic() - begin:.1f} s" if started else "running"
-        self._progress(f"{service.name}: {verb} {' '.join(service.urls.values())}")
+        self._progress(f"{service.name}: {' '.join((verb, *service.urls.values()))}")
 
     def _stop_all(self, only: Collection[str]) -> None:
         for name in reversed(list(self._read().services)):
