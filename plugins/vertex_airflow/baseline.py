@@ -102,10 +102,6 @@ class Baseline:
             else f"{self.champion.name} has no traffic any more"
         )
 
-    def before(self, endpoint: LiveEndpoint) -> dict[str, int]:
-        """Return the split as it was, of what is still deployed."""
-        return {each: share for each, share in self.split.items() if each in endpoint.deployed}
-
 
 def _holds(version: ModelName, versions: Iterable[ModelName]) -> bool:
     return any(version.is_version(each) for each in versions)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from google.cloud.aiplatform_v1.types import DeployedModel
 
-    from vertex_airflow.baseline import Baseline
     from vertex_airflow.hooks.vertex import VertexHook
 
 
@@ -30,6 +29,10 @@ class LiveEndpoint:
     deployed: Mapping[str, ModelName]
     deployed_at: Mapping[str, float]
     split: Mapping[str, int]
+
+    def still_deployed(self, split: Mapping[str, int]) -> dict[str, int]:
+        """Return the part of an earlier split whose models are still deployed."""
+        return {each: share for each, share in split.items() if each in self.deployed}
 
     def deployment_of(self, version: ModelName) -> Deployment | None:
         """Return a version's deployment, the busiest one if there are several, or None."""
@@ -106,14 +109,14 @@ def set_traffic(hook: VertexHook, endpoint: LiveEndpoint, split: Mapping[str, in
     )
 
 
-def give_back(hook: VertexHook, display_name: str, version: ModelName, before: Baseline | None) -> None:
+def give_back(hook: VertexHook, display_name: str, version: ModelName, before: Mapping[str, int]) -> None:
     """Give a version's share of the traffic back to the others; a promoted one keeps it.
 
-    :param before: what served before the run; None where that is not known
+    :param before: the split before the run; empty if that is not known
     """
     own = find_deployment(hook, display_name, version)
     if own is not None and own.share and not is_promoted(hook, own, version):
-        earlier = before.before(own.endpoint) if before else {}
+        earlier = own.endpoint.still_deployed(before)
         set_traffic(hook, own.endpoint, traffic.restored(own.endpoint.split, own.id, earlier))
 
 

@@ -11,7 +11,6 @@ import pytest
 from taxi_ml import sql
 from taxi_ml.gate.policy import MinRows
 from taxi_ml.modules import features
-from taxi_ml.naming import Split
 from taxi_ml.settings import Settings
 from taxi_ml.splits import Split
 from taxi_ml.sql import columns

@@ -257,7 +257,7 @@ class UndeployOthersOperator(EndpointOperator[LiveEndpoint]):
 
     def _idle(self, endpoint: LiveEndpoint) -> list[str]:
         own = endpoint.deployment_of(self.version)
-        replaced = self.baseline().before(endpoint)
+        replaced = endpoint.still_deployed(self.baseline().split)
         long_ago = time.time() - float(self.left_after)
         return sorted(
             each

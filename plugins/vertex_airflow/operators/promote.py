@@ -135,7 +135,7 @@ class SmokePredictOperator(TrafficOperator):
         deadline = time.monotonic() + KILL_BOUND
         while self._lender is not None:
             try:
-                endpoints.give_back(hook, self.endpoint_name, self.version, self._lender)
+                endpoints.give_back(hook, self.endpoint_name, self.version, self._lender.split)
             except Exception as error:
                 verdict = classify(error)
                 if verdict not in {ErrorKind.TRANSIENT, ErrorKind.CONFLICT} or time.monotonic() >= deadline:
@@ -159,7 +159,7 @@ class SmokePredictOperator(TrafficOperator):
             self._ask_until_answered(hook, own)
         finally:
             # Only SIGKILL skips this; the next try, or the roll-back, then gives the share back.
-            endpoints.give_back(hook, self.endpoint_name, self.version, baseline)
+            endpoints.give_back(hook, self.endpoint_name, self.version, baseline.split)
 
     def _ask_until_answered(self, hook: VertexHook, own: Deployment) -> None:
         """Ask until the new model has answered: its share takes effect some time after it was given."""

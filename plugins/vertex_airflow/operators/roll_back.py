@@ -87,7 +87,8 @@ class RollBackOperator(EndpointOperator[Withdrawn]):
         """Take the model's traffic away, where it has some, and undeploy it."""
         own = self.deployment(hook)
         if own is not None and own.share:
-            endpoints.give_back(hook, self.endpoint_name, self.version, self._known())
+            known = self._known()
+            endpoints.give_back(hook, self.endpoint_name, self.version, known.split if known else {})
             own = self.deployment(hook)
         # Vertex AI does not undeploy a model that somebody gave traffic again meanwhile: look again.
         return endpoints.undeploy(hook, own.endpoint, own.id) if own and not own.share else None
