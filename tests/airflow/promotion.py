@@ -10,7 +10,8 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from local_vertex.domain.past import NO_LAGS, Lags
 from taxi_airflow.operators.champion import FindChampionOperator
-from tests.airflow.conftest import REGION, context, run_task
+from tests.airflow.servers import REGION
+from tests.airflow.tasks import context, run_task
 from vertex_airflow import endpoints, model_registry
 from vertex_airflow.names import ModelName
 from vertex_airflow.objects import ObjectStore
@@ -22,7 +23,7 @@ from vertex_airflow.operators.roll_back import RollBackOperator
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tests.airflow.conftest import Vertex
+    from tests.airflow.servers import Vertex
 
 Begin: TypeAlias = "Callable[..., Promotion]"
 """What the fixture `begin` gives."""

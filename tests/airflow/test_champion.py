@@ -13,8 +13,8 @@ from vertex_airflow.baseline import Baseline
 from vertex_airflow.objects import ObjectStore
 
 if TYPE_CHECKING:
-    from tests.airflow.conftest import Vertex
     from tests.airflow.promotion import Begin, Promotion
+    from tests.airflow.servers import Vertex
 
 EARLIER, OWN, LATER = "2015-03_train24_test1", "2015-07_train24_test1", "2015-09_train24_test1"
 GONE = r"SavedModel of .*/models/\S+@1 is missing; .* has most of the traffic on endpoint 'chicago-taxi-fare'"

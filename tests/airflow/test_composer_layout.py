@@ -16,7 +16,7 @@ import pytest
 from deploy.composer.deployment import FOLDERS, LOCK, NOT_COPIED
 from deploy.composer.packages import listed, locked, missing, wanted
 from taxi_ml.image import labels
-from tests.airflow.conftest import REPOSITORY
+from tests.airflow.servers import REPOSITORY
 from tests.environments import interpreter_of
 
 pytestmark = pytest.mark.composer

@@ -8,15 +8,16 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from local_vertex.domain.errors import Code
 from local_vertex.domain.records import Failure
 from local_vertex.domain.states import RunState
-from tests.airflow.conftest import REGION, connect_to, context, in_background, killing, run_task
-from tests.local_vertex.conftest import wait_for
+from tests.airflow.servers import REGION, connect_to
+from tests.airflow.tasks import context, in_background, killing, run_task
+from tests.waiting import wait_for
 from vertex_airflow.operators.custom_job import VertexCustomJobOperator
 from vertex_airflow.operators.waiting import VertexError
 
 if TYPE_CHECKING:
     import threading
 
-    from tests.airflow.conftest import Running, Vertex
+    from tests.airflow.servers import Running, Vertex
     from vertex_airflow.objects import ObjectStore
 
 

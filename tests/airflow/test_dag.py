@@ -15,11 +15,12 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from taxi_airflow.operators.statement import StatementOperator
 from taxi_airflow.runs import longest_run, run_of
-from tests.airflow.conftest import REGION, context
+from tests.airflow.servers import REGION
+from tests.airflow.tasks import context
 from vertex_airflow.operators.custom_job import VertexCustomJobOperator
 
 if TYPE_CHECKING:
-    from tests.airflow.conftest import Vertex
+    from tests.airflow.servers import Vertex
 
 REPOSITORY = Path(__file__).parents[2]
 HEAVY = (

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.airflow.conftest import REPOSITORY
+from tests.airflow.servers import REPOSITORY
 from tests.environments import interpreter_of
 
 # What runs there: import everything, parse the examples, ask Airflow what it knows of the package.

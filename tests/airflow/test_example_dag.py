@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
-from tests.airflow.conftest import REGION, context
+from tests.airflow.servers import REGION
+from tests.airflow.tasks import context
 from vertex_airflow.example_dags.hello_vertex import SPEC, run_container, run_pipeline
 
 if TYPE_CHECKING:
-    from tests.airflow.conftest import Vertex
+    from tests.airflow.servers import Vertex
     from vertex_airflow.objects import ObjectStore
 
 pytestmark = pytest.mark.stack

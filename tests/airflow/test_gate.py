@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from taxi_airflow.operators.gate import GateOperator
 from taxi_airflow.operators.validate import ValidateOperator
 from taxi_airflow.runs import run_of
-from tests.airflow.conftest import context, run_task
+from tests.airflow.tasks import context, run_task
 from tests.taxi_ml.reports import CHALLENGER, a_report
 from vertex_airflow.baseline import Baseline
 from vertex_airflow.model_registry import RegisteredModel

@@ -26,7 +26,8 @@ from google.api_core.exceptions import ServiceUnavailable
 from google.cloud.aiplatform.constants import pipeline as sdk
 from google.cloud.aiplatform_v1 import PipelineJob, PipelineState
 
-from tests.airflow.conftest import PROJECT, REGION, connect_to, context
+from tests.airflow.servers import PROJECT, REGION, connect_to
+from tests.airflow.tasks import context
 
 WHERE: dict[str, Any] = {"project_id": PROJECT, "region": REGION}
 PASSING = ServiceUnavailable("for now")  # type: ignore[no-untyped-call]  # google.api_core has no types

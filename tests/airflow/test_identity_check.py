@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from taxi_airflow.checks import Subject, identity
 from taxi_ml.settings import Settings
-from tests.airflow.conftest import PROJECT, REGION
+from tests.airflow.servers import PROJECT, REGION
 from vertex_airflow.specs import job_message
 
 if TYPE_CHECKING:
-    from tests.airflow.conftest import Vertex
+    from tests.airflow.servers import Vertex
 
 MORE_THAN_A_PAGE = 101
 DOCUMENT = {

@@ -13,7 +13,7 @@ import pytest
 from google.oauth2.credentials import Credentials
 
 from local_gcp import certificates
-from tests.airflow.conftest import connect_to
+from tests.airflow.servers import connect_to
 from vertex_airflow.hooks.vertex import VertexHook
 from vertex_airflow.images import (
     ImageAddress,

@@ -23,11 +23,11 @@ from taxi_ml.modules.features import MISSING, NULLABLE_FLOATS
 from taxi_ml.pipeline.request import CompileRequest
 from taxi_ml.splits import Split
 from taxi_ml.sql.ranges import ranges
-from tests.airflow.conftest import context, run_task
+from tests.airflow.tasks import context, run_task
 
 if TYPE_CHECKING:
     from taxi_ml.window import Window
-    from tests.conftest import LocalStack
+    from tests.local_stack import LocalStack
     from vertex_airflow.objects import ObjectStore
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("cloud")]

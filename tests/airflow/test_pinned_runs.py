@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from local_gcp.layout import BUCKET
 from taxi_airflow.operators.validate import PreflightOperator, ValidateOperator
 from taxi_airflow.runs import PINNED_BY, run_of
-from tests.airflow.conftest import context, run_task
+from tests.airflow.tasks import context, run_task
 from vertex_airflow.objects import ObjectStore
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from google.protobuf import json_format
 from local_vertex.domain.errors import Code
 from local_vertex.domain.records import Failure
 from local_vertex.domain.states import RunState, TaskState
-from tests.airflow.conftest import REGION, connect_to, context, in_background, run_task
-from tests.local_vertex.conftest import wait_for
+from tests.airflow.servers import REGION, connect_to
+from tests.airflow.tasks import context, in_background, run_task
+from tests.waiting import wait_for
 from vertex_airflow.labels import job_id
 from vertex_airflow.operators.pipeline_job import VertexPipelineJobOperator
 from vertex_airflow.operators.waiting import VertexError
@@ -19,8 +20,8 @@ from vertex_airflow.operators.waiting import VertexError
 if TYPE_CHECKING:
     import threading
 
-    from tests.airflow.conftest import Running, Vertex
-    from tests.conftest import LocalStack
+    from tests.airflow.servers import Running, Vertex
+    from tests.local_stack import LocalStack
 
 pytestmark = pytest.mark.stack
 SPEC_URI = "gs://taxi-local/specs/pipeline.json"

@@ -20,13 +20,14 @@ from taxi_airflow.preflight import look, main
 from taxi_airflow.runs import run_of
 from taxi_ml.settings import Settings
 from taxi_ml.window import Window
-from tests.airflow.conftest import PROJECT, REPOSITORY, connect_to_all, context, run_task
+from tests.airflow.servers import PROJECT, REPOSITORY, connect_to_all
+from tests.airflow.tasks import context, run_task
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.airflow.conftest import Running
-    from tests.conftest import LocalStack
+    from tests.airflow.servers import Running
+    from tests.local_stack import LocalStack
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("whole_cloud")]
 WINDOW_END = "2015-02-01"

@@ -7,8 +7,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from local_vertex.domain.past import NO_LAGS, Lags
-from tests.airflow.conftest import context, killing, run_task
 from tests.airflow.promotion import FAST, LAGGING, NAME, count_versions, deploy_foreign, live, serving
+from tests.airflow.tasks import context, killing, run_task
 from vertex_airflow import endpoints, model_registry
 from vertex_airflow.names import ModelName
 from vertex_airflow.operators.deploy import RecordBaselineOperator
@@ -16,8 +16,8 @@ from vertex_airflow.operators.register import RegisterModelVersionOperator
 from vertex_airflow.operators.waiting import VertexError
 
 if TYPE_CHECKING:
-    from tests.airflow.conftest import Vertex
     from tests.airflow.promotion import Begin
+    from tests.airflow.servers import Vertex
     from vertex_airflow.objects import ObjectStore
     from vertex_airflow.operators.deploy import DeployModelOperator
 

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from tests.airflow.conftest import context, run_task
 from tests.airflow.promotion import FAST, LAGGING, NAME, deploy_foreign, live, serving
+from tests.airflow.tasks import context, run_task
 from vertex_airflow import endpoints
 from vertex_airflow.objects import ObjectStore
 from vertex_airflow.operators.roll_back import RollBackOperator
 
 if TYPE_CHECKING:
     from local_vertex.domain.past import Lags
-    from tests.airflow.conftest import Vertex
     from tests.airflow.promotion import Begin
+    from tests.airflow.servers import Vertex
 
 
 @pytest.fixture(params=LAGGING)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from taxi_airflow.runs import Run, next_step, timetable
 from taxi_ml.rules import SettingsError
-from tests.airflow.conftest import SETTINGS, context
+from tests.airflow.servers import SETTINGS
+from tests.airflow.tasks import context
 
 
 def test_a_scheduled_run_ends_with_its_interval() -> None:

@@ -13,12 +13,12 @@ from pyarrow import csv, parquet
 
 from taxi_airflow.smoke import read_trips
 from taxi_ml.modules.features import INPUTS, NULLABLE_FLOATS
-from tests.airflow.conftest import connect_to
+from tests.airflow.servers import connect_to
 from vertex_airflow.objects import ObjectStore
 from vertex_airflow.operators.promote import read_json_lines
 
 if TYPE_CHECKING:
-    from tests.conftest import LocalStack
+    from tests.local_stack import LocalStack
 
 pytestmark = pytest.mark.stack
 ROWS = 100_000

@@ -9,16 +9,16 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from local_vertex.domain.past import Lags
 from local_vertex.domain.states import RunState
-from tests.airflow.conftest import context, in_background, run_task
 from tests.airflow.promotion import FAST, NAME, live
-from tests.local_vertex.conftest import wait_for
+from tests.airflow.tasks import context, in_background, run_task
+from tests.waiting import wait_for
 from vertex_airflow import endpoints, model_registry
 from vertex_airflow.operators.custom_job import VertexCustomJobOperator
 from vertex_airflow.operators.roll_back import RollBackOperator
 
 if TYPE_CHECKING:
-    from tests.airflow.conftest import Vertex
     from tests.airflow.promotion import Begin
+    from tests.airflow.servers import Vertex
 
 # As long as an operator is willing to look, which is longer than lists lag behind here.
 LOOK = 10.0

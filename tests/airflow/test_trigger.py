@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local_vertex.domain.states import RunState, TaskState
-from tests.airflow.conftest import REGION, connect_to, first_event
-from tests.local_vertex.conftest import wait_for
+from tests.airflow.servers import REGION, connect_to
+from tests.airflow.tasks import first_event
+from tests.waiting import wait_for
 from vertex_airflow.hooks.async_vertex import Access, shared_vertex
 from vertex_airflow.jobs import JobKind
 from vertex_airflow.polling import Ending, WaitResult
 from vertex_airflow.triggers.vertex_job import VertexJobTrigger
 
 if TYPE_CHECKING:
-    from tests.airflow.conftest import Running, Vertex
+    from tests.airflow.servers import Running, Vertex
 
 MISSING = f"projects/taxi-local/locations/{REGION}/customJobs/1"
 

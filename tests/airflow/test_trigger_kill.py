@@ -13,15 +13,16 @@ from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import GetXCom, TaskStatesResult, XComResult
 
-from tests.airflow.conftest import REGION, Pushed, context
+from tests.airflow.servers import REGION
+from tests.airflow.tasks import Pushed, context
 from tests.airflow.test_trigger import start_custom_job, trigger
-from tests.local_vertex.conftest import wait_for
+from tests.waiting import wait_for
 from vertex_airflow.operators.custom_job import VertexCustomJobOperator
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.comms import GetTaskStates
 
-    from tests.airflow.conftest import Vertex
+    from tests.airflow.servers import Vertex
     from vertex_airflow.triggers.vertex_job import VertexJobTrigger
 
 

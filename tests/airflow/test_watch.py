@@ -13,10 +13,11 @@ from airflow.jobs.triggerer_job_runner import TriggerRunner
 from local_vertex.composition import Options
 from local_vertex.domain.past import Lags
 from local_vertex.domain.states import RunState, TaskState
-from tests.airflow.conftest import PROJECT, REGION, Running, first_event
+from tests.airflow.servers import PROJECT, REGION, Running
+from tests.airflow.tasks import first_event
 from tests.airflow.test_trigger import trigger
 from tests.airflow.test_trigger_kill import kill, start, state_of
-from tests.local_vertex.conftest import wait_for
+from tests.waiting import wait_for
 from vertex_airflow import watch as watching
 from vertex_airflow.hooks import async_vertex
 from vertex_airflow.hooks.async_vertex import Access, shared_vertex
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from tests.airflow.conftest import Vertex
+    from tests.airflow.servers import Vertex
     from vertex_airflow.triggers.vertex_job import VertexJobTrigger
 
 LABELS = with_attempt({}, attempt=0)

@@ -12,9 +12,10 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from local_vertex.domain.past import NO_LAGS, Lags
 from local_vertex.domain.states import RunState
-from tests.airflow.conftest import REGION, context, first_event, in_background, killing, run_task
 from tests.airflow.promotion import count_versions
-from tests.local_vertex.conftest import wait_for
+from tests.airflow.servers import REGION
+from tests.airflow.tasks import context, first_event, in_background, killing, run_task
+from tests.waiting import wait_for
 from vertex_airflow.baseline import Baseline
 from vertex_airflow.endpoints import find_endpoint
 from vertex_airflow.hooks import async_vertex
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import BaseOperator
 
-    from tests.airflow.conftest import Vertex
-    from tests.conftest import LocalStack
+    from tests.airflow.servers import Vertex
+    from tests.local_stack import LocalStack
 
 NAME = "chicago-taxi-fare"
 SPEC_URI = "gs://taxi-local/specs/faults.json"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.chaos.suite import RunUnderFire
-    from tests.conftest import LocalStack
+    from tests.local_stack import LocalStack
 
 KILLS = 5
 

@@ -17,10 +17,10 @@ from tests.conformance.__main__ import main
 from tests.conformance.cloud import Cloud
 from tests.conformance.cost import ITEMS, estimate
 from tests.conformance.target import APP, Target
-from tests.local_vertex.conftest import wait_for
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
-    from tests.conftest import LocalStack
+    from tests.local_stack import LocalStack
 
 GOOGLE = ["--project", "ml", "--bucket", "gs://fares/", "--image", "us-docker.pkg.dev/ml/taxi/pipeline:1"]
 

@@ -9,14 +9,15 @@ from tests.conformance import specs
 from tests.conformance.cloud import Cloud
 from tests.conformance.sweep import sweep
 from tests.conformance.target import APP, Target
-from tests.local_vertex.conftest import running_server, wait_for
+from tests.local_vertex.servers import running_server
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.conftest import LocalStack
-    from tests.local_vertex.conftest import Server
+    from tests.local_stack import LocalStack
+    from tests.local_vertex.servers import Server
 
 pytestmark = pytest.mark.stack
 

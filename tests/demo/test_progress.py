@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from google.cloud import aiplatform_v1
 
 from demo.progress import PipelineProgress
-from tests.local_vertex.conftest import connect, running_server
+from tests.local_vertex.servers import connect, running_server
 from tests.local_vertex.test_pipeline_jobs import create
 
 if TYPE_CHECKING:

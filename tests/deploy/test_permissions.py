@@ -9,11 +9,11 @@ import pytest
 
 from taxi_ml import naming
 from taxi_ml.settings import Settings
-from tests.deploy.conftest import Grant, needs_terraform
+from tests.deploy.plans import Grant, needs_terraform
 
 if TYPE_CHECKING:
-    from tests.deploy.conftest import Plan
     from tests.deploy.google_provider.stand_in import Checkout
+    from tests.deploy.plans import Plan
 
 pytestmark = needs_terraform
 

@@ -13,13 +13,13 @@ import pytest
 from airflow.models.dagrun import DagRun
 
 from deploy.composer.target import Target
-from tests.deploy.conftest import EVERYTHING, needs_terraform
 from tests.deploy.google_provider.stand_in import REPOSITORY, Checkout
+from tests.deploy.plans import EVERYTHING, needs_terraform
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.conftest import LocalStack
+    from tests.local_stack import LocalStack
 
 MODULE = REPOSITORY / "deploy" / "terraform"
 DOCUMENT = REPOSITORY / "docs" / "composer.md"

@@ -13,7 +13,7 @@ from tests.e2e.runs import DAG_ID, SMALL, Runs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.conftest import LocalStack
+    from tests.local_stack import LocalStack
 
 
 @pytest.fixture(scope="session")

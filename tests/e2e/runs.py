@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from local_gcp.airflow_client import AirflowClient
-    from tests.conftest import LocalStack
+    from tests.local_stack import LocalStack
 
 TERRAFORM = Path(__file__).parents[2] / "deploy" / "terraform"
 DAG_ID = "taxi_training"

@@ -17,12 +17,12 @@ from taxi_ml.modules.features import INPUTS
 from taxi_ml.settings import Settings
 from taxi_ml.splits import Split
 from tests.chaos.cloud import Cloud
-from tests.local_vertex.conftest import wait_for
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.conftest import LocalStack
+    from tests.local_stack import LocalStack
 
 DAG_ID = "taxi_training"
 SECONDS = 120.0

@@ -21,8 +21,8 @@ from local_gcp.layout import Layout
 from local_gcp.ports import HOST
 from local_gcp.services import CLOUD, Setting
 from local_gcp.stack import Stack
-from tests.conftest import LocalStack
 from tests.e2e.staged import DAG_ID, REPOSITORY, Stage
+from tests.local_stack import LocalStack
 from tests.serving.servers import free_port
 
 if TYPE_CHECKING:

@@ -12,14 +12,14 @@ from local_gcp.airflow import login
 from local_gcp.airflow_client import AirflowClient, RunState
 from tests.chaos.__main__ import SMALL
 from tests.chaos.cloud import Cloud
-from tests.local_vertex.conftest import wait_for
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from local_gcp.airflow_client import TaskInstance
     from tests.chaos.cloud import Job
-    from tests.conftest import LocalStack
+    from tests.local_stack import LocalStack
 
 DAG_ID = "taxi_training"
 SECONDS = 600.0

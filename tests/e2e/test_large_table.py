@@ -15,8 +15,8 @@ from tests.e2e.runs import DAG_ID, SMALL
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.conftest import LocalStack
     from tests.e2e.runs import Runs
+    from tests.local_stack import LocalStack
 
 pytestmark = [pytest.mark.large, pytest.mark.e2e, pytest.mark.pipeline, pytest.mark.timeout(3600)]
 TIMES = 134

@@ -15,9 +15,9 @@ from local_gcp.airflow_client import AirflowClient, RunState
 from local_gcp.layout import Layout
 from local_gcp.services import CLOUD
 from local_gcp.stack import Stack
-from tests.conftest import LocalStack
 from tests.e2e.runs import DAG_ID, Runs
-from tests.local_vertex.conftest import wait_for
+from tests.local_stack import LocalStack
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

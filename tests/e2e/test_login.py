@@ -14,7 +14,7 @@ from local_gcp.airflow import login
 from tests.local_gcp.raw_http import send
 
 if TYPE_CHECKING:
-    from tests.conftest import LocalStack
+    from tests.local_stack import LocalStack
 
 pytestmark = pytest.mark.e2e
 

@@ -10,13 +10,13 @@ import pytest
 
 from local_gcp.airflow_client import RunState
 from tests.e2e.staged import SECONDS, Stage
-from tests.local_vertex.conftest import wait_for
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.conftest import LocalStack
     from tests.e2e.staged import Staged
+    from tests.local_stack import LocalStack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.pipeline, pytest.mark.timeout(900)]
 

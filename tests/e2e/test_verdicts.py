@@ -12,8 +12,8 @@ from tests.e2e.runs import DAG_ID, SMALL
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.conftest import LocalStack
     from tests.e2e.runs import Runs
+    from tests.local_stack import LocalStack
 
 TRIPS = "`bigquery-public-data.chicago_taxi_trips.taxi_trips`"
 SOUND = "`bigquery-public-data.chicago_taxi_trips.sound_trips`"

@@ -16,7 +16,7 @@ from demo.trips import COLUMNS
 from local_gcp.layout import BUCKET, PROJECT
 
 if TYPE_CHECKING:
-    from tests.conftest import LocalStack
+    from tests.local_stack import LocalStack
 
 pytestmark = pytest.mark.stack
 

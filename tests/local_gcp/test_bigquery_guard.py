@@ -18,7 +18,7 @@ from tests.local_gcp.raw_http import send
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.conftest import LocalStack
+    from tests.local_stack import LocalStack
 
 pytestmark = pytest.mark.stack
 

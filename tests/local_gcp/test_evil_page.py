@@ -17,13 +17,13 @@ import pytest
 
 from local_gcp.layout import BUCKET, PROJECT
 from tests.local_gcp.raw_http import send
-from tests.local_vertex.conftest import PARENT, running_server
+from tests.local_vertex.servers import PARENT, running_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.conftest import LocalStack
-    from tests.local_vertex.conftest import Server
+    from tests.local_stack import LocalStack
+    from tests.local_vertex.servers import Server
 
 CHROMIUM = shutil.which("chromium")
 OPTIONS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"

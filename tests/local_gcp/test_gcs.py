@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from google.cloud.storage import Bucket
 
-    from tests.conftest import LocalStack
+    from tests.local_stack import LocalStack
 
 pytestmark = pytest.mark.stack
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.local_vertex.conftest import Client
+    from tests.local_vertex.servers import Client
 
 pytestmark = [pytest.mark.stack, pytest.mark.pipeline]
 ENDED = {gca.JobState.JOB_STATE_SUCCEEDED, gca.JobState.JOB_STATE_FAILED}

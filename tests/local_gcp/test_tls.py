@@ -29,13 +29,13 @@ from local_gcp.stack import Stack
 from local_gcp.tls import TLS
 from local_gcp.tls_proxy import HOSTS
 from local_vertex.domain.states import RunState
-from tests.local_vertex.conftest import CANONICAL, PARENT, running_server
+from tests.local_vertex.servers import CANONICAL, PARENT, running_server
 from tests.local_vertex.test_pipeline_jobs import SPEC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.local_vertex.conftest import Client, Server
+    from tests.local_vertex.servers import Client, Server
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
 SCRIPT = Path(__file__).with_name("stock_operators.py")

@@ -11,7 +11,7 @@ from google.protobuf import json_format, struct_pb2
 
 from local_vertex.composition import SERVICES
 from local_vertex.server.methods import method_table
-from tests.local_vertex.conftest import PARENT, PROJECT, REGION
+from tests.local_vertex.servers import PARENT, PROJECT, REGION
 from tests.local_vertex.test_endpoints import AUTOMATIC
 from tests.local_vertex_engine.specs import pipeline_spec, python_task
 

@@ -8,7 +8,7 @@ import pytest
 from google.api_core import exceptions
 from google.cloud import aiplatform_v1
 
-from tests.local_vertex.conftest import PARENT, connect
+from tests.local_vertex.servers import PARENT, connect
 from tests.local_vertex.test_custom_jobs import custom_job
 from tests.local_vertex.test_models import model
 from tests.local_vertex.test_pipeline_jobs import pipeline_job
@@ -16,7 +16,7 @@ from tests.local_vertex.test_pipeline_jobs import pipeline_job
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.local_vertex.conftest import Client, Server
+    from tests.local_vertex.servers import Client, Server
 
 Listed: TypeAlias = "Callable[..., list[Client]]"
 

@@ -12,7 +12,7 @@ from google.auth.aio.credentials import AnonymousCredentials
 from google.cloud import aiplatform_v1
 
 from local_vertex.domain.states import RunState
-from tests.local_vertex.conftest import CANONICAL, PARENT
+from tests.local_vertex.servers import CANONICAL, PARENT
 from tests.local_vertex.test_custom_jobs import custom_job
 from tests.local_vertex.test_endpoints import AUTOMATIC
 from tests.local_vertex.test_models import model
@@ -22,7 +22,7 @@ from tests.local_vertex.test_predictions import instances
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.local_vertex.conftest import Client, Server
+    from tests.local_vertex.servers import Client, Server
 
 pytestmark = pytest.mark.asyncio
 

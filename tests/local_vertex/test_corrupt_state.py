@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local_vertex.store import StateUnreadableError, Store
-from tests.local_vertex.conftest import PROJECT, REGION
+from tests.local_vertex.servers import PROJECT, REGION
 from tests.local_vertex.test_process import REPOSITORY
 
 if TYPE_CHECKING:

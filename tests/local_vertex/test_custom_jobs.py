@@ -10,10 +10,10 @@ from google.api_core import exceptions
 from local_vertex.domain.errors import Code
 from local_vertex.domain.records import Failure
 from local_vertex.domain.states import RunState
-from tests.local_vertex.conftest import CANONICAL, PARENT
+from tests.local_vertex.servers import CANONICAL, PARENT
 
 if TYPE_CHECKING:
-    from tests.local_vertex.conftest import Client, Server
+    from tests.local_vertex.servers import Client, Server
 
 
 def custom_job(image: str = "taxi-vertex/pipeline:local", **fields: object) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from google.cloud import aiplatform_v1
 from local_vertex.composition import SERVICES
 from local_vertex.server.methods import method_table
 from tests.local_vertex import discovery
-from tests.local_vertex.conftest import PARENT, connect
 from tests.local_vertex.discovery import Recorder, described, document, request_problems
+from tests.local_vertex.servers import PARENT, connect
 
 if TYPE_CHECKING:
     from local_vertex.server.methods import Method
-    from tests.local_vertex.conftest import Server
+    from tests.local_vertex.servers import Server
 
 TABLE = {each.rpc: each for each in method_table({name: type_ for type_, name in SERVICES.items()})}
 SUPPORTED = [each for each in TABLE.values() if each.handler]

@@ -8,14 +8,14 @@ import pytest
 from google.api_core import exceptions
 from google.cloud import aiplatform_v1
 
-from tests.local_vertex.conftest import PARENT, connect
+from tests.local_vertex.servers import PARENT, connect
 from tests.local_vertex.test_process import serving
 from tests.local_vertex_engine.specs import pipeline_spec, python_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.local_vertex.conftest import Client
+    from tests.local_vertex.servers import Client
     from tests.local_vertex.test_process import Process
 
 UNIMPLEMENTED, INVALID = exceptions.MethodNotImplemented, exceptions.BadRequest

@@ -8,11 +8,12 @@ import pytest
 from google.api_core import exceptions
 from google.cloud import aiplatform_v1
 
-from tests.local_vertex.conftest import CANONICAL, PARENT, wait_for
+from tests.local_vertex.servers import CANONICAL, PARENT
 from tests.local_vertex.test_models import upload
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
-    from tests.local_vertex.conftest import Client, Server
+    from tests.local_vertex.servers import Client, Server
 
 AUTOMATIC = {"min_replica_count": 1, "max_replica_count": 1}
 

@@ -9,13 +9,13 @@ import requests
 from google.api_core import exceptions
 from google.cloud import aiplatform_v1
 
-from tests.local_vertex.conftest import PARENT, connect, running_server
+from tests.local_vertex.servers import PARENT, connect, running_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.local_vertex.conftest import Client, Server
+    from tests.local_vertex.servers import Client, Server
 
 JOB: Any = {
     "display_name": "j",

@@ -14,7 +14,7 @@ from local_vertex.api.field_rules import RULES
 from local_vertex.composition import SERVICES
 from local_vertex.domain.errors import InvalidArgument
 from local_vertex.server.methods import method_table
-from tests.local_vertex.conftest import PARENT
+from tests.local_vertex.servers import PARENT
 from tests.local_vertex.test_custom_jobs import custom_job
 from tests.local_vertex.test_models import model, upload
 from tests.local_vertex.test_pipeline_jobs import create
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
 
     from local_vertex.api.field_rules import FieldRule
-    from tests.local_vertex.conftest import Client
+    from tests.local_vertex.servers import Client
 
 LABELS = [
     {f"k{number}": "" for number in range(65)},

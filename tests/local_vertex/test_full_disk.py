@@ -11,7 +11,7 @@ import pytest
 from google.api_core import exceptions
 from google.cloud import aiplatform_v1
 
-from tests.local_vertex.conftest import PARENT, connect, running_server, wait_for
+from tests.local_vertex.servers import PARENT, connect, running_server
 from tests.local_vertex.test_custom_jobs import custom_job
 from tests.local_vertex.test_endpoints import AUTOMATIC
 from tests.local_vertex.test_models import upload
@@ -25,12 +25,13 @@ from tests.local_vertex.test_process import (
     run_pipeline,
     serving,
 )
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.local_vertex.conftest import Client, Server
+    from tests.local_vertex.servers import Client, Server
 
 _BLOCK = b"\0" * 4096
 

@@ -14,7 +14,7 @@ from google.cloud import aiplatform_v1
 from local_vertex.plan import parameters
 from local_vertex.plan.planner import make_plan
 from tests.local_vertex import fuzz
-from tests.local_vertex.conftest import PARENT, connect, running_server
+from tests.local_vertex.servers import PARENT, connect, running_server
 from tests.local_vertex.test_models import upload
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from local_vertex.run.ports import PipelineRun
-    from tests.local_vertex.conftest import Server
+    from tests.local_vertex.servers import Server
 
 REQUESTS = 150
 LISTS = (

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.local_vertex.conftest import PARENT, running_server
+from tests.local_vertex.servers import PARENT, running_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from tests.local_vertex.conftest import Server
+    from tests.local_vertex.servers import Server
 
 JOBS = f"/v1/{PARENT}/customJobs"
 JSON = {"Content-Type": "application/json"}

@@ -16,12 +16,16 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import aiplatform
 from google.cloud.aiplatform import initializer, pipeline_jobs
 
-from tests.local_vertex_engine.conftest import PIPELINE_PYTHON, REPOSITORY, run_in_pipeline_environment
+from tests.local_vertex_engine.pipeline_environment import (
+    PIPELINE_PYTHON,
+    REPOSITORY,
+    run_in_pipeline_environment,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.local_vertex.conftest import Client
+    from tests.local_vertex.servers import Client
 
 pytestmark = pytest.mark.pipeline
 VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", "PIP_NO_INDEX")

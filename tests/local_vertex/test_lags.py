@@ -10,7 +10,7 @@ from google.api_core import exceptions
 
 from local_vertex.__main__ import main
 from local_vertex.domain.past import Lags, Past, Row
-from tests.local_vertex.conftest import PARENT, connect, running_server
+from tests.local_vertex.servers import PARENT, connect, running_server
 from tests.local_vertex.test_all_lists import KINDS
 from tests.local_vertex.test_endpoints import deploy
 from tests.local_vertex.test_models import model
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.local_vertex.conftest import Client, Server
+    from tests.local_vertex.servers import Client, Server
 
 LAG = 10.0
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from local_vertex.api.filters import parse_filter
 from local_vertex.domain.errors import InvalidArgument
 from local_vertex.domain.states import RunState
-from tests.local_vertex.conftest import PARENT
+from tests.local_vertex.servers import PARENT
 from tests.local_vertex.test_pipeline_jobs import create
 
 if TYPE_CHECKING:
-    from tests.local_vertex.conftest import Client, Server
+    from tests.local_vertex.servers import Client, Server
 
 ENDPOINT = aiplatform_v1.Endpoint.pb()
 

@@ -10,13 +10,13 @@ from google.cloud import aiplatform_v1
 
 from local_vertex.domain.records import ArtifactRecord, TaskRecord
 from local_vertex.domain.states import RunState, TaskState
-from tests.local_vertex.conftest import CANONICAL, PARENT, connect
 from tests.local_vertex.fakes import now
+from tests.local_vertex.servers import CANONICAL, PARENT, connect
 from tests.local_vertex.test_pipeline_jobs import SPEC
 
 if TYPE_CHECKING:
     from local_vertex.domain.records import ArtifactLists
-    from tests.local_vertex.conftest import Client, Server
+    from tests.local_vertex.servers import Client, Server
 
 STORE = f"{PARENT}/metadataStores/default"
 KEPT = f"{CANONICAL}/metadataStores/default"

@@ -8,10 +8,10 @@ import pytest
 from google.api_core import exceptions
 from google.cloud import aiplatform_v1
 
-from tests.local_vertex.conftest import CANONICAL, PARENT
+from tests.local_vertex.servers import CANONICAL, PARENT
 
 if TYPE_CHECKING:
-    from tests.local_vertex.conftest import Client
+    from tests.local_vertex.servers import Client
 
 
 def model(**fields: object) -> dict[str, Any]:

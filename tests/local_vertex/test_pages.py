@@ -19,7 +19,7 @@ from local_vertex.server.methods import method_table
 from local_vertex.ui import formats
 from local_vertex.ui.pages import PREFIX
 from local_vertex.ui.sources import Sources
-from tests.local_vertex.conftest import CANONICAL, PARENT, connect
+from tests.local_vertex.servers import CANONICAL, PARENT, connect
 from tests.local_vertex.test_pipeline_jobs import SPEC
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from local_vertex.api.messages import Message
     from local_vertex.ui.runs import RunView
-    from tests.local_vertex.conftest import Client, Server
+    from tests.local_vertex.servers import Client, Server
 
 RUN = f"/console/{CANONICAL}/pipelineJobs/taxi-1"
 CHROMIUM = shutil.which("chromium")

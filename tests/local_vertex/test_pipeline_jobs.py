@@ -11,13 +11,13 @@ from google.cloud import aiplatform_v1, aiplatform_v1beta1
 from local_vertex.domain.errors import Code
 from local_vertex.domain.records import Failure
 from local_vertex.domain.states import RunState, TaskState
-from tests.local_vertex.conftest import CANONICAL, PARENT, connect, running_server
+from tests.local_vertex.servers import CANONICAL, PARENT, connect, running_server
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from local_vertex.run.ports import PipelineRun
-    from tests.local_vertex.conftest import Client, Server
+    from tests.local_vertex.servers import Client, Server
 
 SPEC = {"pipelineInfo": {"name": "taxi"}, "schemaVersion": "2.1.0", "root": {"dag": {"tasks": {}}}}
 

@@ -10,12 +10,12 @@ from google.api_core import exceptions
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format, struct_pb2
 
-from tests.local_vertex.conftest import connect
+from tests.local_vertex.servers import connect
 from tests.local_vertex.test_endpoints import deploy
 from tests.local_vertex.test_models import upload
 
 if TYPE_CHECKING:
-    from tests.local_vertex.conftest import Client, Server
+    from tests.local_vertex.servers import Client, Server
 
 
 def instances(count: int) -> list[struct_pb2.Value]:

@@ -17,16 +17,17 @@ from google.api_core import exceptions
 from google.cloud import aiplatform_v1
 from google.protobuf import struct_pb2
 
-from tests.local_vertex.conftest import PARENT, PROJECT, REGION, connect, wait_for
 from tests.local_vertex.discovery import Recorder
+from tests.local_vertex.servers import PARENT, PROJECT, REGION, connect
 from tests.local_vertex.test_custom_jobs import custom_job
 from tests.local_vertex.test_endpoints import AUTOMATIC
 from tests.local_vertex_engine.specs import pipeline_spec, python_task
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.local_vertex.conftest import Client
+    from tests.local_vertex.servers import Client
 
 IMAGE = "test/python:latest"
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -12,17 +12,18 @@ from google.longrunning import operations_pb2
 from local_vertex.api.collection import Collection
 from local_vertex.domain.states import RunState, TaskState
 from local_vertex.store import StateInUseError, Store
-from tests.local_vertex.conftest import CANONICAL, PARENT, connect, running_server, wait_for
+from tests.local_vertex.servers import CANONICAL, PARENT, connect, running_server
 from tests.local_vertex.test_custom_jobs import custom_job
 from tests.local_vertex.test_endpoints import deploy
 from tests.local_vertex.test_models import upload
 from tests.local_vertex.test_pipeline_jobs import create
 from tests.local_vertex.test_predictions import instances
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.local_vertex.conftest import Client, Server
+    from tests.local_vertex.servers import Client, Server
 
 
 def pipelines_of(server: Server) -> Client:

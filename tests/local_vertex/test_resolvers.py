@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from google.cloud import aiplatform_v1
 
-from tests.local_vertex.conftest import CANONICAL, PARENT, wait_for
+from tests.local_vertex.servers import CANONICAL, PARENT
 from tests.local_vertex.test_process import RUNNING, serving
 from tests.local_vertex_engine.specs import pipeline_spec, python_task
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.local_vertex.conftest import Client
+    from tests.local_vertex.servers import Client
     from tests.local_vertex.test_process import Process
 
 MODEL = {"artifacts": {"model": {"artifactType": {"instanceSchema": "title: tfx.Model\ntype: object\n"}}}}

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.local_vertex.conftest import CANONICAL, PARENT
+from tests.local_vertex.servers import CANONICAL, PARENT
 from tests.local_vertex.test_pipeline_jobs import SPEC
 
 if TYPE_CHECKING:
-    from tests.local_vertex.conftest import Server
+    from tests.local_vertex.servers import Server
 
 JOB = {"displayName": "taxi", "pipelineSpec": SPEC, "runtimeConfig": {"gcsOutputDirectory": "gs://b/r"}}
 

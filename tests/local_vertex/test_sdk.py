@@ -19,14 +19,15 @@ from local_gcp.gcs import find_server
 from local_vertex.domain.errors import Code
 from local_vertex.domain.records import Failure
 from local_vertex.domain.states import RunState
-from tests.local_vertex.conftest import CANONICAL, PROJECT, REGION, wait_for
+from tests.local_vertex.servers import CANONICAL, PROJECT, REGION
 from tests.local_vertex.test_metadata import artifact, finished
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.local_vertex.conftest import Client, Server
+    from tests.local_vertex.servers import Client, Server
 
 BUCKET = "taxi-local"
 SPEC = {

@@ -16,7 +16,7 @@ from local_vertex.api.models import MODEL, Models
 from local_vertex.api.region import PROJECT_NUMBER, Region
 from local_vertex.domain.names import Project
 from local_vertex.store import Store
-from tests.local_vertex.conftest import CANONICAL, PARENT, PROJECT, REGION, connect, running_server
+from tests.local_vertex.servers import CANONICAL, PARENT, PROJECT, REGION, connect, running_server
 from tests.local_vertex.test_custom_jobs import custom_job
 from tests.local_vertex.test_fuzz import ask
 from tests.local_vertex.test_models import model
@@ -25,7 +25,7 @@ from tests.local_vertex.test_pipeline_jobs import create
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.local_vertex.conftest import Client, Server
+    from tests.local_vertex.servers import Client, Server
 
 UPLOAD = '{"model": {"displayName": "m", "containerSpec": {"imageUri": "i"}, "metadata": %s}}'
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +10,11 @@ from hypothesis import settings
 from local_vertex import gcs_objects
 from local_vertex.composition import build_engines
 from local_vertex.images import ImageRule
+from tests.local_vertex_engine.pipeline_environment import (
+    PIPELINE_PYTHON,
+    REPOSITORY,
+    run_in_pipeline_environment,
+)
 from tests.local_vertex_engine.specs import (
     JobRecorder,
     RecordedHistory,
@@ -24,15 +26,16 @@ from tests.local_vertex_engine.specs import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from local_vertex.run.pipelines import LocalPipelineEngine
     from local_vertex.run.ports import PipelineEngine
 
-REPOSITORY = Path(__file__).parents[2]
-PIPELINE_PYTHON = REPOSITORY / ".pipeline/bin/python"
 
 # A machine that is busy with other tests may take its time for an example.
 settings.register_profile("busy machine", deadline=None)
+
+
 settings.load_profile("busy machine")
 
 
@@ -48,17 +51,6 @@ def engine(tmp_path: Path, recorder: Recorder) -> Iterator[LocalPipelineEngine]:
     engine = pipeline_engine(engine_settings(tmp_path), recorder)
     yield engine
     engine.close()
-
-
-def run_in_pipeline_environment(module: str, *args: Path, cwd: Path) -> None:
-    """Run a module of the tests with TFX."""
-    subprocess.run(
-        [PIPELINE_PYTHON, "-m", module, *args],
-        check=True,
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        cwd=cwd,
-    )
 
 
 @pytest.fixture(scope="session")

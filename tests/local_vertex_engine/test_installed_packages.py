@@ -16,7 +16,7 @@ from local_vertex.images import ImageRule
 from local_vertex.processes.guarded import GuardedLauncher
 from local_vertex.processes.warm import WarmLauncher, WarmSettings
 from local_vertex.run.containers import Containers
-from tests.local_vertex_engine.conftest import PIPELINE_PYTHON, run_in_pipeline_environment
+from tests.local_vertex_engine.pipeline_environment import PIPELINE_PYTHON, run_in_pipeline_environment
 from tests.local_vertex_engine.specs import (
     engine_settings,
     image_table,

@@ -10,7 +10,7 @@ import pytest
 
 from local_vertex import gcs_objects
 from local_vertex.domain.states import RunState, TaskState
-from tests.local_vertex_engine.conftest import run_in_pipeline_environment
+from tests.local_vertex_engine.pipeline_environment import run_in_pipeline_environment
 from tests.local_vertex_engine.specs import BUCKET, pipeline_run
 
 if TYPE_CHECKING:

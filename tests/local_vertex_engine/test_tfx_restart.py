@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from google.cloud import aiplatform_v1
 
-from tests.local_vertex.conftest import CANONICAL, PARENT, PROJECT, REGION, wait_for
+from tests.local_vertex.servers import CANONICAL, PARENT, PROJECT, REGION
 from tests.local_vertex.test_process import RUNNING, Process, _port, alive, descendants
-from tests.local_vertex_engine.conftest import PIPELINE_PYTHON, REPOSITORY
+from tests.local_vertex_engine.pipeline_environment import PIPELINE_PYTHON, REPOSITORY
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local_vertex.domain.states import RunState
-from tests.local_vertex_engine.conftest import run_in_pipeline_environment
+from tests.local_vertex_engine.pipeline_environment import run_in_pipeline_environment
 from tests.local_vertex_engine.specs import BUCKET, pipeline_run
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from tests.pipeline.pipeline_python import examples_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.conftest import LocalStack
+    from tests.local_stack import LocalStack
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.stack]
 

@@ -19,7 +19,7 @@ from taxi_ml.sql import columns
 from tests.pipeline.requests import PIPELINE_PYTHON, REPOSITORY
 
 if TYPE_CHECKING:
-    from tests.conftest import LocalStack
+    from tests.local_stack import LocalStack
 
 pytestmark = [pytest.mark.stack, pytest.mark.pipeline, pytest.mark.xdist_group("new_feature")]
 

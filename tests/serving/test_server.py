@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.conftest import LocalStack
+    from tests.local_stack import LocalStack
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("model_server")]
 

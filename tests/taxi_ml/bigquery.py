@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from taxi_ml.sql import Statement
     from taxi_ml.window import Window
-    from tests.conftest import LocalStack
+    from tests.local_stack import LocalStack
 
 
 class BigQuery:

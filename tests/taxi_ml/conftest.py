@@ -13,7 +13,7 @@ from tests.taxi_ml.trips import WINDOW
 
 if TYPE_CHECKING:
     from taxi_ml.settings import Settings
-    from tests.conftest import LocalStack
+    from tests.local_stack import LocalStack
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ from tests.taxi_ml.trips import (
 
 if TYPE_CHECKING:
     from taxi_ml.settings import Settings
-    from tests.conftest import LocalStack
+    from tests.local_stack import LocalStack
     from tests.taxi_ml.bigquery import BigQuery
     from tests.taxi_ml.trips import (
         Trip,

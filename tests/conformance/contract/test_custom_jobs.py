@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conformance import specs
-from tests.conformance.contract.conftest import create_job
+from tests.conformance.contract.resources import create_job
 
 if TYPE_CHECKING:
     from tests.conformance.cloud import Cloud
-    from tests.conformance.contract.conftest import Asking, Started
+    from tests.conformance.contract.asking import Asking
+    from tests.conformance.contract.resources import Started
 
 pytestmark = pytest.mark.stack
 

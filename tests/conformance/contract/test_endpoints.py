@@ -6,11 +6,12 @@ import pytest
 from google.api_core import exceptions
 from google.protobuf import json_format, struct_pb2
 
-from tests.conformance.contract.conftest import create_endpoint, deploy
+from tests.conformance.contract.resources import create_endpoint, deploy
 
 if TYPE_CHECKING:
     from tests.conformance.cloud import Cloud
-    from tests.conformance.contract.conftest import Asking, Started
+    from tests.conformance.contract.asking import Asking
+    from tests.conformance.contract.resources import Started
     from tests.conformance.target import Client
 
 pytestmark = pytest.mark.stack

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conformance.contract.conftest import last, upload
+from tests.conformance.contract.resources import last, upload
 
 if TYPE_CHECKING:
     from tests.conformance.cloud import Cloud
-    from tests.conformance.contract.conftest import Asking
+    from tests.conformance.contract.asking import Asking
 
 pytestmark = pytest.mark.stack
 

@@ -7,13 +7,14 @@ import pytest
 from google.cloud import aiplatform_v1
 
 from tests.conformance import specs
-from tests.conformance.contract.conftest import last
+from tests.conformance.contract.resources import last
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conformance.cloud import Cloud
-    from tests.conformance.contract.conftest import Asking, Started
+    from tests.conformance.contract.asking import Asking
+    from tests.conformance.contract.resources import Started
     from tests.conformance.target import Client
 
 pytestmark = pytest.mark.stack
