@@ -50,8 +50,9 @@ class VertexJobTrigger(BaseTrigger):
     ) -> None:
         """Take the job to wait for; durations in seconds, the deadline in seconds since the epoch.
 
-        The first question comes after ``settle`` seconds. Airflow's scheduler needs some seconds to record
-        the end of the task's worker, and considers a task lost that is queued again before.
+        The first question comes after ``settle`` seconds. Airflow's scheduler learns up to
+        ``workers.min_heartbeat_interval`` (5 s) late that the task's worker has ended, and fails a task that
+        is queued again before ("finished with state success, but the task instance's state is queued").
         """
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow gives it no types
         self.kind = JobKind(kind)
