@@ -224,7 +224,7 @@ def test_a_gate_that_does_not_know_what_served_decides_nothing(store: ObjectStor
     ("codes", "reason", "problem"),
     [
         (["not_blessed"], None, "needs a written reason"),
-        ([], "because", "names the codes"),
+        ([], "because", "needs at least one code"),
         (["metric_missing"], "because", "cannot be overridden"),
     ],
 )

@@ -80,8 +80,16 @@ def test_a_query_over_its_limit_is_found() -> None:
         ("TAXI_REGION", "europe-west4", "identity: "),
         ("TAXI_PROJECT", "another-project", "identity: the connection's project is taxi-local"),
         ("TAXI_TRIPS_TABLE", "bigquery-public-data.chicago_taxi_trips.none", "trips: NotFound"),
-        ("TAXI_MACHINE_TYPE", "n1-standard-5", "machine_type: machine type 'n1-standard-5' is none"),
-        ("TAXI_SERVING_MACHINE_TYPE", "t2a-standard-4", "serving_machine_type: machine type"),
+        (
+            "TAXI_MACHINE_TYPE",
+            "n1-standard-5",
+            "machine_type: Vertex AI does not offer",
+        ),
+        (
+            "TAXI_SERVING_MACHINE_TYPE",
+            "t2a-standard-4",
+            "serving_machine_type: Vertex AI does not offer",
+        ),
         ("TAXI_DATAFLOW_WORKERS", "8", "dataflow: the connection is anonymous"),
         ("TAXI_BEAM_ARGS", "--runner=DataflowRunner", "dataflow: the connection is anonymous"),
         ("TAXI_PIPELINE_IMAGE", "taxi-vertex/other:1", "image: "),

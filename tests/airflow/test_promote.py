@@ -43,7 +43,7 @@ def test_any_dag_records_what_serves(vertex: Vertex, bucket: str) -> None:
     )
     (serving_now,) = live(vertex).deployed.values()
     first = run_task(task, context())
-    deploy_foreign(vertex, "gs://b/later", split={"0": 100})
+    deploy_foreign(vertex, "gs://bucket/later", split={"0": 100})
 
     again = run_task(task, context())
 

@@ -47,12 +47,12 @@ def client(process: Process, transport: str) -> Client:
         (
             one_task(parameterIterator={"itemInput": "p", "items": ITEMS}),
             UNIMPLEMENTED,
-            "task 'train' iterates; loops (ParallelFor) are not supported here: ",
+            "task 'train' iterates, but loops (ParallelFor) are not supported here; ",
         ),
         (
             one_task(artifactIterator={"itemInput": "a", "items": {"inputArtifact": "a"}}),
             UNIMPLEMENTED,
-            "task 'train' iterates; loops (ParallelFor) are not supported here: ",
+            "task 'train' iterates, but loops (ParallelFor) are not supported here; ",
         ),
         (one_task(container={"image": "elsewhere/x:1"}), INVALID, "not in this machine's image table"),
         (one_task(container={"command": []}), UNIMPLEMENTED, "has no command"),

@@ -15,7 +15,7 @@ from tests.local_vertex.test_pipeline_jobs import SPEC
 if TYPE_CHECKING:
     from tests.local_vertex.servers import Server
 
-JOB = {"displayName": "taxi", "pipelineSpec": SPEC, "runtimeConfig": {"gcsOutputDirectory": "gs://b/r"}}
+JOB = {"displayName": "taxi", "pipelineSpec": SPEC, "runtimeConfig": {"gcsOutputDirectory": "gs://bucket/r"}}
 
 
 def call(server: Server, verb: str, path: str, body: object = None) -> tuple[int, Any]:
@@ -100,7 +100,7 @@ def test_raw_predict(server: Server) -> None:
     """The body goes to the container and its answer comes back as it is."""
     model = {
         "displayName": "fare",
-        "artifactUri": "gs://b/model",
+        "artifactUri": "gs://bucket/model",
         "containerSpec": {"imageUri": "taxi-vertex/pipeline:local"},
     }
     call(server, "POST", f"/v1/{PARENT}/models:upload", {"model": model, "modelId": "fare"})
@@ -111,4 +111,4 @@ def test_raw_predict(server: Server) -> None:
     call(server, "POST", f"/v1/{operation['name']}:wait", {})
     status, answer = call(server, "POST", f"/v1/{PARENT}/endpoints/7:rawPredict", {"instances": [1, 2]})
 
-    assert (status, answer) == (200, {"predictions": ["gs://b/model", "gs://b/model"]})
+    assert (status, answer) == (200, {"predictions": ["gs://bucket/model", "gs://bucket/model"]})

@@ -174,7 +174,7 @@ def test_a_server_that_cannot_be_started_again_is_tried_later(
     kept = log.parent.rename(tmp_path / "away")
     log.parent.touch()
     os.kill(pid, signal.SIGKILL)
-    until(lambda: "not started again yet" in capsys.readouterr().err)
+    until(lambda: "could not be restarted yet" in capsys.readouterr().err)
     log.parent.unlink()
     kept.rename(log.parent)
 
