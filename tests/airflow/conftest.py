@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def lags() -> Lags:
-    """Return how far the local Vertex AI lags behind; a module that wants it to parametrizes this."""
+    """Return how far the local Vertex AI lags behind; a module that needs a lag parametrizes this."""
     return NO_LAGS
 
 
 @pytest.fixture
 def running(tmp_path: Path, lags: Lags) -> Iterator[Running]:
-    """Return what starts and stops local Vertex AIs."""
+    """Return a starter of local Vertex AIs, which also stops them."""
     servers = Running(Options(state=tmp_path, project=PROJECT, region=REGION, faults=True, lags=lags))
     yield servers
     servers.stop()
@@ -42,7 +42,7 @@ def running(tmp_path: Path, lags: Lags) -> Iterator[Running]:
 
 @pytest.fixture
 def running_with_images(tmp_path: Path) -> Iterator[Running]:
-    """The same with the pipeline image, made of the code that is here, and a stale one."""
+    """A local cloud that also has the pipeline image, built from the current code, and a stale one."""
     fresh = ImageRule(
         image="taxi-vertex/pipeline:local",
         interpreter=Path(sys.executable),
@@ -65,7 +65,7 @@ def running_with_images(tmp_path: Path) -> Iterator[Running]:
 def whole_cloud(
     stack: LocalStack, running_with_images: Running, monkeypatch: pytest.MonkeyPatch
 ) -> LocalStack:
-    """Lead connection and settings to a local cloud in which a run can start."""
+    """Point connection and settings to a local cloud in which a run can start."""
     for name, value in stack.environment.items():
         monkeypatch.setenv(name, value)
     vertex = running_with_images.start()
@@ -77,7 +77,7 @@ def whole_cloud(
 
 @pytest.fixture
 def vertex(running: Running, monkeypatch: pytest.MonkeyPatch) -> Vertex:
-    """Return a fresh local Vertex AI, to which the default connection leads."""
+    """Return a fresh local Vertex AI, to which the default connection points."""
     started = running.start()
     connect_to(started.grpc_port, monkeypatch)
     return started
@@ -85,7 +85,7 @@ def vertex(running: Running, monkeypatch: pytest.MonkeyPatch) -> Vertex:
 
 @pytest.fixture
 def cloud(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> LocalStack:
-    """Lead connection and settings to the local cloud."""
+    """Point connection and settings to the local cloud."""
     for name, value in stack.environment.items():
         monkeypatch.setenv(name, value)
     connect_to(1, monkeypatch)
@@ -94,20 +94,20 @@ def cloud(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> LocalStack:
 
 @pytest.fixture
 def store() -> ObjectStore:
-    """Return the operators' own door to Cloud Storage."""
+    """Return the operators' own client of Cloud Storage."""
     return ObjectStore(gcp_conn_id="google_cloud_default")
 
 
 @pytest.fixture
 def bucket(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return a folder of the local Cloud Storage that no other test uses, to which the connection leads."""
+    """Return a folder of the local Cloud Storage for this test alone; the connection points to it."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", stack.environment["STORAGE_EMULATOR_HOST"])
     return f"gs://{BUCKET}/tests/{uuid.uuid4().hex}"
 
 
 @pytest.fixture
 def begin(vertex: Vertex, bucket: str) -> Begin:
-    """Return what begins a DAG run: `begin("run-1")` has looked at the endpoint."""
+    """Return a function that begins a DAG run: `begin("run-1")` has looked at the endpoint."""
     from tests.airflow.promotion import Promotion  # noqa: PLC0415  # it takes what this module makes
 
     def start(run_id: str, kind: str = "", **fields: Any) -> Promotion:  # noqa: ANN401  # Promotion's

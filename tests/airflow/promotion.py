@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from tests.airflow.servers import Vertex
 
 Begin: TypeAlias = "Callable[..., Promotion]"
-"""What the fixture `begin` gives."""
+"""The type of the fixture `begin`."""
 
 NAME = "chicago-taxi-fare"
-# Lists that show nothing that a test makes, and traffic that takes effect while the smoke test asks.
+# Lists show nothing that a test makes, and traffic takes effect while the smoke test sends requests.
 LAGGING = {"current": NO_LAGS, "lagging": Lags(lists=3600.0, traffic=0.3)}
 FAST: dict[str, Any] = {
     "region": REGION,
@@ -78,7 +78,7 @@ class Promotion:
 
     @property
     def baseline_uri(self) -> str:
-        """Where the run records what served before it."""
+        """The URI at which the run records what served before it."""
         return f"{self.folder}/runs/{self.run_id}/baseline.json"
 
     @property
@@ -98,7 +98,7 @@ class Promotion:
         )
 
     def register(self) -> Promotion:
-        """Register the trained model, with something in the place of its SavedModel."""
+        """Register the trained model, with a placeholder for its SavedModel."""
         ObjectStore(gcp_conn_id="google_cloud_default").write(f"{self.artifact}/saved_model.pb", b"")
         self.model = str(run_task(self.register_task(), context(self.run_id))["model"])
         return self
@@ -113,7 +113,7 @@ class Promotion:
         return str(run_task(self.deploy_task(), context(self.run_id))["deployed_model"])
 
     def smoke_task(self, **changes: Any) -> SmokePredictOperator:  # noqa: ANN401  # arguments of the operator
-        """Return the task that asks for fares."""
+        """Return the task that requests fares."""
         arguments = {
             "instances_uri": "gs://b/instances.jsonl",
             "read_instances": lambda _store, _uri: [{"TripStartHour": 8}],
@@ -125,7 +125,7 @@ class Promotion:
         return SmokePredictOperator(task_id="smoke", **arguments)
 
     def smoke(self) -> None:
-        """Ask the deployed version for a fare."""
+        """Request a fare from the deployed version."""
         run_task(self.smoke_task(), context(self.run_id))
 
     def shift_task(self) -> ShiftTrafficOperator:
@@ -177,13 +177,13 @@ class Promotion:
 
     @property
     def aliases(self) -> set[str]:
-        """The aliases with a meaning that the version has now."""
+        """The version's current aliases among champion, challenger and default."""
         named = {model_registry.CHALLENGER, model_registry.CHAMPION, model_registry.DEFAULT}
         return named & model_registry.aliases_of(self.vertex.hook, ModelName.parse(self.model))
 
 
 def deploy_foreign(vertex: Vertex, artifact: str = "", split: Mapping[str, int] | None = None) -> str:
-    """Deploy a model of somebody else's, and return its deployed model's id.
+    """Deploy somebody else's model, and return its deployed model's id.
 
     :param split: the traffic afterwards, in which `0` is the model; None leaves it as it is
     """

@@ -1,4 +1,4 @@
-"""A local Vertex AI that does what a test orders, and the connection that leads to it."""
+"""A local Vertex AI that does what a test orders, and the connection that points to it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Fares(FakeModelServers):
         self.fare: float | None = 12.5
 
     def predict(self, deployed_model_id: str, body: bytes) -> tuple[int, bytes]:
-        """Answer one fare an instance."""
+        """Answer one fare per instance."""
         super().predict(deployed_model_id, body)
         instances = json.loads(body)["instances"]
         return 200, json.dumps({"predictions": [self.fare for _ in instances]}).encode()
@@ -126,13 +126,13 @@ class Running:
 
 
 def connect_to_all(monkeypatch: pytest.MonkeyPatch, **extra: str) -> None:
-    """Make the connection lead to the Vertex AI of `whole_cloud` and its registry, but for what is given."""
+    """Point the connection to the Vertex AI of `whole_cloud` and its registry, except for what is given."""
     fields = {"registry_endpoint": os.environ["REGISTRY"], **extra}
     connect_to(int(os.environ["VERTEX_GRPC"]), monkeypatch, **fields)
 
 
 def connect_to(grpc_port: int, monkeypatch: pytest.MonkeyPatch, **extra: str) -> None:
-    """Make the default connection lead to a port of this machine."""
+    """Point the default connection to a port of this machine."""
     connection = {
         "conn_type": "google_cloud_platform",
         "extra": {

@@ -1,4 +1,4 @@
-"""What a run does about a champion that it cannot be compared with, or not fairly."""
+"""Runs that cannot be compared with the champion at all, or not fairly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def overriding(*codes: str) -> dict[str, Any]:
 
 
 def lose_files(champion: Promotion) -> None:
-    """Delete what a promoted model was registered with, as a bucket's rule may."""
+    """Delete the files that a promoted model was registered with, as a bucket's lifecycle rule may."""
     ObjectStore(gcp_conn_id="google_cloud_default").delete(f"{champion.artifact}/saved_model.pb")
 
 
@@ -69,7 +69,7 @@ def test_a_refused_run_records_nothing(begin: Begin) -> None:
 
 
 def test_an_override_replaces_exactly_that_champion(vertex: Vertex, begin: Begin) -> None:
-    """The run compares with nothing, knows whom it replaces, and gets the traffic."""
+    """The run compares with nothing, knows which version it replaces, and gets the traffic."""
     first = begin("run-1").promote()
     lose_files(first)
 
@@ -116,7 +116,7 @@ def test_a_newer_champion_stops_a_run(begin: Begin, window: str) -> None:
 
 @pytest.mark.parametrize("choice", [{"evaluate_only": True}, overriding("champion_newer")])
 def test_a_newer_champion_is_compared_with_all_the_same(begin: Begin, choice: dict[str, Any]) -> None:
-    """A run that promotes nothing goes on, and so does one whose form overrides it."""
+    """A run that promotes nothing continues, and so does one whose form overrides the reason."""
     first = begin("run-1").promote()
 
     second = begin("run-2", window=EARLIER, **choice)
@@ -126,7 +126,7 @@ def test_a_newer_champion_is_compared_with_all_the_same(begin: Begin, choice: di
 
 
 def test_evaluating_does_not_excuse_lost_files(begin: Begin) -> None:
-    """Nothing is trained to be compared with nothing, unless somebody says so."""
+    """A run that only evaluates stops as well: it would train a model and compare it with nothing."""
     lose_files(begin("run-1").promote())
 
     with pytest.raises(AirflowFailException, match=GONE):
@@ -135,7 +135,7 @@ def test_evaluating_does_not_excuse_lost_files(begin: Begin) -> None:
 
 @pytest.mark.parametrize("window", [OWN, LATER])
 def test_the_same_and_later_windows_meet_the_champion(begin: Begin, window: str) -> None:
-    """The month may be run again, and the next ones follow."""
+    """The same month can be run again, and later months follow."""
     first = begin("run-1").promote()
 
     assert begin("run-2", window=window).champion["name"] == first.model
@@ -144,7 +144,7 @@ def test_the_same_and_later_windows_meet_the_champion(begin: Begin, window: str)
 def test_a_champion_without_a_window_is_warned_of(
     vertex: Vertex, begin: Begin, bucket: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What a foreign model was trained on is not known, which is said and stops nothing."""
+    """A foreign model's training window is unknown, which is reported and does not stop the run."""
     ObjectStore(gcp_conn_id="google_cloud_default").write(f"{bucket}/foreign/saved_model.pb", b"")
     deploy_foreign(vertex, f"{bucket}/foreign", {"0": 100})
 

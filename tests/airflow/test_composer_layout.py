@@ -74,7 +74,7 @@ def environment(gcs: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def parsed(interpreter: Path, gcs: Path) -> dict[str, Any]:
-    """What Airflow makes of the folder."""
+    """The DAGs, plugins and import errors that Airflow finds in the folder."""
     ended = subprocess.run(
         [interpreter, "-c", PARSE],
         env=environment(gcs),
@@ -95,7 +95,7 @@ def test_the_dag_parses(parsed: dict[str, Any]) -> None:
 
 
 def test_the_packages_come_from_the_plugins(parsed: dict[str, Any], gcs: Path) -> None:
-    """Composer's path for plugins is the only one that leads to both."""
+    """Composer's plugins folder is the only path from which both are imported."""
     assert Path(parsed["taxi_ml"]) == gcs / "plugins" / "taxi_ml" / "__init__.py"
     assert Path(parsed["taxi_airflow"]) == gcs / "plugins" / "taxi_airflow" / "__init__.py"
 
@@ -117,7 +117,7 @@ def test_nothing_is_installed_over_composer(interpreter: Path) -> None:
 
 
 def test_the_copy_has_the_labels_of_the_image(gcs: Path) -> None:
-    """What is copied is what the image was built from, as far as labels can tell."""
+    """The copied code is the code that the image was built from, according to the image's labels."""
     assert labels(gcs / "plugins" / "taxi_ml", gcs / LOCK[1]) == labels()
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def operator(**changes: Any) -> VertexCustomJobOperator:  # noqa: ANN401  # arguments of the operator
-    """Return the operator under test, asking often."""
+    """Return the operator under test, with short polling intervals."""
     arguments: dict[str, Any] = {
         "task_id": "compile",
         "region": REGION,
@@ -42,7 +42,7 @@ def operator(**changes: Any) -> VertexCustomJobOperator:  # noqa: ANN401  # argu
 def end_soon(
     vertex: Vertex, state: RunState, error: Failure | None = None, runs: int = 1
 ) -> threading.Thread:
-    """End the newest job when there are so many."""
+    """End the newest job once there are that many."""
 
     def work() -> None:
         wait_for(lambda: len(vertex.jobs.runs) == runs)
@@ -130,7 +130,7 @@ def test_a_retry_of_a_failed_job_submits_another_attempt(vertex: Vertex) -> None
 
 
 def test_a_job_that_failed_twice_is_not_retried(vertex: Vertex) -> None:
-    """Airflow's retries submit one other attempt; the second failure is for good."""
+    """Airflow's retries submit one more attempt; the second failure is final."""
     boom = Failure(code=Code.INTERNAL, message="boom")
     end_soon(vertex, RunState.FAILED, boom)
     with pytest.raises(VertexError):
@@ -170,7 +170,7 @@ def test_a_job_cancelled_by_a_person_stays_cancelled(vertex: Vertex) -> None:
 
 
 def test_what_the_service_refuses_is_not_retried(vertex: Vertex) -> None:
-    """INVALID_ARGUMENT fails for good, with the service's words."""
+    """INVALID_ARGUMENT fails without a retry, with the service's message."""
     with pytest.raises(AirflowFailException, match="image table"):
         run_task(operator(image="unknown"), context())
 
@@ -248,7 +248,7 @@ def test_a_restart_of_the_service_is_waited_out(vertex: Vertex, running: Running
 
 @pytest.mark.stack
 def test_what_is_there_already_needs_no_job(vertex: Vertex, bucket: str, store: ObjectStore) -> None:
-    """Where the object exists that the job would write, the task succeeds and submits nothing."""
+    """If the object that the job would write exists, the task succeeds and submits nothing."""
     uri = f"{bucket}/pipeline.json"
     store.write(uri, b"{}")
     returned = run_task(operator(produces=uri), context())
@@ -258,7 +258,7 @@ def test_what_is_there_already_needs_no_job(vertex: Vertex, bucket: str, store: 
 
 @pytest.mark.stack
 def test_what_is_not_there_yet_is_made(vertex: Vertex, bucket: str) -> None:
-    """Without the object the job runs as ever."""
+    """Without the object the job runs as usual."""
     with pytest.raises(TaskDeferred):
         operator(produces=f"{bucket}/missing.json").execute(context())
 

@@ -88,7 +88,7 @@ def test_every_parameter_explains_itself(name: str) -> None:
 
 
 def test_nothing_is_submitted_before_the_door() -> None:
-    """Every task comes after the validation and what is looked at before anything is spent."""
+    """Every task comes after the validation and the checks that run before anything is spent."""
     before = DAG.get_task("preflight").get_flat_relative_ids(upstream=False)
 
     assert set(DAG.task_ids) - {"validate", "preflight"} == before
@@ -96,7 +96,7 @@ def test_nothing_is_submitted_before_the_door() -> None:
 
 
 def test_the_champion_is_known_before_anything_is_spent() -> None:
-    """But for the look at the trips, no query and no job starts in a run without a fair comparison."""
+    """A run without a fair comparison starts no query, except the look at the trips, and no job."""
     after = DAG.get_task("find_champion").get_flat_relative_ids(upstream=False)
     before = {"validate", "preflight", "wait_for_trips", "find_champion", "upload_modules"}
 
@@ -104,7 +104,7 @@ def test_the_champion_is_known_before_anything_is_spent() -> None:
 
 
 def test_nothing_is_recorded_or_spent_while_trips_are_awaited() -> None:
-    """What serves and the code that trains are those of the day on which the trips are there."""
+    """The champion and the training code are those of the day on which the trips have arrived."""
     after = DAG.get_task("wait_for_trips").get_flat_relative_ids(upstream=False)
 
     assert set(DAG.task_ids) - {"validate", "preflight", "wait_for_trips"} == after
@@ -120,7 +120,7 @@ def test_a_run_may_wait_and_then_work() -> None:
 
 @pytest.mark.parametrize(("text", "days"), [("", 16), ("0", 2), ("30", 32), ("soon", 16), ("-1", 16)])
 def test_the_longest_run_follows_the_wait(text: str, days: int) -> None:
-    """A setting that is wrong counts as unset here: the first task of a run refuses it."""
+    """A wrong setting counts as unset at parse time: the first task of a run refuses it."""
     environ = {"TAXI_WAIT_DAYS": text} if text else {}
 
     assert longest_run(environ) == timedelta(days=days)
@@ -151,7 +151,7 @@ def test_the_champions_window_is_compared_with_that_of_the_run(
 
 
 def test_what_was_compiled_is_what_runs() -> None:
-    """The compiler's job is left out where the very spec exists that the pipeline runs."""
+    """The compiler's job is skipped if the exact spec that the pipeline runs already exists."""
     compiler: Any = DAG.get_task("compile")
     pipeline: Any = DAG.get_task("run_pipeline")
 
@@ -182,7 +182,7 @@ def test_counts_come_before_the_pipeline() -> None:
 
 
 def test_the_size_is_decided_before_anything_is_made_of_it() -> None:
-    """The compiler is asked and trips are exported by the rows that were counted."""
+    """The compiler's job and the export use the number of rows that were counted."""
     sized = {"export.train", "export.eval", "export.test", "write_request"}
     before = {name: DAG.get_task(name).get_flat_relative_ids(upstream=True) for name in sized}
 
@@ -197,7 +197,7 @@ def test_the_size_is_decided_before_anything_is_made_of_it() -> None:
     ],
 )
 def test_counted_rows_reach_the_tasks_as_json(counted: dict[str, Any] | None, rows: str) -> None:
-    """What check_rows returned is rendered as JSON, and so is that it returned nothing."""
+    """The result of check_rows is rendered as JSON, and so is a result of None."""
     names: Any = {"ti": SimpleNamespace(xcom_pull=lambda **_: counted)}
     task: Any = DAG.get_task("export.test")
 

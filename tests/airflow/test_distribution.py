@@ -1,4 +1,4 @@
-"""The provider as a stranger gets it: a wheel, in an environment that knows nothing of this repository."""
+"""The provider as users install it: a wheel, in an environment that knows nothing of this repository."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from tests.airflow.servers import REPOSITORY
 from tests.environments import interpreter_of
 
-# What runs there: import everything, parse the examples, ask Airflow what it knows of the package.
+# The program that runs there imports everything, parses the examples and lists what Airflow knows of it.
 PROGRAM = """
 import importlib, json, pkgutil, sys
 from pathlib import Path
@@ -58,7 +58,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def look(interpreter: Path, installed: Path) -> dict[str, Any]:
-    """Return what the program finds where the package is all that the repository has given."""
+    """Return what the program finds where the package is all that comes from this repository."""
     home = installed.parent / "home"
     home.mkdir(exist_ok=True)
     ended = subprocess.run(

@@ -34,7 +34,7 @@ BROKEN = JobView(
 
 
 def test_root_cause_is_the_line_that_names_the_exception() -> None:
-    """The last line that names an exception says what went wrong, not what follows it."""
+    """The last line that names an exception says what went wrong, not the lines that follow it."""
     cause = root_cause(TRACEBACK)
 
     assert cause == "tensorflow.errors.InvalidArgumentError: shapes (3,) and (4,) differ"
@@ -62,7 +62,7 @@ def test_root_cause_of_other_messages(message: str, cause: str) -> None:
     ],
 )
 def test_a_failure_explains_itself(part: str) -> None:
-    """The text names component, state, cause, log, page and what did not run because of it."""
+    """The message names component, state, cause, log, page and what did not run because of it."""
     text = explain(BROKEN, page="https://console/taxi-1")
 
     assert part in text

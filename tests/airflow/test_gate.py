@@ -92,7 +92,7 @@ def test_the_pushed_copy_is_what_serves(store: ObjectStore) -> None:
 
 
 def test_a_copy_of_another_model_is_a_failure(store: ObjectStore) -> None:
-    """Where two runs pushed in the same second, the later one's folder holds the model of the other."""
+    """If two runs pushed in the same second, the later one's folder holds the model of the other."""
     other = "gs://taxi-local/serving/2015-02_train12_test1/1"
     store.write(f"{other}/saved_model.pb", b"another graph")
 
@@ -108,7 +108,7 @@ def test_a_blessed_model_that_was_not_pushed_is_a_failure(store: ObjectStore, mi
 
 
 def test_a_model_that_was_not_blessed_needs_no_copy(store: ObjectStore) -> None:
-    """The Pusher copies nothing then, and the gate rejects."""
+    """The Pusher copies nothing, and the gate rejects."""
     content = json.dumps({**REPORT, "blessed": False}).encode()
     returned = judge(store, "job-unblessed", content, pushed_to="")
 
@@ -137,7 +137,7 @@ def test_the_model_card_is_kept_and_linked(store: ObjectStore) -> None:
 
 @pytest.mark.parametrize("usd", [1e6, 1e9, 1e12, 1e300, sys.float_info.max, None])
 def test_a_diverged_model_is_rejected_with_a_card(store: ObjectStore, usd: float | None) -> None:
-    """However far a model's fares have run away, there is a decision against it and a page that shows it."""
+    """However extreme a model's fares are, there is a decision against it and a page that shows it."""
     report = json.loads(json.dumps(REPORT))
     report["champion"] = report["difference"] = None
     report["challenger"]["metrics"].update(rmse=usd, mae=usd, mean_prediction=usd)
@@ -188,7 +188,7 @@ def test_an_override_promotes_and_is_kept_in_the_decision(store: ObjectStore) ->
 def test_the_gate_knows_what_serves(
     store: ObjectStore, serving: RegisteredModel, reported: str | None, code: str
 ) -> None:
-    """A champion that is not compared with, or not fairly, rejects; an override goes on, and is kept."""
+    """A missing or unfair comparison with the champion rejects; an override continues, and is recorded."""
     report = (
         REPORT if reported else json.loads(replace(a_report(with_champion=False), window=WINDOW).to_json())
     )
@@ -231,7 +231,7 @@ def test_a_gate_that_does_not_know_what_served_decides_nothing(store: ObjectStor
 def test_an_override_that_nobody_can_audit_is_refused(
     codes: list[str], reason: str | None, problem: str
 ) -> None:
-    """The first task takes none without reason or codes, nor one of missing numbers."""
+    """The first task refuses an override without a reason or codes, and one of missing numbers."""
     running = context(params={**PARAMS, "override_codes": codes, "override_reason": reason})
 
     with pytest.raises(AirflowFailException, match=problem):
@@ -240,7 +240,7 @@ def test_an_override_that_nobody_can_audit_is_refused(
 
 @pytest.mark.parametrize("content", [b'{"schema_version": 1}', b"[" * 100_000, b"\xff\xfe\xfd", b"9" * 5000])
 def test_an_unreadable_report_is_a_failure(store: ObjectStore, content: bytes) -> None:
-    """Without a report there is no decision, neither way, and no retry."""
+    """Without a report there is no decision and no retry."""
     with pytest.raises(AirflowFailException, match="no decision about"):
         judge(store, "job-unreadable", content)
 
@@ -250,7 +250,7 @@ def test_an_unreadable_report_is_a_failure(store: ObjectStore, content: bytes) -
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"7", b'{"verdict": "maybe"}', b'{"verdict": []}'])
 def test_what_is_not_a_decision_is_a_failure(store: ObjectStore, content: bytes) -> None:
-    """An object in the decision's place that the gate has not written decides nothing, and is left alone."""
+    """An object in the decision's place that the gate did not write decides nothing, and is left alone."""
     store.write("gs://taxi-local/runs/job-foreign/decision.json", content)
 
     with pytest.raises(AirflowFailException, match="does not hold a decision"):

@@ -1,6 +1,6 @@
 """The facts about Google's provider that the table in the provider's README states.
 
-A release of theirs that changes one fails here, so that the table does not go on stating it.
+A release of theirs that changes one fails here, so that the table does not keep stating it.
 """
 
 from __future__ import annotations

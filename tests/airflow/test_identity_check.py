@@ -1,4 +1,4 @@
-"""What the check of connection, account, API and region asks of Vertex AI."""
+"""The request by which the check of connection, account, API and region reaches Vertex AI."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ AMD = {"digest": "sha256:amd", "platform": {"os": "linux", "architecture": "amd6
 
 @pytest.fixture
 def documents(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """Return what the registry answers, by path; the connection leads to it."""
+    """Return the registry's answers by path; the connection points to it."""
     answers: dict[str, Any] = {}
 
     class Registry(BaseHTTPRequestHandler):
@@ -76,14 +76,14 @@ def labels(image: str) -> object:
     ],
 )
 def test_an_image_is_read_as_docker_reads_it(image: str, expected: tuple[str, str, str]) -> None:
-    """The first part is a host when it looks like one; a digest counts more than a tag."""
+    """The first part is a host when it looks like one; a digest takes precedence over a tag."""
     address = ImageAddress.parse(image)
 
     assert (address.registry, address.repository, address.reference) == expected
 
 
 def test_an_image_for_several_platforms_is_that_for_vertex(documents: dict[str, Any]) -> None:
-    """Of an index the image for linux/amd64 counts, which is the one that Vertex AI runs."""
+    """An index stands for its linux/amd64 image, which is the one that Vertex AI runs."""
     documents["/v2/host.example/pipeline/manifests/1"] = {"manifests": [ARM, AMD]}
     documents["/v2/host.example/pipeline/manifests/sha256:amd"] = MANIFEST
     documents["/v2/host.example/pipeline/blobs/sha256:c"] = CONFIGURATION
@@ -92,7 +92,7 @@ def test_an_image_for_several_platforms_is_that_for_vertex(documents: dict[str, 
 
 
 def test_an_image_for_another_platform_is_refused(documents: dict[str, Any]) -> None:
-    """An image that Vertex AI cannot run is an error before it is tried."""
+    """An image that Vertex AI cannot run is an error before anything is submitted."""
     documents["/v2/pipeline/manifests/1"] = {"manifests": [ARM]}
 
     with pytest.raises(ImageError, match="linux/amd64"):
@@ -108,7 +108,7 @@ def test_an_image_without_labels_has_none(documents: dict[str, Any]) -> None:
 
 
 def test_a_missing_image_keeps_the_code(documents: dict[str, Any]) -> None:
-    """What the registry says can be told apart by its code."""
+    """The registry's failures are told apart by their status code."""
     assert documents == {}
     with pytest.raises(RegistryError, match="pipeline/manifests/1 answered 404") as raised:
         labels("pipeline:1")
@@ -125,7 +125,7 @@ IMAGE = {
 
 
 class Internet:
-    """All hosts of the world: one server on this machine, with what it was asked and by whose token."""
+    """All hosts of the internet: one server on this machine, which records each request and its token."""
 
     def __init__(self, folder: Path) -> None:
         self.answers: Mapping[str, Any] = dict(IMAGE)
@@ -158,13 +158,13 @@ class Internet:
 
     @property
     def tokens(self) -> set[tuple[str, str]]:
-        """Which hosts were asked, and with which tokens."""
+        """The hosts that got a request, each with the token that it was sent."""
         return {(host, token) for host, _, token in self.asked}
 
 
 @pytest.fixture
 def internet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Internet]:
-    """Return the internet, to which the connection goes with the token `secret` and no registry."""
+    """Return the internet; the connection uses the token `secret` and names no registry."""
     internet = Internet(tmp_path)
     resolve, port = socket.getaddrinfo, internet.server.server_port
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: resolve("127.0.0.1", port))
@@ -183,7 +183,7 @@ def internet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Intern
 
 @pytest.mark.parametrize("host", GOOGLE)
 def test_a_registry_of_google_gets_the_token(internet: Internet, host: str) -> None:
-    """Container Registry and Artifact Registry are asked with the connection's credentials."""
+    """Requests to Container Registry and Artifact Registry carry the connection's credentials."""
     found = labels(f"{host}/pipeline:1")
 
     assert found == {"taxi-vertex.code": "1"}
@@ -192,7 +192,7 @@ def test_a_registry_of_google_gets_the_token(internet: Internet, host: str) -> N
 
 @pytest.mark.parametrize("host", FOREIGN)
 def test_any_other_registry_is_asked_anonymously(internet: Internet, host: str) -> None:
-    """A token for all of Google Cloud is nothing for a registry that is not Google's."""
+    """A token for all of Google Cloud is never sent to a registry that is not Google's."""
     found = labels(f"{host}/pipeline:1")
 
     assert found == {"taxi-vertex.code": "1"}
@@ -201,7 +201,7 @@ def test_any_other_registry_is_asked_anonymously(internet: Internet, host: str) 
 
 @pytest.mark.parametrize("host", ["evil.example#.gcr.io", "evil.example?.gcr.io", "user:p.gcr.io"])
 def test_a_registry_that_is_no_host_is_refused(internet: Internet, host: str) -> None:
-    """What would be read as another host in a URL is not asked at all."""
+    """A name that a URL would read as another host gets no request at all."""
     with pytest.raises(ImageError, match="is not a host name"):
         labels(f"{host}/pipeline:1")
 
@@ -209,7 +209,7 @@ def test_a_registry_that_is_no_host_is_refused(internet: Internet, host: str) ->
 
 
 def test_a_redirect_does_not_carry_the_token_on(internet: Internet) -> None:
-    """Registries keep blobs elsewhere: what they lead to is asked anonymously."""
+    """Registries redirect to storage elsewhere for blobs: that request is anonymous."""
     internet.answers = {
         "/v2/pipeline/manifests/1": MANIFEST,
         "/v2/pipeline/blobs/sha256:c": "https://evil.example/blob",
@@ -223,7 +223,7 @@ def test_a_redirect_does_not_carry_the_token_on(internet: Internet) -> None:
 
 
 def test_a_private_registry_that_is_not_googles_cannot_be_checked(internet: Internet) -> None:
-    """It is not sent the token either when it asks for one."""
+    """A host that asks for a token is not sent it either."""
     internet.private = True
     with pytest.raises(PrivateRegistryError, match=r"evil\.example requires credentials"):
         labels("evil.example/pipeline:1")
@@ -234,7 +234,7 @@ def test_a_private_registry_that_is_not_googles_cannot_be_checked(internet: Inte
 def test_the_registry_of_the_connection_gets_the_token(
     internet: Internet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever may write the connection decides where its credentials go."""
+    """A registry that the connection names gets the connection's credentials."""
     connect_to(1, monkeypatch, registry_endpoint="https://evil.example")
     internet.answers = {
         f"/v2/other.example{path.removeprefix('/v2')}": found for path, found in IMAGE.items()

@@ -20,7 +20,7 @@ PLAIN = st.from_regex(r"[a-z0-9][a-z0-9.-]{0,30}", fullmatch=True)
 def test_resource_name_survives_its_text(
     kind: type[ResourceName], project: str, location: str, identity: str
 ) -> None:
-    """What is written is parsed back."""
+    """A name survives formatting and parsing."""
     name = kind(project=project, location=location, id=identity)
 
     assert kind.parse(str(name)) == name
@@ -55,7 +55,7 @@ def test_other_names_are_refused(text: str) -> None:
 
 
 def test_versions_are_compared_without_the_project() -> None:
-    """Vertex AI answers with the project's number where it was asked with its id."""
+    """A name with the project's number is parsed: Vertex AI answers with it where a request has the id."""
     by_id = ModelName.parse("projects/taxi-local/locations/us-central1/models/m@2")
     by_number = ModelName.parse("projects/123456789012/locations/us-central1/models/m@2")
 

@@ -39,7 +39,7 @@ ROWS = '{"train": 4000, "eval": 200, "test": 300}'
 
 
 def test_the_first_writer_wins(store: ObjectStore) -> None:
-    """write_once() never overwrites, and says so."""
+    """write_once() never overwrites, and reports whether it wrote."""
     uri = "gs://taxi-local/once/a"
 
     written = [store.write_once(uri, b"first"), store.write_once(uri, b"second")]
@@ -58,7 +58,7 @@ def test_only_what_matches_is_listed(store: ObjectStore) -> None:
 
 
 def test_a_missing_object_is_named(store: ObjectStore) -> None:
-    """Reading what is not there names the address."""
+    """The error for an object that does not exist names its address."""
     with pytest.raises(FileNotFoundError, match="gs://taxi-local/nothing/here"):
         store.read("gs://taxi-local/nothing/here")
 
@@ -75,7 +75,7 @@ def test_uploaded_modules_are_where_their_content_says(store: ObjectStore) -> No
 
 
 def test_a_module_with_a_syntax_error_fails_with_its_line(tmp_path: Path) -> None:
-    """What would break the pipeline later breaks the upload, with file and line."""
+    """A module that would break the pipeline later fails the upload, with file and line."""
     (tmp_path / "preprocessing.py").write_text("def preprocessing_fn(inputs):\n    return inputs\n")
     (tmp_path / "trainer.py").write_text("def run_fn(args):\n    return (\n")
     task = UploadModulesOperator(task_id="upload", folder=str(tmp_path), schema=str(SCHEMA))
@@ -95,7 +95,7 @@ def test_a_module_with_a_syntax_error_fails_with_its_line(tmp_path: Path) -> Non
 def test_the_pipeline_is_given_the_champion(
     store: ObjectStore, name: str, uri: str, champion: tuple[str, str] | None
 ) -> None:
-    """The compiler is told whether there is one and whether to use the cache, the pipeline which it is."""
+    """The compiler learns if there is a champion and if the cache is used, the pipeline which champion."""
     task = WriteRequestOperator(
         task_id="write",
         modules_digest="abc",
@@ -146,7 +146,7 @@ def test_a_month_without_a_change_has_the_address_of_the_one_before(store: Objec
 
 
 def test_the_door_names_everything_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All wrong settings are in one error, and nothing is retried."""
+    """All wrong settings are reported in one error, and nothing is retried."""
     monkeypatch.setenv("TAXI_BUCKET", "taxi-local")
     monkeypatch.setenv("TAXI_COLOUR", "red")
 
@@ -186,7 +186,7 @@ def test_splits_are_exported(store: ObjectStore) -> None:
 
 
 def test_exported_trips_are_within_the_ranges_of_their_model(store: ObjectStore) -> None:
-    """Every trip that a model learns from is one that the model may be asked about."""
+    """Every trip that a model is trained on is one that it may be sent to predict."""
     export()
     run = run_of(context(params=PARAMS))
     bounds = ranges(run.settings, run.window)
@@ -216,7 +216,7 @@ def exported(store: ObjectStore, split: Split) -> set[str]:
 
 
 def test_a_capped_run_exports_a_sample(store: ObjectStore) -> None:
-    """Above the form's caps each split has about so many of its trips, and it is said of how many."""
+    """Above the form's caps each split is sampled to about that size, and its full count is reported."""
     everything = export()["rows"]
     whole = {split: exported(store, split) for split in Split}
     counted = export(max_train_rows=2000, max_test_rows=310)
@@ -277,7 +277,7 @@ def _window() -> Window:
 
 
 def test_a_window_without_enough_trips_stops() -> None:
-    """Too few rows fail for good, with the counts of each split."""
+    """Too few rows fail without a retry, with the counts of each split."""
     ctx = context(params={"window_end": "2016-09-01", "train_months": 2})
     create = StatementOperator(task_id="create", statement=lambda settings, _: sql.create_schema(settings))
     run_task(create, ctx)
@@ -307,7 +307,7 @@ def test_a_window_without_enough_trips_stops() -> None:
 def test_damaged_trips_stop_a_run(
     cloud: LocalStack, monkeypatch: pytest.MonkeyPatch, table: str, problem: str
 ) -> None:
-    """Copies, lost days and a test month that stops early fail for good and are named."""
+    """Duplicates, lost days and a test month that stops early fail without a retry and are named."""
     client, name = cloud.bigquery_client(), f"taxi-local.taxi.damaged_{uuid.uuid4().hex}"
     monkeypatch.setenv("TAXI_TRIPS_TABLE", name)
     ctx = context(params=PARAMS)
@@ -329,7 +329,7 @@ def test_trips_that_are_there_are_not_waited_for() -> None:
 
 
 def test_a_month_that_stops_early_is_waited_for(cloud: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The task defers to a moment, goes on when the trips have come, and gives up at the deadline."""
+    """The task defers to a point in time, continues once the trips arrive, and fails at the deadline."""
     client, name = cloud.bigquery_client(), f"taxi-local.taxi.late_{uuid.uuid4().hex}"
     today = datetime.now(UTC).date()
     end = today.replace(day=1)
@@ -358,7 +358,7 @@ def test_a_month_that_stops_early_is_waited_for(cloud: LocalStack, monkeypatch: 
 
 
 def test_instances_of_the_smoke_test_are_real_trips(store: ObjectStore) -> None:
-    """The trips to ask about hold every input, and neither the label nor the identifier."""
+    """The trips for the smoke test hold every input, and neither the label nor the identifier."""
     export()
 
     instances = read_trips(store, "gs://taxi-local/data/2015-02_train12_test1/test/trips_*.csv")

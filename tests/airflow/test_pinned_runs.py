@@ -52,7 +52,7 @@ def rendered(ctx: Any) -> dict[str, Any]:  # noqa: ANN401  # Airflow's Context
 
 @pytest.mark.usefixtures("cloud")
 def test_a_deployment_in_mid_run_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Operators and templates go on with the bucket, region and image with which the run began."""
+    """Operators and templates keep the bucket, region and image with which the run began."""
     ctx = began()
     before, fields = run_of(ctx), rendered(ctx)
     for name, text in (
@@ -84,7 +84,7 @@ def test_a_run_that_timed_out_rolls_back_where_it_promoted(monkeypatch: pytest.M
 
 @pytest.mark.usefixtures("cloud")
 def test_the_document_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many fields a task has, its process asks Cloud Storage once."""
+    """However many fields a task has, its process reads Cloud Storage once."""
     ctx = began()
     reads: list[str] = []
     read = ObjectStore.read
@@ -114,7 +114,7 @@ def test_a_cleared_first_task_keeps_what_was_pinned(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.usefixtures("whole_cloud")
 def test_a_cleared_run_is_found_after_the_bucket_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What preflight returned says where the run is pinned, as Airflow has deleted what validate did."""
+    """The pin is found through preflight's result, because Airflow has deleted the one of validate."""
     ctx = began()
     pinned = ctx["ti"].pulled.pop(PINNED_BY)
     ctx["ti"].pulled["validate"] = pinned
@@ -147,7 +147,7 @@ def test_a_bucket_that_does_not_exist_ends_the_run(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.usefixtures("cloud")
 def test_a_run_that_is_not_pinned_says_what_to_clear() -> None:
-    """Without the first task, or with a document of another version, a task fails for good."""
+    """Without the first task, or with a document of another version, a task fails without a retry."""
     ctx = context(params=PARAMS)
     ctx["ti"].pin = None
     uri = f"gs://{BUCKET}/tests/{uuid.uuid4().hex}/run.json"

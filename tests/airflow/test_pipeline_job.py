@@ -47,7 +47,7 @@ def spec(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def operator(**changes: Any) -> VertexPipelineJobOperator:  # noqa: ANN401  # arguments of the operator
-    """Return the operator under test, asking often."""
+    """Return the operator under test, with short polling intervals."""
     arguments: dict[str, Any] = {
         "task_id": "run_pipeline",
         "region": REGION,
@@ -62,7 +62,7 @@ def operator(**changes: Any) -> VertexPipelineJobOperator:  # noqa: ANN401  # ar
 
 
 def end_soon(vertex: Vertex, state: RunState, runs: int = 1) -> threading.Thread:
-    """End the newest pipeline, with one task of that state, when there are so many."""
+    """End the newest pipeline, with one task of that state, once there are that many."""
 
     def work() -> None:
         wait_for(lambda: len(vertex.engine.runs) == runs)
@@ -105,7 +105,7 @@ def skip_soon(vertex: Vertex) -> threading.Thread:
 def test_a_pipeline_from_the_cache_gives_the_addresses_too(
     running: Running, monkeypatch: pytest.MonkeyPatch, *, lean_skipped: bool
 ) -> None:
-    """Whether or not a job lists the outputs of cached components, the task returns them and their texts."""
+    """The task returns the outputs of cached components, even if the job does not list them."""
     vertex = running.start(lean_skipped=lean_skipped)
     connect_to(vertex.grpc_port, monkeypatch)
     skip_soon(vertex)
@@ -118,7 +118,7 @@ def test_a_pipeline_from_the_cache_gives_the_addresses_too(
 
 
 def test_a_pipeline_without_a_required_output(vertex: Vertex) -> None:
-    """A job that lists an output nowhere fails the task for good, and says how to get it."""
+    """A job without a required output fails the task without a retry, and the error says how to get it."""
     end_soon(vertex, RunState.SUCCEEDED)
 
     with pytest.raises(AirflowFailException, match=r"list Report\.report: run the pipeline again without"):
@@ -194,7 +194,7 @@ def test_a_failed_pipeline_explains_itself(vertex: Vertex, part: str) -> None:
 
 
 def test_parameters_and_labels_reach_the_job(vertex: Vertex) -> None:
-    """What the DAG gives is what the job has."""
+    """The job has the labels, parameters and pipeline root that the operator was given."""
     with pytest.raises(TaskDeferred):
         operator(parameter_values={"steps": 7}, pipeline_root="gs://taxi-local/other").execute(context())
 
@@ -213,7 +213,7 @@ def test_parameters_of_a_document_reach_the_job(
 ) -> None:
     """Values may lie on Cloud Storage; the job has them in the field that its schema's version reads."""
     bucket = stack.storage_client().bucket("taxi-local")
-    spec = {**DOCUMENT["pipelineSpec"], "schemaVersion": schema}  # type: ignore[dict-item]  # of texts
+    spec = {**DOCUMENT["pipelineSpec"], "schemaVersion": schema}  # type: ignore[dict-item]  # of strings
     bucket.blob("specs/other.json").upload_from_string(json.dumps({**DOCUMENT, "pipelineSpec": spec}))
     bucket.blob("specs/parameters.json").upload_from_string(json.dumps({"window": "june", "steps": 1}))
     task = operator(
@@ -248,7 +248,7 @@ def test_caching_can_be_overridden(vertex: Vertex, enabled: str | None, options:
     ],
 )
 def test_a_spec_that_cannot_be_read_submits_nothing(vertex: Vertex, uri: str, message: str) -> None:
-    """A broken or missing pipeline.json fails for good, naming its address."""
+    """A broken or missing pipeline.json fails without a retry, naming its address."""
     with pytest.raises(AirflowFailException, match=message):
         operator(spec_uri=uri).execute(context())
 
@@ -256,7 +256,7 @@ def test_a_spec_that_cannot_be_read_submits_nothing(vertex: Vertex, uri: str, me
 
 
 def test_a_refused_pipeline_fails_for_good(vertex: Vertex) -> None:
-    """What the service refuses at the door is not retried."""
+    """A job that the service refuses is not retried."""
     vertex.engine.accept = refuse  # type: ignore[method-assign]  # the engine's answer at the door
 
     with pytest.raises(AirflowFailException, match="no such component"):

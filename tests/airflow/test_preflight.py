@@ -1,4 +1,4 @@
-"""What preflight says about a cloud in which everything is in order but one thing."""
+"""Preflight's findings about a cloud in which everything is in order but one thing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def failures() -> list[str]:
 
 
 def test_a_run_can_start_on_the_local_cloud(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is wrong there; the table says so and the exit code is 0."""
+    """Nothing is wrong in a complete cloud; the table says so and the exit code is 0."""
     code = main(["--window-end", WINDOW_END])
 
     printed = capsys.readouterr().out
@@ -141,7 +141,7 @@ def test_a_skipped_check_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_missing_column_is_named(whole_cloud: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A table of somebody's own is held against the columns that the statements read."""
+    """A user's own table is checked for the columns that the statements read."""
     table = f"{PROJECT}.own_{uuid.uuid4().hex[:8]}.trips"
     client = whole_cloud.bigquery_client()
     client.create_dataset(table.rpartition(".")[0])
@@ -165,7 +165,7 @@ def test_a_dataset_elsewhere_is_named(whole_cloud: LocalStack, monkeypatch: pyte
 
 
 def test_an_image_without_a_registry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the connection names no registry, the image has to."""
+    """If the connection names no registry, the image has to."""
     connect_to_all(monkeypatch, registry_endpoint="")
 
     assert "image: 'taxi-vertex/pipeline:local' names no registry" in "\n".join(failures())
@@ -181,7 +181,7 @@ def test_no_connection_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_task_names_problems_and_is_not_retried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As a task, preflight ends the run for good and says what to do."""
+    """As a task, preflight fails the run without a retry and says what to do."""
     monkeypatch.setenv("TAXI_BUCKET", "gs://nobody")
 
     with pytest.raises(AirflowFailException, match=r"gs://nobody does not exist\n.*create it"):
@@ -189,14 +189,14 @@ def test_the_task_names_problems_and_is_not_retried(
 
 
 def test_the_task_lets_a_run_start() -> None:
-    """As a task, preflight succeeds where everything is in order, and returns where the run is pinned."""
+    """As a task, preflight succeeds if everything is in order, and returns the address of the run's pin."""
     ctx = context(params=PARAMS)
 
     assert run_task(PreflightOperator(task_id="preflight"), ctx) == run_of(ctx).uri
 
 
 def test_an_outage_is_retried(running_with_images: Running) -> None:
-    """What could only not be asked is not a problem of the installation."""
+    """A check that could not reach its service is not a problem of the installation."""
     running_with_images.stop()
 
     outcomes = {each.status for each in look(os.environ, window_end=WINDOW_END) if each.failed}

@@ -113,7 +113,7 @@ def test_deploying_again_attaches(vertex: Vertex, begin: Begin) -> None:
 
 @pytest.mark.parametrize("lags", [NO_LAGS, Lags(lists=0.5)], ids=["current", "lagging"])
 def test_deploying_while_a_deployment_runs_waits_for_it(vertex: Vertex, begin: Begin) -> None:
-    """A try whose predecessor died in the middle of a deployment waits for that one."""
+    """A try whose predecessor died in the middle of a deployment waits for that deployment."""
     run = begin("run-1", kind="slow").register()
     operations = [next_operation(run.deploy_task(list_lag=10.0), try_number) for try_number in (1, 2, 3)]
     vertex.servers.release.set()
@@ -182,7 +182,7 @@ def test_asking_leaves_no_traffic_on_a_new_model(vertex: Vertex, begin: Begin) -
 
 @pytest.mark.parametrize("fault", ["fail=UNAVAILABLE", "fail=RESOURCE_EXHAUSTED", "fail=UNKNOWN", "garbage"])
 def test_questions_that_fail_are_asked_again(vertex: Vertex, begin: Begin, fault: str) -> None:
-    """A server that is busy, or a replica that does not know the endpoint yet, gets another question."""
+    """A server that is busy, or a replica that does not know the endpoint yet, gets another request."""
     begin("run-1").promote()
     second = begin("run-2").prepare()
     vertex.order("Predict", fault, calls=3)
@@ -194,7 +194,7 @@ def test_questions_that_fail_are_asked_again(vertex: Vertex, begin: Begin, fault
 
 @pytest.mark.parametrize("lags", [Lags(traffic=3600.0)], ids=["lagging"])
 def test_a_share_that_takes_no_effect_fails_in_time(vertex: Vertex, begin: Begin) -> None:
-    """The failure says how many questions had how many answers over what time, and the last error."""
+    """The failure gives the number of requests and answers, the time that they took, and the last error."""
     first = begin("run-1").prepare()
 
     with pytest.raises(AirflowFailException) as failure:
@@ -354,7 +354,7 @@ def test_undeploying_takes_what_an_ended_run_left(vertex: Vertex, begin: Begin) 
 
 
 def test_undeploying_spares_another_model(vertex: Vertex, begin: Begin) -> None:
-    """A model of somebody else's stays deployed, idle or replaced."""
+    """Somebody else's model stays deployed, idle or replaced."""
     begin("run-1").promote()
     idle = deploy_foreign(vertex)
     own = next(iter(live(vertex).split))

@@ -57,7 +57,7 @@ def test_a_share_that_was_left_goes_back(vertex: Vertex, begin: Begin) -> None:
 
 
 def test_a_first_promotion_leaves_nothing(vertex: Vertex, begin: Begin) -> None:
-    """Where nothing served before, nothing serves after a roll-back."""
+    """If nothing served before, nothing serves after a roll-back."""
     first = begin("run-1").prepare()
     give(vertex, v1=100)
 
@@ -80,7 +80,7 @@ def test_a_promotion_that_has_ended_stays(vertex: Vertex, begin: Begin) -> None:
 
 @pytest.mark.parametrize("fare", [12.5, -1.0])
 def test_clearing_an_ended_promotion_leaves_it_serving(vertex: Vertex, begin: Begin, fare: float) -> None:
-    """Whatever the second time comes to, the model that had all of the traffic before it keeps it."""
+    """However the second try ends, the model that had all of the traffic before it keeps it."""
     begin("run-1").promote()
     second = begin("run-2").promote()
     vertex.servers.fare = fare
@@ -193,7 +193,7 @@ def test_a_champion_that_was_taken_out_of_service_is_missed(vertex: Vertex, begi
 
 
 def test_another_runs_model_is_not_undeployed(vertex: Vertex, begin: Begin) -> None:
-    """What another run has deployed and not yet asked stays, whoever was first."""
+    """A model that another run has deployed but not yet tested stays, whichever run was first."""
     begin("run-1").promote()
     other = begin("run-2").prepare()
 
@@ -265,7 +265,7 @@ def test_a_fault_on_the_wire_stops_no_roll_back(
 
 
 def test_a_lost_record_stops_no_roll_back(vertex: Vertex, begin: Begin) -> None:
-    """Where nobody knows what served before, the live split tells whom the share belongs to."""
+    """If the record of what served before is lost, the live split says where the share goes."""
     begin("run-1").promote()
     second = begin("run-2").prepare()
     give(vertex, v1=90, v2=10)
@@ -277,7 +277,7 @@ def test_a_lost_record_stops_no_roll_back(vertex: Vertex, begin: Begin) -> None:
 
 
 def test_a_lost_record_stops_a_promotion(begin: Begin) -> None:
-    """Nothing is replaced when nobody knows what may be."""
+    """Nothing is replaced if the record of what served before is lost."""
     second = begin("run-2").register()
     ObjectStore(gcp_conn_id="google_cloud_default").delete(second.baseline_uri)
 

@@ -133,7 +133,7 @@ FIELDS = st.lists(
 @settings(max_examples=200, deadline=None)
 @given(st.lists(FIELDS, min_size=5, max_size=5).map(" ".join))
 def test_a_schedule_that_is_accepted_can_be_run(cron: str) -> None:
-    """What passes the settings is a timetable whose next run the scheduler finds."""
+    """A schedule that the settings accept is a timetable whose next run the scheduler finds."""
     try:
         accepted = timetable({"TAXI_SCHEDULE": cron})
     except SettingsError:
@@ -159,7 +159,7 @@ def test_a_schedule_that_is_accepted_can_be_run(cron: str) -> None:
     ],
 )
 def test_only_a_wanted_promotion_promotes(verdict: str, wanted: str, step: str) -> None:
-    """Anything but the gate's word and the form's yes leaves the endpoint alone."""
+    """Anything but the gate's approval and the form's yes leaves the endpoint alone."""
     following = next_step(verdict, wanted)
 
     assert step == following

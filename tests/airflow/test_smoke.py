@@ -26,7 +26,7 @@ ROWS = 100_000
 
 @pytest.fixture
 def downloads(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Lead the connection to the local cloud, and note the bytes of each download from there."""
+    """Point the connection to the local cloud, and note the bytes of each download from there."""
     for name, value in stack.environment.items():
         monkeypatch.setenv(name, value)
     connect_to(1, monkeypatch)

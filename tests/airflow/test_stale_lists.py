@@ -1,4 +1,4 @@
-"""What the operators make of lists that lag behind, and of what is really there."""
+"""Operators over lists that lag behind the resources that really exist."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_job_is_taken_for_what_it_is(vertex: Vertex) -> None:
 
 
 def test_a_job_that_was_deleted_is_not_attached_to(vertex: Vertex) -> None:
-    """A list goes on showing a job that is gone."""
+    """A list still shows a job that is gone."""
     first = submit(try_number=1)
     vertex.jobs.report(first, RunState.SUCCEEDED)
     wait_for(lambda: bool(list(vertex.hook.jobs.list_custom_jobs(parent=vertex.hook.location))))
@@ -81,7 +81,7 @@ def test_a_job_that_was_deleted_is_not_attached_to(vertex: Vertex) -> None:
 
 
 def test_an_endpoint_of_our_own_is_found_at_once(vertex: Vertex, begin: Begin) -> None:
-    """Its id is its name, so that no list is needed."""
+    """The id of a pipeline job is its name, so that no list is needed."""
     run = begin("run-1").register()
 
     run.deploy()
@@ -99,7 +99,7 @@ def test_an_endpoint_of_somebody_elses_is_found_by_its_display_name(vertex: Vert
 
 
 def test_the_state_of_an_endpoint_is_never_a_lists(vertex: Vertex, begin: Begin) -> None:
-    """Traffic that has just moved is seen to have moved, whoever made the endpoint."""
+    """Traffic that has just moved is seen to have moved, on any endpoint."""
     make_endpoint(vertex)
     run = begin("run-1").prepare()
 
@@ -110,7 +110,7 @@ def test_the_state_of_an_endpoint_is_never_a_lists(vertex: Vertex, begin: Begin)
 
 @pytest.mark.parametrize("change", ["delete", "rename"])
 def test_an_endpoint_that_is_not_there_any_more_is_not_found(vertex: Vertex, change: str) -> None:
-    """A list goes on showing an endpoint that was deleted, and the old name of one that was renamed."""
+    """A list still shows an endpoint that was deleted, and the old name of one that was renamed."""
     name = make_endpoint(vertex)
     if change == "delete":
         deleting: Any = vertex.hook.endpoints.delete_endpoint(name=name)

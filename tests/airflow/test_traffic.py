@@ -54,7 +54,7 @@ def test_a_share_goes_back_exactly(split: dict[str, int], share: int) -> None:
 
 @given(before=splits(), now=splits(), share=st.integers(1, 99))
 def test_a_change_of_the_others_survives(before: dict[str, int], now: dict[str, int], share: int) -> None:
-    """Where somebody has changed the other shares, they keep their proportion, and the sum is whole."""
+    """If a person has changed the other shares, they keep their proportion, and the sum is 100."""
     restored = traffic.restored(traffic.with_share(now, "new", share), "new", before)
 
     assert "new" not in restored

@@ -22,7 +22,7 @@ MISSING = f"projects/taxi-local/locations/{REGION}/customJobs/1"
 
 
 def trigger(name: str, **changes: Any) -> VertexJobTrigger:  # noqa: ANN401  # arguments of the trigger
-    """Return the trigger under test, asking often."""
+    """Return the trigger under test, with short polling intervals."""
     arguments: dict[str, Any] = {
         "kind": "custom",
         "name": name,
@@ -127,7 +127,7 @@ def test_a_process_has_one_channel(vertex: Vertex) -> None:  # noqa: ARG001  # t
 
 
 def test_waiting_does_not_block_the_event_loop(vertex: Vertex, capsys: pytest.CaptureFixture[str]) -> None:
-    """While a question hangs, other tasks of the loop run: one sees it hang before it is given up."""
+    """While a poll hangs, other tasks of the loop run: one sees it hang before it is given up."""
     name = start_custom_job(vertex)
     vertex.order("GetCustomJob", "hang=3")
 
@@ -178,7 +178,7 @@ def test_an_outage_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_kinds_are_known() -> None:
-    """A trigger for something else than a job or operation cannot be made."""
+    """A trigger for anything but a job or operation cannot be created."""
     with pytest.raises(ValueError, match="notebook"):
         trigger("j", kind="notebook")
 

@@ -1,4 +1,4 @@
-"""Many waiting jobs: what triggers of one process ask for together, by lists, and what by name."""
+"""Many waiting jobs, which triggers of one process poll together by lists, or one by one by name."""
 
 from __future__ import annotations
 
@@ -99,19 +99,19 @@ def lists(running: Running) -> int:
 
 
 def questions(running: Running) -> int:
-    """Count the questions by name."""
+    """Count the polls by name."""
     return sum(running.recorder.count(rpc) for rpc in ("GetPipelineJob", "GetCustomJob"))
 
 
 async def look_at_least(running: Running, number: int) -> None:
-    """Return when so many more pages of lists were asked for."""
+    """Return once that many more pages of lists were requested."""
     before = lists(running)
     await asyncio.to_thread(wait_for, lambda: lists(running) >= before + number)
 
 
 @pytest.fixture
 def no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody ask by name whose job lists are thought to show."""
+    """Let no trigger poll by name while lists are thought to show its job."""
     monkeypatch.setattr(watching, "_ASKS_OF_LISTED", 1e-6)
 
 
@@ -119,7 +119,7 @@ def no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_many_jobs_are_watched_by_pages_of_lists(
     vertex: Vertex, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However often their triggers want to know, each job is asked for by name when it has ended."""
+    """However often their triggers poll, each job is requested by name only once it has ended."""
     monkeypatch.setattr(async_vertex, "_PAGE_SIZE", 30)
     names = pipelines(vertex.hook, 80) + custom_jobs(vertex.hook, 70)
 
@@ -133,7 +133,7 @@ def test_many_jobs_are_watched_by_pages_of_lists(
     events = asyncio.run(scenario())
 
     assert events == dict.fromkeys(names, FINAL)
-    # The first of each kind asks before it knows that others wait.
+    # The first of each kind polls before it knows that others wait.
     assert questions(running) <= len(names) + 2
 
 
@@ -151,7 +151,7 @@ def test_whoever_waits_alone_asks_by_name(vertex: Vertex, running: Running) -> N
 
 
 def test_progress_of_listed_jobs_is_told(vertex: Vertex, capsys: pytest.CaptureFixture[str]) -> None:
-    """Lists show no components, so that jobs are asked for by name as well, in turn."""
+    """Lists do not show components, so jobs are also polled by name, in turn."""
     names = pipelines(vertex.hook, 4)
 
     async def scenario() -> None:
@@ -188,7 +188,7 @@ def test_lists_that_lag_behind_end_nothing_too_early_or_never(vertex: Vertex, ru
 
 @pytest.mark.parametrize("lags", [Lags(lists=3600.0)], ids=["lagging"])
 def test_jobs_that_no_list_ever_shows_are_asked_for_by_name(vertex: Vertex, running: Running) -> None:
-    """Jobs without the operators' label are such as well."""
+    """Jobs without the operators' label are among them."""
     names = custom_jobs(vertex.hook, 8)
 
     async def scenario() -> tuple[Events, Events]:
@@ -204,7 +204,7 @@ def test_jobs_that_no_list_ever_shows_are_asked_for_by_name(vertex: Vertex, runn
 @pytest.mark.usefixtures("no_turns")
 @pytest.mark.parametrize("lags", [Lags(lists=1.0)], ids=["lagging"])
 def test_a_job_that_was_deleted_is_missing(vertex: Vertex, running: Running) -> None:
-    """Its trigger alone says so; the others go on waiting."""
+    """Only the trigger of that job reports it; the others keep waiting."""
     names = custom_jobs(vertex.hook, 5)
 
     async def scenario() -> Events:
@@ -252,7 +252,7 @@ def test_lists_that_are_refused_are_done_without(
     "fault", ["fail=UNAVAILABLE", "fail=RESOURCE_EXHAUSTED", "lose-reply", "garbage", "hang=0.1"]
 )
 def test_lists_that_fail_for_a_while_fail_no_task(vertex: Vertex, fault: str) -> None:
-    """The list is asked for again, and nobody hears of it."""
+    """The list is requested again, and no trigger hears of the failure."""
     vertex.order("ListCustomJobs", fault, calls=2)
     names = custom_jobs(vertex.hook, 10)
 
@@ -268,7 +268,7 @@ def test_lists_that_fail_for_a_while_fail_no_task(vertex: Vertex, fault: str) ->
 def test_a_list_that_hangs_holds_nobody_up(
     vertex: Vertex, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While it does, for longer than this test may take, jobs are asked for in turn."""
+    """While the list hangs, for longer than this test may take, jobs are polled by name in turn."""
     monkeypatch.setattr(async_vertex, "CALL_TIMEOUT", 3600.0)
     vertex.order("ListCustomJobs", "hang", calls=2)
     names = custom_jobs(vertex.hook, 4)
@@ -284,7 +284,7 @@ def test_a_list_that_hangs_holds_nobody_up(
 
 @pytest.mark.usefixtures("no_turns")
 def test_a_deadline_needs_no_turn(vertex: Vertex, running: Running) -> None:
-    """A job that is overdue is asked for, whatever lists show."""
+    """A job that is overdue is polled by name, whatever lists show."""
     names = custom_jobs(vertex.hook, 5)
 
     async def scenario() -> Any:  # noqa: ANN401  # an event's payload
@@ -299,7 +299,7 @@ def test_a_deadline_needs_no_turn(vertex: Vertex, running: Running) -> None:
 
 @pytest.mark.parametrize("lost", ["nothing", "the list that the others wait for"])
 def test_a_kill_cancels_its_own_job_only(vertex: Vertex, running: Running, lost: str) -> None:
-    """The others go on waiting, even where the killed one had begun the look for all of them."""
+    """The others keep waiting, even if the killed one had begun the look for all of them."""
     names = custom_jobs(vertex.hook, 3)
 
     async def scenario() -> Events:
@@ -323,7 +323,7 @@ def test_a_kill_cancels_its_own_job_only(vertex: Vertex, running: Running, lost:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Vertex, Running]]:
-    """Return another local Vertex AI, of another project and region, to which `ELSEWHERE` leads."""
+    """Return another local Vertex AI, of another project and region, to which `ELSEWHERE` points."""
     running = Running(Options(state=tmp_path / "elsewhere", project="elsewhere", region="europe-west4"))
     started = running.start()
     connection = {
@@ -382,7 +382,7 @@ def test_a_place_has_one_watch_for_each_kind_of_job(vertex: Vertex) -> None:  # 
 
 
 def test_the_last_to_leave_ends_the_look(vertex: Vertex) -> None:
-    """Nothing goes on in the event loop when nobody waits any more."""
+    """Nothing keeps running in the event loop once no trigger waits."""
     names = custom_jobs(vertex.hook, 3)
 
     async def scenario() -> set[str]:

@@ -1,4 +1,4 @@
-"""What the operators promise when the wire fails, through Google's clients against the local Vertex AI."""
+"""The operators' promises when the wire fails, through Google's clients against the local Vertex AI."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_polls_that_fail_are_waited_out(
 
 
 def test_a_poll_that_hangs_is_given_up(vertex: Vertex, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trigger whose question is never answered asks again after the call's time-out."""
+    """A trigger whose poll is never answered polls again after the call's time-out."""
     monkeypatch.setattr(async_vertex, "CALL_TIMEOUT", 0.3)
     vertex.order("GetCustomJob", "hang=5")
     with pytest.raises(TaskDeferred) as deferred:
@@ -225,7 +225,7 @@ def test_a_poll_that_hangs_is_given_up(vertex: Vertex, monkeypatch: pytest.Monke
     ("code", "ending"), [("PERMISSION_DENIED", Ending.DENIED), ("NOT_FOUND", Ending.MISSING)]
 )
 def test_polls_that_cannot_succeed_end_the_wait(vertex: Vertex, code: str, ending: Ending) -> None:
-    """A job that may not be read, or was deleted, is not asked for again."""
+    """A job that may not be read, or was deleted, is not polled again."""
     vertex.order("GetCustomJob", f"fail={code}")
     with pytest.raises(TaskDeferred) as deferred:
         compile_task().execute(context())
@@ -342,7 +342,7 @@ def test_a_kill_during_the_create_call_leaves_no_job(vertex: Vertex, monkeypatch
 
 
 def test_a_worker_that_was_stopped_leaves_the_next_try_to_its_own_job(vertex: Vertex) -> None:
-    """A kill is not a failure for good: the retry of a stopped worker submits another attempt."""
+    """A kill is not final: the retry of a stopped worker submits another attempt."""
     task = compile_task(deferrable=False)
     with killing(task, lambda: bool(vertex.jobs.runs)), pytest.raises(VertexError, match="killed"):
         task.execute(context())
