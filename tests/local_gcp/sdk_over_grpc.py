@@ -55,7 +55,7 @@ def upload(**fields: Any) -> Any:  # noqa: ANN401  # the SDK's own
 
 
 def models() -> dict[str, Any]:
-    """Serve two versions of a model side by side, ask both ways, and take all of it away again."""
+    """Serve two versions of a model side by side, predict in both ways, and clean up."""
     first = upload()
     second = upload(parent_model=first.resource_name, version_aliases=["next"], is_default_version=False)
     endpoint = sdk.Endpoint.create(display_name="sdk")

@@ -15,7 +15,7 @@ IMAGE = "taxi-vertex/pipeline:local"
 
 
 class Errors(logging.Handler):
-    """Keeps what the SDK logs as errors: it goes on without some of what it asks for."""
+    """Keeps the errors that the SDK logs: it continues without some of the answers that it requests."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -27,7 +27,7 @@ class Errors(logging.Handler):
 
 
 def raw_prediction() -> Any:  # noqa: ANN401  # JSON
-    """Serve a model and ask it with a body of our own, which the SDK sends by a session of its own."""
+    """Serve a model and send it a custom body, which the SDK sends over a separate session."""
     model = sdk.Model.upload(
         display_name="raw", artifact_uri="gs://taxi-local/model", serving_container_image_uri=IMAGE
     )

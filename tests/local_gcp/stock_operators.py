@@ -70,7 +70,7 @@ async def _first_event(trigger: Any) -> Any:  # noqa: ANN401  # Airflow's BaseTr
 
 
 def state_name(state: str | int) -> str:
-    """Return the name of a state: one of the operators' ways answers with it, the other with its number."""
+    """Return a state's name: some of the operators answer with it, others with its number."""
     return state if isinstance(state, str) else PipelineState(state).name
 
 
@@ -93,7 +93,7 @@ def pipelines(template: str) -> dict[str, Any]:
 
 
 def models() -> dict[str, Any]:
-    """Upload a model, serve it, and take all of it away again."""
+    """Upload a model, serve it, and clean up."""
     model = run(UploadModelOperator, model=MODEL)["model"]
     endpoint = run(CreateEndpointOperator, endpoint={"display_name": "fares"})["name"].rpartition("/")[2]
     resources = {"machine_spec": {"machine_type": "n1-standard-2"}, "min_replica_count": 1}

@@ -43,7 +43,7 @@ def export(uri: str, select: str) -> str:
 
 
 def fresh_folder() -> str:
-    """Name a folder of the bucket that nobody used."""
+    """Name an unused folder of the bucket."""
     return f"exports/{uuid.uuid4().hex}"
 
 

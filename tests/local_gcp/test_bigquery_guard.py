@@ -161,7 +161,7 @@ def test_nothing_leads_elsewhere_from_within(client: bigquery.Client, pointer: P
 
 
 def test_every_table_function_was_looked_at(client: bigquery.Client) -> None:
-    """A newer DuckDB with another function, which might open files by itself, fails here first."""
+    """A newer DuckDB with an additional function, which might open files by itself, fails here first."""
     found = client.query(
         "SELECT DISTINCT lower(function_name) AS f FROM duckdb_functions() WHERE function_type = 'table'"
     )
@@ -191,7 +191,7 @@ def test_a_job_that_is_no_object_is_refused(url: str, body: str) -> None:
 
 
 def test_files_are_uploaded_and_objects_loaded(stack: LocalStack, client: bigquery.Client) -> None:
-    """Loading from a client's file and from Cloud Storage goes on as before."""
+    """Loading from a client's file and from Cloud Storage still works."""
     config = bigquery.LoadJobConfig(source_format="CSV", autodetect=True, write_disposition="WRITE_TRUNCATE")
     client.load_table_from_file(io.BytesIO(ROWS.encode()), "guarded.file", job_config=config).result()
     blob = stack.storage_client().bucket(BUCKET).blob(f"{uuid.uuid4().hex}/rows.csv")

@@ -60,7 +60,7 @@ def port() -> int:
 
 
 def test_service_is_ready_when_it_holds_what_it_should(tmp_path: Path, port: int) -> None:
-    """When the ready file exists, Cloud Storage has its bucket."""
+    """Once the ready file exists, Cloud Storage has its bucket."""
     with (
         _running(tmp_path, port),
         urllib.request.urlopen(f"http://127.0.0.1:{port}/storage/v1/b/{BUCKET}", timeout=10) as answer,
@@ -78,13 +78,13 @@ def test_service_is_asked_to_stop_with_its_container(tmp_path: Path, port: int) 
 
 
 def test_container_ends_with_the_status_of_its_service(tmp_path: Path, port: int) -> None:
-    """When the service dies, so does the container, for the engine to restart it."""
+    """A container whose service dies ends as well, for the engine to restart it."""
     with _running(tmp_path, port) as process:
         (service,) = _children(process.pid)
         (server,) = _children(service)
         os.kill(service, signal.SIGKILL)
         status = process.wait(STOP_SECONDS)
-        os.kill(server, signal.SIGKILL)  # which the engine does, with all of a container
+        os.kill(server, signal.SIGKILL)  # the engine does this with every process of a container
 
     assert status != 0
 

@@ -137,7 +137,7 @@ def chromium(profile: Path, *arguments: str) -> list[str]:
 def test_a_page_elsewhere_does_and_sees_nothing(
     cloud: Cloud, tmp_path: Path, page_host: str, server_host: str
 ) -> None:
-    """Forms of all encodings, fetch and beacons change nothing, and no image and no text is loaded."""
+    """Forms of all encodings, fetch and beacons change nothing, and neither images nor bodies can be read."""
     urls = {name: url.replace("127.0.0.1", server_host) for name, url in cloud.urls.items()}
     with evil_page(PAGE.replace("ATTACKS", json.dumps(attacks(urls)))) as (port, reports):
         command = chromium(tmp_path / "profile", f"http://{page_host}:{port}/")
@@ -166,7 +166,7 @@ def test_a_rebound_name_reads_nothing(cloud: Cloud, tmp_path: Path, name: str, p
 
 
 def test_attacks_are_attacks(cloud: Cloud) -> None:
-    """The same requests, as programs send them, do what they say."""
+    """The same requests, sent by programs, succeed."""
     for each in attacks(cloud.urls)["posts"]:
         path = each["url"].split("/", 3)[3]
         status, _, _ = send(each["url"], f"POST /{path}", JSON, each["body"])

@@ -31,7 +31,7 @@ def bucket(stack: LocalStack) -> Bucket:
 
 @pytest.fixture
 def folder() -> str:
-    """A folder of the bucket that nobody used."""
+    """An unused folder of the bucket."""
     return f"tests/{uuid.uuid4().hex}"
 
 
@@ -44,7 +44,7 @@ def disk(stack: LocalStack, folder: str) -> Path:
 
 
 def test_a_bucket_is_of_the_project(stack: LocalStack) -> None:
-    """A bucket says the project's number, by itself and in a list: clients tell by it whose it is."""
+    """A bucket has its project's number, by itself and in a list: clients check the owner by it."""
     client = stack.storage_client()
     numbers = [
         client.get_bucket(BUCKET).project_number,

@@ -111,7 +111,7 @@ def test_no_name_leads_out_of_the_folder(
 
 
 def test_what_was_checked_is_what_counts(url: str, bucket: Bucket, victim: Path) -> None:
-    """Of equal keys the last one is checked and kept; an escape that Go would drop is a character."""
+    """The last of equal keys is checked and kept; an escape that Go would drop is a character."""
     twice = '{"name": "../../victim", "name": "twice"}'
     send(url, f"POST {UPLOAD}?uploadType=multipart", RELATED, related(twice))
     metadata = related(json.dumps({"name": VICTIM}))
@@ -163,7 +163,7 @@ def test_dots_and_odd_names_are_names(bucket: Bucket, name: str) -> None:
 
 
 def test_metadata_may_hold_paths(bucket: Bucket) -> None:
-    """Only names are held to the folder: a person's metadata say what they like."""
+    """Only names are held to the folder: a user's metadata may hold any string."""
     blob = bucket.blob(f"{uuid.uuid4().hex}/object")
     blob.metadata = {"source": "../elsewhere"}
     blob.upload_from_string("content")
@@ -223,7 +223,7 @@ def test_browsers_cannot_pass_the_guard_by(stack: LocalStack) -> None:
 
 
 def test_both_servers_end_together(tmp_path: Path) -> None:
-    """When fake-gcs-server dies, so does its guard, with a status that says so."""
+    """A guard whose fake-gcs-server dies ends as well, with a status that says so."""
     port = ports.assign(["gcs"], {})["gcs"]
     (tmp_path / "root").mkdir()
     command = [sys.executable, "-m", "local_gcp.gcs_server", "--port", str(port), "--location", "US"]

@@ -50,7 +50,7 @@ class Machine:
 
     @property
     def tools(self) -> Path:
-        """Return where the programs are."""
+        """Return the folder of the programs."""
         return self.folder / "tools"
 
     @property
@@ -101,7 +101,7 @@ class Setup:
 
     @property
     def said(self) -> str:
-        """Return what it wrote so far."""
+        """Return its output so far."""
         return self.log.read_text()
 
     def code(self) -> int:
@@ -133,7 +133,7 @@ def machine(tmp_path: Path) -> Machine:
 
 @pytest.fixture
 def setup(machine: Machine) -> Iterator[Callable[..., Setup]]:
-    """Return what starts `make setup` in a clone; whatever still runs is ended after the test."""
+    """Return a function that starts `make setup` in a clone; whatever still runs is ended after the test."""
     with ExitStack() as ending:
 
         def start(clone: Path, *, cache: str = "cache") -> Setup:
@@ -155,7 +155,7 @@ def setup(machine: Machine) -> Iterator[Callable[..., Setup]]:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait for a condition; TimeoutError when it does not come."""
+    """Wait for a condition; raises TimeoutError if it does not become true."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -92,7 +92,7 @@ def pid_of(stack: Stack, name: str = "gcs") -> int:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait for a condition; TimeoutError when it does not come."""
+    """Wait for a condition; raises TimeoutError if it does not become true."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -101,7 +101,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def kill(pid: int) -> None:
-    """End a process the hard way and wait until it is gone."""
+    """Kill a process with SIGKILL and wait until it is gone."""
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: pids.identify(pid) is None)
 
@@ -224,7 +224,7 @@ def test_stray_of_an_interrupted_up_is_replaced(make_stack: Callable[..., Stack]
 
 
 def test_service_that_ignores_its_stop_signal_is_killed(make_stack: Callable[..., Stack]) -> None:
-    """A service that does not stop when asked is ended when its time is over."""
+    """A service that does not stop when told to is killed when its time is over."""
     code = """
         import signal, time
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -288,7 +288,7 @@ def test_failed_service_is_not_kept(make_stack: Callable[..., Stack]) -> None:
 
 
 def test_missing_program(make_stack: Callable[..., Stack]) -> None:
-    """A program that is not installed is an error that names what installs it."""
+    """A program that is not installed is an error that names the command that installs it."""
 
     def build(setting: Setting) -> Service:
         return Service(
@@ -304,7 +304,7 @@ def test_missing_program(make_stack: Callable[..., Stack]) -> None:
 
 
 def test_vertex_needs_the_pipeline_environment(tmp_path: Path) -> None:
-    """Without the pipeline environment Vertex AI does not start, and the message says what makes it."""
+    """Without the pipeline environment Vertex AI does not start, and the message says how to create it."""
     stack = Stack(Layout(state=tmp_path / "state", repository=tmp_path), declarations=(VERTEX,))
 
     with pytest.raises(MissingToolError, match="make setup"):
@@ -353,7 +353,7 @@ def test_unknown_service(make_stack: Callable[..., Stack]) -> None:
 
 
 def test_environment_before_up(make_stack: Callable[..., Stack]) -> None:
-    """Clients cannot be told where the services are before there are any."""
+    """The services have no addresses for clients before they have been started."""
     with pytest.raises(LocalCloudError, match="local_gcp up"):
         make_stack().client_environment()
 

@@ -149,7 +149,7 @@ def test_the_sdk_over_grpc(cloud: Cloud, tmp_path: Path) -> None:
 
 
 def test_the_sdk_without_a_project(cloud: Cloud, tmp_path: Path) -> None:
-    """After an init without project the SDK speaks REST, to the local Vertex AI all the same.
+    """After an init without a project the SDK speaks REST, also to the local Vertex AI.
 
     Submitting, it finds that the bucket belongs to the project.
     """
@@ -165,7 +165,7 @@ def test_the_sdk_without_a_project(cloud: Cloud, tmp_path: Path) -> None:
 
 @pytest.fixture
 def https(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> requests.Session:
-    """A session that knows what `env` prints, and nothing else."""
+    """A session that knows the output of `env`, and nothing else."""
     for name in ("https_proxy", "no_proxy", "REQUESTS_CA_BUNDLE"):
         monkeypatch.delenv(name.upper(), raising=False)
         monkeypatch.setenv(name, cloud.environment[name])
@@ -181,7 +181,7 @@ def test_rest_of_cloud_storage(https: requests.Session) -> None:
 
 
 def test_rest_of_a_service_that_is_not_here(https: requests.Session) -> None:
-    """A service of Google's that is not part of the local cloud answers that it is not."""
+    """A Google service that is not part of the local cloud answers that it is not."""
     answer = https.post("https://oauth2.googleapis.com/token", data={"grant_type": "refresh_token"})
 
     assert answer.status_code == HTTPStatus.NOT_IMPLEMENTED
@@ -220,7 +220,7 @@ class TokenHandler(BaseHTTPRequestHandler):
 
 
 class TokenServer(ThreadingHTTPServer):
-    """Counts the tokens that it gives."""
+    """Counts the tokens that it issues."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), TokenHandler)
@@ -325,7 +325,7 @@ def test_a_client_that_does_not_trust_the_authority_is_not_served(cloud: Cloud, 
     ],
 )
 def test_nothing_leaves_the_machine(cloud: Cloud, request_line: str, status: str) -> None:
-    """The proxy leads nowhere else, and serves nothing but CONNECT."""
+    """The proxy forwards to no other host, and serves nothing but CONNECT."""
     with socket.create_connection(("127.0.0.1", cloud.proxy_port), timeout=SECONDS) as client:
         client.sendall(f"{request_line} HTTP/1.1\r\n\r\n".encode())
         answer = client.recv(1000).decode()

@@ -1,4 +1,4 @@
-"""Google's discovery documents, and what of a method's requests and answers they do not allow.
+"""Google's discovery documents, and the parts of a method's requests and answers that they do not allow.
 
 `googleapiclient` ships the documents from which REST clients of every language are generated: the paths, the
 query parameters, and the schema of each body with its names, types and enums.
@@ -67,7 +67,7 @@ class Document:
         return self.methods.get((rule.verb, path))
 
     def problems(self, schema: str, content: object) -> Iterator[str]:
-        """Yield what a body has that its schema has not, messages packed into it included."""
+        """Yield what a body has and its schema does not, including messages packed into it."""
         validator = Draft202012Validator(
             {"$ref": f"#/$defs/{schema}", "$defs": self.schemas}, format_checker=_format_checker()
         )
@@ -149,7 +149,7 @@ def _packed(content: object) -> Iterator[tuple[str, JSON]]:
 class Recorder:
     """Holds every call of a server's methods, or of a client's channel, against the documents.
 
-    An answer is taken as the REST door writes it, enums by name. A request is taken as the REST client would
+    An answer is taken as REST returns it, with enums by name. A request is taken as the REST client would
     send it: only a client of ours need keep to the schema, a test may send what is wrong.
     """
 

@@ -1,4 +1,4 @@
-"""Compiles a pipeline as anybody writes it with kfp, in the pipeline environment: `python -m … FILE`."""
+"""Compiles a typical kfp pipeline in the pipeline environment: `python -m … FILE`."""
 
 import sys
 

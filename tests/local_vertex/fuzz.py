@@ -123,7 +123,7 @@ _LOCATION = 3
 
 
 def deep(levels: int) -> Any:  # noqa: ANN401  # JSON
-    """Return JSON of so many levels."""
+    """Return JSON with this many levels."""
     value: Any = 1
     for level in range(levels):
         value = {"a": value} if level % 2 else [value]
@@ -131,7 +131,7 @@ def deep(levels: int) -> Any:  # noqa: ANN401  # JSON
 
 
 def junk(random: Random) -> Any:  # noqa: ANN401  # JSON
-    """Return what hardly any field can take."""
+    """Return a value that hardly any field can take."""
     return random.choice(
         [
             float("nan"),

@@ -11,7 +11,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers health checks, and doubles the instances."""
 
     def do_GET(self) -> None:
-        """Be healthy on the health route only."""
+        """Answer the health route only."""
         self._answer(200 if self.path == os.environ["AIP_HEALTH_ROUTE"] else 404, {})
 
     def do_POST(self) -> None:

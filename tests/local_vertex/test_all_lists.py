@@ -48,7 +48,7 @@ KINDS: dict[str, tuple[Client, Callable[..., Any], str]] = {
 
 @pytest.fixture(params=KINDS)
 def listed(request: pytest.FixtureRequest, server: Server, transport: str) -> Listed:
-    """Make three resources of a kind, `fare a` to `fare c`; return what lists them."""
+    """Make three resources of a kind, `fare a` to `fare c`; return the method that lists them."""
     client_type, create, rpc = KINDS[request.param]
     client = connect(client_type, server, transport)
     for run in "abc":

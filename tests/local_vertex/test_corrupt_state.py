@@ -22,7 +22,7 @@ _PAGE = 4096
 
 
 def not_a_database(path: Path) -> None:
-    """Write what is not SQLite."""
+    """Write a file that is not SQLite."""
     path.write_bytes(b"not a database" * _PAGE)
 
 

@@ -48,7 +48,7 @@ def test_every_supported_method_is_documented(method: Method) -> None:
     ],
 )
 def test_what_is_not_documented_is_found(content: Any, problem: str) -> None:  # noqa: ANN401  # JSON
-    """A name, a type, a format and an enum that a schema has not are each a problem."""
+    """A name, a type, a format and an enum that a schema does not have are each a problem."""
     found = list(document("aiplatform.v1").problems("GoogleCloudAiplatformV1Endpoint", content))
 
     assert len(found) == 1
@@ -67,7 +67,7 @@ def test_messages_inside_operations_are_checked() -> None:
 
 
 def test_requests_do_not_set_what_only_the_service_may() -> None:
-    """An output-only field of a request is a mistake of the client, however deep it stands."""
+    """An output-only field of a request is a mistake of the client, at any depth."""
     deployed = aiplatform_v1.DeployedModel.pb()(model="m", status={"message": "fine"})
     request = aiplatform_v1.DeployModelRequest.pb()(endpoint=f"{PARENT}/endpoints/1", deployed_model=deployed)
 
@@ -91,7 +91,7 @@ def test_a_call_that_is_not_documented_fails_its_test() -> None:
 def test_the_answers_of_another_process_are_held_against_it(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client's channel is listened to where the server's methods cannot be."""
+    """A client's channel is recorded where the server's methods cannot be."""
     recorder = Recorder()
     connect(aiplatform_v1.PipelineServiceClient, server, "grpc", recorder=recorder).list_pipeline_jobs(
         parent=PARENT

@@ -62,7 +62,7 @@ def client(process: Process, transport: str) -> Client:
     ids=["loop over parameters", "loop over artifacts", "image", "no command", "unknown task", "schema"],
 )
 def test_a_refused_spec(client: Client, spec: dict[str, Any], error: type[Exception], message: str) -> None:
-    """The code and the message say what is wrong and what helps, and no job appears."""
+    """The code and the message say what is wrong and how to fix it, and no job appears."""
     job = {"pipeline_spec": spec, "runtime_config": {"gcs_output_directory": "gs://bucket/runs"}}
     with pytest.raises(error) as refused:
         client.create_pipeline_job(parent=PARENT, pipeline_job=job)

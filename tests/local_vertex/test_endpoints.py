@@ -48,7 +48,7 @@ def test_same_endpoint_id_twice(endpoints: Client, endpoint: str) -> None:
 
 
 def test_deploy(endpoints: Client, models: Client, endpoint: str, server: Server) -> None:
-    """A deployed model has a server, its version and the traffic that was asked for `0`."""
+    """A deployed model has a server, its version and the traffic that the request gave to `0`."""
     model = upload(models, model_id="fare")
     deployed_id = deploy(endpoints, endpoint, model.name, {"0": 100})
     deployed = endpoints.get_endpoint(name=endpoint).deployed_models[0]
@@ -126,7 +126,7 @@ def test_wrong_splits_are_refused(
 def test_failed_deploy_leaves_the_endpoint(
     endpoints: Client, models: Client, endpoint: str, server: Server
 ) -> None:
-    """When the server does not start, the operation fails and the endpoint is as before."""
+    """If the server does not start, the operation fails and the endpoint is as before."""
     first = deploy(endpoints, endpoint, upload(models).name, {"0": 100})
     before = endpoints.get_endpoint(name=endpoint)
     broken = upload(models, artifact_uri="gs://bkt/broken")

@@ -15,7 +15,7 @@ LOCAL = {check.id: "NOT_FOUND" for check in checks()}
 
 
 def test_a_method_names_its_unproven_checks() -> None:
-    """A method says what it is known from, and which questions nothing but belief answers."""
+    """A method lists its sources, and the checks whose answers are only assumed."""
     known = Evidence(local=LOCAL, google={})
     get_model = known.of_method("ModelService.GetModel")
 
@@ -25,7 +25,7 @@ def test_a_method_names_its_unproven_checks() -> None:
 
 
 def test_a_report_of_google_proves(tmp_path: Path) -> None:
-    """The page says when Google gave the same answers to all of a method's questions."""
+    """The page says so if Google gave the same answers to all of a method's checks."""
     rows = [{"id": name, "observed": answer} for name, answer in LOCAL.items()]
     rows[-1] = {"id": rows[-1]["id"], "observed": "INVALID_ARGUMENT"}
     (tmp_path / "google.json").write_text(json.dumps({"day": "2026-12-01", "checks": rows}))
@@ -48,7 +48,7 @@ def test_the_page_lists_what_is_unproven() -> None:
 
 
 def test_a_question_about_an_unknown_method_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A check whose method is not supported would vouch for nothing."""
+    """A check of a method that is not supported is an error: it would verify nothing."""
     wrong = evidence.Check(
         id="x", question="?", methods=("VizierService.CreateStudy",), basis=evidence.Basis.BELIEF, source=""
     )

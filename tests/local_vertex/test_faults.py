@@ -75,7 +75,7 @@ def test_a_call_fails_as_its_header_orders(
 
 
 def test_orders_hit_requests_without_a_header(faulty: Server, jobs: Client) -> None:
-    """An order of the admin page is for the next calls of its method, and for no more."""
+    """An order of the admin page applies to the next calls of its method only."""
     order(faulty, "CreateCustomJob", "fail=UNAVAILABLE", calls=2)
     for _ in range(2):
         with pytest.raises(exceptions.ServiceUnavailable):

@@ -139,7 +139,7 @@ def accepted_messages() -> dict[str, Descriptor]:
 
 @pytest.mark.parametrize("kind", accepted_messages().values(), ids=accepted_messages())
 def test_every_field_has_its_comment(kind: Descriptor) -> None:
-    """The comments of the clients in use can be read: nobody overlooks a required field."""
+    """The comments of the clients in use can be parsed: no required field is overlooked."""
     names = {field.name for field in kind.fields}
 
     assert kind.GetOptions().map_entry or set(comments(kind)) == names
@@ -171,7 +171,7 @@ def test_what_keeps_the_rules_is_taken(name: str, field: str, value: object) -> 
 
 
 def test_every_rule_refuses_something() -> None:
-    """No rule is without an example that it refuses."""
+    """Every rule has an example that it refuses."""
     kept = {
         (rule.field, rule.rule)
         for rule in RULES
@@ -242,28 +242,28 @@ def test_a_refused_update_changes_nothing(models: Client) -> None:
 
 
 def test_a_model_ignores_output_only_fields(models: Client) -> None:
-    """A model that was read from Vertex AI can be uploaded again: what the service sets is not taken over."""
+    """A model read from Vertex AI can be uploaded again: fields that the service sets are dropped."""
     uploaded = upload(models, satisfies_pzs=True, checkpoints=[{"checkpoint_id": "1"}], version_id="7")
 
     assert (uploaded.satisfies_pzs, list(uploaded.checkpoints), uploaded.version_id) == (False, [], "1")
 
 
 def test_a_pipeline_job_ignores_output_only_fields(pipelines: Client) -> None:
-    """The same for a pipeline job, whatever schedule or template is said to have made it."""
+    """The same holds for a pipeline job, whatever schedule or template it names as its origin."""
     job = create(pipelines, "copy", schedule_name="s", template_metadata={"version": "1"})
 
     assert (job.schedule_name, job.template_metadata.version) == ("", "")
 
 
 def test_a_custom_job_ignores_output_only_fields(custom_jobs: Client) -> None:
-    """The same for a custom job."""
+    """The same holds for a custom job."""
     job = custom_jobs.create_custom_job(parent=PARENT, custom_job=custom_job(satisfies_pzi=True))
 
     assert not job.satisfies_pzi
 
 
 def test_a_deployed_model_ignores_output_only_fields(endpoints: Client, models: Client) -> None:
-    """The same for an endpoint and for a model that is deployed on it."""
+    """The same holds for an endpoint and for a model that is deployed on it."""
     made = endpoints.create_endpoint(parent=PARENT, endpoint={"display_name": "a", "satisfies_pzs": True})
     name = made.result(timeout=5).name
     resources = {"machine_spec": {"machine_type": "n1-standard-2"}, "min_replica_count": 1}

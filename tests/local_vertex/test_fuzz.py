@@ -91,7 +91,7 @@ def code_of(channel: grpc.Channel, path: str, body: bytes) -> grpc.StatusCode:
 
 
 def unreadable_lists(server: Server) -> list[str]:
-    """Return the lists that cannot be had any more, over either transport."""
+    """Return the lists that can no longer be read, over either transport."""
     paths = (f"/v1/{PARENT}/{name}?pageSize=1000" for name in LISTS)
     wrong = [path for path in paths if ask(server, "GET", path)[0] != 200]
     list(connect(aiplatform_v1.PipelineServiceClient, server, "grpc").list_pipeline_jobs(parent=PARENT))

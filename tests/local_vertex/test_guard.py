@@ -1,4 +1,4 @@
-"""The local Vertex AI against web pages of other origins, which get nothing; programs go on as before."""
+"""The local Vertex AI against web pages of other origins, which get nothing; programs are not affected."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def error(body: str) -> dict[str, Any]:
     "host", ["rebind.evil.example:{port}", "127.0.0.1:1", "127.0.0.1", "127.0.0.1.:{port}"]
 )
 def test_an_unknown_host_is_refused(server: Server, verb: str, path: str, host: str) -> None:
-    """A name that was rebound to this machine leads nowhere, on no path."""
+    """A name that was rebound to this machine is refused on every path."""
     named = host.format(port=server.rest_port)
     status, _, body = send(server, verb, path, {**JSON, "Host": named}, JOB if verb == "POST" else None)
 
@@ -88,14 +88,14 @@ def test_an_unknown_host_is_refused(server: Server, verb: str, path: str, host: 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "LOCALHOST:{port}", "[::1]:{port}"])
 def test_names_of_loopback_are_served(server: Server, host: str) -> None:
-    """A person may call this machine by any of its own names."""
+    """Any of the machine's own names reaches the server."""
     status, _, _ = send(server, "GET", "/console", {"Host": host.format(port=server.rest_port)})
 
     assert status == 200
 
 
 def test_a_told_address_is_served(tmp_path: Path) -> None:
-    """A published port or a tunnel is served once the server was told of it."""
+    """A published port or a tunnel is served once the server is configured with it."""
     with running_server(tmp_path, addresses=("Tunnel.example:8443",)) as told:
         status, _, _ = send(told, "GET", "/console", {"Host": "tunnel.example:8443"})
 
@@ -127,7 +127,7 @@ def test_pages_elsewhere_change_nothing(server: Server, headers: dict[str, str])
 )
 @pytest.mark.parametrize("path", [JOBS, "/faults"])
 def test_a_body_must_be_declared_as_json(server: Server, path: str, kind: str | None) -> None:
-    """Bodies that a form or a fetch without preflight can send are refused, whoever sends them."""
+    """Bodies that a form or a fetch without preflight can send are refused from any sender."""
     status, _, body = send(server, "POST", path, {"Content-Type": kind} if kind else {}, JOB)
 
     assert (status, error(body)["status"]) == (415, "INVALID_ARGUMENT")
@@ -169,7 +169,7 @@ def test_pages_are_read_as_documents_only(server: Server, headers: dict[str, str
 
 @pytest.mark.parametrize("path", [JOBS, "/console", "/faults"])
 def test_no_preflight_is_answered(server: Server, path: str) -> None:
-    """A browser that asks whether a page may send JSON is not told so."""
+    """A browser's preflight request for JSON gets no permission."""
     asking = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
     status, headers, _ = send(server, "OPTIONS", path, asking)
 
@@ -179,7 +179,7 @@ def test_no_preflight_is_answered(server: Server, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/console", "/console/static/live.js"])
 def test_the_console_is_not_framed_nor_sniffed(server: Server, path: str) -> None:
-    """Pages say that they must not be framed, and files that they are what they are called."""
+    """Pages forbid framing, and files forbid sniffing of their type."""
     _, headers, _ = send(server, "GET", path, {})
 
     assert headers["x-content-type-options"] == "nosniff"

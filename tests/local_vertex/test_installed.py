@@ -1,4 +1,4 @@
-"""The package as a stranger gets it: installed from its folder into a fresh environment."""
+"""The package as users install it: from its folder, into a fresh environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients of a service of many replicas, through the official clients over gRPC and REST."""
+"""A service whose replicas lag behind, through the official clients over gRPC and REST."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Clock:
     now: float = 0.0
 
     def __call__(self) -> float:
-        """Return what was set."""
+        """Return the time that was set."""
         return self.now
 
     def catch_up(self) -> None:
@@ -167,7 +167,7 @@ class Serving:
         )
 
     def ask(self) -> str:
-        """Ask, and return which deployed model answers."""
+        """Send a request, and return the id of the deployed model that answers."""
         answer = self.prediction.predict(endpoint=self.name, instances=instances(1))
         return str(answer.deployed_model_id)
 
@@ -208,7 +208,7 @@ def test_a_changed_split_takes_effect_late(serving: Serving, clock: Clock) -> No
 
 
 def test_requests_for_a_model_that_is_undeployed_are_refused(serving: Serving, clock: Clock) -> None:
-    """The old split leads to a server that is gone, which is over soon."""
+    """For a short time the old split still routes to a server that is gone."""
     first, second = serving.ids
     serving.give(first)
     clock.catch_up()

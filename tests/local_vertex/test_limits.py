@@ -1,4 +1,4 @@
-"""Tests of what a container's limits leave of the machine, on files as the kernel writes them."""
+"""The share of the machine that a container's limits leave, read from files as the kernel writes them."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ NAMES = st.text("ab\"'\\ *x", min_size=1)
 
 @given(NAMES)
 def test_quoted_values_find_their_resource(name: str) -> None:
-    """Whatever stands in a display name can be asked for, with quotes and backslashes escaped."""
+    """A filter can match any display name, with quotes and backslashes escaped."""
     quoted = name.replace("\\", "\\\\").replace('"', '\\"')
     keep = parse_filter(f'display_name="{quoted}"', ENDPOINT)
 
@@ -157,7 +157,7 @@ def test_quoted_values_find_their_resource(name: str) -> None:
 
 @given(st.text(max_size=30))
 def test_any_text_is_a_filter_or_refused(text: str) -> None:
-    """No text makes the parser fail in another way than InvalidArgument."""
+    """No string makes the parser fail with anything but InvalidArgument."""
     try:
         keep = parse_filter(text, ENDPOINT)
     except InvalidArgument:

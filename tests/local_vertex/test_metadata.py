@@ -175,7 +175,7 @@ def test_contexts_by_their_relatives(metadata: Client, condition: str, expected:
     ],
 )
 def test_wrong_filters_are_refused(metadata: Client, condition: str) -> None:
-    """A value without its type, a text where a number belongs, and contexts of artifacts are refused."""
+    """A value without its type, a string where a number belongs, and contexts of artifacts are refused."""
     with pytest.raises(exceptions.BadRequest, match="filter"):
         metadata.list_artifacts(request={"parent": STORE, "filter": condition})
 
@@ -261,7 +261,7 @@ def test_what_is_read_stays_as_it_was_made(metadata: Client, server: Server) -> 
 
 
 def test_the_one_store(metadata: Client) -> None:
-    """There is the default store, and no other."""
+    """The default store is the only one."""
     stores = metadata.list_metadata_stores(parent=PARENT)
 
     assert [store.name for store in stores] == [KEPT]

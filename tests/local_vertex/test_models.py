@@ -81,7 +81,7 @@ def test_get_by_alias(models: Client) -> None:
 
 
 def test_names_of_versions(models: Client) -> None:
-    """Whoever asks for a version gets it under its number, whoever asks for the model under its id."""
+    """A request for a version returns it under its number, a request for the model under its id."""
     name = upload(models, model_id="fare").name
     upload(models, parent_model=name, version_aliases=["challenger"])
     asked = {part: models.get_model(name=name + part).name for part in ("", "@-", "@1", "@challenger")}

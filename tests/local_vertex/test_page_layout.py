@@ -1,4 +1,4 @@
-"""Properties of the pictures of pipelines."""
+"""Properties of the layout of pipeline graphs."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_a_string_that_is_nearly_json_is_shown_as_it_is(text: str) -> None:
 
 @pytest.mark.parametrize("path", ["/console", "/console/models", "/console/endpoints", "/console/customJobs"])
 def test_an_empty_server_has_pages(server: Server, path: str) -> None:
-    """Each list is a page that says that it is empty."""
+    """The page of an empty list says that it is empty."""
     status, text = read(server, path)
 
     assert status == 200
@@ -133,7 +133,7 @@ def test_the_project_may_be_named_by_its_id(server: Server) -> None:
 
 
 def test_a_finished_run_is_not_asked_for_again(server: Server) -> None:
-    """The page of a run that has failed shows why, and rests."""
+    """The page of a run that has failed shows why, and stops reloading."""
     name = submit(server)
     server.engine.end(name, RunState.FAILED, Failure(code=Code.INTERNAL, message="Trainer: <no memory>"))
     text = read(server, RUN)[1]
@@ -154,7 +154,7 @@ def test_a_task_shows_inputs_outputs_and_parameters(server: Server) -> None:
 
 
 def test_a_task_shows_what_it_does_not_get(server: Server) -> None:
-    """The page of a task says which resources it requests in vain on this machine."""
+    """The page of a task lists the resources that it requests but does not get on this machine."""
     name = submit(server)
     trainer = server.engine.finish_task(name, "Trainer")
     noted = replace(trainer, notes=("accelerator NVIDIA_TESLA_T4 x 1 is ignored",))

@@ -52,7 +52,7 @@ def test_create_keeps_the_spec(pipelines: Client, server: Server) -> None:
 
 
 def test_create_plans_once(tmp_path: Path) -> None:
-    """The engine checks and plans a new job one time, however large its spec is."""
+    """The engine checks and plans a new job only once, however large its spec is."""
     planned: list[PipelineRun] = []
     with running_server(tmp_path, check=planned.append) as server:
         create(connect(aiplatform_v1.PipelineServiceClient, server, "grpc"), "taxi-1")
@@ -190,7 +190,7 @@ def test_unsupported_fields_are_refused(pipelines: Client) -> None:
 
 
 def test_unsupported_services_are_refused(server: Server, transport: str) -> None:
-    """A method of another service is UNIMPLEMENTED, and the message leads to the list of what is not."""
+    """A method of another service is UNIMPLEMENTED, and the message links to the list of such methods."""
     schedules = connect(aiplatform_v1.ScheduleServiceClient, server, transport)
 
     with pytest.raises(

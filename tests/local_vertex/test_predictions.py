@@ -59,7 +59,7 @@ def test_the_containers_refusal(endpoints: Client, models: Client, prediction: C
 
 @pytest.fixture
 def serving(endpoints: Client, models: Client, endpoint: str) -> str:
-    """Name an endpoint with a model that has all of the traffic."""
+    """Return an endpoint with a model that has all of the traffic."""
     deploy(endpoints, endpoint, upload(models).name, {"0": 100})
     return endpoint
 

@@ -137,7 +137,7 @@ def serve_model(process: Process) -> str:
 
 
 def predict(process: Process, endpoint: str, value: struct_pb2.Value) -> list[float]:
-    """Ask an endpoint."""
+    """Send a request to an endpoint."""
     prediction = process.client(aiplatform_v1.PredictionServiceClient)
     return list(prediction.predict(endpoint=endpoint, instances=[value], retry=None).predictions)
 

@@ -33,7 +33,7 @@ def pipelines_of(server: Server) -> Client:
 
 @pytest.mark.parametrize("ended", [TaskState.SUCCEEDED, TaskState.SKIPPED, TaskState.FAILED])
 def test_running_jobs_go_on_with_their_finished_tasks(tmp_path: Path, ended: TaskState) -> None:
-    """A job that was cut off is given to the engine again, with what has run of it, well or not."""
+    """A job that was cut off is given to the engine again, with its tasks that ended, successfully or not."""
     with running_server(tmp_path) as first:
         name = create(pipelines_of(first), "a").name
         record = first.engine.finish_task(name, "Trainer", ended)
@@ -111,7 +111,7 @@ def test_a_model_that_does_not_come_up(tmp_path: Path) -> None:
 
 
 def test_operations_in_flight_fail_clearly(tmp_path: Path) -> None:
-    """An operation that nobody works on any more is done, with an error."""
+    """An operation that lost its worker is done, with an error."""
     name = f"{CANONICAL}/endpoints/7/operations/1"
     store = Store(tmp_path / "vertex.sqlite")
     Collection(store, operations_pb2.Operation).insert(operations_pb2.Operation(name=name), "")

@@ -32,7 +32,7 @@ def call(server: Server, verb: str, path: str, body: object = None) -> tuple[int
 
 @pytest.mark.parametrize("path", ["/", "/healthz"])
 def test_health(server: Server, path: str) -> None:
-    """The server says that it lives."""
+    """The health routes answer."""
     status, body = call(server, "GET", path)
 
     assert (status, body["status"], body["project"]) == (200, "ok", "taxi-local")
@@ -59,7 +59,7 @@ def test_error_body(server: Server) -> None:
 
 @pytest.mark.parametrize("body", [b"{", b"[]", {"displayNam": "x"}])
 def test_wrong_bodies(server: Server, body: object) -> None:
-    """A body that is no JSON, no object or has an unknown field is 400."""
+    """A body that is not valid JSON, not an object or has an unknown field is 400."""
     status, answer = call(server, "POST", f"/v1/{PARENT}/pipelineJobs", body)
 
     assert (status, answer["error"]["status"]) == (400, "INVALID_ARGUMENT")

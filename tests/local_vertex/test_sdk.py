@@ -190,7 +190,7 @@ def test_list_get_cancel_delete(sdk: Client, job: Client) -> None:
 
 
 def test_lineage(sdk: Client, job: Client, server: Server) -> None:
-    """From a job the SDK leads to its executions, from those to their artifacts, and back."""
+    """The SDK leads from a job to its executions, from those to their artifacts, and back."""
     job.submit()
     trainer = finished(2, "Trainer", {}, {"model": (artifact("model", "tfx.Model"),)})
     server.engine.listener.task_changed(job.resource_name, trainer)

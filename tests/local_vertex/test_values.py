@@ -61,7 +61,7 @@ def listed(server: Server) -> tuple[int, dict[str, Any]]:
     ],
 )
 def test_a_value_that_json_does_not_have(server: Server, value: str) -> None:
-    """It is refused where it would be kept, and the list is as it was."""
+    """The value is refused where it would be stored, and the list is as it was."""
     message = refused(server, "POST", f"/v1/{PARENT}/models:upload", UPLOAD % value)
 
     assert message
@@ -140,7 +140,7 @@ def test_an_order_of_faults_that_is_not_unicode(tmp_path: Path) -> None:
 
 
 def test_a_request_that_is_not_protobuf(server: Server) -> None:
-    """Bytes that are no request are INVALID_ARGUMENT, as they are the client's."""
+    """Bytes that are not a request are INVALID_ARGUMENT, the client's mistake."""
     client = connect(aiplatform_v1.ModelServiceClient, server, "grpc")
     call = client.transport.grpc_channel.unary_unary(
         "/google.cloud.aiplatform.v1.ModelService/GetModel", None, None
@@ -153,14 +153,14 @@ def test_a_request_that_is_not_protobuf(server: Server) -> None:
 
 @pytest.mark.parametrize("verb", ["OPTIONS", "TRACE"])
 def test_a_verb_that_no_method_has(server: Server, verb: str) -> None:
-    """It is not found, in the JSON of every other error."""
+    """A verb that no method has is NOT_FOUND, with an error in the same JSON as all others."""
     status, content = ask(server, verb, f"/v1/{PARENT}/models")
 
     assert (status, json.loads(content)["error"]["status"]) == (404, "NOT_FOUND")
 
 
 def test_an_unreadable_number_in_the_state_hides_nothing(tmp_path: Path) -> None:
-    """A state that holds NaN all the same is listed, with NaN as the string that JSON has for it."""
+    """A state that already holds NaN is listed, with NaN as the string that JSON has for it."""
     store = Store(tmp_path / "vertex.sqlite")
     models = Models(Region(project=Project(id=PROJECT, number=PROJECT_NUMBER, region=REGION), store=store))
     kept = aiplatform_v1.Model.pb(aiplatform_v1.Model(model()))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from local_vertex.run.ports import PipelineEngine
 
 
-# A machine that is busy with other tests may take its time for an example.
+# A machine that is busy with other tests may take long to run an example.
 settings.register_profile("busy machine", deadline=None)
 
 
@@ -41,7 +41,7 @@ settings.load_profile("busy machine")
 
 @pytest.fixture
 def recorder() -> Recorder:
-    """What the engine reports."""
+    """The record of the engine's reports."""
     return Recorder()
 
 
@@ -63,7 +63,7 @@ def tfx_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tfx_heard() -> Recorder:
-    """What `tfx_engine` reports."""
+    """The record of the reports of `tfx_engine`."""
     return Recorder()
 
 

@@ -133,7 +133,7 @@ def image_table(*rules: ImageRule, **environment: str) -> ImageTable:
 
 
 def plain_containers(images: ImageTable | None = None, launcher: Launcher | None = None) -> Containers:
-    """Return what runs containers as plain subprocesses, or with a launcher of the test's own."""
+    """Return a runner of containers as plain subprocesses, or with the test's own launcher."""
     reference = GuardedLauncher()
     return Containers(images=images or image_table(), launcher=launcher or reference, reference=reference)
 
@@ -145,7 +145,7 @@ def pipeline_engine(
     containers: Containers | None = None,
     history: RunHistory | None = None,
 ) -> LocalPipelineEngine:
-    """Return an engine that remembers earlier runs as long as it lives, unless there is a history."""
+    """Return an engine that remembers earlier runs for its lifetime, unless it is given a history."""
     return LocalPipelineEngine(
         settings=settings,
         listener=listener,
@@ -221,7 +221,7 @@ class VolatileHistory:
 
 
 class RecordedHistory(VolatileHistory):
-    """What the runs that a recorder heard of left behind."""
+    """The artifacts that the runs known to a recorder left behind."""
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()

@@ -129,7 +129,7 @@ def test_what_makes_a_miss(
     changes: dict[str, Any],
     expected: list[TaskState],
 ) -> None:
-    """Inputs, pipeline and options decide; who reads a new artifact has new inputs, whatever it holds."""
+    """Inputs, pipeline and options decide; a new artifact is a new input, whatever its content."""
     states_of(engine, recorder, counting_spec(ran), "first")
 
     assert states_of(engine, recorder, counting_spec(ran, **changes), "second") == expected
@@ -138,7 +138,7 @@ def test_what_makes_a_miss(
 def test_a_missing_output_is_a_hit(
     engine: LocalPipelineEngine, recorder: Recorder, ran: Path, tmp_path: Path
 ) -> None:
-    """As on Vertex AI, nobody looks whether the objects of a cached execution are still there."""
+    """As on Vertex AI, a cache hit does not check that the objects of the execution still exist."""
     states_of(engine, recorder, counting_spec(ran), "first")
     shutil.rmtree(tmp_path / "gcs" / "bucket" / "root")
 
@@ -181,7 +181,7 @@ def test_what_a_driver_finds_is_part_of_the_key(
 
 
 def test_the_same_import_is_the_same_artifact(engine: LocalPipelineEngine, recorder: Recorder) -> None:
-    """Who reads an imported artifact hits the cache in the next run, unless it is imported anew."""
+    """A reader of an imported artifact hits the cache in the next run, unless it is imported anew."""
     names = {}
     for job, reimport in (("a", False), ("b", False), ("c", True), ("d", True)):
         importer = {

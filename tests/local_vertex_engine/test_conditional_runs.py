@@ -72,7 +72,7 @@ def test_a_condition_decides(
 
 
 def test_a_condition_without_a_value_fails_its_task(engine: LocalPipelineEngine, recorder: Recorder) -> None:
-    """A condition over metadata that nobody wrote fails the task and says why."""
+    """A condition over metadata that was never written fails the task and says why."""
     state, tasks = outcome(engine, recorder, conditional_spec(1, BLESSED.replace("'blessed'", "'else'")))
     (error,) = recorder.errors.values()
 
@@ -82,7 +82,7 @@ def test_a_condition_without_a_value_fails_its_task(engine: LocalPipelineEngine,
 
 
 def test_a_wrong_condition_is_refused(engine: LocalPipelineEngine) -> None:
-    """A condition that is no expression is refused at the door."""
+    """A condition that is not an expression is refused at the door."""
     with pytest.raises(InvalidArgument, match="condition"):
         engine.accept(pipeline_run(conditional_spec(1, "(1")))
 
@@ -103,7 +103,7 @@ def test_a_condition_over_what_the_task_does_not_read_is_refused(engine: LocalPi
 def test_the_condition_of_a_dag_holds_for_all_in_it(
     engine: LocalPipelineEngine, recorder: Recorder, value: str, flip: str, expected: TaskState
 ) -> None:
-    """What kfp makes of `dsl.If` is a DAG with a condition over a parameter of the run."""
+    """`dsl.If`, which kfp compiles to a DAG with a condition, takes effect by a parameter of the run."""
     spec = pipeline_spec({"inner": python_task("pass")})
     tasks = spec["root"]["dag"]["tasks"]
     definitions = {"parameters": {"flip": {"parameterType": "STRING"}}}

@@ -33,7 +33,7 @@ INPUTS: dict[str, Any] = {
     ],
 )
 def test_value(text: str, expected: bool) -> None:  # noqa: FBT001  # an expected value
-    """What TFX and kfp compile conditions to has the value that CEL gives it."""
+    """A condition as TFX or kfp compiles it has the value that CEL gives it."""
     assert parse_condition(text).value_of(INPUTS) is expected
 
 
@@ -48,7 +48,7 @@ def test_value(text: str, expected: bool) -> None:  # noqa: FBT001  # an expecte
     ],
 )
 def test_no_value(text: str, problem: str) -> None:
-    """A condition over what does not exist, or over values that do not go together, is an error."""
+    """A condition over something that does not exist, or over values of incompatible types, is an error."""
     with pytest.raises(ConditionError, match=problem):
         parse_condition(text).value_of(INPUTS)
 
@@ -71,7 +71,7 @@ def test_what_nobody_compiles_to_is_refused(text: str) -> None:
 
 @given(st.text(st.characters(codec="ascii"), max_size=30))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    """No text makes the reader fail otherwise."""
+    """No string makes the parser fail in another way."""
     try:
         parse_condition(text)
     except (InvalidArgument, Unimplemented):

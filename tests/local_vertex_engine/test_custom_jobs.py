@@ -23,7 +23,7 @@ NAME = "projects/1/locations/here/customJobs/7"
 
 @pytest.fixture
 def heard() -> JobRecorder:
-    """What the runner reports."""
+    """The record of the runner's reports."""
     return JobRecorder()
 
 
@@ -91,7 +91,7 @@ def test_a_cancelled_job_leaves_nothing(
 
 
 def test_a_lost_container_that_runs_again_has_its_time_limit(tmp_path: Path, heard: JobRecorder) -> None:
-    """Run again as a plain subprocess, a job is ended at its limit and says so."""
+    """A job that is run again as a plain subprocess is ended at its limit and says so."""
     settings = engine_settings(tmp_path)
     marker = tmp_path / "lost"
     code = (

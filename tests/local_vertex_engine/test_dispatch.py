@@ -59,7 +59,7 @@ def test_a_small_run_does_not_wait_for_a_large_one() -> None:
 
 
 def test_nothing_overtakes_a_claim_for_much_memory() -> None:
-    """What needs more than is free waits, and what would fit waits behind it."""
+    """A claim for more than is free waits, and claims that would fit wait behind it."""
     running = [Claim(owner="a", memory=3, number=0)]
     much, little = Claim(owner="b", memory=9, number=1), Claim(owner="c", memory=1, number=2)
 
@@ -81,7 +81,7 @@ def test_work_is_done_side_by_side() -> None:
 
 
 def test_the_end_cancels_what_waits() -> None:
-    """On close, what runs ends by itself, and what waits or comes later is cancelled."""
+    """After close, running work finishes, and work that waits or comes later is cancelled."""
     dispatcher = Dispatcher(cores=1)
     release, started = threading.Event(), threading.Event()
 

@@ -1,4 +1,4 @@
-"""What becomes of a run when a task of it fails or is lost."""
+"""Runs in which a task fails or is lost."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class LosingLauncher:
 
 
 def test_a_lost_container_is_run_again_in_a_fresh_folder(tmp_path: Path, recorder: Recorder) -> None:
-    """When a warm executor goes away the task runs again as a plain subprocess, without leftovers."""
+    """A task whose warm executor goes away runs again as a plain subprocess, without leftovers."""
     settings = engine_settings(tmp_path)
     losing = LosingLauncher()
     engine = pipeline_engine(settings, recorder, containers=plain_containers(launcher=losing))
@@ -180,7 +180,7 @@ METRICS = {
 def test_a_metric_that_cannot_be_published_fails_its_task(
     engine: LocalPipelineEngine, recorder: Recorder, written: str, cause: str
 ) -> None:
-    """A metric that is no number of JSON fails the task that logged it, by name, as on Vertex AI."""
+    """A metric that is not a JSON number fails the task that logged it, by name, as on Vertex AI."""
     output = f'{{"artifacts": {{"m": {{"artifacts": [{{"metadata": {{"rmse": {written}}}}}]}}}}}}'
     task = python_task(WRITE, "{{$.outputs.output_file}}", output, component=METRICS)
     run = pipeline_run(pipeline_spec({"t": task}))
@@ -196,7 +196,7 @@ def test_a_metric_that_cannot_be_published_fails_its_task(
 def test_an_output_parameter_that_cannot_be_published_fails_its_task(
     engine: LocalPipelineEngine, recorder: Recorder, key: str, written: str
 ) -> None:
-    """The same for a parameter."""
+    """A parameter that is not a JSON number fails its task in the same way."""
     file = f"{{{{$.outputs.parameters['{key}'].output_file}}}}"
     run = pipeline_run(pipeline_spec({"t": python_task(WRITE, file, written, component=METRICS)}))
     engine.start(engine.accept(run))

@@ -1,4 +1,4 @@
-"""What a container installs is its own; the interpreter that stands for its image stays as it is."""
+"""Packages that a container installs are its own; the interpreter that stands for its image is unchanged."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def write_wheel(folder: Path, version: str) -> Path:
 
 
 def files(folder: Path) -> Mapping[str, float]:
-    """Return the files below a folder and their times, but for bytecode."""
+    """Return the files below a folder and their times, except bytecode."""
     return {
         str(path): path.stat().st_mtime
         for path in sorted(folder.rglob("*"))
@@ -128,7 +128,7 @@ def bench(tmp_path: Path, image: Path, recorder: Recorder, request: pytest.Fixtu
 
 
 def warm_containers(images: ImageTable, log_dir: Path) -> Containers:
-    """Return what runs containers in forks of a parent that has imported the module `installs`."""
+    """Return a runner of containers in forks of a parent that has imported the module `installs`."""
     reference = GuardedLauncher()
     settings = WarmSettings(preload=("installs",), log_dir=log_dir)
     launcher = WarmLauncher(settings=settings, images=images, reference=reference)
@@ -136,7 +136,7 @@ def warm_containers(images: ImageTable, log_dir: Path) -> Containers:
 
 
 def shell(script: str) -> list[str]:
-    """A command that is a script of the shell."""
+    """A command that is a shell script."""
     return ["sh", "-ec", script]
 
 
@@ -163,7 +163,7 @@ def test_a_task_installs_for_itself(bench: Bench, new: Path, command: list[str])
 
 
 def test_a_task_cannot_uninstall(bench: Bench) -> None:
-    """What the image has is outside of a task's environment, so pip leaves it where it is."""
+    """The image's packages are outside of a task's environment, so pip leaves them alone."""
     before = files(bench.image)
     last = bench.run(shell(f"pip uninstall --yes added; python -c '{VERSION}'"))
 
@@ -206,7 +206,7 @@ def pipeline_image(folder: Path) -> ImageRule:
 def test_packages_to_install(tmp_path: Path, recorder: Recorder, new: Path) -> None:
     """A kfp component runs with its packages and hands on artifacts; a string stays what it is.
 
-    kfp, which each component installs, is there in the right version: no index of packages is asked.
+    kfp, which each component installs, is there in the right version: no package index is contacted.
     """
     run_in_pipeline_environment("tests.local_vertex_engine.kfp_definition", tmp_path, new, cwd=tmp_path)
     rule = pipeline_image(tmp_path)

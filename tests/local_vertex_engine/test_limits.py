@@ -165,7 +165,7 @@ def test_requests_bound_what_runs_at_once(
 def test_a_wrong_quantity_is_refused(
     engine: LocalPipelineEngine, field: str, text: str, expected: str
 ) -> None:
-    """CPUs or memory that are no quantity are refused at the door."""
+    """CPUs or memory that are not a quantity are refused at the door."""
     spec = pipeline_spec({"t": python_task("pass", container={"resources": {field: text}})})
 
     with pytest.raises(InvalidArgument, match=expected):
@@ -189,7 +189,7 @@ NOTES = (
 
 
 def test_a_task_says_what_it_does_not_get(tmp_path: Path, recorder: Recorder) -> None:
-    """Wishes that this machine does not fulfil stand in the task's record and at the head of its log."""
+    """Resource requests that this machine cannot meet are in the task's record and at the head of its log."""
     engine = pipeline_engine(engine_settings(tmp_path, memory=4_000_000_000), recorder)
     task = python_task("print('spoken')", container={"resources": GREEDY})
     run = pipeline_run(pipeline_spec({"greedy": task}))
@@ -204,7 +204,7 @@ def test_a_task_says_what_it_does_not_get(tmp_path: Path, recorder: Recorder) ->
 
 
 def test_a_task_that_asks_for_nothing_has_no_notes(engine: LocalPipelineEngine, recorder: Recorder) -> None:
-    """Without wishes a log holds what the task wrote and nothing else."""
+    """Without resource requests a log holds what the task wrote and nothing else."""
     run = pipeline_run(pipeline_spec({"modest": python_task("print('spoken')")}))
     engine.start(engine.accept(run))
     recorder.wait(run)
@@ -216,7 +216,7 @@ def test_a_task_that_asks_for_nothing_has_no_notes(engine: LocalPipelineEngine, 
 
 
 def test_notes_are_no_root_cause(engine: LocalPipelineEngine, recorder: Recorder) -> None:
-    """A task that fails without a word is not explained by our lines in its log."""
+    """The error of a task that fails without output does not quote the engine's own lines in its log."""
     task = python_task("raise SystemExit(3)", container={"resources": GREEDY})
     run = pipeline_run(pipeline_spec({"greedy": task}))
     engine.start(engine.accept(run))

@@ -111,7 +111,7 @@ def test_a_model_is_served_by_the_container_contract(servers: LocalModelServers)
 
 
 def test_a_body_that_is_refused_unread_is_answered(servers: LocalModelServers) -> None:
-    """A server that answers and closes before it has read the body is heard."""
+    """The answer of a server that closes before it has read the body is received."""
     servers.start("7", container(REFUSING), "gs://bucket/model")
 
     assert servers.predict("7", b"x" * 30_000_000) == (413, b'{"error": "too large"}')
@@ -147,7 +147,7 @@ def test_a_server_that_does_not_listen_is_given_up(tmp_path: Path) -> None:
 
 
 def answers_from_another(servers: LocalModelServers, pid: int) -> bool:
-    """Tell whether the deployed model answers from another process."""
+    """Return whether the deployed model answers from another process."""
     try:
         return bool(json.loads(servers.predict("7", BODY)[1])["pid"] != pid)
     except Unavailable:
@@ -168,7 +168,7 @@ def test_a_dead_server_is_started_again(servers: LocalModelServers) -> None:
 def test_a_server_that_cannot_be_started_again_is_tried_later(
     servers: LocalModelServers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A machine that is out of something for a while ends no deployment."""
+    """A machine that is short of a resource for a while does not end a deployment."""
     log = Path(servers.start("7", container(SERVER), "gs://bucket/model").log_path)
     pid = json.loads(servers.predict("7", BODY)[1])["pid"]
     kept = log.parent.rename(tmp_path / "away")

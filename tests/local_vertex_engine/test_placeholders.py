@@ -13,7 +13,7 @@ LITERALS = st.text(alphabet="ab1_ .,:'\"[]()\né", min_size=1, max_size=20)
 
 @st.composite
 def placeholders(draw: st.DrawFn) -> str:
-    """Texts of all placeholders that exist."""
+    """Strings of all placeholders that exist."""
     key = draw(KEYS)
     form = draw(
         st.sampled_from(
@@ -35,7 +35,7 @@ def placeholders(draw: st.DrawFn) -> str:
 
 @given(st.lists(st.one_of(LITERALS, placeholders()), max_size=6))
 def test_a_template_keeps_its_text(parts: list[str]) -> None:
-    """A parsed template prints as the text that it came from."""
+    """A parsed template prints as the string that it came from."""
     text = "".join(parts)
 
     assert str(parse_template(text)) == text
@@ -77,7 +77,7 @@ def test_a_placeholder_is_parsed_into_its_parts() -> None:
     ],
 )
 def test_an_unknown_placeholder_is_an_error(text: str) -> None:
-    """What is no placeholder is refused; it never becomes null."""
+    """An invalid placeholder is refused; it never becomes null."""
     with pytest.raises(InvalidArgument, match="placeholder"):
         parse_template(f"before {text} after")
 

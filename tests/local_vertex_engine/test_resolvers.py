@@ -66,7 +66,7 @@ def resolver(key: str, declared: dict[str, Any], query: str, **task: Any) -> dic
 
 
 def resolving_spec() -> dict[str, Any]:
-    """What TFX compiles a resolver of the latest blessed model to, and a task that reads its model."""
+    """TFX's compiled resolver of the latest blessed model, and a task that reads its model."""
     artifact = {"taskOutputArtifact": {"producerTask": "blessing", "outputArtifactKey": "blessing"}}
     read = python_task(
         SAY,
@@ -109,7 +109,7 @@ def resolving_spec() -> dict[str, Any]:
 def test_the_latest_blessed_model(
     tmp_path: Path, recorder: Recorder, left: tuple[ArtifactRecord, ...], expected: list[str]
 ) -> None:
-    """Of all models the one that the latest blessing names is found; without any the input is empty."""
+    """The resolver finds the model that the latest blessing names; without any the input is empty."""
     engine = pipeline_engine(engine_settings(tmp_path), recorder, history=History(left=left))
     run = pipeline_run(resolving_spec())
     engine.start(engine.accept(run))
@@ -145,7 +145,7 @@ def test_what_cannot_be_answered_is_refused(
 
 
 def test_metadata_values_have_types() -> None:
-    """The number 1 is not the truth, and the text '1' is neither."""
+    """The number 1 is not true, nor is the string '1'."""
     number, truth, text = (
         parse_filter(f'schema_title="t" AND metadata.x.{kind}_value={value}')[1]
         for kind, value in (("number", "1"), ("bool", "true"), ("string", '"1"'))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def test_finished_tasks_are_not_run_again(engine: LocalPipelineEngine, recorder: Recorder) -> None:
-    """A run that is started with records of an earlier server keeps them and goes on."""
+    """A run that is started with records of an earlier server keeps them and continues."""
     first = pipeline_run(produce_and_consume())
     engine.start(engine.accept(first))
     recorder.wait(first)

@@ -72,7 +72,7 @@ def test_the_root_of_the_last_chain_is_found(code: str, expected: str) -> None:
     ],
 )
 def test_an_exit_without_a_message_shows_the_last_lines(tmp_path: Path, code: str, expected: str) -> None:
-    """Only an exception, or what `sys.exit` says, is a cause; anything else may have been said before it."""
+    """Only an exception or the message of `sys.exit` is a cause; other lines may be from earlier work."""
     log = tmp_path / "log.txt"
     with log.open("w") as stream:
         ended = subprocess.run([sys.executable, "-c", code], stdout=stream, stderr=stream, check=False)

@@ -86,7 +86,7 @@ def test_two_tasks_hand_a_file_on(engine: LocalPipelineEngine, recorder: Recorde
 
 
 def test_outputs_are_adopted_before_they_are_in_the_store(tmp_path: Path, recorder: Recorder) -> None:
-    """What a task wrote is adopted while it is still outside the store's folder, so no listing meets it."""
+    """A task's files are adopted while they are outside the store's folder, so no listing sees them early."""
     adopted: list[tuple[list[str], bool]] = []
 
     def adopt(root: Path, path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_string_stays_what_it_is(engine: LocalPipelineEngine, recorder: Record
 
 
 def test_a_tfx_executor_gets_folders(engine: LocalPipelineEngine, recorder: Recorder, tmp_path: Path) -> None:
-    """TFX reads what its parameters name from this machine's folder; its record says gs:// all the same."""
+    """TFX reads what its parameters name from this machine's folder, yet its record says gs://."""
     uri = "gs://my-other-bucket/some/table.csv"
     local = tmp_path / "gcs" / "my-other-bucket" / "some" / "table.csv"
     run = pipeline_run(pipeline_spec({"t": bucket_of(uri, *TFX_ARGUMENTS)}))
@@ -201,7 +201,7 @@ def test_executor_output_is_merged(engine: LocalPipelineEngine, recorder: Record
 
 
 def test_an_undeclared_output_fails_the_task(engine: LocalPipelineEngine, recorder: Recorder) -> None:
-    """An executor that writes an artifact which its component lacks is an error, not ignored."""
+    """An artifact that the component does not declare is an error, not ignored."""
     output: dict[str, Any] = {"artifacts": {"extra": {"artifacts": [{}]}}}
     run = pipeline_run(pipeline_spec({"t": python_task(f"{ANSWER}{json.dumps(output)!r})", "{{$}}")}))
     engine.start(engine.accept(run))
@@ -213,7 +213,7 @@ def test_an_undeclared_output_fails_the_task(engine: LocalPipelineEngine, record
 
 
 def test_a_driver_changes_the_inputs(engine: LocalPipelineEngine, recorder: Recorder) -> None:
-    """What the preCacheCheck hook writes as parameters reaches the executor; its file does not."""
+    """Parameters that the preCacheCheck hook writes reach the executor; its file does not."""
     output = json.dumps({"parameterValues": {"span": 3, "pattern": "*"}})
     task = python_task(
         "import sys, json, os; given = json.loads(sys.argv[1]);"

@@ -110,7 +110,7 @@ def test_fail_slow_goes_on_with_independent_tasks() -> None:
 
 
 def test_the_longest_chain_goes_first() -> None:
-    """Of tasks that can start, the one with the most behind it comes first."""
+    """Among tasks that can start, the one with the most behind it comes first."""
     plan = plan_of({"a": set(), "b": set(), "c": {"b"}, "d": {"c"}})
     step = next_step(plan, dict.fromkeys(plan.tasks, TaskState.PENDING), fail_fast=True)
 

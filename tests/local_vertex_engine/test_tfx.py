@@ -106,7 +106,7 @@ def test_a_running_tfx_task_is_cancelled(
 def test_a_failing_tfx_component_names_the_root_cause(
     compiled: dict[str, dict[str, Any]], tfx_engine: PipelineEngine, tfx_heard: Recorder
 ) -> None:
-    """When the CSV folder does not exist the error names the component and the reason."""
+    """If the CSV folder does not exist, the error names the component and the reason."""
     run = pipeline_run(
         compiled["2.1"],
         "tfx-fails",

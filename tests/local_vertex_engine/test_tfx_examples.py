@@ -52,7 +52,7 @@ def example_run(folder: Path, name: str, schema: str) -> PipelineRun:
 def test_an_example_is_accepted(
     tfx_engine: PipelineEngine, examples_folder: Path, name: str, schema: str
 ) -> None:
-    """What KubeflowV2DagRunner makes of an example passes the door in both schemas."""
+    """An example that KubeflowV2DagRunner compiled passes the door in both schemas."""
     tfx_engine.accept(example_run(examples_folder, name, schema))
 
 

@@ -50,7 +50,7 @@ def tasks_of(process: Process) -> tuple[str, dict[str, Any]]:
 
 
 def is_running(process: Process, name: str) -> bool:
-    """Say whether a task is at work."""
+    """Return whether a task is at work."""
     task = tasks_of(process)[1].get(name)
     return task is not None and task.state.name == "RUNNING"
 

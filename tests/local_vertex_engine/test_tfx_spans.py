@@ -92,7 +92,7 @@ def test_the_newest_span_is_taken(
 def test_each_split_has_its_part_in_transform(
     ended: dict[str, Mapping[str, TaskRecord]], tfx_folder: Path, schema: str, span: int
 ) -> None:
-    """Of three splits one is analysed and two are transformed, by what was found in the first."""
+    """One of three splits is analyzed and two are transformed, by what was found in the first."""
     (shares,) = ended[schema]["largest_shares"].outputs["shares"]
     text = (tfx_folder / "gcs" / shares.uri.removeprefix("gs://")).read_text()
 

@@ -13,7 +13,7 @@ PATHS = st.from_regex(r"gs://[a-z]{3,8}(/[a-z0-9_.]{1,8}){0,4}", fullmatch=True)
 
 @given(st.lists(st.one_of(PATHS, st.sampled_from(["x ", '"', ",", f"{FOLDER.uri}/model", FOLDER.uri + " "]))))
 def test_mapping_to_local_and_back_changes_nothing(parts: list[str]) -> None:
-    """Whatever text with gs:// URIs is mapped to folders comes back as it was."""
+    """Any string with gs:// URIs that is mapped to folders is restored exactly."""
     text = " ".join(parts)
 
     assert FOLDER.to_gcs(FOLDER.to_local(text)) == text

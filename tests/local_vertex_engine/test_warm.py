@@ -118,7 +118,7 @@ def test_a_fork_is_stopped(bench: WarmBench) -> None:
 
 
 def test_a_dead_parent_is_replaced(bench: WarmBench) -> None:
-    """When the parent is killed its forks are lost, and the next command gets a new parent."""
+    """A parent that is killed loses its forks, and the next command gets a new parent."""
     container, launch = bench.launch("a", "sleep")
     until(lambda: launch.log_path.exists() and "stderr" in launch.log_path.read_text())
     parent, child = int(words(launch)[2]), int(words(launch)[5])
