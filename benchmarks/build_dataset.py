@@ -1,7 +1,7 @@
 """Building the dataset from a million trips, against windows over single trips.
 
 The baseline is the statement that the tests hold the product's against, tests/taxi_ml/reference_dataset.sql:
-it sorts each trip twice, with all its columns. The trips are the real ones, again and again, each up to three
+it sorts each trip twice, with all its columns. The trips are the real ones, repeated, each up to three
 days later. In two of three cases nine of ten are between one pair of areas; in the last they start and end at
 any second.
 """
@@ -60,7 +60,7 @@ CASES: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a statement took: seconds, CPU seconds of the server, and the most bytes that it used at once."""
+    """The cost of a statement: seconds, CPU seconds of the server, and its peak memory in bytes."""
 
     seconds: float
     cpu: float

@@ -1,4 +1,4 @@
-"""What the jobs of a run cost on Google Cloud, in USD: three sizes of tables, sampled and without a sample.
+"""The cost of a run's jobs on Google Cloud, in USD: three sizes of tables, sampled and without a sample.
 
 Nothing is run: seconds and rows are those that `taxi_ml.sizing` plans with, of which `growth.py` measures
 the slopes. Beyond what it measures they are extrapolated, and so is all of Dataflow. The baseline is a run
@@ -36,14 +36,14 @@ WORKER_HOUR: Final = 0.056 + 3.75 * 0.003557
 SHUFFLED_GB: Final = 0.011
 
 START_SECONDS: Final = 180.0
-"""What a component waits for its machine, and a Dataflow job for its workers; reported, not measured."""
+"""The time a component waits for its machine, and a Dataflow job for its workers; reported, not measured."""
 BUSY: Final = 0.5
 """The share of their time that Dataflow's workers are assumed to work."""
 WORKERS: Final = 50
 BEAM_EXAMPLES: Final = 63.3e-6
 """CPU seconds by which TFX's CsvExampleGen makes an example by Beam (`examples_format.py`)."""
 ROW_BYTES: Final = 400
-"""What each Beam component is assumed to shuffle of a row; a row of CSV has 150 bytes."""
+"""The bytes of a row that each Beam component is assumed to shuffle; a row of CSV has 150."""
 
 SETTINGS: Final = Settings(project="project", bucket="gs://bucket", pipeline_image="image:1")
 ON_DATAFLOW: Final = SETTINGS.with_overrides(
@@ -111,7 +111,7 @@ def cost(size: Sizing) -> Cost:
 
 
 def _worker_seconds(need: Need, size: Sizing) -> float:
-    """Return the seconds of a vCPU, of which it works a part. On Dataflow, Beam makes the examples."""
+    """Return the vCPU seconds, including idle ones. On Dataflow, Beam makes the examples."""
     beam_makes_them = need.component is Component.EXAMPLE_GEN
     return (BEAM_EXAMPLES * _all(size.exported) if beam_makes_them else need.seconds) / BUSY
 

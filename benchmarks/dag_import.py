@@ -1,4 +1,4 @@
-"""What importing the DAG costs, against importing airflow.sdk alone: the median of fresh processes."""
+"""The cost of importing the DAG, against importing airflow.sdk alone: the median of fresh processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ print(time.perf_counter() - began)
 
 
 def seconds_to_import(module: str) -> float:
-    """Return how long a fresh process needs to import a module, in seconds."""
+    """Return the seconds that a fresh process needs to import a module."""
     path = [str(REPOSITORY), str(REPOSITORY / "plugins"), str(REPOSITORY / "dags")]
     program = PROGRAM.format(path=path, module=module)
     printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)

@@ -192,7 +192,7 @@ def measure(kind: str, jobs: int, interval: float, seconds: float) -> dict[str, 
 
 
 def _warm_up(server: subprocess.Popen[str], *, questions: int) -> None:
-    """Wait until there were that many requests."""
+    """Wait until that many requests were sent."""
     until = time.monotonic() + _WARM_UP_SECONDS
     while int(_ask(server, "asked")) < questions:
         if time.monotonic() > until:

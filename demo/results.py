@@ -57,7 +57,7 @@ class Results:
     airflow_url: str
 
     def describe(self) -> str:
-        """Return what a person wants to know after the run, as lines of text."""
+        """Return a summary of the run for a person, as lines of text."""
         report = self.report
         chosen = f"{report.tuner.best} of {report.tuner.trials} trials" if report.tuner else "off"
         lines = [
@@ -146,7 +146,7 @@ class Reader:
         return max(endpoints, key=lambda found: len(found.get("deployedModels", [])), default=None)
 
     def quote(self, endpoint: str, trip: Mapping[str, float]) -> Quote:
-        """Ask the endpoint for the fare of an exported trip."""
+        """Request the fare of an exported trip from the endpoint."""
         # In an export a negative number stands for a missing value; a request leaves it out.
         features = {name: value for name, value in trip.items() if name not in _NOT_FEATURES and value >= 0}
         response = requests.post(
@@ -166,11 +166,11 @@ class Reader:
 
 
 def read_results(reader: Reader, gate: Mapping[str, str], *, airflow_url: str) -> Results:
-    """Read a run's report and decision, whose URIs its gate task returned, and ask the endpoint for a fare.
+    """Read a run's report and decision by the URIs that its gate returned, and request a fare.
 
     Raises:
         ReportError: the report is not one that this gate reads.
-        DecisionError: the same of the decision.
+        DecisionError: the decision is not one that this gate reads.
 
     """
     decision, report = kept.parse(reader.text(gate["decision"])), reports.parse(reader.text(gate["report"]))

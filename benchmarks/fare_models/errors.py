@@ -1,4 +1,4 @@
-"""Errors of predicted fares, and what they come to."""
+"""Errors of predicted fares, and their summaries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Errors:
 
     @property
     def count(self) -> int:
-        """How many trips."""
+        """The number of trips."""
         return len(self.usd)
 
     @property

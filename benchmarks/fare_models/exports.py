@@ -31,7 +31,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exports:
-    """The settings that were exported with, and the folder of each window's splits by its id."""
+    """The settings of the export, and the folder of each window's splits by its id."""
 
     settings: Settings
     folders: dict[str, Path]
@@ -45,7 +45,7 @@ def months(first: date, count: int) -> Iterator[date]:
 
 @contextmanager
 def exported(ends: Iterable[date], folder: Path) -> Iterator[Exports]:
-    """Export the windows that end there; the local cloud lives in `folder`, and while the context does."""
+    """Export the windows that end there; the local cloud's state is in `folder` during the context."""
     stack = Stack(Layout(state=(folder / "cloud").resolve()), declarations=CLOUD)
     try:
         stack.up(("bigquery", "gcs"))

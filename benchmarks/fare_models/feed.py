@@ -18,7 +18,7 @@ import tensorflow_transform as tft
 from benchmarks.fare_models import product
 from benchmarks.fare_models.trips import read
 
-# Where `product` has put the modules' folder into the path.
+# From the modules' folder, which `product` put on the path.
 import datasets  # type: ignore[import-not-found]  # isort: skip  # a module of the wheel
 import features  # type: ignore[import-not-found]  # isort: skip  # as above
 from network import Hyperparameters, build_network  # type: ignore[import-not-found]  # isort: skip  # as above

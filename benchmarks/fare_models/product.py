@@ -46,7 +46,7 @@ def train(known: dict[str, Rows], folder: Path, *, steps: int, options: dict[str
 
 
 def predict(folder: Path, asked: Rows) -> NDArray[np.float64]:
-    """Ask the exported model's serving signature."""
+    """Return the predictions of the exported model's serving signature."""
     signature = tf.saved_model.load(str(folder / "model")).signatures["serving_default"]
     fares: NDArray[np.float64] = signature(examples=tf.constant(serialized(asked)))["fare"].numpy()[:, 0]
     return fares.astype(np.float64)
@@ -60,7 +60,7 @@ def _tuned(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def transform(known: dict[str, Rows], folder: Path) -> None:
-    """Run the product's Transform over the train and eval rows, as TFX does; the result lies in `folder`."""
+    """Run the product's Transform over the train and eval rows, as TFX does; the result is in `folder`."""
     metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(RAW_SPEC))
     metadata_io.write_metadata(metadata, str(folder / tft.TFTransformOutput.RAW_METADATA_DIR))
     with (

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Reader(StrEnum):
-    """How examples are made of an export."""
+    """A way to make examples of an export."""
 
     CSV = "csv"
     PARQUET = "parquet"
@@ -51,7 +51,7 @@ BY_DEFAULT = ("--runner=FnApiRunner", "--direct_num_workers=1", _IMAGE)
 """As the settings have them by default."""
 
 PORTABLE = ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK", _IMAGE)
-"""Beam on this machine by a runner that may as well have others, so that executors leave the work to it."""
+"""Beam on this machine by a distributed runner, so that executors leave the work to it."""
 
 
 def generate(
@@ -82,7 +82,7 @@ def generate(
 
 
 def main() -> None:
-    """Generate and say when."""
+    """Generate, and print the times."""
     began, used = time.time(), time.process_time()
     generate(Reader(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
     print(json.dumps([began, time.time(), time.process_time() - used]))

@@ -18,7 +18,7 @@ from taxi_ml.pipeline.request import CompileRequest
 
 
 def main(folder: str) -> None:
-    """Run the pipeline below `folder`, which nothing was cached in."""
+    """Run the pipeline below `folder`, which holds no cached results."""
     request = CompileRequest.parse(Path(folder, "request.json").read_text())
     values = json.loads(Path(folder, "parameters.json").read_text())
     pipeline = build_pipeline(request, values, modules=Path(request.modules_uri), root=f"{folder}/root")

@@ -24,7 +24,7 @@ _TIMEOUT = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long to wait for Airflow, which reads new files from the bucket only periodically."""
+    """The limit of the wait for Airflow, which reads new files from the bucket only periodically."""
 
     attempts: int = 30
     seconds: float = 20.0
