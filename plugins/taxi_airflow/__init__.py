@@ -1,1 +1,1 @@
-"""What Airflow lacks for Vertex AI: jobs that are never doubled nor orphaned, and safe promotion."""
+"""The product's parts of Airflow: settings of a run, preflight and the operators of the taxi pipeline."""

@@ -34,7 +34,7 @@ _TIB, _GIB, _MIB = 2**40, 2**30, 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """The settings and window to check, and the connection that leads to Google Cloud."""
+    """The settings and window to check, and the connection to Google Cloud."""
 
     settings: Settings
     window: Window
@@ -69,7 +69,7 @@ class Subject:
 
 
 def identity(subject: Subject) -> Iterator[Finding]:
-    """Ask Vertex AI for a pipeline job, which needs connection, account, API and region."""
+    """Request a pipeline job from Vertex AI, which needs connection, account, API and region."""
     hook = subject.vertex
     if hook.project_id and hook.project_id != subject.settings.project:
         yield problem(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """How a check ended; UNREACHED means that another try may get an answer."""
+    """The result of a check; UNREACHED means that another try may get an answer."""
 
     OK = "ok"
     PROBLEM = "PROBLEM"
@@ -32,7 +32,7 @@ class Finding:
 
     @property
     def failed(self) -> bool:
-        """Whether the run must not start."""
+        """True if the run must not start."""
         return self.status in {Status.PROBLEM, Status.UNREACHED}
 
 

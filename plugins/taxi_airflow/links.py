@@ -21,13 +21,13 @@ class ModelCardLink(StoredLink):
 
 
 class BigQueryJobLink(BaseOperatorLink):
-    """The Google provider's link to a BigQuery job, imported only when it is asked: that takes 0.5 s."""
+    """The Google provider's link to a BigQuery job, imported only when it is used: that takes 0.5 s."""
 
     name = "BigQuery job"
 
     @property
     def xcom_key(self) -> str:
-        """The key under which the Google provider's operator stores which job it is."""
+        """The key under which the Google provider's operator stores the job's id."""
         return "bigquery_job_detail"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:

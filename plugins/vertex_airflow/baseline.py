@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """What served before a run began; `split` has the deployed models with traffic, by id.
+    """The models that served before a run began; `split` has the deployed ones with traffic, by id.
 
-    `champion` has most of the traffic; None where nothing has any.
+    `champion` has most of the traffic; None if no model has any.
     """
 
     deployed: Mapping[str, ModelName]
@@ -32,7 +32,7 @@ class Baseline:
 
     @classmethod
     def of(cls, endpoint: LiveEndpoint | None, champion: RegisteredModel | None) -> Self:
-        """Return the baseline that an endpoint is now; one that does not exist serves nothing."""
+        """Return the baseline of an endpoint as it is now; one that does not exist serves nothing."""
         if endpoint is None:
             return cls(deployed={}, split={}, champion=champion)
         return cls(deployed=endpoint.deployed, split=endpoint.split, champion=champion)
@@ -78,7 +78,7 @@ class Baseline:
         return json.dumps(document, indent=2, sort_keys=True).encode()
 
     def objection(self, endpoint: LiveEndpoint | None, own: str | None) -> str | None:
-        """Return how the endpoint has changed since, in words, or None where a promotion may go on.
+        """Return how the endpoint has changed since, in words, or None if a promotion may continue.
 
         It may while the champion still has most of the traffic and no other model has begun to serve. The
         share of `own`, the run's deployed model, does not count.
@@ -90,7 +90,7 @@ class Baseline:
                 return f"{live[each]} has {others[each]} % of the traffic and had none"
         if self.champion is None:
             return None
-        # Of two with the same share either may have been recorded as the champion.
+        # Either of two with the same share may have been recorded as the champion.
         most = max(others.values(), default=0)
         leaders = [live[each] for each, share in others.items() if share == most]
         if _holds(self.champion.name, leaders):

@@ -1,4 +1,4 @@
-"""Endpoints as they are now: what is deployed on them, and who gets the traffic."""
+"""Endpoints as they are now: their deployed models, and which of these get traffic."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LiveEndpoint:
 
     @property
     def busiest(self) -> ModelName | None:
-        """The version with most of the traffic; None where nothing has any."""
+        """The version with most of the traffic; None if no version has any."""
         deployed = traffic.busiest(self.split)
         return None if deployed is None else self.deployed[deployed]
 
@@ -61,12 +61,12 @@ class Deployment:
 
     @property
     def has_all_traffic(self) -> bool:
-        """Whether nothing else serves."""
+        """True if nothing else serves."""
         return self.endpoint.split == {self.id: traffic.WHOLE}
 
     @property
     def names(self) -> dict[str, str]:
-        """What tasks return about it."""
+        """The names of it that tasks return."""
         return {"endpoint": self.endpoint.name, "deployed_model": self.id}
 
 

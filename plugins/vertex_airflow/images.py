@@ -1,4 +1,4 @@
-"""Container images in their registry, asked by the protocol that every registry speaks.
+"""Container images in their registry, read by the protocol that every registry speaks.
 
 https://distribution.github.io/distribution/spec/api/. Nothing is pulled: a manifest and the image's
 configuration are two small documents.
@@ -33,7 +33,7 @@ _REFUSALS = frozenset({401, 403})
 
 
 class ImageError(ValueError):
-    """An image's name does not lead to an image that Vertex AI can run."""
+    """An image's name does not resolve to an image that Vertex AI can run."""
 
 
 class PrivateRegistryError(Exception):
@@ -76,11 +76,11 @@ def image_labels(hook: VertexHook, image: str) -> Mapping[str, str]:
 
     The registry is the connection's ``registry_endpoint``, or the one that the image names. The connection's
     credentials open all of Google Cloud, so they are sent only to ``registry_endpoint`` and to Google's
-    registries; any other registry is asked anonymously.
+    registries; requests to any other registry are anonymous.
 
     Raises:
         ImageError: when neither the name nor the connection has a registry, or it is not for linux/amd64.
-        PrivateRegistryError: when a registry that is asked anonymously requires credentials.
+        PrivateRegistryError: when a registry that gets anonymous requests requires credentials.
         RegistryError: for any other error of the registry, 404 where there is no such image.
 
     """

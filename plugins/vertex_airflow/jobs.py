@@ -1,4 +1,4 @@
-"""A Vertex AI job: its states, the one view that operators have of every kind, and its account of a failure.
+"""A Vertex AI job: its states, the operators' common view of every kind, and the report of a failure.
 
 Pure.
 """
@@ -50,7 +50,7 @@ class JobState(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
-# A paused job waits for a person, and a task that waits for it tells nobody. So PAUSED is not active.
+# A paused job waits for a person, and a task that waited for it would not say so: PAUSED is not active.
 ACTIVE_STATES = frozenset(
     {JobState.QUEUED, JobState.PENDING, JobState.RUNNING, JobState.CANCELLING, JobState.UPDATING}
 )
@@ -107,7 +107,7 @@ class Component:
 
     @property
     def cached(self) -> bool:
-        """Whether the outputs came from the cache."""
+        """True if the outputs came from the cache."""
         return self.state == _CACHED
 
 
@@ -133,7 +133,7 @@ class JobView:
 
     @property
     def active(self) -> bool:
-        """Whether the job may still change by itself."""
+        """True if the job may still change by itself."""
         return self.state in ACTIVE_STATES
 
 

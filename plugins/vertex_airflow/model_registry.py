@@ -89,7 +89,7 @@ def find_by_name(
     """Return the resource with this id, else the oldest one with this display name, as it is now, or None.
 
     A list is used for names only: it may not yet show what was just made, still show what was deleted, and
-    show an earlier state. What our own operators make is found without one, by its id.
+    show an earlier state. Resources of our own operators are found without one, by their id.
     """
     own = _get(get, f"{hook.location}/{collection}/{display_name}")
     if own is not None:

@@ -81,7 +81,7 @@ class ModelName(ResourceName):
     def is_version(self, other: ModelName) -> bool:
         """Return whether two names mean one version.
 
-        The project is not compared: Vertex AI answers with a project's number where it was asked with its id.
+        The project is not compared: Vertex AI answers with a project's number where the request has its id.
         """
         return self.is_model(other) and self.version == other.version
 

@@ -1,4 +1,4 @@
-"""When to ask Vertex AI again, and what each answer or failed call means for whoever waits for a job.
+"""The schedule of polls, and the meaning of each answer or failed call for a caller that waits for a job.
 
 Pure: the loops around it only call and sleep.
 """
@@ -29,7 +29,7 @@ class Dice(Protocol):
 
 @unique
 class ErrorKind(StrEnum):
-    """The meaning of a failed call for whoever waits for the job."""
+    """The meaning of a failed call for a caller that waits for the job."""
 
     TRANSIENT = "transient"
     UNREADY = "unready"
@@ -86,10 +86,10 @@ def classify(error: BaseException) -> ErrorKind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Polling:
-    """How often to ask, in seconds.
+    """The intervals between polls, in seconds.
 
     The interval grows with the job's age, so that its end is noticed within ``share`` of its duration, and
-    carries ±20 % jitter so that jobs that started together do not ask together. ``unready`` is how long a
+    carries ±20 % jitter so that jobs that started together are not polled together. ``unready`` is how long a
     project that uses Vertex AI for the first time may take to give its service agents their roles.
     """
 
@@ -100,7 +100,7 @@ class Polling:
     unready: float = 600.0
 
     def __post_init__(self) -> None:
-        """Refuse intervals that would hammer the API or never ask.
+        """Refuse intervals that would hammer the API or never poll.
 
         Raises:
             ValueError: when not 0 < shortest <= longest, or share or outage is not positive.
@@ -114,7 +114,7 @@ class Polling:
             raise ValueError(f"share and outage must be positive, got {self.share} and {self.outage}")
 
     def interval(self, *, age: float, dice: Dice) -> float:
-        """Return how long to wait before asking about a job of this age."""
+        """Return how long to wait before the next poll of a job of this age."""
         steady = min(self.longest, max(self.shortest, age * self.share))
         return steady * dice.uniform(0.8, 1.2)
 
@@ -168,7 +168,7 @@ class WaitResult:
 
 @dataclass(slots=True, kw_only=True)
 class Doubt:
-    """Whether something may exist that lists, which lag behind, do not show yet.
+    """The possibility that something exists that lists, which lag behind, do not show yet.
 
     It begins with a call that may have taken effect without a reply, and is over `lag` seconds later. Times
     are those of a clock that never goes back.
@@ -194,7 +194,7 @@ class Doubt:
 class Wait:
     """The memory of one wait between two calls. Times are seconds since the epoch.
 
-    ``deadline`` is absolute, so that it survives the restart of whoever waits.
+    ``deadline`` is absolute, so that it survives a restart of the waiting process.
     """
 
     polling: Polling
@@ -206,7 +206,7 @@ class Wait:
     _started: float | None = None
 
     def answered(self, job: JobView, *, now: float) -> WaitResult | None:
-        """Return how the wait ends with this answer, or None to ask again after `pause`."""
+        """Return how the wait ends with this answer, or None to poll again after `pause`."""
         self._failures, self._failing_since = 0, None
         if not job.active:
             return WaitResult(ending=Ending.FINAL, state=job.state)
@@ -215,11 +215,11 @@ class Wait:
         return None
 
     def failed(self, error: BaseException, *, now: float) -> WaitResult | None:
-        """Return how the wait ends with this failed call, or None to ask again after `pause`."""
+        """Return how the wait ends with this failed call, or None to poll again after `pause`."""
         kind = classify(error)
         detail = f"{type(error).__name__}: {error}"
         if kind is ErrorKind.CONFLICT and self._failures < _MOST_CONFLICTS:
-            kind = ErrorKind.TRANSIENT  # somebody was faster: the next look shows what is there now
+            kind = ErrorKind.TRANSIENT  # another process was faster: the next look shows what is there now
         if self._failing_since is None:
             self._failing_since = now
         if kind is ErrorKind.UNREADY and now - self._failing_since < self.polling.unready:
@@ -235,7 +235,7 @@ class Wait:
 
     @property
     def failing(self) -> bool:
-        """Whether the last call failed."""
+        """True if the last call failed."""
         return self._failures > 0
 
     def time_left(self, *, now: float) -> float:

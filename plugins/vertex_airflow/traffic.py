@@ -28,7 +28,7 @@ def restored(split: Mapping[str, int], gone: str, before: Mapping[str, int]) -> 
     """Return the split after ``gone`` has given up its share, which it took from ``before``.
 
     ``before`` comes back exactly where nobody has changed the others' shares since, or where nothing else
-    has traffic now. A change that somebody else made is kept: the share is given to the others in proportion.
+    has traffic now. A change by somebody else is kept: the share is given to the others in proportion.
     """
     share = split.get(gone, 0)
     if not share:

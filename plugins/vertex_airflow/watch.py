@@ -1,4 +1,4 @@
-"""One look at the list of active jobs on behalf of all that wait for one of them."""
+"""One look at the list of active jobs on behalf of all waits for one of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _PAGES: Final = 1.0
 _ASKS_OF_LISTED: Final = 1.0  # for their progress, and in case that lists err
 _ASKS_OF_UNLISTED: Final = 3.0
-# Seconds until a list that was refused is tried again; somebody may have granted the permission by then.
+# Seconds until a list that was refused is tried again; the permission may have been granted by then.
 _REFUSED: Final = 600.0
 _PASSING = frozenset({ErrorKind.TRANSIENT, ErrorKind.UNREADY, ErrorKind.CONFLICT})
 
@@ -37,7 +37,7 @@ class Listing:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Waiter:
-    """One who waits for a job, behind ``others``; ``expected`` while lists should show the job."""
+    """A wait for a job, behind ``others``; ``expected`` while lists should show the job."""
 
     job: str
     others: int
@@ -56,19 +56,19 @@ class _Waiter:
         self.expected = self.job in active
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep for so long, or until a list does not show the expected job."""
+        """Sleep for that long, or until a list does not show the expected job."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.gone.wait()
 
 
 class JobWatch:
-    """Tells everyone who waits for a job of one kind in one place when to ask for it by name.
+    """Tells every wait for a job of one kind in one place when to poll it by name.
 
     Lists may lag behind, leave a job out or be refused, so the only conclusion ever drawn from one is that a
-    job need not be asked for yet. Whoever is due first begins the look that serves all the others as well.
+    job need not be polled yet. The wait that is due first begins the look that serves all the others as well.
 
-    :param look: returns the active jobs; those who wait never see what it raises
+    :param look: returns the active jobs; waits never see what it raises
     """
 
     def __init__(self, look: Callable[[], Awaitable[Listing]]) -> None:
@@ -85,15 +85,15 @@ class JobWatch:
     async def turn(
         self, job: str, *, delay: float, pause: Callable[[], float], at_latest: float
     ) -> AsyncIterator[None]:
-        """Wait until it is time to ask for a job by name, which is done within the context.
+        """Wait until it is time to poll a job by name, which is done within the context.
 
         That is as soon as a list no longer shows it among the active ones, or else when it is its turn: the
-        more jobs wait, the less often. Whoever waits alone only asks by name.
+        more jobs wait, the less often. A wait that is alone only polls by name.
 
         :param job: its id
-        :param delay: seconds until a look, or a question by name, is due; 0: nobody has asked for it yet
+        :param delay: seconds until a look, or a poll by name, is due; 0: the job has not been polled yet
         :param pause: returns the seconds from one look to the next
-        :param at_latest: seconds after which to ask regardless
+        :param at_latest: seconds after which to poll regardless
         """
         expected = not self._refused and (delay == 0 or job in self._active)
         waiter = _Waiter(job=job, others=len(self._waiters), expected=expected)
@@ -132,7 +132,7 @@ class JobWatch:
         begun = clock()
         try:
             listing = await self._look()
-        except Exception as error:  # noqa: BLE001  # those who wait ask by name, which decides about them
+        except Exception as error:  # noqa: BLE001  # waits then poll by name, which decides about them
             self._failed(error, now=clock())
             return
         self._failures = 0

@@ -1,7 +1,7 @@
 """Run a container and a pipeline on Vertex AI, each once per DAG run, and log what the pipeline wrote.
 
-It needs the Airflow connection ``google_cloud_default`` and a bucket, which the form asks for. The pipeline,
-``hello.json`` beside this file, was compiled by kfp and runs one line of shell.
+It needs the Airflow connection ``google_cloud_default`` and a bucket, which is a field of the form. The
+pipeline, ``hello.json`` beside this file, was compiled by kfp and runs one line of shell.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class AsyncVertex:
         return calls.view(_readable(await calls.get(self)({"name": name}, timeout=CALL_TIMEOUT), name))
 
     async def cancel_job(self, kind: JobKind, name: str) -> None:
-        """Ask for a job's cancellation; it happens later."""
+        """Request a job's cancellation; it happens later."""
         await CALLS[kind].cancel(self)({"name": name}, timeout=CALL_TIMEOUT)
 
 

@@ -47,7 +47,7 @@ CALLS: Final[Mapping[JobKind, JobCalls]] = {
     JobKind.CUSTOM: JobCalls(
         get=attrgetter("jobs.get_custom_job"), cancel=attrgetter("jobs.cancel_custom_job"), view=view_custom
     ),
-    # The operations of all services are asked for through one client: the services share an address.
+    # The operations of all services are read through one client: the services share an address.
     JobKind.OPERATION: JobCalls(
         get=attrgetter("pipelines.get_operation"),
         cancel=attrgetter("pipelines.cancel_operation"),

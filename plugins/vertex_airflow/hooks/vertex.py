@@ -173,7 +173,7 @@ class VertexHook(GoogleBaseHook):
         return {each.display_name: each for each in graph.artifacts if each.name in made}
 
     def cancel_job(self, kind: JobKind, name: str) -> None:
-        """Ask for the cancellation of a job or operation; it happens later."""
+        """Request the cancellation of a job or operation; it happens later."""
         CALLS[kind].cancel(self)({"name": name}, timeout=CALL_TIMEOUT)
 
     def cancel_and_wait(self, kind: JobKind, name: str, *, bound: float) -> bool:

@@ -28,7 +28,7 @@ class RecordBaselineOperator(VertexOperationOperator[Baseline]):
     """Record what an endpoint serves, once per DAG run; the operators that promote replace nothing else.
 
     Another try, and a run that was cleared, return what was recorded. Returns ``{"name":
-    "…/models/<id>@<n>", "uri": "gs://…"}`` of the model with most of the traffic. Both are empty where
+    "…/models/<id>@<n>", "uri": "gs://…"}`` of the model with most of the traffic. Both are empty if
     nothing serves: the endpoint's traffic says so, not an alias.
 
     :param endpoint_name: display name of the endpoint
@@ -73,7 +73,7 @@ class RecordBaselineOperator(VertexOperationOperator[Baseline]):
         return returned if recorded == state else self.apply(hook, context, recorded)
 
     def returned(self, context: Context, baseline: Baseline) -> dict[str, Any]:  # noqa: ARG002  # for others
-        """Return what goes to XCom; a subclass raises here where nothing is to be recorded."""
+        """Return the value for XCom; a subclass raises here if nothing is to be recorded."""
         champion = baseline.champion
         return {"name": str(champion.name) if champion else "", "uri": champion.uri if champion else ""}
 
@@ -140,7 +140,7 @@ class EndpointOperator(VertexOperationOperator[State]):
         return ModelName.parse(self.model)
 
     def scope(self, hook: VertexHook) -> str:
-        """Return the endpoint: a deployment of an earlier try may still be going on."""
+        """Return the endpoint: a deployment of an earlier try may still be in progress."""
         endpoint = self.endpoint(hook)
         return endpoint.name if endpoint else f"{hook.location}/endpoints/{self.endpoint_name}"
 
@@ -149,7 +149,7 @@ class EndpointOperator(VertexOperationOperator[State]):
         return endpoints.find_endpoint(hook, self.endpoint_name)
 
     def deployment(self, hook: VertexHook) -> Deployment | None:
-        """Return where this run's version is deployed now."""
+        """Return this run's deployed model on the endpoint as it is now."""
         return endpoints.find_deployment(hook, self.endpoint_name, self.version)
 
 

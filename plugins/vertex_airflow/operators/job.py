@@ -169,7 +169,7 @@ class VertexJobOperator(WaitingOperator):
         return self.look_at(hook, self.kind, job.name)
 
     def _ends_soon(self, hook: VertexHook, job: JobView) -> bool:
-        """Tell whether the job ended while the worker's patience lasted."""
+        """Return whether the job ended while the worker's patience lasted."""
         if self.patience <= 0:
             return False
         outcome = self.wait_here(hook, self.kind, job.name, deadline=time.time() + self.patience)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MOST_STEPS = 20
 
 State = TypeVar("State")
-"""The type of what a look at Vertex AI finds."""
+"""The type of the result of a look at Vertex AI."""
 
 
 class VertexOperationOperator(WaitingOperator, Generic[State]):
@@ -157,7 +157,7 @@ class VertexOperationOperator(WaitingOperator, Generic[State]):
                     return None, running[0]
                 state = self.find(hook, context)
                 if not self.may_be_under_way(state):
-                    # What was looked for has been seen; to go on looking would only delay what is left to do.
+                    # The operation has been seen; further looks would only delay the remaining work.
                     self.doubt.end()
                 elif self.doubt.holds(now=time.monotonic()):
                     self._sleep(self.shortest_poll)

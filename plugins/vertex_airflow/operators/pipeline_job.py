@@ -118,7 +118,7 @@ class VertexPipelineJobOperator(VertexJobOperator):
         return view_pipeline(created)
 
     def returned(self, hook: VertexHook, job: JobView) -> dict[str, Any]:
-        """Return the job's name, the URI of each component's outputs, and the properties that are asked for.
+        """Return the job's name, the URI of each component's outputs, and the requested properties.
 
         Vertex AI does not promise that a job lists the outputs of a component that came from the cache. If it
         does not, they come from the metadata store.

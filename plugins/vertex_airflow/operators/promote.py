@@ -42,7 +42,7 @@ _PAUSE_WHEN_KILLED = 0.2
 
 
 def read_json_lines(store: ObjectStore, uri: str) -> Instances:
-    """Return the first instances of a file with one JSON object a line, as batch predictions take them."""
+    """Return the first instances of a file with one JSON object per line, as batch predictions take them."""
     with store.open(uri) as lines:
         return [json.loads(line) for line in islice(TextIOWrapper(lines, encoding="utf-8"), _INSTANCES)]
 
@@ -74,8 +74,8 @@ class SmokePredictOperator(TrafficOperator):
 
     Predict can address only an endpoint, not one of its deployed models: a share of the traffic is the way
     to reach it. However the task ends, killed or not, the share goes back to those that it was taken from,
-    so that between two tasks a model has all of the traffic or none of it. A wrong answer fails the task for
-    good. Returns ``{"endpoint", "deployed_model"}``.
+    so that between two tasks a model has all of the traffic or none of it. A wrong answer fails the task
+    without a retry. Returns ``{"endpoint", "deployed_model"}``.
 
     :param instances_uri: ``gs://…`` address of the instances to send, as `read_instances` takes it
     :param largest: largest prediction that is believable
@@ -84,7 +84,7 @@ class SmokePredictOperator(TrafficOperator):
     :param ask_for: seconds in which it has to answer; a change of traffic takes effect within minutes
     :param shortest_pause: shortest time between two requests, in seconds
     :param longest_pause: longest time between two requests, after some that failed
-    :param read_instances: reads the instances; the default takes a file with one JSON object a line
+    :param read_instances: reads the instances; the default takes a file with one JSON object per line
     """
 
     template_fields: Sequence[str] = (
@@ -123,7 +123,7 @@ class SmokePredictOperator(TrafficOperator):
         self._lender: Baseline | None = None
 
     def apply(self, hook: VertexHook, context: Context, state: Deployment) -> dict[str, Any]:  # noqa: ARG002
-        """Let the new model answer, and check what it says."""
+        """Let the new model answer, and check its predictions."""
         if endpoints.is_promoted(hook, state, self.version):
             self._ask_until_answered(hook, state)
         else:
@@ -162,7 +162,7 @@ class SmokePredictOperator(TrafficOperator):
             endpoints.give_back(hook, self.endpoint_name, self.version, baseline.split)
 
     def _ask_until_answered(self, hook: VertexHook, own: Deployment) -> None:
-        """Ask until the new model has answered: its share takes effect some time after it was given."""
+        """Send requests until the new model has answered: its share takes effect after some time."""
         instances = _values(self.read_instances(self.store(), self.instances_uri))
         if not instances:
             raise AirflowFailException(f"{self.instances_uri} holds no instances to send")

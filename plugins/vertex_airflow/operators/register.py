@@ -62,7 +62,7 @@ class RegisterModelVersionOperator(VertexOperationOperator[ModelName]):
         self.labels = labels or {}
 
     def scope(self, hook: VertexHook) -> str:
-        """Return the model: an upload of an earlier try may still be going on."""
+        """Return the model: an upload of an earlier try may still be in progress."""
         return str(self._model(hook))
 
     def find(self, hook: VertexHook, context: Context) -> ModelName | None:

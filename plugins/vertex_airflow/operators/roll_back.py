@@ -27,7 +27,7 @@ _MOVED = frozenset({model_registry.CHAMPION, model_registry.DEFAULT})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withdrawn:
-    """A run's model is not deployed any more, or never was; `endpoint` is what is left, if there is one."""
+    """A run's model is no longer deployed, or never was; `endpoint` is what is left, if there is one."""
 
     endpoint: LiveEndpoint | None
 
@@ -49,7 +49,7 @@ class RollBackOperator(EndpointOperator[Withdrawn]):
     """
 
     template_fields: Sequence[str] = (*EndpointOperator.template_fields, "declined")
-    # The run's own deployment may still be going on: nobody cancels it when its worker is lost.
+    # The run's own deployment may still be in progress: nothing cancels it when its worker is lost.
     doubts_first_try = True
 
     def __init__(
@@ -80,7 +80,7 @@ class RollBackOperator(EndpointOperator[Withdrawn]):
         return None
 
     def may_be_under_way(self, state: Withdrawn | None) -> bool:
-        """Return whether a deployment may be going on: on an endpoint that does not have the model yet."""
+        """Return whether a deployment may be in progress: on an endpoint that does not have the model yet."""
         return state is not None and state.endpoint is not None
 
     def start(self, hook: VertexHook, context: Context) -> str | None:  # noqa: ARG002
@@ -90,7 +90,7 @@ class RollBackOperator(EndpointOperator[Withdrawn]):
             known = self._known()
             endpoints.give_back(hook, self.endpoint_name, self.version, known.split if known else {})
             own = self.deployment(hook)
-        # Vertex AI does not undeploy a model that somebody gave traffic again meanwhile: look again.
+        # Vertex AI does not undeploy a model that got traffic again in the meantime: look again.
         return endpoints.undeploy(hook, own.endpoint, own.id) if own and not own.share else None
 
     def apply(self, hook: VertexHook, context: Context, state: Withdrawn) -> NoReturn:  # noqa: ARG002
@@ -116,7 +116,7 @@ class RollBackOperator(EndpointOperator[Withdrawn]):
         self._advance(self.access.hook(), context, steps=0)
 
     def _known(self) -> Baseline | None:
-        """Return what served before, or None where that is lost: traffic must go back all the same."""
+        """Return what served before, or None if the record is lost: traffic must go back even then."""
         try:
             return self.baseline()
         except AirflowFailException as error:

@@ -44,10 +44,10 @@ class WaitingOperator(ConnectedOperator):
 
     :param region: region of Vertex AI
     :param deferrable: wait in the triggerer rather than in a worker slot
-    :param shortest_poll: shortest time between two questions, in seconds
-    :param longest_poll: longest time between two questions, in seconds
-    :param patience: seconds to wait in the worker before deferring; what ends sooner never defers
-    :param settle: seconds before the trigger's first question; see `VertexJobTrigger`
+    :param shortest_poll: shortest time between two polls, in seconds
+    :param longest_poll: longest time between two polls, in seconds
+    :param patience: seconds to wait in the worker before deferring; a wait that ends sooner never defers
+    :param settle: seconds before the trigger's first poll; see `VertexJobTrigger`
     :param outage: seconds that Vertex AI may be unreachable before the task gives up
     """
 
@@ -81,7 +81,7 @@ class WaitingOperator(ConnectedOperator):
 
     @property
     def polling(self) -> Polling:
-        """How often to ask."""
+        """The intervals between polls."""
         return Polling(shortest=self.shortest_poll, longest=self.longest_poll, outage=self.outage)
 
     @property

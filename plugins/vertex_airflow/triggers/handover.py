@@ -1,4 +1,4 @@
-"""The kill of a deferred task, told from the hand-over of its trigger to another triggerer."""
+"""The kill of a deferred task, distinguished from the handover of its trigger to another triggerer."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vertex_airflow.jobs import JobView
     from vertex_airflow.polling import WaitResult
 
-# asyncio itself keeps no reference to a task that nobody awaits.
+# asyncio itself keeps no reference to a task that is not awaited.
 _killing: set[asyncio.Task[None]] = set()
 
 
@@ -50,7 +50,7 @@ class VertexJobTrigger(BaseTrigger):
     ) -> None:
         """Take the job to wait for; durations in seconds, the deadline in seconds since the epoch.
 
-        The first question comes after ``settle`` seconds. Airflow's scheduler learns up to
+        The first poll comes after ``settle`` seconds. Airflow's scheduler learns up to
         ``workers.min_heartbeat_interval`` (5 s) late that the task's worker has ended, and fails a task that
         is queued again before ("finished with state success, but the task instance's state is queued").
         """
@@ -83,7 +83,7 @@ class VertexJobTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Ask until the wait is over, then fire its result."""
+        """Poll until the wait is over, then fire its result."""
         wait = Wait(polling=self.polling, deadline=self.deadline)
         job: JobView | None = None
         await asyncio.sleep(self.settle)
@@ -106,15 +106,15 @@ class VertexJobTrigger(BaseTrigger):
                 await asyncio.sleep(wait.pause(job, now=time.time()))
 
     def _asks_alone(self, wait: Wait) -> bool:
-        """Return whether to ask without regard to lists: the last question failed, or nothing is listed."""
+        """Return whether to poll without regard to lists: the last poll failed, or nothing is listed."""
         return wait.failing or self.kind is JobKind.OPERATION
 
     def _turn(
         self, vertex: AsyncVertex, wait: Wait, job: JobView | None
     ) -> AbstractAsyncContextManager[None]:
-        """Wait, together with the triggers of other jobs, until it is time to ask for this one.
+        """Wait, together with the triggers of other jobs, until it is time to poll this one.
 
-        :param job: what the last question found; None before the first
+        :param job: the result of the last poll; None before the first
         """
         if self._asks_alone(wait):
             return nullcontext()
@@ -130,7 +130,7 @@ class VertexJobTrigger(BaseTrigger):
         """Cancel the job and wait until it has really ended, unless another triggerer waits for it now.
 
         Airflow interrupts this call about a second later, and once a second from then on. The cancellation
-        is a task of its own, which goes on regardless: it ends with the event loop at the latest.
+        is a task of its own, which continues regardless: it ends with the event loop at the latest.
         """
         killing = asyncio.create_task(self._kill(), name=f"cancel {self.name}")
         _killing.add(killing)
@@ -160,7 +160,7 @@ class VertexJobTrigger(BaseTrigger):
             return False
 
     async def _cancel(self) -> WaitResult:
-        """Keep asking for the cancellation until the job has ended, whatever fails in between."""
+        """Keep requesting the cancellation until the job has ended, whatever fails in between."""
         polling = Polling(shortest=0.5, longest=5.0, outage=self.polling.outage)
         wait = Wait(polling=polling, deadline=time.time() + self.polling.outage)
         asked = False
