@@ -67,7 +67,7 @@ class OfflineEngine(DuckDBEngine):
     """The emulator's engine with extensions from Python packages, restricted to its own folders."""
 
     async def start(self) -> None:
-        """Open the database, then deny access to all other files for good."""
+        """Open the database, then deny access to all other files permanently."""
         await super().start()
         quoted = [str(folder.resolve()).replace("'", "''") for folder in _folders(self._settings)]
         folders = ", ".join(f"'{folder}'" for folder in quoted)

@@ -105,7 +105,7 @@ def _asked_for(head: bytes) -> tuple[str, str]:
 
 
 def _readdressed(head: bytes, port: int) -> bytes:
-    """Return a request's head with the server's address, asking it to close after one answer."""
+    """Return a request's head with the server's address, telling it to close after one answer."""
     lines = [line for line in head.split(b"\r\n") if not _FOR_ONE_HOP.match(line)]
     lines[1:1] = [f"Host: {HOST}:{port}".encode(), b"Connection: close"]
     return b"\r\n".join(lines)

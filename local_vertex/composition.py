@@ -74,7 +74,7 @@ SERVICES: Mapping[type, str] = {
     LocationService: methods.LOCATIONS,
     ProjectService: methods.PROJECTS,
 }
-"""What answers which gRPC service."""
+"""The methods of each gRPC service."""
 
 HOST: Final = "127.0.0.1"
 BACKLOG = 128

@@ -131,7 +131,7 @@ class Store:
     def record(self, event: str, write: Callable[[], object], *, final: bool) -> None:
         """Write down an event that has happened already, so that a full disk cannot refuse it.
 
-        A `final` one is tried again until it is written or `stop_waiting` is called: until then readers see
+        A `final` one is tried again until it is written or `stop_waiting` is called; meanwhile readers see
         the state before it, which is the one that a restart would begin with. Any other is superseded by a
         later one, and a failure is only logged. Not to be called inside a transaction.
         """

@@ -92,7 +92,7 @@ class BeamArguments:
 
     @property
     def names_dataflow(self) -> bool:
-        """Whether the last `--runner=` is Dataflow's, by any of the names that Beam accepts."""
+        """True if the last `--runner=` is Dataflow's, by any of the names that Beam accepts."""
         return self._last_runner() == "dataflow"
 
     def _last_runner(self) -> str:
@@ -103,7 +103,7 @@ class BeamArguments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workplace:
-    """Where a run's Beam jobs work: the settings that they must not contradict. No workers: no limit."""
+    """The place of a run's Beam jobs: the settings that they must not contradict. No workers: no limit."""
 
     project: str
     region: str

@@ -60,7 +60,7 @@ _ACCELERATOR: Final = re.compile(r"((?:NVIDIA|TPU)_[A-Z0-9_]+)x([0-9]{1,4})")
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What components ask for, such as `Trainer=cpu:8,memory:32G,accelerator:NVIDIA_TESLA_T4x1`, read once.
+    """Requests of components, such as `Trainer=cpu:8,memory:32G,accelerator:NVIDIA_TESLA_T4x1`, parsed once.
 
     There is one string for each component. Sizes have a unit: M, G and T are powers of 1000, Mi, Gi and Ti of
     1024.

@@ -144,7 +144,7 @@ class Settings:
     cache_days: Annotated[
         int, between(1, 3650, "days; fewer by three than the bucket keeps pipeline_root/")
     ] = 30
-    """How long components may take their outputs from the cache; see `naming.cache_period`."""
+    """The days for which components may take their outputs from the cache; see `naming.cache_period`."""
     max_train_rows: Annotated[int, _MOST_ROWS] = 1_500_000
     """If there are more, the run trains on a sample of about this size; the eval split shrinks with it."""
     max_test_rows: Annotated[int, _MOST_ROWS] = 300_000
@@ -154,7 +154,7 @@ class Settings:
     max_days_without_trips_at_end: Annotated[int, _DAYS] = 1
     """From the last trip to the end of the test months."""
     wait_days: Annotated[int, between(0, 60, "days after the window's end; 0 waits for nothing")] = WAIT_DAYS
-    """How long after the end of the test months their last trips may arrive."""
+    """The days after the end of the test months within which their last trips may arrive."""
 
     train_steps: Annotated[int, between(0, 10**9, "steps; 0 derives them from the rows")] = 0
     batch_size: Annotated[int, between(1, 65_536, "rows")] = 256
@@ -216,7 +216,7 @@ class Settings:
 
     @property
     def runner(self) -> BeamRunner | None:
-        """Where Beam does its work, auto if the rows decide; see `BeamArguments.runner`."""
+        """Beam's runner, auto if the rows decide; see `BeamArguments.runner`."""
         return self.beam_args.runner(BeamRunner(self.beam_runner))
 
     def beam_arguments(self) -> tuple[str, ...]:

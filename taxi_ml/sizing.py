@@ -110,7 +110,7 @@ MEMORY_STEPS_GB: Final = (2, 4, 8, 15, 30, 60, 120, 240, 480, LARGEST_MACHINE //
 ONE_ROW: Final = MinRows(train=1, eval=1, test=1)
 
 PASSES: Final = 2
-"""How often the Trainer sees each row unless the steps are bounded. Many rows need few passes."""
+"""The Trainer's passes over the rows unless the steps are bounded. Many rows need few passes."""
 LEAST_STEPS: Final = 3_000
 """The steps for few rows; the Trainer itself makes 14 passes at most if it can count the rows."""
 MOST_STEPS: Final = 100_000

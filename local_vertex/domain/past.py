@@ -65,7 +65,7 @@ class Past:
     def note(self, kind: str, name: str, before: Row | None) -> None:
         """Remember what a resource was before it changes now; None: it did not exist.
 
-        A change that is rolled back may be noted all the same: undoing it changes nothing.
+        A change that is rolled back may be noted, too: undoing it changes nothing.
         """
         now = self._clock()
         self._changes.append(_Change(at=now, kind=kind, name=name, before=before))

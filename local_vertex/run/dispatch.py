@@ -116,7 +116,7 @@ class Dispatcher:
 def _fulfil(future: Future[T], work: Callable[[], T]) -> None:
     try:
         result = work()
-    except BaseException as error:  # noqa: BLE001  # raised again by whoever waits for the future
+    except BaseException as error:  # noqa: BLE001  # raised again by the caller that waits for the future
         future.set_exception(error)
     else:
         future.set_result(result)

@@ -37,7 +37,7 @@ class CustomJobView:
 
     @property
     def final(self) -> bool:
-        """Whether the job has ended."""
+        """True if the job has ended."""
         return self.state in TERMINAL_RUN_STATES
 
 

@@ -69,7 +69,7 @@ class RunView:
 
     @property
     def final(self) -> bool:
-        """Whether the run has ended."""
+        """True if the run has ended."""
         return self.state in TERMINAL_RUN_STATES
 
     @property
