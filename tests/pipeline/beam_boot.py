@@ -2,7 +2,7 @@
 """Do what Beam's launcher for Python does in a container, which is a Go program; runs inside the image.
 
 By https://github.com/apache/beam/blob/v2.77.0/sdks/python/container/boot.go, told to run in the default
-environment: ask for the provisions, fetch what is staged, install it by pip, start the worker.
+environment: request the provisions, fetch the staged files, install them by pip, start the worker.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
 
 
 def provisions(endpoint: str, metadata: Any) -> Any:  # noqa: ANN401  # protobuf messages have no types here
-    """Ask the runner for the worker's endpoints, options and artifacts."""
+    """Request the worker's endpoints, options and artifacts from the runner."""
     with grpc.insecure_channel(endpoint) as channel:
         stub = beam_provision_api_pb2_grpc.ProvisionServiceStub(channel)
         request = beam_provision_api_pb2.GetProvisionInfoRequest()
@@ -65,7 +65,7 @@ def fetch(info: Any, metadata: Any, folder: Path) -> set[str]:  # noqa: ANN401  
 
 
 def install(folder: Path, names: set[str]) -> None:
-    """Install the extra packages over what is there, then what they need."""
+    """Install the extra packages over the existing ones, then their dependencies."""
     if subprocess.run([*PIP, "show", "--quiet", "apache-beam"], check=False).returncode:
         sys.exit("failed to install required packages: Apache Beam is not installed in the environment")
     for name in (folder / MANIFEST).read_text().split() if MANIFEST in names else ():
@@ -75,7 +75,7 @@ def install(folder: Path, names: set[str]) -> None:
 
 
 def work(options: dict[str, str], info: Any, folder: Path) -> None:  # noqa: ANN401  # as above
-    """Run the worker, anew when it crashes."""
+    """Run the worker; restart it if it crashes."""
     environment = {
         **os.environ,
         "WORKER_ID": options["id"],

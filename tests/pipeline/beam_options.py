@@ -1,4 +1,4 @@
-"""Print what Beam reads in arguments, and what its validator says; for the pipeline environment.
+"""Print Beam's options for some arguments, and its validator's errors; for the pipeline environment.
 
 `python -m tests.pipeline.beam_options ARGUMENT…` prints a JSON object.
 """
@@ -23,7 +23,7 @@ _KNOWN = PipelineOptions().get_all_options().keys()
 
 def main() -> None:
     """Parse, validate and print."""
-    # Without --dry_run the validator asks Google about the buckets.
+    # Without --dry_run the validator looks the buckets up at Google.
     options = PipelineOptions([*sys.argv[1:], "--dry_run=true"])
     runner = create_runner(options.view_as(StandardOptions).runner)
     cloud, workers = options.view_as(GoogleCloudOptions), options.view_as(WorkerOptions)

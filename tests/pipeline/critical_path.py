@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def of_spec(spec: Mapping[str, Any]) -> dict[str, set[str]]:
-    """Return what each task that starts a machine waits for; importers and resolvers start none."""
+    """Return the dependencies of each task that starts a machine; importers and resolvers start none."""
     tasks, executors = spec["root"]["dag"]["tasks"], spec["deploymentSpec"]["executors"]
     labels = {
         name: spec["components"][task["componentRef"]["name"]]["executorLabel"]
@@ -33,7 +33,7 @@ def of_spec(spec: Mapping[str, Any]) -> dict[str, set[str]]:
 
 
 def with_jobs(dag: DAG, spec: Mapping[str, Any], *, made: AbstractSet[str]) -> dict[str, set[str]]:
-    """Return the same with the DAG's own jobs on Vertex AI, but for those in `made`: what they make is there.
+    """Return the same with the DAG's own jobs on Vertex AI, except those in `made`: their results exist.
 
     Only what starts a machine counts: an operator costs seconds, and a query what BigQuery makes of it.
     """
@@ -49,7 +49,7 @@ def with_jobs(dag: DAG, spec: Mapping[str, Any], *, made: AbstractSet[str]) -> d
 
 
 def longest(graph: Mapping[str, AbstractSet[str]]) -> list[str]:
-    """Return the longest chain; of several, the one whose names come first."""
+    """Return the longest chain; among several, the one whose names come first."""
     chains: dict[str, list[str]] = {}
     for name in TopologicalSorter(graph).static_order():
         before = [chains[each] for each in graph[name]]

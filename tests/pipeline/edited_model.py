@@ -17,7 +17,7 @@ FEATURE = "histOneWeek_trips"
 
 
 def main(data: Path, folder: Path) -> None:
-    """Transform, train briefly, export, and ask the export's signature."""
+    """Transform, train briefly, export, and call the export's signature."""
     known = {split: read(data / split) for split in ("train", "eval")}
     product.train(
         known,

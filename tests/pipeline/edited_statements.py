@@ -1,4 +1,4 @@
-"""Print what a copy of the product asks BigQuery for: `python -m edited_statements DATASET BUCKET`.
+"""Print the BigQuery jobs of a copy of the product: `python -m edited_statements DATASET BUCKET`.
 
 Runs in the folder of the copy, so that `taxi_ml` is the copy.
 """
@@ -21,7 +21,7 @@ WINDOW = Window(end=date(2015, 3, 1), train_months=6, test_months=1)
 
 
 def main(dataset: str, bucket: str) -> None:
-    """Print jobs in the order in which the DAG runs them, and what else follows from the columns."""
+    """Print jobs in the order in which the DAG runs them, and what else depends on the columns."""
     settings = Settings(
         project="taxi-local", bucket=bucket, pipeline_image="image:1", dataset=dataset, history_months=6
     )

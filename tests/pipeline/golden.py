@@ -48,7 +48,7 @@ pathlib.Path(sys.argv[2]).write_text(json.dumps(compile_request(request, Storage
 
 
 def compile_text(request: CompileRequest, root: Path) -> str:
-    """Compile and return the spec, without what changes with the modules' content."""
+    """Compile and return the spec, without the parts that change with the modules' content."""
     path = root / "request.json"
     path.write_text(request.to_json())
     out = root / "pipeline.json"
@@ -64,7 +64,7 @@ def compile_text(request: CompileRequest, root: Path) -> str:
 
 
 def normalised(text: str, request: CompileRequest, root: Path) -> str:
-    """Put words in the place of this machine's folder and of the digests."""
+    """Replace this machine's folder and the digests by words."""
     for found, word in (
         (request.digest, "<request digest>"),
         (request.modules_digest, "<modules digest>"),

@@ -26,7 +26,7 @@ def ending(folder: Path, pool: str) -> str:
     target = folder / pool.replace(":", "-")
     try:
         generate(Reader.PARQUET, folder / "parquet", target, beam_args(pool))
-    except Exception as error:  # noqa: BLE001  # whatever a person would see
+    except Exception as error:  # noqa: BLE001  # any error that a person would see
         return str(error)
     return ""
 

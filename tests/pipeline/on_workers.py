@@ -1,4 +1,4 @@
-"""Run the Beam components in this process, then on a pool of workers, and write what both made of the rows.
+"""Run the Beam components in this process, then on a pool of workers, and write the results of both.
 
 Runs in the pipeline environment, by `tests.pipeline.workers`: FOLDER holds request.json, parameters.json
 and data/, and gets found.json.
@@ -45,7 +45,7 @@ def main(folder: Path, pool: str) -> None:
 
 
 def run(request: CompileRequest, folder: Path, only: str = "") -> None:
-    """Run the whole pipeline, or one component upon the artifacts of the whole pipeline's run."""
+    """Run the whole pipeline, or one component on the artifacts of the whole pipeline's run."""
     values = json.loads((folder / "parameters.json").read_text())
     pipeline = build_pipeline(request, values, modules=Path(request.modules_uri), root=f"{folder}/root")
     connection = tfx.orchestration.metadata.sqlite_metadata_connection_config(f"{folder}/metadata.db")
@@ -67,7 +67,7 @@ def write_parquet(source: Path, target: Path) -> None:
 
 
 def found(root: Path) -> dict[str, Any]:
-    """Return by component what both runs left: first that in this process, then that of the workers."""
+    """Return both runs' results by component: first that in this process, then that of the workers."""
     return {
         "CsvExampleGen": [splits(each) for each in outputs(root / "CsvExampleGen" / "examples")],
         "ParquetExampleGen": [splits(each) for each in outputs(root / "ParquetExampleGen" / "examples")],

@@ -1,4 +1,4 @@
-"""Run what makes examples, which only the pipeline environment can."""
+"""Make examples, which only the pipeline environment can."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def examples_of(folder: Path, *readers: str) -> dict[str, Any]:
-    """Return, by reader, what it makes of the exports in a folder; see the module of the same name."""
+    """Return each reader's examples of the exports in a folder; see the module of the same name."""
     run("tests.pipeline.examples_of", folder, *readers)
     found: dict[str, Any] = json.loads((folder / "examples.json").read_text())
     return found

@@ -20,7 +20,7 @@ CHAMPION = Champion(name="projects/1/locations/us-central1/models/7@2", uri="gs:
 
 
 def make_request(root: Path, **changes: Any) -> CompileRequest:  # noqa: ANN401  # fields of several types
-    """Put the modules below `root` and ask for a small pipeline over `root`/data."""
+    """Put the modules below `root` and return a request for a small pipeline over `root`/data."""
     modules = read_modules(MODULES, SCHEMA)
     folder = root / "modules" / modules.digest
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def make_request(root: Path, **changes: Any) -> CompileRequest:  # noqa: ANN401 
 
 
 def make_parameters(root: Path, **changes: Any) -> RunParameters:  # noqa: ANN401  # as above
-    """Return what a run over the trips in `root`/data gives the pipeline of such a request."""
+    """Return the parameters of a run over the trips in `root`/data for the pipeline of such a request."""
     parameters = RunParameters(
         window="2015-07_train24_test1",
         data_uri=f"{root}/data",

@@ -78,7 +78,7 @@ def batches(files: list[str], folder: Path) -> Any:  # noqa: ANN401  # a tf.data
 
 
 def looks(files: list[str], *, seed: int) -> list[list[int]]:
-    """Look at the eval rows twice, and with a dataset made anew by the same seed."""
+    """Look at the eval rows twice, and once more with a new dataset of the same seed."""
     dataset = datasets.evaluation_batches(files, Identity(), batch_size=BATCH, seed=seed)
     anew = datasets.evaluation_batches(files, Identity(), batch_size=BATCH, seed=seed)
     return [

@@ -1,4 +1,4 @@
-"""Run a request's pipeline in this process and print what tests ask about it, as JSON.
+"""Run a request's pipeline in this process and print the facts that tests need, as JSON.
 
 Runs in the pipeline environment: `python -m tests.pipeline.run_and_probe <request.json> <folder>`.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def main(request_path: str, folder: str) -> None:
-    """Run, then look at what the components left."""
+    """Run, then look at the components' results."""
     request = CompileRequest.parse(Path(request_path).read_text())
     root = f"{folder}/local_root"
     values = json.loads(Path(folder, "parameters.json").read_text())
@@ -105,7 +105,7 @@ def _drift(root: str) -> tuple[Drift, ...]:
 
 
 def _digests(examples: str) -> dict[str, str]:
-    """Digest the rows by a fingerprint, and where it is lost by the files of all splits, or of two."""
+    """Digest the rows by a fingerprint, and without one by the files of all splits, or of two."""
     splits = {split: f"{examples}/Split-{split}" for split in ("train", "eval", "test")}
     fewer = {split: splits[split] for split in ("train", "test")}
     return {
@@ -122,7 +122,7 @@ def _transformed(root: str) -> dict[str, Any]:
 
 
 def _predictions(model: Any, records: list[bytes]) -> dict[str, Any]:  # noqa: ANN401  # tensorflow has no types
-    """Ask both signatures about the test rows as they are, without label, and with another label."""
+    """Call both signatures with the test rows as they are, without label, and with another label."""
     serve, transform = model.signatures["serving_default"], model.signatures["transform_features"]
     relabelled = [_with_fare(record, 999.0) for record in records]
     unlabelled = [_with_fare(record, None) for record in records]
@@ -139,7 +139,7 @@ def _predictions(model: Any, records: list[bytes]) -> dict[str, Any]:  # noqa: A
 
 
 def _absences(model: Any, records: list[bytes]) -> dict[str, Any]:  # noqa: ANN401  # as above
-    """Look at what the network reads of the nullable floats: is an absent one flagged, and the mean?"""
+    """Look at the network's inputs for the nullable floats: is an absent one flagged, and the mean?"""
     names = NULLABLE_FLOATS
     raw = tf.io.parse_example(records, {name: tf.io.FixedLenFeature([], tf.float32) for name in names})
     absent = tf.stack([raw[name] < 0 for name in names], axis=1).numpy()

@@ -1,4 +1,4 @@
-"""Print what exported trips have against the reviewed schema; for the pipeline environment.
+"""Print the deviations of exported trips from the reviewed schema; for the pipeline environment.
 
 `python -m tests.pipeline.schema_objections FOLDER…` prints a JSON object of lists by folder.
 """

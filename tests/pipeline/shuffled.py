@@ -21,7 +21,7 @@ from tests.pipeline.examples_of import examples
 
 
 def peak() -> int:
-    """Return the most bytes that this process has used."""
+    """Return the peak memory of this process in bytes."""
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
@@ -41,7 +41,7 @@ def shuffled(source: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Shuffle, and tell what came of it."""
+    """Shuffle, and print the results."""
     folders = sorted(path for path in Path(sys.argv[1]).iterdir() if path.is_dir())
     print(json.dumps({folder.name: shuffled(folder) for folder in folders}))  # noqa: T201  # its answer
 

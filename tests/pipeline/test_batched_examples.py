@@ -1,4 +1,4 @@
-"""Examples made in batches: what TFX's CsvExampleGen makes of any CSV, shuffled, in little memory."""
+"""Examples made in batches: those of TFX's CsvExampleGen for any CSV, shuffled, in little memory."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def write(path: Path, rows: Sequence[Sequence[str]]) -> None:
 
 
 def texts(found: list[dict[str, Any]]) -> list[str]:
-    """Return examples in a form that can be compared, NaN included, in an order of their own."""
+    """Return examples in a comparable form, NaN included, sorted."""
     return sorted(json.dumps(example, sort_keys=True) for example in found)
 
 
 def test_csv_gives_what_tfx_makes_of_it(tmp_path: Path) -> None:
-    """Types follow from all cells of a split, by Python's rules; quotes and what is empty mean the same."""
+    """Types follow from all cells of a split, by Python's rules; quotes and empty cells mean the same."""
     rows = [list(row) for row in zip(*CELLS.values(), strict=True)]
     header = list(CELLS)
     write(tmp_path / "csv/train/trips_0.csv", [header, *rows[:2]])
@@ -85,7 +85,7 @@ HEADER = ["row", "trip_id", "fare"]
 def shuffled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The outcomes for folders of CSV files, by name."""
     folder = tmp_path_factory.mktemp("shuffled")
-    # As an export of a table that is clustered by time.
+    # Like an export of a table that is clustered by time.
     ordered = [[str(number), f"{number:032x}", f"{number % 100}.500000"] for number in range(20_000)]
     # Short rows, of which Beam would keep 300 MB and more; they come last, as the peak is the process's.
     many = ([str(number), f"{number:032x}", f"{number % 100}.500000"] for number in range(400_000))
@@ -127,12 +127,12 @@ def test_order_does_not_depend_on_files(shuffled: dict[str, Any]) -> None:
     [("mixed_headers", "has another header than"), ("too_many_cells", "Expected 3 columns, got 4")],
 )
 def test_files_that_do_not_fit_are_refused(shuffled: dict[str, Any], folder: str, problem: str) -> None:
-    """Nothing is made of files whose columns differ, from another's or from their header's."""
+    """Files whose columns differ from another file's or from their header are an error."""
     assert problem in shuffled[folder]["error"]
 
 
 def test_memory_does_not_follow_the_rows(shuffled: dict[str, Any]) -> None:
-    """Twenty times as many rows take no more than their batches."""
+    """Twenty times as many rows take no more memory than their batches."""
     many = shuffled["zz_many"]
 
     assert sum(map(len, many["shards"])) == 400_000

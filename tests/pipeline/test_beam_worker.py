@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with a launcher that writes down how it was started, and all else that a worker needs."""
+    """A folder with a launcher that records how it was started, and everything else that a worker needs."""
     packages = tmp_path / "packages"
     packages.mkdir()
     boot = tmp_path / "boot"
@@ -57,7 +57,7 @@ def test_a_command_replaces_the_entry_point() -> None:
 
 
 def test_options_start_beams_launcher(whole: Path) -> None:
-    """It gets the options as they are; pip installs, and imports find, what a job brings."""
+    """The launcher gets the options unchanged; pip installs, and imports find, a job's packages."""
     given = ["--id=1-1", "--provision_endpoint=localhost:1"]
 
     assert beam_worker.main(given) == 0
@@ -66,7 +66,7 @@ def test_options_start_beams_launcher(whole: Path) -> None:
 
 @pytest.mark.parametrize(("folder", "replaced"), [("", False), ("nowhere", True)])
 def test_a_persistent_folder_must_be_writable(whole: Path, folder: str, replaced: bool) -> None:  # noqa: FBT001
-    """One of the host's that this user cannot write to is replaced; the launcher takes the last."""
+    """A semi-persistent folder that this user cannot write to is replaced; the launcher takes the last."""
     given = ["--id=1-1", f"--semi_persist_dir={whole}/{folder}"]
 
     beam_worker.main(given)
@@ -78,7 +78,7 @@ def test_a_persistent_folder_must_be_writable(whole: Path, folder: str, replaced
 def test_a_launcher_that_is_started_by_hand_fails_as_itself(
     whole: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Without the options that name a runner, nobody is told but the one who reads."""
+    """Without the options that name a runner, the reason is only on stderr."""
     (whole / "boot").write_text("#!/bin/sh\necho No id provided. >&2; exit 1\n")
 
     assert beam_worker.main(["--help"]) == 1
@@ -110,7 +110,7 @@ def test_the_launcher_is_told_to_end(whole: Path) -> None:
 
 
 def test_a_whole_image_has_no_problems(whole: Path) -> None:
-    """Nothing is found where nothing is wrong."""
+    """A complete image has no defects."""
     assert whole.exists()
     assert list(beam_worker.problems(os.environ)) == []
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.pipeline
 
 
 def test_wheels_lie_beside_the_modules(tmp_path: Path) -> None:
-    """A wheel for each component with user code is where the spec says, whatever the request."""
+    """A wheel for each component with user code is where the spec says, for any request."""
     request = make_request(tmp_path)
 
     compile_text(request, tmp_path)
@@ -47,7 +47,7 @@ def test_wheels_lie_beside_the_modules(tmp_path: Path) -> None:
 
 
 def compile_failure(request: CompileRequest, root: Path) -> str:
-    """Compile what must not compile; return the one line on stderr."""
+    """Compile a request that must fail; return the one line on stderr."""
     path = root / "request.json"
     path.write_text(request.to_json())
     failed = subprocess.run(
@@ -83,7 +83,7 @@ def test_dataflow_is_refused_by_an_image_without_its_worker(tmp_path: Path) -> N
 
 
 def test_missing_request_is_one_line(tmp_path: Path) -> None:
-    """A request that lies nowhere is named."""
+    """The error for a request that does not exist names its address."""
     request = dataclasses.replace(make_request(tmp_path), modules_uri=str(tmp_path / "nowhere"))
 
     assert "nowhere" in compile_failure(request, tmp_path)
@@ -91,7 +91,7 @@ def test_missing_request_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("schema", ["2.0", "2.1"])
 def test_a_run_gives_its_pipeline_all_that_it_takes(schema: str, tmp_path: Path) -> None:
-    """In either schema the values are bound, and what they stand for is what the tasks read."""
+    """In either schema the values are bound, and the tasks read the values that they stand for."""
     request = make_request(tmp_path, pipeline_schema=schema, compares=True)
     spec = json.loads(compile_text(request, tmp_path))["pipelineSpec"]
     values = make_parameters(tmp_path, champion=CHAMPION).values(request)

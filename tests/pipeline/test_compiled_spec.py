@@ -1,4 +1,4 @@
-"""The compiled spec: equal to its golden, and what Vertex AI and the components need of it."""
+"""The compiled spec: equal to its golden, and fit for Vertex AI and the components."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("compiled_spec")]
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """Compile each variant once, when it is first asked for by its golden's name."""
+    """Compile each variant once, when it is first requested by its golden's name."""
 
     @cache
     def compiled_once(name: str) -> str:
@@ -53,12 +53,12 @@ def test_compiled_spec_is_the_golden(job: Callable[[str], str], name: str) -> No
 
 
 def test_spec_is_of_schema_2_1(compiled: Compiled) -> None:
-    """Vertex AI's newest schema is compiled to."""
+    """The spec has Vertex AI's newest schema version."""
     assert compiled("first_run.json")["schemaVersion"] == "2.1.0"
 
 
 def hooks_and_machines(spec: dict[str, Any]) -> list[Any]:
-    """Return what each executor asks for, and which driver it has."""
+    """Return the resources that each executor requests, and its driver."""
     executors = sorted(spec["deploymentSpec"]["executors"].items())
     containers = [each.get("container", {}) for _, each in executors]
     hooks = [each.get("lifecycle", {}).get("preCacheCheck", {}).get("command") for each in containers]
@@ -81,7 +81,7 @@ def test_the_older_schema_can_be_chosen(compiled: Compiled, tmp_path: Path) -> N
 @pytest.mark.parametrize("parameter", ["cache_period", "data_uri"])
 @pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_window_and_period_are_part_of_the_first_keys(compiled: Compiled, name: str, parameter: str) -> None:
-    """Every component that runs and waits for no other is given them."""
+    """Every component that runs and waits for no other gets the cache period and the data's URI."""
     spec = compiled(name)
     tasks, executors = spec["root"]["dag"]["tasks"], spec["deploymentSpec"]["executors"]
     first = {task for task in tasks if not tasks[task].get("dependentTasks")}
@@ -148,7 +148,7 @@ def test_trainer_takes_the_tuners_choice(compiled: Compiled) -> None:
 
 
 def test_no_trials_leave_the_tuner_out(compiled: Compiled) -> None:
-    """With 0 trials there is no Tuner, and nothing asks for one."""
+    """With 0 trials there is no Tuner, and nothing depends on one."""
     spec = compiled("against_champion_untuned.json")
 
     assert "Tuner" not in json.dumps(spec["root"])

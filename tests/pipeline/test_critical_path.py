@@ -26,10 +26,10 @@ CHAIN = ["CsvExampleGen", "Transform", "Tuner", "Trainer", "Evaluator"]
     ],
 )
 def test_critical_path(name: str, made: set[str], expected: list[str]) -> None:
-    """A month without a change starts six machines in a row, one with a change a seventh, the compiler's."""
+    """A month without a change starts six machines in a row, one with a change seven, with the compiler's."""
     spec = json.loads((GOLDENS / name).read_text())["pipelineSpec"]
     chain = longest(with_jobs(taxi_training.dag, spec, made=made))
-    print(f"{len(chain)} starts: {' → '.join(chain)}")  # noqa: T201  # what the critical path is
+    print(f"{len(chain)} starts: {' → '.join(chain)}")  # noqa: T201  # the critical path itself
 
     assert chain == expected
 

@@ -1,4 +1,4 @@
-"""Profiles of trips, and how far apart two are."""
+"""Profiles of trips, and the distance between two."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHARES = st.dictionaries(st.sampled_from("abcdef"), st.floats(0.01, 1), min_size
 
 
 def test_profile_names_categories_absence_and_bins() -> None:
-    """A profile has a category by its value, what the vocabulary lacks as new, and a number by its bin."""
+    """A profile has a category by its value, unknown categories as new, and a number by its bin."""
     columns = {
         "ids": np.array([[0], [0], [1], [2]]),
         "numbers": np.array([[9, 0.1], [9, 0.2], [9, -7.0], [9, 0.0]]),

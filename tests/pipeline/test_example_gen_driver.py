@@ -29,7 +29,7 @@ def write_csv(path: Path, fares: list[float]) -> None:
 
 
 def write_parquet(path: Path, fares: list[float]) -> None:
-    """Write a file as an export in Parquet does, one row to a group."""
+    """Write a file as an export in Parquet does, one row per group."""
     parquet.write_table(pa.table({"fare": fares}), path.with_suffix(".parquet"), row_group_size=1)
 
 

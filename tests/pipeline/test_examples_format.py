@@ -95,7 +95,7 @@ def test_artifacts_are_described_as_by_tfx(made: dict[str, Any], reader: str) ->
 
 
 def test_zeros_are_values(made: dict[str, Any]) -> None:
-    """A trip that starts at the full hour has the minute 0, which TFX's own executor takes for none."""
+    """A trip that starts on the hour has the minute 0, which TFX's own executor reads as missing."""
     minutes = [example["TripStartMinute"] for example in made["parquet"]["splits"]["train"]]
 
     assert ["int64_list", [0]] in minutes

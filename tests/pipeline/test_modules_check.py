@@ -48,13 +48,13 @@ def test_syntax_error_in_a_sibling_is_named(tmp_path: Path) -> None:
 
 
 def test_missing_function_is_named(tmp_path: Path) -> None:
-    """A module without the function that TFX calls says which, and where it ends."""
+    """The error for a module without a function that TFX calls has the function, file and last line."""
     with pytest.raises(ModuleError, match=r"trainer\.py:1: tuner_fn\(\) is not defined"):
         read_modules(folder_of(tmp_path, trainer="def run_fn(fn_args): ...\n"), SCHEMA)
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    """A folder without a module that TFX needs says which."""
+    """The error for a folder without a module that TFX needs names it."""
     folder = folder_of(tmp_path)
     (folder / "preprocessing.py").unlink()
 
@@ -69,7 +69,7 @@ def test_missing_schema_is_named(tmp_path: Path) -> None:
 
 
 def test_schema_is_part_of_the_address(tmp_path: Path) -> None:
-    """Another schema is another digest: it takes effect without a new image, and no cache mistakes it."""
+    """Another schema has another digest: it takes effect without a new image, and no cache confuses them."""
     folder, other = folder_of(tmp_path), tmp_path / "other.pbtxt"
     other.write_text('feature { name: "fare" }')
 
@@ -78,7 +78,7 @@ def test_schema_is_part_of_the_address(tmp_path: Path) -> None:
 
 @given(st.dictionaries(st.text(max_size=5), st.binary(max_size=5), max_size=4))
 def test_digest_ignores_order(files: dict[str, bytes]) -> None:
-    """The same content has the same address, in whatever order it was read."""
+    """The same content has the same address, regardless of the order of reading."""
     assert digest(dict(reversed(files.items()))) == digest(files)
 
 

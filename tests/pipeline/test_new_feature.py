@@ -1,4 +1,4 @@
-"""A feature is added in three places, as docs/model.md says, and everything else follows."""
+"""A feature that is added in the three places of docs/model.md, from which everything else follows."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def trips(folder: Path) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("split", ["train", "eval", "test"])
 def test_the_feature_is_computed_and_exported(edited: Edited, split: str) -> None:
-    """Every split has the column in its place in the list, as whole counts or -1.0 where there were none."""
+    """Every split has the column in its place in the list, as whole counts, or -1.0 if they are missing."""
     rows = trips(edited.data / split)
     values = {float(row[FEATURE]) for row in rows}
 
@@ -122,7 +122,7 @@ def test_a_table_of_ones_own_must_have_it(edited: Edited) -> None:
 
 
 def test_the_models_contract_bounds_it(edited: Edited) -> None:
-    """The ranges that the server checks have the bounds of the list for what the model reads."""
+    """The ranges that the server checks have the list's bounds for the model's inputs."""
     assert edited.facts["ranges"][FEATURE] == [0, 10_000]
     assert FEATURE in edited.facts["inputs"]
 

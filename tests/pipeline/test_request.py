@@ -33,7 +33,7 @@ SETTINGS = Settings.from_environment(
 
 
 def request_of(settings: Settings) -> CompileRequest:
-    """Return what an installation with these settings compiles."""
+    """Return the request of an installation with these settings."""
     return CompileRequest.of(settings, modules_digest="a1", compares=True, enable_cache=True)
 
 
@@ -52,7 +52,7 @@ def test_what_a_run_is_given_is_no_part_of_the_request(changes: dict[str, object
 
 
 def test_other_code_is_another_request(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A spec that other code has compiled is not found, though the image's tag is the same."""
+    """A spec that other code has compiled is not found, even if the image's tag is the same."""
     before = request_of(SETTINGS).digest
     (tmp_path / "definition.py").write_text("")
     monkeypatch.setattr("taxi_ml.image.CODE", tmp_path)
@@ -105,7 +105,7 @@ def test_evaluator_stops_nothing_that_the_gate_lets_through(tmp_path: Path) -> N
     ],
 )
 def test_wrong_field_is_named(changes: dict[str, Any], named: str, tmp_path: Path) -> None:
-    """A request that is wrong in one field says in which."""
+    """The error for a request that is wrong in one field names the field."""
     text = json.dumps(json.loads(make_request(tmp_path).to_json()) | changes)
 
     with pytest.raises(RequestError, match=named.replace("(", r"\(")):
@@ -113,7 +113,7 @@ def test_wrong_field_is_named(changes: dict[str, Any], named: str, tmp_path: Pat
 
 
 def test_missing_field_is_named(tmp_path: Path) -> None:
-    """A request without a field says which."""
+    """The error for a request without a field names the field."""
     fields = json.loads(make_request(tmp_path).to_json())
     del fields["image"]
 
@@ -123,7 +123,7 @@ def test_missing_field_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 100_000, "9" * 5000])
 def test_what_is_no_object_is_refused(text: str) -> None:
-    """Truncated or foreign text is a RequestError, whatever it is."""
+    """Any truncated or foreign string is a RequestError."""
     with pytest.raises(RequestError):
         CompileRequest.parse(text)
 
@@ -143,7 +143,7 @@ def test_machine_type_says_its_size(machine_type: str, size: MachineSize) -> Non
 
 
 def test_machine_type_without_a_size_is_refused() -> None:
-    """A type that says no size is an error with the remedy."""
+    """A machine type without a size is an error with the remedy."""
     with pytest.raises(UnknownMachineTypeError, match="such as n1-standard-4"):
         MachineSize.of("e2-micro")
 

@@ -1,4 +1,4 @@
-"""Rows in the order of time are not trained on in that order."""
+"""Rows that are stored in the order of time are not trained on in that order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROWS = 12_000
 HELD = 1000
 MIDDLE = ROWS / 2
 ERROR_OF_A_MEAN = ROWS / 12**0.5 / HELD**0.5
-"""Of 1,000 rows that are drawn from evenly spread ones."""
+"""The standard error of the mean of 1,000 rows drawn from evenly spread ones."""
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_looks_see_the_same_rows(read: dict[str, Any]) -> None:
 
 
 def test_look_at_few_rows_is_at_all(read: dict[str, Any]) -> None:
-    """An eval split below the cap is looked at as it lies in the files."""
+    """An eval split below the cap is read in the order of its files."""
     assert read["look of few"][0] == list(range(HELD))
 
 

@@ -107,7 +107,7 @@ DAMAGES: dict[str, tuple[Callable[[Row], Row], str]] = {
 
 
 def test_damaged_trips_are_named(tmp_path: Path) -> None:
-    """A column that is new, missing, retyped, sparse, out of range or mostly absent is said to be so."""
+    """A column that is new, missing, retyped, sparse, out of range or mostly absent is reported as such."""
     folders = {name: changed(tmp_path / name, change) for name, (change, _) in DAMAGES.items()}
     found = objections(folders.values())
 
@@ -116,7 +116,7 @@ def test_damaged_trips_are_named(tmp_path: Path) -> None:
 
 
 def test_schema_of_other_trips_is_written_for_review(tmp_path: Path) -> None:
-    """The command describes an export so that its own trips pass, and says what is not a schema."""
+    """The command describes an export so that its own trips pass, and reports an invalid schema."""
     write_trips(tmp_path / "data")
     out = tmp_path / "schema.pbtxt"
     written = in_pipeline_environment("taxi_ml.schema", "--data", tmp_path / "data", "--out", out)

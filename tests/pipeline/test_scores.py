@@ -41,7 +41,7 @@ def test_metrics_of_hand_made_errors() -> None:
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
 def test_number_that_is_not_finite_is_none(broken: float) -> None:
-    """A model that answers no number has no score, which the gate never promotes."""
+    """A model whose predictions are not numbers has no score, and the gate never promotes it."""
     scored = metrics(np.array([10.0, 20.0]), np.array([10.0, broken]))
 
     assert (scored.rmse, scored.mae, scored.mean_prediction) == (None, None, None)
@@ -62,7 +62,7 @@ def test_first_model_has_no_difference() -> None:
 
 @given(fares, fares)
 def test_equal_models_do_not_differ(truth: np.ndarray, predicted: np.ndarray) -> None:
-    """On the same draw the same errors cancel: the interval is a point at 0."""
+    """Equal errors cancel on the same draw: the interval is a point at 0."""
     found = difference(predictions(truth, predicted, predicted), seed=SEED)
 
     assert found is not None
@@ -102,7 +102,7 @@ def test_interval_is_the_normal_one_where_theory_knows_it() -> None:
 def test_interval_is_that_of_the_classic_bootstrap(errors: str, rows: int, replicates: int) -> None:
     """Groups of rows instead of single ones move an end by less than 8 % of the width.
 
-    That is what other replicates move it by: fewer of them, where the classic bootstrap takes long.
+    Other replicates move it as much: there are fewer of them where the classic bootstrap is slow.
     """
     if errors == "real":
         scored = bootstrap.on_real_trips(find_source(PIPELINE_PYTHON), rows)

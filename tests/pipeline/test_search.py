@@ -50,7 +50,7 @@ def search(
 
 @pytest.mark.parametrize(("trials", "tried"), [(2, 2), (4, 4), (50, 4)])
 def test_search_tries_as_many_points_as_allowed(trials: int, tried: int) -> None:
-    """Distinct points of the grid, up to the bound, and no more than there are."""
+    """A search tries distinct points of the grid, up to the bound, and no more than there are."""
     assert search(trials=trials).stdout.splitlines()[-1] == f"{tried} trials"
 
 

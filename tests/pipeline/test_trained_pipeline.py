@@ -83,7 +83,7 @@ def test_prediction_needs_no_label(facts: dict[str, Any]) -> None:
 
 
 def test_inputs_are_the_columns_without_label_and_identifier(facts: dict[str, Any]) -> None:
-    """Neither the label nor a split is among what the model reads, raw or transformed."""
+    """Neither the label nor a split is among the model's inputs, raw or transformed."""
     probe = "import json, features as f; print(json.dumps([f.INPUTS, [*f.TRANSFORMED, f.LABEL]]))"
     inputs, transformed = json.loads(
         subprocess.run(
@@ -149,7 +149,7 @@ def test_model_says_what_it_learned_from(facts: dict[str, Any]) -> None:
 
 
 def test_model_is_at_no_distance_from_its_own_training_rows(facts: dict[str, Any]) -> None:
-    """Taken as the champion of its own run, the model finds its training rows as it learned them."""
+    """A model that is the champion of its own run finds no drift in its training rows."""
     train = [found for found in facts["drift"] if found["split"] == "train"]
 
     assert {found["feature"] for found in train} >= {"rawDistance", "pickup_census_tract"}
@@ -158,7 +158,7 @@ def test_model_is_at_no_distance_from_its_own_training_rows(facts: dict[str, Any
 
 
 def test_model_has_learned(facts: dict[str, Any]) -> None:
-    """The fares of a taximeter are found to a dollar or two, where their mean misses by five."""
+    """The model predicts a taximeter's fares to a dollar or two, while their mean misses by five."""
     assert facts["report"]["challenger"]["metrics"]["mae"] < 2.5
 
 
@@ -171,7 +171,7 @@ def test_training_is_reproducible_from_its_seed(facts: dict[str, Any]) -> None:
 
 
 def test_training_through_files_is_reproducible(facts: dict[str, Any]) -> None:
-    """Rows that are too many for the memory are shuffled through files, by the seed as well."""
+    """Rows that do not fit in memory are shuffled through files, by the seed as well."""
     trained = facts["retrained"]
 
     assert trained["through files again"] == trained["through files"]
@@ -207,7 +207,7 @@ def test_trip_without_optional_features_gets_a_sane_fare(facts: dict[str, Any]) 
 
 
 def test_trained_model_refuses_what_its_trips_cannot_have(facts: dict[str, Any], root: Path) -> None:
-    """The ranges of the compile request are served with the model, whatever component has copied it."""
+    """The ranges of the compile request are served with the model, whichever component copied it."""
     with (root / "data/test/trips_000000000000.csv").open() as file:
         instance = _instance(next(csv.DictReader(file))) | {"TripStartHour": 24}
 

@@ -73,7 +73,7 @@ def by_trip(rows: Rows) -> dict[str, dict[str, list[Any]]]:
 
 
 def flat(rows: Rows) -> list[list[float]]:
-    """Return transformed examples as numbers, ordered by what no transformation rounds."""
+    """Return transformed examples as numbers, ordered by features that no transformation rounds."""
     names = ("fare", "area_ids", "calendar_ids", "absent", "cycles", "numbers")
     return sorted([number for name in names for number in row[name][1]] for row in rows)
 

@@ -1,6 +1,6 @@
 """A container of the pipeline image: a folder from its Dockerfile and the pipeline environment, and a chroot.
 
-Nothing else of this machine is in there but what is mounted. It takes root, and namespaces of its own.
+It contains nothing else of this machine but the mounts. It takes root, and namespaces of its own.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ exec chroot --userspec={_USER}:{_USER} --groups= "$root" /usr/bin/env -i -C /hom
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerImage:
-    """One container: its root folder, and what differs from the image as the Dockerfile has it."""
+    """One container: its root folder, and its differences from the Dockerfile's image."""
 
     root: Path
     shared: Path
@@ -58,7 +58,7 @@ class WorkerImage:
     owned: tuple[str, ...] = ("home/taxi", "opt/worker-packages")
 
     def make(self) -> None:
-        """Lay the folder out."""
+        """Create the folder's layout."""
         for name in ("dev", "etc", "proc", "opt/taxi", "opt/apache/beam", "opt/worker-packages", *self.owned):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         (self.root / "tmp").mkdir(mode=0o1777)
@@ -78,14 +78,14 @@ class WorkerImage:
             launcher.chmod(0o755)
 
     def command(self, *arguments: str) -> list[str]:
-        """Return what runs a program in it, with the image's environment and nothing of this machine's."""
+        """Return the command that runs a program in it, with the image's environment only."""
         mounts = [part for mount in self._mounts() for part in mount]
         environment = [f"{name}={value}" for name, value in self._environment().items() if value]
         enter = ["unshare", "--mount", "--", "sh", "-euc", _ENTER, "enter", str(self.root)]
         return [*enter, *mounts, "--", *environment, *arguments]
 
     def entrypoint(self) -> str:
-        """Write what the Dockerfile starts a container with as one program of the container."""
+        """Write the Dockerfile's entry point as one program of the container."""
         (words,) = re.findall(r'(?m)^ENTRYPOINT \["(.+)"\]$', _dockerfile())
         program = self.root / "entrypoint"
         program.write_text(f'#!/bin/sh\nexec {words.replace(chr(34) + ", " + chr(34), " ")} "$@"\n')

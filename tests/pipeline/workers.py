@@ -32,7 +32,7 @@ _START_SECONDS: Final = 120
 
 
 def run_in_namespaces(folder: Path, module: str, *images: str, timeout: float) -> None:
-    """Do all of it; `<folder>/log` has what was written. Raises CalledProcessError and TimeoutExpired."""
+    """Run everything; `<folder>/log` has the output. Raises CalledProcessError and TimeoutExpired."""
     inside = (sys.executable, "-m", "tests.pipeline.workers", str(folder), module, *images)
     command = ["unshare", *_NAMESPACES, "--", *inside]
     with (folder / "log").open("wb") as log:

@@ -34,7 +34,7 @@ def body(*instances: object) -> bytes:
 
 @pytest.mark.parametrize("instance", [{"metres": 3, "hour": 7}, {"metres": 3.0, "hour": 7.0}])
 def test_values_come_in_the_contracts_order_and_types(instance: dict[str, float]) -> None:
-    """A whole number is taken where a number is asked for, and a double that is whole as an integer."""
+    """A whole number is accepted where a number is required, and a whole double as an integer."""
     (row,) = CONTRACT.rows(body(instance))
 
     assert list(row.items()) == [("hour", 7), ("metres", 3.0)]
@@ -73,7 +73,7 @@ def test_nullable_feature_may_be_null_or_absent(instance: dict[str, Any]) -> Non
     ],
 )
 def test_wrong_instance_is_named_with_its_feature(instance: object, message: str) -> None:
-    """A client reads which instance, which feature, what it sent, and what to send."""
+    """The error names the instance and the feature, the value that was sent, and what to send."""
     with pytest.raises(BadRequestError, match=message):
         CONTRACT.rows(body({"hour": 7}, instance))
 
@@ -114,7 +114,7 @@ def test_any_instance_is_answered_or_refused(instance: object) -> None:
 
 @given(st.binary(max_size=50))
 def test_any_body_is_answered_or_refused(text: bytes) -> None:
-    """Bytes that are no request are a BadRequestError and nothing else."""
+    """Bytes that are not a request are a BadRequestError and nothing else."""
     with pytest.raises(BadRequestError):
         CONTRACT.rows(text)
 
@@ -130,7 +130,7 @@ def test_any_body_is_answered_or_refused(text: bytes) -> None:
 def test_feature_without_bounds_has_those_of_its_type(
     json_type: str, missing: float | None, least: float, largest: float
 ) -> None:
-    """A model that says no ranges is served, and asked about nothing that an example cannot carry."""
+    """A model without ranges is served, and gets no value that an example cannot carry."""
     feature = Feature.parse({"name": "x", "type": json_type, "missing": missing})
 
     assert (feature.minimum, feature.maximum) == (least, largest)
@@ -148,6 +148,6 @@ def test_impossible_bounds_are_refused(bounds: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 100_000, '{"features": [{"name": "x"}]}'])
 def test_unreadable_contract_is_refused(text: str) -> None:
-    """A model that does not say what it reads is not served."""
+    """A model without a list of its inputs is not served."""
     with pytest.raises(ContractError):
         InstanceContract.parse(text)

@@ -110,7 +110,7 @@ def test_web_pages_are_refused_on_loopback(
 
 @pytest.mark.parametrize(("hour", "fare"), [(98, "-103.0"), (99, "nan")])
 def test_prediction_that_is_no_fare_is_500(server: str, hour: int, fare: str) -> None:
-    """A negative fare, or none, is the model's error, and is said of its instance."""
+    """A negative fare, or none, is the model's error, which names the instance."""
     status, answer = ask(server, "POST", "/ask", instances({"hour": 1}, {"hour": hour}))
 
     assert status == 500
@@ -141,7 +141,7 @@ def test_body_without_a_length_is_refused(server: str) -> None:
 
 
 def test_one_connection_serves_many_requests(server: str) -> None:
-    """A connection stays open, after a refusal too."""
+    """A connection stays open, even after a refusal."""
     connection = http.client.HTTPConnection(urlsplit(server).netloc, timeout=30)
     statuses = []
     for body in (instances({"hour": 1}), b"no JSON", instances({"hour": 2})):
@@ -179,7 +179,7 @@ def test_port_is_open_while_the_model_loads(model: Path) -> None:
 
 
 def test_sigterm_ends_the_process_with_0(model: Path) -> None:
-    """A container that is told to stop does, at once and cleanly."""
+    """A container that is told to stop does so at once and cleanly."""
     port = free_port()
     with tempfile.TemporaryFile() as log:
         process = start(str(model), port, log)

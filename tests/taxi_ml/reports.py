@@ -85,7 +85,7 @@ def a_report(*, with_champion: bool = True) -> Report:
 
 
 def a_fit(*, with_champion: bool) -> Fit:
-    """Return how 400 predictions lie about the true fares."""
+    """Return the distribution of 400 predictions around the true fares."""
     low, high = (7.5, 22.0) if with_champion else (None, None)
     return Fit(
         bands=(
@@ -99,7 +99,7 @@ def a_fit(*, with_champion: bool) -> Fit:
 
 
 def drift(distance: float | None, new_share: float | None = 0.0, split: Split = Split.TRAIN) -> Drift:
-    """Return how far the pickup areas are from the champion's."""
+    """Return the distance of the pickup areas from the champion's."""
     return Drift(
         split=split,
         feature="pickup_census_tract",
@@ -243,7 +243,7 @@ def _features() -> tuple[str, ...]:
 
 @st.composite
 def policies(draw: st.DrawFn) -> Policy:
-    """Draw a policy with bars around what `reports` draws."""
+    """Draw a policy with bars around the numbers that `reports` draws."""
     bar = st.floats(min_value=0.01, max_value=30)
     regression = st.builds(policy.Regression, significant=USD, estimate=USD)
     return Policy(

@@ -1,4 +1,4 @@
-"""The model card: what is on the page, for every kind of run."""
+"""The model card: the content of the page, for every kind of run."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 
 def card(given_report: Report, override: Override | None = None, policy: Policy = POLICY) -> str:
-    """Return the page of a report as the gate decides about it."""
+    """Return the page of a report with the gate's decision about it."""
     return render(given_report, decide(policy, given_report, override))
 
 
 def test_card_shows_both_models_with_the_interval() -> None:
-    """Challenger and champion stand beside each other, the difference with its 95 % interval."""
+    """Challenger and champion are shown beside each other, the difference with its 95 % interval."""
     page = card(a_report())
 
     assert re.search(r"RMSE</td><td>4.40</td><td>4.50</td>\s*<td>-0.10</td><td>-0.60 to 0.40</td>", page)
 
 
 def test_card_says_what_was_sampled() -> None:
-    """The trips of the window stand beside those that were used, where they are known."""
+    """The trips of the window are shown beside those that were used, if they are known."""
     report = a_report()
     text = "train 64,102,331 trips, sampled to 1,500,000 (2.3 %)"
     page = render(report, decide(POLICY, report, None), sizing=text)
@@ -67,7 +67,7 @@ def test_card_shows_drift_tuner_and_hashes() -> None:
 
 
 def test_card_shows_how_the_columns_differ() -> None:
-    """A column that is not what was reviewed is on the page; without one the page says that there is none."""
+    """A column that differs from the reviewed schema is on the page; without one the page says so."""
     found = SchemaDifference(feature="fare", change=Change.TYPE, reviewed="FLOAT", inferred="INT")
     page = card(replace(a_report(), schema=(found,)))
 
@@ -76,7 +76,7 @@ def test_card_shows_how_the_columns_differ() -> None:
 
 
 def test_card_of_a_rejection_has_every_reason() -> None:
-    """A rejected model's page says why, and who overrode what."""
+    """A rejected model's page has the reasons, and who overrode which."""
     override = Override.of("known to be stale", ["not_blessed"], by="ada")
     page = card(replace(a_report(), blessed=False), override)
 
@@ -121,7 +121,7 @@ COUNTS = st.one_of(st.integers(0, 1000), st.sampled_from([0, 2**63 - 1]))
 
 
 def filled(template: object, data: st.DataObject) -> Any:  # noqa: ANN401  # any JSON
-    """Draw another number for each number of a document; what is never negative stays so."""
+    """Draw another number for each number of a document; numbers that are never negative stay so."""
     if isinstance(template, dict):
         return {
             key: data.draw(st.none() | SIZES) if key in {"rmse", "mae", "distance"} and _is_number(value)
@@ -166,7 +166,7 @@ USUAL_SIZE = len(card(a_report()))
 
 @pytest.mark.parametrize("usd", [1e6, 1e12, 1e300, sys.float_info.max])
 def test_differences_of_any_size_are_drawn_inside(usd: float) -> None:
-    """The interval of a diverged challenger keeps to the drawing, and so does one of both signs."""
+    """The interval of a diverged challenger stays within the drawing, and so does one of both signs."""
     diverged = with_metrics(a_report(), metrics(usd, usd))
     interval = Interval(estimate=usd, low=-usd, high=usd)
     bars = difference_bars(replace(diverged, difference=Difference(rmse=interval, mae=interval)))

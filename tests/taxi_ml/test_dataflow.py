@@ -38,7 +38,7 @@ def test_dataflow_gets_what_the_settings_say() -> None:
 
 
 def test_arguments_that_agree_are_kept() -> None:
-    """What is given is not given again, and other experiments, labels and folders of the bucket stand."""
+    """Arguments that are given are not repeated, and other experiments, labels and folders are kept."""
     given = (
         "--runner=DataflowRunner",
         "--project=taxi-prod",
@@ -61,7 +61,7 @@ def test_no_account_leaves_it_to_dataflow() -> None:
 
 
 def test_other_runners_get_the_image_alone() -> None:
-    """Arguments of a runner on this machine are what they are; an image that is given stands."""
+    """Arguments of a runner on this machine are unchanged; an image that is given is kept."""
     own = ("--runner=FnApiRunner", "--sdk_container_image=registry.example/other:1.0")
 
     assert SETTINGS.beam_arguments() == ("--runner=FnApiRunner", "--direct_num_workers=1", FILLED[5])
@@ -81,7 +81,7 @@ def test_the_settings_name_the_runner() -> None:
 
 
 def test_arguments_without_a_runner_complete_the_chosen_one() -> None:
-    """They add to the runner of the settings, and replace what it would be given."""
+    """Arguments add to those of the settings' runner, and replace its defaults."""
     local = SETTINGS.with_overrides(beam_args="--direct_num_workers=4")
     cloud = SETTINGS.with_overrides(
         beam_runner="dataflow",
@@ -99,7 +99,7 @@ def test_arguments_without_a_runner_complete_the_chosen_one() -> None:
 
 
 def test_arguments_of_one_machine_are_none_of_dataflow() -> None:
-    """What belongs to a runner in one process is refused when the settings choose Dataflow."""
+    """An argument of a runner in one process is refused if the settings choose Dataflow."""
     with pytest.raises(SettingsError, match="--direct_num_workers is for Beam's single-process runners"):
         SETTINGS.with_overrides(
             beam_runner="dataflow", dataflow_workers=8, beam_args="--direct_num_workers=4"

@@ -54,7 +54,7 @@ def test_a_window_is_read_back_from_its_label(window: Window) -> None:
 
 @given(st.text() | st.from_regex(r"[0-9]{4}-[0-9]{2}_train[0-9]{1,3}_test[0-9]{1,3}", fullmatch=True))
 def test_any_other_label_says_nothing(text: str) -> None:
-    """A label of somebody else's gives no window, or the one that it names to the letter."""
+    """A foreign label gives no window, or exactly the one that it names."""
     window = parse_window(text)
 
     assert window is None or window.id == text
@@ -76,7 +76,7 @@ def test_no_model_is_newer_than_its_own_window(window: Window) -> None:
 
 @given(WINDOWS, MONTHS)
 def test_a_champion_of_the_past_is_not_newer(window: Window, train_months: int) -> None:
-    """The months are trained on one after the other, whatever the lengths of training."""
+    """Consecutive months are trained on one after the other, whatever the lengths of training."""
     earlier = Window(end=window.test_start, train_months=train_months, test_months=1)
 
     assert not champion(earlier.id).is_newer_than(window.id)
@@ -105,7 +105,7 @@ def test_of_two_windows_the_later_one_is_newer(one: Window, other: Window) -> No
     ],
 )
 def test_newer_champions(window: str, newer: bool) -> None:  # noqa: FBT001  # a parameter
-    """Later windows are newer; what no window is says nothing."""
+    """A later window is newer; a string that is not a window is not."""
     assert champion(window).is_newer_than(RUN) == newer
 
 
@@ -116,7 +116,7 @@ def test_a_shorter_test_window_may_have_been_trained_on() -> None:
 
 
 def test_labels_of_other_applications_are_no_window() -> None:
-    """A label of the same name but another meaning is as good as none."""
+    """A label of the same name with another meaning is ignored."""
     labelled = [
         Champion.of(name="n", uri="u", labels=labels).window
         for labels in ({"window": LATER}, {"window": "bay"}, {})
@@ -126,7 +126,7 @@ def test_labels_of_other_applications_are_no_window() -> None:
 
 
 def test_objections_say_what_was_seen_and_required() -> None:
-    """Both reasons name the model, what there is, and what would pass."""
+    """Both reasons name the model, the observed value and the required one."""
     missing, newer = map(str, objections(champion(LATER), RUN, compared=False))
 
     assert missing == (
@@ -191,7 +191,7 @@ def test_a_newer_champion_rejects_unless_overridden() -> None:
 def test_what_serves_only_adds_its_own_reasons(
     policy: Policy, given_report: Report, serving: Champion
 ) -> None:
-    """The other rules decide as they do where the champion is not known."""
+    """The other rules decide as they do if the champion is unknown."""
     alone, beside = decide(policy, given_report), decide(policy, given_report, serving=serving)
     own = {ReasonCode.CHAMPION_MISSING, ReasonCode.CHAMPION_NEWER}
 

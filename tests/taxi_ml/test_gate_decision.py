@@ -44,7 +44,7 @@ def test_first_model_meets_absolute_rules_only() -> None:
 
 
 def test_every_reason_is_returned() -> None:
-    """A challenger that breaks several rules is told all of them."""
+    """A challenger that breaks several rules gets a reason for each."""
     bad = replace(with_metrics(a_report(), metrics(12.0, 5.0)), blessed=False)
 
     assert codes(bad) == [
@@ -151,7 +151,7 @@ def test_drift_rejects_beyond_the_bar() -> None:
 
 
 def test_new_categories_are_tolerated_up_to_the_bar() -> None:
-    """A few areas that the champion does not know are no reason, many are."""
+    """A few areas that the champion does not know are not a reason, many are."""
     bar = POLICY.drift.max_new_share
     many, few = (replace(a_report(), drift=(reports.drift(0.0, share),)) for share in (bar + 0.01, bar))
     (reason,) = decide(POLICY, many).reasons
@@ -212,7 +212,7 @@ def test_no_blessing_rejects() -> None:
 
 
 def test_override_promotes_and_is_recorded() -> None:
-    """A named code no longer counts, and the decision keeps reason and word."""
+    """An overridden code no longer counts, and the decision keeps its reason and the override's."""
     override = Override.of("the Evaluator's threshold is known to be stale", ["not_blessed"])
     decision = decide(POLICY, replace(a_report(), blessed=False), override)
 
@@ -305,7 +305,7 @@ def test_worse_metrics_are_told_apart() -> None:
 
 
 def test_missing_number_is_named_with_its_place() -> None:
-    """A number that could not be computed is told by metric and slice, and what is needed."""
+    """A number that could not be computed is reported by metric and slice, with the requirement."""
     part = replace(a_report().slices[0], challenger=metrics(4.0, None, 80))
     reasons = decide(POLICY, replace(a_report(), slices=(part, *a_report().slices[1:]))).reasons
 
@@ -333,7 +333,7 @@ def test_decision_says_who_overrode_and_which_version_it_is() -> None:
 
 
 def test_decision_is_the_same_text_each_time() -> None:
-    """Keys are sorted and lines are short, so that two decisions can be compared as texts."""
+    """Keys are sorted and lines are short, so that two decisions can be compared with diff."""
     text = decide(POLICY, a_report()).to_json()
 
     assert text == json.dumps(json.loads(text), indent=2, sort_keys=True)

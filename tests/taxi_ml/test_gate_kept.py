@@ -31,7 +31,7 @@ def test_decision_survives_json(policy: Policy, report: Report) -> None:
 
 
 def test_override_survives_json() -> None:
-    """Who overrode what, and why, is read back too."""
+    """The override, with its person and reason, is read back, too."""
     decision = decide(POLICY, a_report(), Override.of("stale", ["not_blessed", "slice_worse"], by="ada"))
 
     assert kept.parse(decision.to_json().encode()) == decision

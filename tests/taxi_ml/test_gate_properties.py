@@ -40,7 +40,7 @@ def test_decision_is_total(policy: Policy, given_report: Report) -> None:
 def test_broken_metric_never_promotes(
     given_report: Report, sound: float, broken: float | None, metric: str
 ) -> None:
-    """A metric of the challenger that is missing or not finite rejects, whatever a person says."""
+    """A metric of the challenger that is missing or not finite rejects, even with an override."""
     rmse, mae = (broken, sound) if metric == "rmse" else (sound, broken)
     ours = metrics(rmse, mae, given_report.rows.test)
     challenger = replace(given_report.challenger, metrics=ours)
@@ -171,7 +171,7 @@ def _stricter(policy: Policy, data: st.DataObject) -> Policy:
 
 @given(reports.reports(with_champion=True))
 def test_swapping_swaps_the_comparison(given_report: Report) -> None:
-    """Of two models at most one is significantly worse, and swapped it is the other."""
+    """At most one of two models is significantly worse; swapping them swaps the result."""
     back = reports.swapped(given_report)
     there_and_back = reports.swapped(back)
 

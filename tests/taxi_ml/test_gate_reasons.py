@@ -138,7 +138,7 @@ WORDS = {
 
 @pytest.mark.parametrize(("given", "told"), WORDS.values(), ids=WORDS.keys())
 def test_each_reason_says_what_and_where(given: Report, told: list[str]) -> None:
-    """Code, metric, slice, what was seen and what is required."""
+    """Each reason has its code, metric, slice, observed and required value."""
     assert [str(reason) for reason in decide(STRICT, given).reasons] == told
 
 
@@ -154,7 +154,7 @@ def test_each_reason_says_what_and_where(given: Report, told: list[str]) -> None
     ],
 )
 def test_each_refusal_of_an_override_says_why(reason: str, names: list[str], told: str) -> None:
-    """An override that cannot count is refused in words that say what to write."""
+    """An override that cannot count is refused with a message that says what to write."""
     with pytest.raises(OverrideError) as raised:
         Override.of(reason, names)
 

@@ -43,7 +43,7 @@ def test_number_that_is_not_finite_is_written_as_null() -> None:
 
 
 def test_slice_without_interval_and_anomaly_without_kind_are_read() -> None:
-    """The pipeline may leave out what it does not know."""
+    """The pipeline may leave out unknown fields."""
     document = json.loads(a_report().to_json())
     for part in document["slices"]:
         del part["difference"]
@@ -54,7 +54,7 @@ def test_slice_without_interval_and_anomaly_without_kind_are_read() -> None:
 
 
 def test_report_without_drift_fit_and_schema_is_read() -> None:
-    """A pipeline that knows none of them leaves them out."""
+    """A pipeline that knows none of the optional fields leaves them out."""
     document = json.loads(a_report().to_json())
     del document["drift"], document["fit"], document["schema"]
     back = report.parse(json.dumps(document))
@@ -63,7 +63,7 @@ def test_report_without_drift_fit_and_schema_is_read() -> None:
 
 
 def test_difference_from_the_schema_says_both_sides() -> None:
-    """Whoever reads a log sees what the trips have and what was reviewed."""
+    """The log shows what the trips have and what was reviewed."""
     new = SchemaDifference(feature="tips", change=Change.NEW, reviewed="", inferred="FLOAT")
     gone = SchemaDifference(feature="fare", change=Change.MISSING, reviewed="FLOAT", inferred="")
 
@@ -72,7 +72,7 @@ def test_difference_from_the_schema_says_both_sides() -> None:
 
 
 def test_report_is_the_same_text_each_time() -> None:
-    """Keys are sorted and lines are short, so that two reports can be compared as texts."""
+    """Keys are sorted and lines are short, so that two reports can be compared with diff."""
     text = a_report().to_json()
 
     assert text == json.dumps(json.loads(text), indent=2, sort_keys=True)
@@ -183,7 +183,7 @@ BAD = {
 
 @pytest.mark.parametrize(("edit", "problem"), BAD.values(), ids=BAD.keys())
 def test_bad_report_is_an_error_that_names_it(edit: Callable[[dict[str, Any]], object], problem: str) -> None:
-    """Each way to spoil a report is refused with its place."""
+    """Every malformed report is refused with the place of the error."""
     with pytest.raises(ReportError, match=problem):
         report.parse(_edited(edit))
 
@@ -237,7 +237,7 @@ def test_diverged_model_has_a_report() -> None:
 
 @given(st.data())
 def test_truncated_report_is_an_error(data: st.DataObject) -> None:
-    """A truncated report is not a report."""
+    """A truncated report is refused."""
     text = a_report().to_json()
     end = data.draw(st.integers(0, len(text) - 1))
 

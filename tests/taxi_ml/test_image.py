@@ -27,7 +27,7 @@ def both(code: Path) -> dict[Label, str]:
 
 
 def test_content_and_names_count(code: Path) -> None:
-    """Another content or name of a file is another code, and the same lock."""
+    """Another content or name of a file changes the label of the code, not that of the lock."""
     before = both(code)
 
     (code / "a.py").rename(code / "b.py")
@@ -38,7 +38,7 @@ def test_content_and_names_count(code: Path) -> None:
 
 
 def test_what_is_not_deployed_does_not_count(code: Path) -> None:
-    """Bytecode, hidden files and where the package lies change nothing."""
+    """Bytecode, hidden files and the package's location change nothing."""
     before = both(code)
     (code / "__pycache__" / "b.pyc").write_bytes(b"2")
     (code / ".hidden").write_text("3")
@@ -49,7 +49,7 @@ def test_what_is_not_deployed_does_not_count(code: Path) -> None:
 
 
 def test_the_lock_counts(code: Path) -> None:
-    """Another lock is another label of the lock alone."""
+    """Another lock changes the label of the lock only."""
     before = both(code)
 
     (code.parent / "lock.txt").write_text("six==2\n")

@@ -1,4 +1,4 @@
-"""Names are functions of what they name, within the rules of who reads them."""
+"""Names are functions of the named things, within the rules of their readers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_display_names_fit_and_differ(one: str, other: str) -> None:
 
 
 def test_display_name_that_fits_is_left_alone() -> None:
-    """A run is found by its id as it is, as far as the console can show it."""
+    """A run is found by its unchanged id, as far as the console can show it."""
     assert naming.display_name("compile", "manual__1") == "compile-manual__1"
     assert naming.display_name("compile", "é" * 120) == "compile-" + "é" * 120
 
@@ -53,7 +53,7 @@ def test_paths_carry_the_window() -> None:
 
 
 def test_paths_carry_their_content() -> None:
-    """Modules and what was compiled from them lie under their digests."""
+    """Modules and the specs compiled from them are stored under their digests."""
     assert naming.compile_uri(SETTINGS, "a1", "b2") == "gs://taxi-local/demo/modules/a1/compiled/b2"
     assert naming.decision_uri(SETTINGS, "job-1") == "gs://taxi-local/demo/runs/job-1/decision.json"
     assert naming.report_uri(SETTINGS, "job-1") == "gs://taxi-local/demo/runs/job-1/report.json"

@@ -43,7 +43,7 @@ def test_defaults_are_accepted() -> None:
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
-    """docs/settings.md has each setting once, with the default that it has."""
+    """docs/settings.md has each setting once, with its default."""
     rows = re.findall(r"^\| `TAXI_(\w+)` \| (\S.*?) \|", PAGE.read_text(), re.MULTILINE)
     defaults = Settings.from_environment(REQUIRED).values()
     expected = {
@@ -61,7 +61,7 @@ def test_other_variables_are_left_alone() -> None:
 
 
 def test_text_becomes_the_type_of_the_setting() -> None:
-    """Numbers and lists are read from the environment's texts."""
+    """Numbers and lists are parsed from the environment's strings."""
     chosen = Settings.from_environment(
         {
             **REQUIRED,
@@ -124,7 +124,7 @@ def test_text_becomes_the_type_of_the_setting() -> None:
     ],
 )
 def test_wrong_setting_names_setting_value_and_remedy(name: str, value: object, remedy: str) -> None:
-    """A wrong value is refused with what would be right."""
+    """A wrong value is refused with the values that are allowed."""
     with pytest.raises(SettingsError) as refused:
         Settings.from_environment(REQUIRED).with_overrides(**{name: value})
 
@@ -137,7 +137,7 @@ def test_wrong_setting_names_setting_value_and_remedy(name: str, value: object, 
 @pytest.mark.parametrize("value", ["9" * 5000, pytest.param(10**5000, id="long"), "1e400"])
 @pytest.mark.parametrize("name", ["seed", "max_fare_usd", "project"])
 def test_value_of_any_length_is_refused_in_a_line(name: str, value: object) -> None:
-    """A message stays readable, whatever it is about."""
+    """A message stays readable, whatever the value."""
     with pytest.raises(SettingsError) as refused:
         Settings.from_environment(REQUIRED).with_overrides(**{name: value})
 
@@ -149,7 +149,7 @@ def test_value_of_any_length_is_refused_in_a_line(name: str, value: object) -> N
     "text", ["0 0 1 * *", "0 6 2 1,4,7,10 *", "*/15 0-5 * * 1-5/2", "0 0 29 2 *", "none"]
 )
 def test_schedule_is_accepted(text: str) -> None:
-    """Cron fields with lists, ranges and steps, and runs by hand."""
+    """Schedules are cron fields with lists, ranges and steps, or none for runs by hand."""
     assert Settings.from_environment({**REQUIRED, "TAXI_SCHEDULE": text}).schedule == text
 
 
@@ -182,7 +182,7 @@ VARIABLES = st.one_of(
 @settings(max_examples=1000, deadline=None)
 @given(st.lists(VARIABLES, max_size=3).map(dict))
 def test_any_environment_gives_settings_or_their_error(given_texts: dict[str, str]) -> None:
-    """Whatever the variables say, they are accepted for good or refused with the settings' own message."""
+    """Any values of the variables are either valid everywhere or refused with the settings' own message."""
     environ = REQUIRED | {f"TAXI_{name.upper()}": text for name, text in given_texts.items()}
     try:
         chosen = Settings.from_environment(environ)
@@ -207,7 +207,7 @@ def test_components_have_resources_of_their_own() -> None:
 
 
 def test_lists_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Resources and Beam arguments are typed values of the settings: nobody reads their strings again."""
+    """Resources and Beam arguments are typed values of the settings: their strings are parsed once."""
     given = {"TAXI_RESOURCES": "Trainer=cpu:8", "TAXI_BEAM_ARGS": "--direct_num_workers=2"}
     chosen = Settings.from_environment(REQUIRED | given)
     reads: list[str] = []
@@ -239,7 +239,7 @@ def test_window_months_are_those_before_its_end() -> None:
 
 @given(WINDOWS, WINDOWS, st.sampled_from([field.name for field in dataclasses.fields(Window)]))
 def test_window_is_known_by_its_id(one: Window, other: Window, field: str) -> None:
-    """An id names one window: whatever differs in one field has another id."""
+    """An id names one window: windows that differ in one field have different ids."""
     changed = dataclasses.replace(one, **{field: getattr(other, field)})
 
     assert (one.id == changed.id) == (one == changed)
@@ -283,7 +283,7 @@ def test_impossible_window_is_refused(end: date, train: int, test: int, problem:
     ],
 )
 def test_window_ends_at_a_moment_of_any_form(moment: str | date) -> None:
-    """A data interval's end and a form's text give the same window."""
+    """A data interval's end and a form's string give the same window."""
     window = Window.ending(moment, train_months=24, test_months=1)
 
     assert window.id == "2015-07_train24_test1"
@@ -312,7 +312,7 @@ def test_window_that_ends_at_no_date_is_refused(moment: Any) -> None:  # noqa: A
 @settings(max_examples=500)
 @given(st.one_of(st.text(), st.dates().map(str), st.datetimes(timezones=st.timezones()).map(str)))
 def test_any_end_gives_a_window_or_the_settings_error(text: str) -> None:
-    """Whatever the form says, there is a window of whole months, or the error that says what is wrong."""
+    """Any form gives a window of whole months, or an error that says what is wrong."""
     try:
         window = Window.ending(text, train_months=24, test_months=1)
     except SettingsError:

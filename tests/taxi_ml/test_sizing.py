@@ -1,4 +1,4 @@
-"""What follows from the rows of a window: the sample, Beam's runner, machines, steps, or a refusal."""
+"""The consequences of a window's rows: the sample, Beam's runner, machines, steps, or a refusal."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def need(size: Sizing, component: Component) -> float:
 
 
 def fitting(settings: Settings, planned: float) -> SplitCounts:
-    """Return the most training rows, alone, with which StatisticsGen takes so many bytes at most."""
+    """Return as many training rows as StatisticsGen is expected to hold in the planned bytes."""
     needed = growth(settings)[Component.STATISTICS_GEN]
     rows = int((planned - needed.fixed_bytes) / needed.row_bytes)
     return SplitCounts(train=rows - 151, eval=1, test=150)
 
 
 def test_few_trips_are_taken_as_they_are() -> None:
-    """The bundled trips are neither sampled nor sent anywhere, and get the steps that few rows get."""
+    """The bundled trips are neither sampled nor sent to Dataflow, and get the steps for few rows."""
     size = plan(SETTINGS, BUNDLED)
 
     assert (size.exported, size.runner, size.machines) == (BUNDLED, BeamRunner.LOCAL, ())
@@ -101,13 +101,13 @@ def test_what_was_chosen_is_said_in_numbers() -> None:
 
 
 def test_a_window_without_a_sample_says_so_by_silence() -> None:
-    """Below the caps there is no word of a sample."""
+    """Below the caps no message mentions a sample."""
     assert plan(SETTINGS, BUNDLED).describe_rows() == "train 8,873 trips, eval 443 trips, test 347 trips"
 
 
 @pytest.mark.parametrize(("extra", "sample"), [(0, False), (1, True)])
 def test_one_trip_more_than_the_cap_makes_a_sample(extra: int, sample: bool) -> None:  # noqa: FBT001
-    """As many trips as the cap are all of them."""
+    """A table with as many trips as the cap is not sampled."""
     size = plan(SETTINGS, SplitCounts(train=1_500_000 + extra, eval=80_000, test=300_000))
 
     assert (size.share(Split.TRAIN) < 1) is sample
@@ -132,7 +132,7 @@ def test_dataflow_becomes_a_setting_of_the_run() -> None:
 
 
 def test_auto_stays_away_from_a_dataflow_that_is_not_set_up() -> None:
-    """Without workers of Dataflow, what outgrows the machine is refused with numbers and the two ways out."""
+    """Without Dataflow workers, a run that outgrows its machine is refused with numbers and two remedies."""
     with pytest.raises(TooLargeError) as refused:
         plan(UNCAPPED.with_overrides(max_test_rows=300_000), PUBLIC)
 
@@ -144,7 +144,7 @@ def test_auto_stays_away_from_a_dataflow_that_is_not_set_up() -> None:
 
 
 def test_local_asks_for_a_larger_machine() -> None:
-    """Whoever chooses local has the components that need it ask for more memory, in whole gigabytes."""
+    """With the local runner, components that need more memory request it, in whole gigabytes."""
     chosen = UNCAPPED.with_overrides(beam_runner="local")
     size = plan(chosen, SplitCounts(train=100_000_000, eval=5_000_000, test=300_000))
     wishes = size.applied_to(chosen).resources.by_component
@@ -155,7 +155,7 @@ def test_local_asks_for_a_larger_machine() -> None:
 
 
 def test_resources_that_are_named_win() -> None:
-    """A component that TAXI_RESOURCES names is held to what it says, be that more or less."""
+    """A component that TAXI_RESOURCES names gets exactly those resources, be they more or less."""
     rows = SplitCounts(train=20_000_000, eval=1_000_000, test=300_000)
     enough = UNCAPPED.with_overrides(resources="StatisticsGen=cpu:8,memory:32G")
     scant = UNCAPPED.with_overrides(beam_runner="local", resources="StatisticsGen=memory:8G")
@@ -168,7 +168,7 @@ def test_resources_that_are_named_win() -> None:
 
 
 def test_no_machine_is_larger_than_the_largest() -> None:
-    """What no machine holds is refused, local or not."""
+    """A run that no machine can hold is refused, local or not."""
     with pytest.raises(TooLargeError, match="TAXI_MAX_TRAIN_ROWS="):
         plan(
             UNCAPPED.with_overrides(beam_runner="local"),
@@ -193,7 +193,7 @@ def test_what_dataflow_does_not_do_must_fit() -> None:
     ],
 )
 def test_beam_arguments_win(beam_args: str, runner: BeamRunner | None) -> None:
-    """A runner among the arguments, and what only one machine understands, are not decided by size."""
+    """A runner among the arguments, or an argument that only one runner takes, decides regardless of size."""
     chosen = UNCAPPED.with_overrides(dataflow_workers=8, max_test_rows=300_000, beam_args=beam_args)
     local = runner is BeamRunner.LOCAL
     rows = BUNDLED if local else PUBLIC
@@ -220,7 +220,7 @@ def test_steps_follow_the_rows(rows: int, steps: int) -> None:
 
 
 def test_steps_that_are_given_stand() -> None:
-    """TAXI_TRAIN_STEPS is what it was: as many as it says."""
+    """TAXI_TRAIN_STEPS is the exact number of steps."""
     chosen = SETTINGS.with_overrides(train_steps=200)
 
     assert plan(chosen, PUBLIC).applied_to(chosen).train_steps == 200
@@ -237,7 +237,7 @@ def test_more_rows_never_mean_fewer_steps(rows: int, more: int, batch: int) -> N
 
 @given(rows=ROWS, train=CAPS, test=CAPS, more=CAPS)
 def test_a_larger_cap_exports_no_less(rows: SplitCounts, train: int, test: int, more: int) -> None:
-    """Shares grow with the caps, 0 is no cap, and eval shrinks as train does."""
+    """Shares grow with the caps, 0 removes a cap, and eval shrinks as train does."""
     uncapped = sampled(_capped(0, 0), rows)
     smaller, larger = (sampled(_capped(*caps), rows) for caps in ((train, test), (train + more, test + more)))
 
@@ -272,7 +272,7 @@ def test_needs_grow_with_the_rows(rows: SplitCounts, more: int) -> None:
     machine=st.sampled_from(["n1-standard-4", "n1-highmem-8", "e2-standard-2", "n1-highcpu-96"]),
 )
 def test_a_refusal_names_caps_that_are_enough(train: int, test: int, machine: str) -> None:
-    """Whoever sets the caps that a refusal names, for each component, gets a run."""
+    """The caps that a refusal names for each component make the run possible."""
     rows = SplitCounts(train=train, eval=train // 19, test=test)
     chosen = UNCAPPED.with_overrides(machine_type=machine)
     try:
@@ -293,7 +293,7 @@ def _memory(machine: str) -> float:
 
 @pytest.mark.parametrize("rows", [BUNDLED, SplitCounts(train=0, eval=0, test=0)])
 def test_a_machine_that_holds_no_process_leaves_a_larger_one(rows: SplitCounts) -> None:
-    """Where even the imports are too much, no cap is named."""
+    """If even the imports take too much memory, no cap is named."""
     chosen = UNCAPPED.with_overrides(
         machine_type="n1-highcpu-2", beam_runner="local", resources="Report=memory:1G"
     )
@@ -337,7 +337,7 @@ def test_a_cap_that_the_gate_would_reject_is_a_problem(caps: dict[str, object], 
 
 
 def test_a_refusal_suggests_no_cap_below_the_minimum() -> None:
-    """A cap with which the gate would reject is no way out."""
+    """A cap with which the gate would reject is not offered as a remedy."""
     rows = SplitCounts(train=100_000_000, eval=5_000_000, test=300_000)
     least = MinRows(train=50_000_000, eval=20, test=150)
 

@@ -83,7 +83,7 @@ STATEMENTS: Final = [
 
 
 def _language() -> LanguageOptions:
-    """Return the language as BigQuery's users have it, without the types that Google keeps to itself."""
+    """Return the language as BigQuery's users have it, without Google's internal types."""
     language = LanguageOptions.maximum_features()
     language.product_mode = ProductMode.PRODUCT_EXTERNAL
     return language

@@ -1,4 +1,4 @@
-"""Copies and days without trips, without a server."""
+"""Duplicates and days without trips, without a server."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_every_day_has_trips_or_is_in_one_place(seen: set[date]) -> None:
 
 
 def test_a_window_with_trips_on_every_day_is_complete() -> None:
-    """Nothing is missing, and the line says so."""
+    """The line of a complete window says that nothing is missing."""
     empty = sql.EmptyDays.of(DAYS, WINDOW)
 
     sql.require_complete(NO_COPIES, empty, SETTINGS)
@@ -50,7 +50,7 @@ def test_a_window_with_trips_on_every_day_is_complete() -> None:
 
 
 def test_empty_days_are_told_as_periods() -> None:
-    """Days in a row are told by the first and the last, with their place in the window."""
+    """Consecutive days are named by the first and the last, with their place in the window."""
     missing = {date(2015, 1, 1), date(2015, 2, 1), date(2015, 2, 2), date(2015, 2, 9), date(2015, 3, 31)}
     empty = sql.EmptyDays.of(set(DAYS) - missing, WINDOW)
 
@@ -61,7 +61,7 @@ def test_empty_days_are_told_as_periods() -> None:
 
 
 def test_a_table_may_begin_inside_the_window() -> None:
-    """Days before the first trip are told and no reason to stop."""
+    """Days before the first trip are reported and are not a reason to stop."""
     empty = without(date(2015, 1, 1), date(2015, 1, 31))
 
     sql.require_complete(NO_COPIES, empty, SETTINGS)
@@ -108,7 +108,7 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
 
 
 def arrived(newest: date | None) -> sql.Arrival:
-    """Return how far the trips of March have come."""
+    """Return the arrival of March's trips, by the day of the newest one."""
     return sql.Arrival(table="p.d.trips", window=WINDOW, newest=newest)
 
 
@@ -171,7 +171,7 @@ def test_trips_are_waited_for_up_to_a_day_that_the_window_has(
     ],
 )
 def test_trips_that_do_not_come_are_named(newest: date | None, now: datetime, days: int, words: str) -> None:
-    """The error says which trips are missing, why they are not waited for, and what lets the run go on."""
+    """The error says which trips are missing, why the wait is over, and how to let the run continue."""
     with pytest.raises(sql.MissingTripsError) as stopped:
         sql.waits_until(arrived(newest), SETTINGS.with_overrides(wait_days=days), now)
 

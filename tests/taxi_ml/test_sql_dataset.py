@@ -91,7 +91,7 @@ def test_real_trips_have_the_averages_of_the_reference(bq: BigQuery, length: int
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(trips=any_trips())
 def test_every_dropped_trip_is_counted_under_its_first_reason(bq: BigQuery, trips: list[Trip]) -> None:
-    """The counts by reason and the kept trips add up to what is in the window."""
+    """The counts by reason and the kept trips add up to the trips in the window."""
     (row,) = bq.run(sql.count_dropped(bq.with_trips(trips), WINDOW))
     counts = sql.DroppedTrips.from_row(row)
     inside = [trip for trip in trips if TRAIN_START <= trip.trip_start_timestamp < END]
@@ -106,7 +106,7 @@ def test_every_dropped_trip_is_counted_under_its_first_reason(bq: BigQuery, trip
 
 
 def test_trip_on_the_road_is_not_seen(bq: BigQuery) -> None:
-    """A trip that ends at the moment another starts, or later, tells it nothing."""
+    """A trip that ends at the moment another starts, or later, is not in that one's averages."""
     asking = a_trip("asking", TRAIN_START + timedelta(hours=2))
     ends_at_start = a_trip("tie", asking.trip_start_timestamp - QUARTER)
     overlaps = a_trip("overlap", asking.trip_start_timestamp - timedelta(minutes=5))
@@ -174,7 +174,7 @@ def test_points_further_apart_than_a_trip_may_be_drop_it(bq: BigQuery) -> None:
 
 
 def test_copies_change_nothing(bq: BigQuery) -> None:
-    """With every real trip three times the dataset is the same, and two of each three are counted."""
+    """With every real trip three times the dataset is the same, and two of each three count as duplicates."""
     table = f"taxi-local.{bq.settings.dataset}.thrice"
     bq.client.query(
         f"CREATE TABLE `{table}` AS SELECT trips.* FROM `{bq.settings.trips_table}` AS trips "
@@ -190,7 +190,7 @@ def test_copies_change_nothing(bq: BigQuery) -> None:
 
 
 def test_the_latest_of_two_trips_with_an_id_is_kept(bq: BigQuery) -> None:
-    """Of different trips with the same id, one is kept: the latest that nothing is wrong with."""
+    """One of several trips with the same id is kept: the latest valid one."""
     later = TRAIN_START + timedelta(days=1)
     wrong = dataclasses.replace(a_trip("one", later + timedelta(days=1)), fare=None)
     rows = bq.dataset(bq.with_trips([a_trip("one", TRAIN_START), wrong, a_trip("one", later)]))
@@ -300,7 +300,7 @@ def test_trip_has_the_same_features_in_every_window(bq: BigQuery) -> None:
 
 
 def test_existing_table_is_used_instead(bq: BigQuery, real_settings: Settings) -> None:
-    """With `source_table` the window is selected from a table of the dataset's columns, as it stands."""
+    """With `source_table` the window is selected unchanged from a table of the dataset's columns."""
     built = bq.dataset(real_settings)
     given_table = f"taxi-local.{bq.settings.dataset}.given"
     table = naming.dataset_table(real_settings, WINDOW)
@@ -323,7 +323,7 @@ def test_existing_table_loses_impossible_rows(bq: BigQuery, real_settings: Setti
 
 
 def test_existing_table_loses_copies_and_empty_ids(bq: BigQuery, real_settings: Settings) -> None:
-    """Of rows with the same id in an existing table one is kept, and none without an id."""
+    """One of the rows with the same id in an existing table is kept, and none without an id."""
     built = bq.dataset(real_settings)
     given_table = f"taxi-local.{bq.settings.dataset}.damaged"
     table = naming.dataset_table(real_settings, WINDOW)

@@ -65,7 +65,7 @@ def test_a_sample_has_the_size_of_its_share(bq: BigQuery, long_settings: Setting
 
 
 def test_a_sample_takes_from_every_eval_bucket_alike(bq: BigQuery, long_settings: Settings) -> None:
-    """Which trips are sampled says nothing about the bucket by which they are in train or eval."""
+    """The sample is independent of the bucket by which trips are in train or eval."""
     everything, half = (sampled_ids(bq, long_settings, Split.TRAIN, share) for share in (1.0, 0.5))
     table = naming.dataset_table(long_settings, YEAR)
     rows = bq.client.query(

@@ -40,7 +40,7 @@ def test_every_parameter_is_bound_once(statement: sql.Statement) -> None:
 
 @pytest.mark.parametrize("statement", STATEMENTS)
 def test_every_job_is_bounded_and_labelled(statement: sql.Statement) -> None:
-    """Every job says how much it may bill and whose it is."""
+    """Every job has a billing limit and the caller's labels."""
     configuration = statement.job_configuration(SETTINGS, {"app": "tests"})
 
     assert configuration["query"]["maximumBytesBilled"] == str(100 * 1024**3)
@@ -105,7 +105,7 @@ def test_window_with_too_few_trips_stops(counts: sql.SplitCounts, problem: str) 
 
 
 def dropped(**counts: int) -> sql.DroppedTrips:
-    """Make counts that are 0 where nothing is given."""
+    """Make counts that are 0 unless given."""
     names = [field.name for field in dataclasses.fields(sql.DroppedTrips)]
     return sql.DroppedTrips.from_row(dict.fromkeys(names, 0) | counts)
 
@@ -128,7 +128,7 @@ def test_trips_without_a_possible_place_are_told() -> None:
 
 @pytest.mark.parametrize("table", ["", "taxi-local.mine.trips"])
 def test_scans_write_nothing(table: str) -> None:
-    """A dry run is of a query that writes nothing, and of the one that the run will pay for."""
+    """A dry run covers a query that writes nothing, and the one that the run will pay for."""
     settings = SETTINGS.with_overrides(source_table=table)
 
     built = sql.scans(settings, WINDOW)["build_dataset"].sql
@@ -140,7 +140,7 @@ def test_scans_write_nothing(table: str) -> None:
 
 @pytest.mark.parametrize("table", ["", "taxi-local.mine.trips"])
 def test_the_columns_are_those_that_are_read(table: str) -> None:
-    """Every column that a table of somebody's own must have stands in the statement."""
+    """Every column that a user's own table must have is in the statement."""
     settings = SETTINGS.with_overrides(source_table=table)
 
     _, wanted = columns.source(settings)

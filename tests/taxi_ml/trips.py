@@ -90,7 +90,7 @@ def a_trip(key: str, start: datetime, *, miles: float = 1.5, tract: int | None =
 
 
 def drop_reason(trip: Trip) -> str | None:  # noqa: C901, PLR0911  # the list of reasons, in order
-    """Say why a trip is left out, as the product's description has it."""
+    """Return why a trip is left out, by the rules of the product's description."""
     if not (trip.unique_key or "").strip():
         return "missing_id"
     if trip.trip_end_timestamp is None or trip.trip_seconds is None:
@@ -117,7 +117,7 @@ def drop_reason(trip: Trip) -> str | None:  # noqa: C901, PLR0911  # the list of
 
 
 def is_located(trip: Trip) -> bool:
-    """Say whether a trip has all its coordinates, possible or not."""
+    """Return whether a trip has all its coordinates, possible or not."""
     return None not in (
         trip.pickup_latitude,
         trip.pickup_longitude,
@@ -146,7 +146,7 @@ def distance(trip: Trip) -> float | None:
 
 
 def without_copies(trips: Sequence[Trip]) -> list[Trip]:
-    """Return the trips that are kept, of those with the same id the one that sorts first."""
+    """Return the trips that are kept: for each id the one that sorts first."""
     chosen: dict[str | None, Trip] = {}
     for trip in sorted((trip for trip in trips if drop_reason(trip) is None), key=_preference):
         chosen.setdefault(trip.unique_key, trip)
@@ -187,7 +187,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def rounded(value: float | None) -> float | None:
-    """Forget what the order of a sum can change."""
+    """Round away the differences that the order of a sum can make."""
     return None if value is None else round(value, 9)
 
 
