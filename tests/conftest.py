@@ -1,4 +1,4 @@
-"""Fixtures that every area of tests shares: a local cloud of its own for the whole session."""
+"""Fixtures that every area of tests shares: one local cloud for the whole session."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def stack() -> Iterator[LocalStack]:
 
 @pytest.fixture(scope="session")
 def local_stack(stack: LocalStack) -> LocalStack:
-    """The same with Vertex AI."""
+    """The local cloud with Vertex AI."""
     stack.stack.up([declaration.name for declaration in CLOUD])
     return stack
 
 
 @pytest.fixture(scope="session")
 def airflow_stack(local_stack: LocalStack) -> LocalStack:
-    """The same with Airflow, which runs the DAGs of this repository."""
+    """The local cloud with Airflow, which runs the DAGs of this repository."""
     local_stack.stack.up()
     return local_stack

@@ -30,7 +30,7 @@ class LocalStack:
         return self.stack.client_environment()
 
     def url(self, service: str, kind: str) -> str:
-        """Return where a service listens; `kind` is rest or grpc."""
+        """Return the address of a service; `kind` is rest or grpc."""
         return state.read(self.layout.stack_file).services[service].urls[kind]
 
     def bigquery_client(self, project: str = PROJECT) -> bigquery.Client:

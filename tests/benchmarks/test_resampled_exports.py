@@ -26,7 +26,7 @@ TRIP = {"TripStartHour": 5, "fare": 12.5, "rawDistance": -1.0, "trip_start_times
 
 @pytest.fixture
 def export(tmp_path: Path) -> Path:
-    """Return an export in Parquet: trips that are all the same but for their ids and splits."""
+    """Return an export in Parquet: trips that differ only in their ids and splits."""
     folder = tmp_path / "export"
     for split, rows in REAL.items():
         (folder / split).mkdir(parents=True)
@@ -51,7 +51,7 @@ def made(export: Path, **options: Any) -> tuple[SplitCounts, Path]:  # noqa: ANN
 
 
 def test_numbers_are_written_as_the_export_writes_them(export: Path) -> None:
-    """Floats have six decimals, the real ones and the copies, and integers none."""
+    """Floats have six decimals, in real rows and copies, and integers have none."""
     _, target = made(export, rows=10 * 280)
     trips = rows(target, Split.TRAIN)
 
@@ -77,7 +77,7 @@ def test_real_rows_come_first_and_copies_are_marked(export: Path) -> None:
 
 
 def test_a_sample_has_the_caps_give_or_take_chance(export: Path) -> None:
-    """Train and eval shrink by one share, test by its own; what is returned is what was written."""
+    """Train and eval shrink by one share, test by its own; the returned counts are those of the files."""
     capped = SETTINGS.with_overrides(max_train_rows=5_000, max_test_rows=3_000)
     counts, target = made(export, rows=100 * 280, sample=partial(sampled, capped))
 

@@ -52,6 +52,6 @@ def test_copies_differ_by_noise(tmp_path: Path) -> None:
 
 
 def test_same_seed_gives_same_trips(tmp_path: Path) -> None:
-    """A resample can be repeated; another seed gives another one."""
+    """A resample can be repeated; another seed gives a different one."""
     assert resampled(tmp_path, times=3, seed=1) == resampled(tmp_path, times=3, seed=1)
     assert resampled(tmp_path, times=3, seed=1) != resampled(tmp_path, times=3, seed=2)

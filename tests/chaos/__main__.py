@@ -87,7 +87,7 @@ def _fire(chaos: Chaos, options: argparse.Namespace) -> list[RunUnderFire]:
 
 
 def _interrupt(person: Person, runs: Sequence[RunUnderFire]) -> list[Interruption]:
-    """Interrupt promotions as a person would, once everything is up again."""
+    """Interrupt promotions as a person does, once everything is up again."""
     promoted = [run.run_id for run in runs if run.after and run.after.promoted]
     if not promoted:
         return [Interruption(deed="interrupted nothing", violations=["no run has promoted a model"])]

@@ -50,7 +50,7 @@ def violations(after: Aftermath) -> list[str]:
 
 
 def unpromoted(before: Mapping[str, int], after: Mapping[str, int], promoted: Mapping[str, int]) -> list[str]:
-    """Return what is wrong with the traffic after a promotion that a person interrupted, by artifact.
+    """Return the violations in the traffic after a promotion that a person interrupted, by artifact.
 
     It must be as before, or all of it with the new model, beside which the old one may wait to be undeployed.
     """

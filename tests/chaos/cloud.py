@@ -126,7 +126,7 @@ class Cloud:
         return content
 
     def stray_files(self) -> list[str]:
-        """Return files among the objects that are not objects: whoever wrote them did not finish."""
+        """Return files among the objects that are not objects: their writers did not finish."""
         files = (path for path in self.gcs_root.rglob("*") if path.is_file())
         return [
             str(path.relative_to(self.gcs_root))

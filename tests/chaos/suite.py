@@ -37,8 +37,8 @@ _AGAIN: Final = 0.2
 _RESTARTS: Final = 3
 _ACTIVE: Final = frozenset({"running", "deferred"})
 
-# How often one part may be killed in one run. Airflow tries a task four times, and a job that failed
-# twice fails the run: what goes beyond would end the run as it should, in failure.
+# The kills of one part that one run must survive. Airflow tries a task four times, and a job that failed
+# twice fails the run: more kills would rightly end the run in failure.
 _MOST: Final = {
     Target.TASK_RUNNER: 6,
     Target.TRIGGERER: 4,

@@ -89,7 +89,7 @@ def test_a_promotion_after_a_failed_attempt_is_fine() -> None:
     ],
 )
 def test_each_violation_is_named_and_no_other(after: Aftermath, expected: str) -> None:
-    """One thing that is wrong is one line, and what is right is not complained about."""
+    """One violation is one line, and a correct state has none."""
     assert violations(after) == [expected]
 
 

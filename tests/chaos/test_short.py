@@ -37,5 +37,5 @@ def run(airflow_stack: LocalStack) -> Iterator[RunUnderFire]:
 
 
 def test_nothing_is_lost_and_nothing_doubled(run: RunUnderFire) -> None:
-    """After the kills there is one job an attempt, one version, a whole traffic split and no debris."""
+    """After the kills there is one job per attempt, one version, a whole traffic split and no debris."""
     assert (run.violations, len(run.kills)) == ([], KILLS)

@@ -1,6 +1,6 @@
 """`make test-compose`: docker-compose.yaml from nothing to a promoted model, with crashes on the way.
 
-It takes root, 20 GB of disk and about a quarter of an hour, and leaves nothing but Debian's packages where
+It takes root, 20 GB of disk and about a quarter of an hour, and leaves nothing but Debian's packages if
 they were missing: no container, image, network, volume, process or rule of its own.
 """
 
@@ -36,7 +36,7 @@ _RUN_SECONDS: Final = 1200
 
 
 def main() -> int:
-    """Prove it; return the exit status. Whoever ends this process waits until everything is taken down."""
+    """Prove it; return the exit status. SIGTERM ends this process only after everything is taken down."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         engine.require(Path(tempfile.gettempdir()))

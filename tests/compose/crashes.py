@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _SCHEDULER: Final = "airflow-scheduler"
 _VERTEX: Final = "vertex"
-# It runs for long, after others have ended.
+# It runs for a long time, after others have ended.
 _COMPONENT: Final = "Transform"
 _TIMEOUT_SECONDS: Final = 10
 

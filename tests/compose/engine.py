@@ -1,4 +1,4 @@
-"""A Docker engine of its own, which adds no rule to the machine's network and has no bridge but Compose's."""
+"""A separate Docker engine, which adds no rule to the machine's network and has only Compose's bridge."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PROGRAMS: Final = {"dockerd": "docker.io", "docker-compose": "docker-compose", 
 _START_SECONDS: Final = 60
 _STOP_SECONDS: Final = 60
 _NEEDED_GIGABYTES: Final = 20
-# What the official slim images leave out, and lists of packages that are out of date tomorrow.
+# Files that the official slim images leave out, and package lists, which are soon out of date.
 _NOT_IN_SLIM: Final = (
     "usr/share/doc",
     "usr/share/man",
@@ -71,7 +71,7 @@ class Engine:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of its clients; without BuildKit, which Debian 12 has not."""
+        """The environment of its clients; without BuildKit, which Debian 12 does not have."""
         return {
             **os.environ,
             "DOCKER_HOST": self.address,
@@ -115,14 +115,14 @@ class Engine:
         shutil.rmtree(self.folder)
 
     def _unmount(self) -> None:
-        """Let go of what an engine leaves mounted, such as the network namespace of host networking."""
+        """Unmount the mounts that an engine leaves, such as the network namespace of host networking."""
         places = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         for place in sorted(places, reverse=True):
             if Path(place).is_relative_to(self.folder):
                 run(["umount", place], os.environ)
 
     def make_base_images(self) -> None:
-        """Make debian:<suite>-slim as Debian's own packages make it, since none is pulled."""
+        """Build debian:<suite>-slim from Debian's own packages, since no image is pulled."""
         with ThreadPoolExecutor() as pool:
             list(pool.map(self._make_base_image, SUITES))
 

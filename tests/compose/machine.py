@@ -37,7 +37,7 @@ def look() -> Machine:
 
 
 def require_unchanged(before: Machine) -> None:
-    """Raise ProofError naming what came, and what went of the settings; another engine may end meanwhile."""
+    """Raise ProofError naming additions, and settings that are gone; another engine may end meanwhile."""
     after = look()
     changes = []
     for name in Machine.__slots__:

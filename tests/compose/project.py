@@ -49,7 +49,7 @@ class Container:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """The services of the compose file; `variables` stand where a person has a .env."""
+    """The services of the compose file; `variables` take the place of a user's .env."""
 
     engine: Engine
     variables: Mapping[str, str]
@@ -64,7 +64,7 @@ class Project:
         return services
 
     def build(self) -> None:
-        """Build the images, over the machine's own network: the engine's has no way out."""
+        """Build the images over the machine's own network: the engine's has no route out."""
         self._compose("build")
 
     def up(self) -> None:

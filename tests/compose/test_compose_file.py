@@ -30,7 +30,7 @@ def _environment(service: str) -> dict[str, str]:
 
 
 def test_env_example_lists_every_variable_with_its_default() -> None:
-    """.env.example names the variables that the file reads, no others, each with the file's default."""
+    """.env.example names exactly the variables that the file reads, each with the file's default."""
     lines = (REPOSITORY / ".env.example").read_text().splitlines()
     documented = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
@@ -63,7 +63,7 @@ def test_service_is_bounded(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(SERVICES.keys() - ONCE - {"postgres"}))
 def test_service_that_stays_has_a_health_check(name: str) -> None:
-    """The engine can tell whether a service does its work; PostgreSQL's check is in its image."""
+    """Every service has a health check; PostgreSQL's is in its image."""
     assert SERVICES[name]["healthcheck"]["test"]
 
 

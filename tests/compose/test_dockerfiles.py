@@ -47,7 +47,7 @@ def test_nothing_else_is_in_the_context() -> None:
 
 
 def test_every_exception_of_the_context_is_copied() -> None:
-    """.dockerignore lets nothing in that no Dockerfile copies."""
+    """.dockerignore lets in only what a Dockerfile copies."""
     sources = [f"{param.values[0]}/" for param in COPIED]
     allowed = [f"{pattern[1:]}/" for pattern in PATTERNS if pattern.startswith("!")]
     unused = [each for each in allowed if not any(source.startswith(each) for source in sources)]
@@ -67,7 +67,7 @@ def test_compose_builds_from_dockerfiles_that_exist() -> None:
 
 
 def test_what_is_mounted_is_there() -> None:
-    """Each folder and file that a service mounts from the repository exists: Docker would make a folder."""
+    """Each folder and file that a service mounts from the repository exists: Docker would create a folder."""
     services = yaml.safe_load((REPOSITORY / "docker-compose.yaml").read_text())["services"].values()
     mounted = {
         volume.partition(":")[0]

@@ -1,4 +1,4 @@
-"""The command `make conformance`: ask a Vertex AI what it answers, and compare with what is expected."""
+"""The command `make conformance`: compare the answers of a Vertex AI with the expected ones."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Answers:
 
     @classmethod
     def fresh(cls) -> Answers:
-        """Return no answers, and those that are expected."""
+        """Return an empty set of answers, with the expected ones."""
         return cls(expected=json.loads(LOCAL.read_text()) if LOCAL.exists() else {})
 
     def record(self, identity: str, observed: object, detail: str = "") -> None:
@@ -51,7 +51,7 @@ class Answers:
         return Outcome.SAME if same else Outcome.DIFFERENT
 
     def difference(self, identity: str) -> str:
-        """Return what was expected and what came instead, as one line."""
+        """Return the expected and the observed answer, as one line."""
         expected, observed = self.expected.get(identity), self.observed[identity]
         return f"{identity}: expected {shown(expected)}, observed {shown(observed)}"
 
@@ -99,7 +99,7 @@ class Answers:
 
 
 def redacted(text: str, target: Target) -> str:
-    """Return a text without the names of the user's project, bucket and image, and without long numbers.
+    """Return a string without the names of the user's project, bucket and image, and without long numbers.
 
     Such are the project's and those of machines and operations, also in the addresses of service agents.
     """

@@ -26,7 +26,7 @@ class TooLateError(Exception):
 
 @dataclass(kw_only=True)
 class Cloud:
-    """The service that the suite asks. ``made`` are the names of what it created, the newest last."""
+    """The service under test. ``made`` are the names of the resources that it created, the newest last."""
 
     target: Target
     made: list[str] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Cloud:
         return self.target.client("MetadataService")
 
     def until(self, look: Callable[[], T], satisfied: Callable[[T], bool]) -> T:
-        """Return what `look` sees once it satisfies; raises TooLateError."""
+        """Return the result of `look` once it satisfies a condition; raises TooLateError."""
         deadline = time.monotonic() + self.target.patience
         while not satisfied(seen := look()):
             if time.monotonic() > deadline:
@@ -98,12 +98,12 @@ class Cloud:
         return str(created.name)
 
     def listed(self, method: Callable[..., Iterable[Client]], condition: str) -> list[Client]:
-        """Return what a list method shows of this run's resources that satisfy a condition."""
+        """Return this run's resources that a list method shows and that satisfy a condition."""
         wanted = f'labels.run="{self.target.run}" AND {condition}'
         return list(method({"parent": self.target.parent, "filter": wanted}))
 
     def begun(self, look: Callable[..., Client], name: str) -> None:
-        """Return once a job runs, or has ended already, which whoever needs it running will notice."""
+        """Return once a job runs, or has ended already, which a test that needs it running will notice."""
         waiting = ("UNSPECIFIED", "QUEUED", "PENDING")
         self.until(lambda: look(name=name), lambda job: not job.state.name.endswith(waiting))
 
@@ -119,7 +119,7 @@ class Cloud:
 
 
 def refusal(call: Callable[[], object]) -> tuple[str, str]:
-    """Return the code with which a call is refused, and the message; OK and what came where it is not."""
+    """Return the code and the message with which a call is refused; OK and the reply if it is not."""
     try:
         answer = call()
     except exceptions.GoogleAPICallError as error:

@@ -15,7 +15,7 @@ SOURCE: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """So many of something; ``usd`` is the price of one, or of one hour where they take ``hours``."""
+    """A number of things; ``usd`` is the price of one, or of one hour if they take ``hours``."""
 
     what: str
     count: int

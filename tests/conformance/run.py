@@ -1,4 +1,4 @@
-"""The pytest plugin of one run: its answers, and why questions could not be asked."""
+"""The pytest plugin of one run: its answers, and the reasons for missing ones."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Run:
 
     @classmethod
     def of(cls, config: pytest.Config) -> Run:
-        """Return the run that the tests are part of; a new one where nobody waits for its report."""
+        """Return the run that the tests are part of; a new one if no report is requested."""
         found = (plugin for plugin in config.pluginmanager.get_plugins() if isinstance(plugin, cls))
         return next(found, None) or cls()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep why a test failed."""
+        """Keep the reason why a test failed."""
         if report.failed:
             lines = report.longreprtext.strip().splitlines()
             self.answers.problems.append(f"{report.nodeid} ({report.when}): {lines[-1] if lines else ''}")

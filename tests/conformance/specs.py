@@ -1,4 +1,4 @@
-"""PipelineSpecs, a job and a model server that need nothing of their image but Python."""
+"""PipelineSpecs, a job and a model server that need only Python in their image."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ with open(sys.argv[2], 'w') as file:
     file.write(seen)
 """
 
-# What it binds to is the loopback address where the image says so, as the local one does.
+# It binds to the loopback address if the image says so, as the local one does.
 SERVER = """
 import json, os
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -124,7 +124,7 @@ def single_pipeline(name: str, image: str, code: str) -> dict[str, Any]:
 
 
 def driven_pipeline(image: str) -> dict[str, Any]:
-    """Return a pipeline whose task `only` tells what its preCacheCheck hook found, as TFX compiles it."""
+    """Return a pipeline whose task `only` reports what its preCacheCheck hook found, as TFX compiles it."""
     container = _container(image, _TELL, "{{$}}", "{{$.outputs.parameters['seen'].output_file}}")
     hook = {"command": ["python", "-c", _DRIVE], "args": ["{{$}}"]}
     only = _task(

@@ -1,4 +1,4 @@
-"""Deletes what the conformance suite made, by name and by label."""
+"""Deletes resources of the conformance suite, by name and by label."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FAILURES = (exceptions.GoogleAPICallError, exceptions.RetryError, TooLateError,
 
 
 def sweep(cloud: Cloud, *, run: str = "") -> list[str]:
-    """Delete what is labelled as the suite's, of one run or of all; return what could not be deleted.
+    """Delete resources with the suite's label, of one run or of all; return those that could not be deleted.
 
     Lists may lag behind: what `cloud` remembers is deleted whether it is listed or not. An endpoint's
     operations are cancelled first, so that nothing is deployed after its deletion began.
@@ -38,7 +38,7 @@ def sweep(cloud: Cloud, *, run: str = "") -> list[str]:
 def _kinds(
     cloud: Cloud,
 ) -> dict[str, tuple[Callable[[str], list[str]], Callable[[str], None]]]:
-    """Return how each kind is listed and deleted, in an order in which nothing is in use any more."""
+    """Return how each kind is listed and deleted, in an order in which nothing is still in use."""
 
     def listed(method: Callable[..., object]) -> Callable[[str], list[str]]:
         return lambda chosen: [
@@ -61,7 +61,7 @@ def _kinds(
 
 
 def _try(action: Callable[[], object], subject: str, left: list[str]) -> None:
-    """Do what can fail; one failure must not keep the rest from being deleted."""
+    """Make a call that can fail; one failure must not keep the rest from being deleted."""
     try:
         action()
     except exceptions.NotFound:
@@ -85,7 +85,7 @@ def _delete_job(cloud: Cloud, name: str) -> None:
 
 
 def _cancel(call: Callable[[], object]) -> None:
-    """Cancel what may end in the same moment."""
+    """Make a call that cancels something; it may have ended already."""
     try:
         call()
     except exceptions.FailedPrecondition:

@@ -1,4 +1,4 @@
-"""The Vertex AI that the conformance suite asks: an endpoint, a project, a bucket and an image."""
+"""The Vertex AI under test: an endpoint, a project, a bucket and an image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PREFIX = "CONFORMANCE_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The project that the suite asks, and the patience it needs there, in seconds.
+    """The project under test, and the patience it needs, in seconds.
 
     ``endpoint`` is the URL of a plaintext server; empty means Google Cloud, with the
     machine's credentials. Jobs run as ``service_account``; empty means the project's default.
@@ -52,12 +52,12 @@ class Target:
 
     @property
     def patience(self) -> float:
-        """The longest that anything may take: machines of Google Cloud are made first."""
+        """The limit for every wait: machines of Google Cloud have to start first."""
         return 60.0 if self.endpoint else 2700.0
 
     @property
     def pause(self) -> float:
-        """The wait between two looks."""
+        """The seconds between two polls."""
         return 0.05 if self.endpoint else 10.0
 
     @property

@@ -14,12 +14,12 @@ TARGET = Target(project="ml", bucket="fares", image="us-docker.pkg.dev/ml/taxi/p
 
 
 def test_every_question_has_an_expected_answer() -> None:
-    """The answers that were recorded are those to the questions that are asked."""
+    """The recorded answers are those of the checks that exist."""
     assert set(json.loads(LOCAL.read_text())) == {check.id for check in checks()}
 
 
 def test_differences_and_gaps_are_told() -> None:
-    """The summary has what was expected beside what came, what was not answered, and how much of each."""
+    """The summary has expected beside observed answers, missing ones, and the number of each."""
     answers = Answers(expected={"model.absent": "NOT_FOUND", "custom.absent": "NOT_FOUND"})
     answers.record("model.absent", "INVALID_ARGUMENT")
     answers.record("custom.absent", "NOT_FOUND")
@@ -53,7 +53,7 @@ def test_the_report_has_question_answers_and_source(tmp_path: Path) -> None:
 
 
 def test_the_report_names_nothing_of_the_user() -> None:
-    """Project, number, bucket and image stay at home; what only looks like them is kept."""
+    """Project, number, bucket and image are redacted; strings that only look like them are kept."""
     answers = Answers(expected={})
     answers.problems.append("service-123456789@x: html of ml, gs://fares/conformance, " + TARGET.image)
     (problem,) = answers.report(TARGET)["problems"]

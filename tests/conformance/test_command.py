@@ -38,7 +38,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_network")
 def test_a_dry_run_says_what_it_would_do_and_cost(capsys: pytest.CaptureFixture[str]) -> None:
-    """A dry run names project, machines, labels, cost and time, and calls nobody."""
+    """A dry run names project, machines, labels, cost and time, and makes no call."""
     code = main([*GOOGLE, "--dry-run"])
     told = capsys.readouterr().out
 
@@ -67,7 +67,7 @@ def test_what_is_for_google_needs_a_project(option: str) -> None:
 
 @pytest.mark.usefixtures("no_network")
 def test_nothing_is_done_unasked(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a terminal to ask at, only YES=1 goes on."""
+    """Without a terminal for the confirmation, only YES=1 continues."""
     monkeypatch.setattr(sys, "stdin", Path(os.devnull).open())  # noqa: SIM115  # closed with the test
     code = main(GOOGLE)
 
@@ -77,13 +77,13 @@ def test_nothing_is_done_unasked(capsys: pytest.CaptureFixture[str], monkeypatch
 
 @pytest.mark.parametrize(("given", "missing"), [(GOOGLE[:2], "BUCKET and IMAGE"), (GOOGLE[:4], "IMAGE")])
 def test_a_project_alone_is_not_enough(given: list[str], missing: str) -> None:
-    """A missing option is named as make knows it."""
+    """A missing option is named as the variable that `make` takes."""
     with pytest.raises(SystemExit, match=f"not {missing}:"):
         main(given)
 
 
 def test_the_estimate_adds_up() -> None:
-    """The sum is that of the lines, which say how it comes about."""
+    """The total is the sum of the lines, which show its parts."""
     first, *lines = estimate().splitlines()
     total = sum(item.count * item.usd * (item.hours or 1) for item in ITEMS)
 
@@ -133,13 +133,13 @@ def labelled(cloud: Cloud) -> set[str]:
 
 
 def counted(what: str) -> int:
-    """Return how many of something the estimate charges."""
+    """Return how many of one kind the estimate charges."""
     return next(item.count for item in ITEMS if item.what.startswith(what))
 
 
 @pytest.mark.stack
 def test_a_whole_run(cloud: Cloud, local_stack: LocalStack, tmp_path: Path) -> None:
-    """The command makes what it charges, deletes it again and writes a report without differences."""
+    """The command creates what the estimate charges, deletes it and writes a report without differences."""
     before, report = labelled(cloud), tmp_path / "report.json"
     process = start(cloud, local_stack, report)
     output, _ = process.communicate(timeout=120)

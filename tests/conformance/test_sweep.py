@@ -53,7 +53,7 @@ def submit(cloud: Cloud) -> str:
 
 
 def test_running_jobs_are_cancelled_and_deleted(cloud: Cloud) -> None:
-    """Jobs that still run are no obstacle."""
+    """Running jobs are cancelled and deleted."""
     submit(cloud)
     job = specs.custom_job("sleeping", cloud.target, specs.SLEEP)
     cloud.jobs.create_custom_job(parent=cloud.target.parent, custom_job=job)
@@ -65,7 +65,7 @@ def test_running_jobs_are_cancelled_and_deleted(cloud: Cloud) -> None:
 
 
 def test_a_deployment_under_way_is_stopped(cloud: Cloud, server: Server) -> None:
-    """An endpoint goes with what is deployed on it, and with what was about to be."""
+    """An endpoint is deleted with its deployed models, and with those that were about to be deployed."""
     labels, parent = cloud.target.labels, cloud.target.parent
     name = cloud.result(
         cloud.endpoints.create_endpoint(parent=parent, endpoint={"display_name": "x", "labels": labels})
@@ -91,7 +91,7 @@ def test_a_deployment_under_way_is_stopped(cloud: Cloud, server: Server) -> None
 
 
 def test_other_runs_and_other_peoples_jobs_stay(cloud: Cloud, server: Server) -> None:
-    """Only what carries the run's labels goes."""
+    """Only resources with the run's labels are deleted."""
     submit(cloud)
     other = submit(another(server))
     left = sweep(cloud, run=cloud.target.run)
@@ -111,7 +111,7 @@ def test_without_a_run_all_runs_are_swept(cloud: Cloud, server: Server) -> None:
 
 
 def test_what_no_list_shows_is_deleted_by_name(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list that lags behind hides nothing that this run has made."""
+    """A list that lags behind hides no resource of this run."""
     submit(cloud)
     monkeypatch.setattr(type(cloud.pipelines), "list_pipeline_jobs", lambda *_: [])
     left = sweep(cloud, run=cloud.target.run)
@@ -136,7 +136,7 @@ def test_one_failure_does_not_keep_the_rest(cloud: Cloud, monkeypatch: pytest.Mo
 
 
 def test_files_of_the_run_are_deleted(cloud: Cloud, stack: LocalStack) -> None:
-    """The bucket keeps what is not the run's."""
+    """Objects of the bucket that are not the run's are kept."""
     bucket = stack.storage_client().bucket("taxi-local")
     for path in (f"{APP}/{cloud.target.run}/pipelines/a", f"{APP}-of-others/a"):
         bucket.blob(path).upload_from_string("x")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_each_change_of_a_component_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Who watches a run reads what its components do, and nothing twice."""
+    """The output of a run has each state change of its components once."""
     with running_server(tmp_path) as server:
         name = create(connect(aiplatform_v1.PipelineServiceClient, server, "grpc"), "taxi-1").name
         server.engine.finish_task(name, "Trainer")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def told(given: Report) -> list[str]:
-    """Return the lines about a report and the decision that follows from it, without blanks in a row."""
+    """Return the lines about a report and the decision that follows from it, without repeated blanks."""
     results = Results(
         decision=decide(POLICY, given),
         report=given,
@@ -46,5 +46,5 @@ def told(given: Report) -> list[str]:
     ],
 )
 def test_a_person_reads_numbers_and_reasons(given: Report, line: str) -> None:
-    """Intervals, numbers that are missing, and reasons with four digits."""
+    """The summary has intervals, missing numbers, and reasons with four digits."""
     assert line in told(given)

@@ -82,14 +82,14 @@ def test_location_needs_both_coordinates(tmp_path: Path) -> None:
 
 
 def test_what_the_package_lacks_is_null(tmp_path: Path) -> None:
-    """Nothing is invented."""
+    """Columns that the package lacks are NULL."""
     (row,) = convert(tmp_path, PACKAGE_ROW)
 
     assert {row[name] for name in ("taxi_id", "tolls", "extras", "trip_total")} == {""}
 
 
 def test_unique_key_depends_on_the_trip_only(tmp_path: Path) -> None:
-    """The key of a trip is the same wherever it stands in the file, and another for another trip."""
+    """The key of a trip does not depend on its place in the file, and differs between trips."""
     other = PACKAGE_ROW | {"fare": "12.46"}
     first, second = convert(tmp_path, PACKAGE_ROW, other)
     again_second, again_first = convert(tmp_path, other, PACKAGE_ROW)
@@ -111,6 +111,6 @@ def test_csv_has_the_columns_of_the_public_table(tmp_path: Path) -> None:
 
 
 def test_absent_pipeline_environment_names_the_remedy(tmp_path: Path) -> None:
-    """Without the pipeline environment the message says what makes it."""
+    """Without the pipeline environment the message says how to create it."""
     with pytest.raises(MissingToolError, match="make setup"):
         find_source(tmp_path / "python")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The variables with which terraform takes the stand-ins for the Google providers."""
+    """The variables with which terraform uses the stand-ins for the Google providers."""
     return {**os.environ, **install(tmp_path_factory.mktemp("mirror"))}
 
 
@@ -31,13 +31,13 @@ def checkout(tmp_path: Path, stand_in: dict[str, str]) -> Checkout:
 
 @pytest.fixture(scope="session")
 def prod(tmp_path_factory: pytest.TempPathFactory, stand_in: dict[str, str]) -> Plan:
-    """The plan of prod, with every option on but Dataflow."""
+    """The plan of prod, with every option on except Dataflow."""
     return _planned(tmp_path_factory.mktemp("prod"), stand_in, "-var-file=env/prod.tfvars", *EVERYTHING)
 
 
 @pytest.fixture(scope="session")
 def with_dataflow(tmp_path_factory: pytest.TempPathFactory, stand_in: dict[str, str]) -> Plan:
-    """The same with Dataflow."""
+    """The plan of prod with Dataflow as well."""
     variables = ("-var-file=env/prod.tfvars", *EVERYTHING, "-var=dataflow_workers=50")
     return _planned(tmp_path_factory.mktemp("dataflow"), stand_in, *variables)
 

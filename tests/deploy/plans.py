@@ -46,7 +46,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What Terraform would make, as `terraform show -json` tells."""
+    """Terraform's plan, as `terraform show -json` prints it."""
 
     document: dict[str, Any]
 
@@ -62,7 +62,7 @@ class Plan:
         return values
 
     def grants(self, account: str) -> set[Grant]:
-        """Return what an account of the module may do; a role of the module goes by its address."""
+        """Return the grants of an account of the module; a role of the module is named by its address."""
         found = set()
         for each in self.document["planned_values"]["root_module"]["resources"]:
             if not each["type"].endswith("_iam_member"):

@@ -1,4 +1,4 @@
-"""Deployments with programs on the PATH that write down how they are called and answer what a test says."""
+"""Deployments with fake programs on the PATH, which record their calls and answer as a test says."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENTS = ("dev", "staging", "prod")
 DAG_ID = "taxi_training"
-TOKEN = "the-token-of-a-test"  # noqa: S105  # nobody's
+TOKEN = "the-token-of-a-test"  # noqa: S105  # not a real one
 IMAGE = f"registry.example/taxi-dev/pipeline:{image_tag()}"
 INSTALLED = "\n".join(f"{name} {version}" for name, version in packages.locked().items())
 FAKE = f"""#!{sys.executable} -S
@@ -46,14 +46,14 @@ for words, answer, code in json.load(open(os.environ["FAKE_ANSWERS"])):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Programs:
-    """The fake gcloud, docker and make: what they answer, and what they were called with."""
+    """The fake gcloud, docker and make: their answers, and their calls."""
 
     calls: Path
     answers: Path
     api: dict[str, object]
 
     def answer(self, words: str, text: str, code: int = 0) -> None:
-        """Let the next calls that contain `words` answer so, before earlier answers."""
+        """Set the answer of the next calls that contain `words`, ahead of earlier answers."""
         given: list[Any] = json.loads(self.answers.read_text())
         self.answers.write_text(json.dumps([[words, text, code], *given]))
 
@@ -63,7 +63,7 @@ class Programs:
         return [" ".join(json.loads(line)) for line in lines]
 
     def airflow(self, path: str, answer: object) -> None:
-        """Let Airflow answer so, at a path of its API."""
+        """Set Airflow's answer at a path of its API."""
         self.api[path] = answer
 
     def changes(self) -> list[str]:
@@ -132,7 +132,7 @@ def deploy(*, dry_run: bool = False, tested: bool = False) -> None:
 
 
 def place(calls: list[str], words: str) -> int:
-    """Return which of the calls is the first with these words."""
+    """Return the index of the first call with these words."""
     return next(number for number, call in enumerate(calls) if words in call)
 
 
@@ -159,7 +159,7 @@ def test_the_order_lets_nothing_run_too_early(programs: Programs) -> None:
 
 
 def test_a_dry_run_starts_nothing(programs: Programs, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every command is printed and none is run, not even one that only looks."""
+    """Every command is printed and none is run, not even a read-only one."""
     deploy(dry_run=True)
 
     printed = capsys.readouterr().out
@@ -170,7 +170,7 @@ def test_a_dry_run_starts_nothing(programs: Programs, capsys: pytest.CaptureFixt
 
 
 def test_a_second_deployment_copies_only(programs: Programs) -> None:
-    """An image, packages and settings that are there are left: each would restart Airflow for nothing."""
+    """An existing image, packages and settings are left alone: each would restart Airflow for nothing."""
     target = Target.read(REPOSITORY / "deploy" / "composer" / "env" / "dev.env")
     present = [f"{name}={text}" for name, text in target.settings.items()]
     programs.answer("images describe", "found")
@@ -214,7 +214,7 @@ def test_a_dag_that_nobody_knows_fails_the_deployment(programs: Programs) -> Non
 
 
 def test_a_token_that_airflow_refuses_fails_the_deployment(programs: Programs) -> None:
-    """An account that may not ask Airflow is named by what Airflow answered."""
+    """The error of an account without access to Airflow has Airflow's answer."""
     programs.answer("print-access-token", "another")
 
     with pytest.raises(CommandError, match="answered 403"):
@@ -222,7 +222,7 @@ def test_a_token_that_airflow_refuses_fails_the_deployment(programs: Programs) -
 
 
 def test_the_token_is_not_printed(programs: Programs, capsys: pytest.CaptureFixture[str]) -> None:
-    """The access token of a person or CI stands in no log."""
+    """The access token of a person or CI is not in any log."""
     deploy(tested=True)
 
     assert "print-access-token" in " ".join(programs.called())
@@ -230,7 +230,7 @@ def test_the_token_is_not_printed(programs: Programs, capsys: pytest.CaptureFixt
 
 
 def test_the_image_carries_its_labels(programs: Programs) -> None:
-    """The image says what it was built from, which is what preflight compares."""
+    """The image's labels say what it was built from, which preflight compares."""
     deploy(tested=True)
 
     built = next(call for call in programs.called() if call.startswith("docker build"))
@@ -238,7 +238,7 @@ def test_the_image_carries_its_labels(programs: Programs) -> None:
 
 
 def test_the_image_is_built_on_the_pinned_base(programs: Programs) -> None:
-    """A tag may point to another image tomorrow; a digest may not."""
+    """The image is named by its digest: a tag may point to another image later."""
     deploy(tested=True)
 
     built = next(call for call in programs.called() if call.startswith("docker build"))
@@ -246,7 +246,7 @@ def test_the_image_is_built_on_the_pinned_base(programs: Programs) -> None:
 
 
 def test_a_deployed_image_has_beams_worker(programs: Programs) -> None:
-    """Beam's image is the one that the repository names: its worker is what Dataflow starts."""
+    """Beam's image is the one that the repository names: Dataflow starts its worker."""
     deploy(tested=True)
 
     built = next(call for call in programs.called() if call.startswith("docker build"))
@@ -336,7 +336,7 @@ def test_every_environment_can_be_read(environment: str) -> None:
     ],
 )
 def test_a_wrong_file_says_what_to_do(tmp_path: Path, text: str | None, said: str) -> None:
-    """Whatever the file lacks is named, before anything runs."""
+    """A missing name in the file is an error that names it, before anything runs."""
     file = tmp_path / "dev.env"
     if text is not None:
         file.write_text(text)
@@ -356,7 +356,7 @@ def test_the_command_prints_what_it_would_do(programs: Programs) -> None:
 
 
 def test_the_command_names_the_step_that_failed(programs: Programs) -> None:
-    """On the terminal stands which step failed, and what to do."""
+    """The terminal shows the step that failed, and what to do."""
     programs.answer("docker build", "", 1)
 
     command = [sys.executable, "-m", "deploy.composer", "dev", "--tested"]

@@ -1,4 +1,4 @@
-"""The documents: their links lead somewhere, and the tests that they name exist."""
+"""The documents: their links resolve, and the tests that they name exist."""
 
 from __future__ import annotations
 

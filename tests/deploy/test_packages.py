@@ -12,12 +12,12 @@ LOCK = {"jinja2": Version("3.1.9"), "requests": Version("2.33.0")}
 
 
 def test_what_composer_has_is_left() -> None:
-    """A release that will do is not replaced by the lock's."""
+    """A release within the bounds is not replaced by the lock's."""
     assert missing(["apache-airflow>=3.3", "Jinja2>=3.1"], COMPOSER, LOCK) == []
 
 
 def test_what_is_missing_comes_from_the_lock() -> None:
-    """A package that is not there is installed as it was tested."""
+    """A missing package is installed in the release that was tested."""
     assert missing(["requests>=2"], COMPOSER, LOCK) == ["requests==2.33.0"]
 
 
@@ -34,7 +34,7 @@ def test_an_environment_that_cannot_be_mended_is_refused(installed: dict[str, Ve
 
 
 def test_the_list_of_pip_is_read() -> None:
-    """Headings and notices are no packages; names are compared in their canonical form."""
+    """Headings and notices are not packages; names are compared in their canonical form."""
     lines = [
         "Package    Version",
         "---------- -------",

@@ -77,7 +77,7 @@ def may_write(plan: Plan, uri: str) -> bool:
     ],
 )
 def test_a_job_writes_what_it_makes(prod: Plan, uri: str) -> None:
-    """Artifacts, models, what is compiled, and Beam's files."""
+    """The account of jobs writes artifacts, models, compiled specs and Beam's files."""
     assert may_write(prod, uri)
 
 
@@ -122,7 +122,7 @@ def test_a_job_has_no_role_for_models_or_endpoints(prod: Plan) -> None:
 
 
 def test_dataflow_is_an_option(prod: Plan, with_dataflow: Plan) -> None:
-    """With workers the API is on, and the account of jobs starts them, is theirs, and reads their image."""
+    """With workers the API is on, and the account of jobs starts them, runs them and reads their image."""
     apis, without = (
         {each["values"]["service"] for each in plan.resources("google_project_service")}
         for plan in (with_dataflow, prod)
@@ -139,7 +139,7 @@ def test_dataflow_is_an_option(prod: Plan, with_dataflow: Plan) -> None:
 
 
 def test_lineage_is_neither_jobs_nor_models(prod: Plan) -> None:
-    """The custom role keeps metadata: no deployment, no upload, no job as somebody else, no deletion."""
+    """The custom role covers metadata: no deployment, upload, job under another account or deletion."""
     permissions = prod.values("google_project_iam_custom_role", "lineage")["permissions"]
 
     kinds = {permission.rpartition(".")[0] for permission in permissions}
@@ -163,7 +163,7 @@ def test_images_are_pulled_by_the_service_agent(prod: Plan) -> None:
 
 
 def test_the_service_agent_is_ready_before_the_first_run(checkout: Checkout) -> None:
-    """Airflow is not made before Vertex AI's own account exists and may read the images."""
+    """Airflow is created after Vertex AI's own account exists and may read the images."""
     edges = re.findall(r'(?m)^  "(.+)" -> "(.+)";', checkout.terraform("graph").stdout)
     needed = {"google_composer_environment.this"}
     while more := {to for origin, to in edges if origin in needed} - needed:
@@ -177,7 +177,7 @@ def test_the_service_agent_is_ready_before_the_first_run(checkout: Checkout) -> 
 
 
 def test_only_one_branch_of_one_repository_deploys(prod: Plan) -> None:
-    """A token counts by the repository's number, branch and environment; a name could be taken over."""
+    """A token is accepted by the repository's number, branch and environment; a name could be taken over."""
     provider = prod.values("google_iam_workload_identity_pool_provider", "ci")
 
     assert provider["attribute_condition"].split(" && ") == [
@@ -228,7 +228,7 @@ def test_a_resilient_environment_has_two_of_everything(prod: Plan) -> None:
     ],
 )
 def test_a_count_that_composer_refuses_is_refused_first(checkout: Checkout, kind: str, count: int) -> None:
-    """The plan fails, long before Composer would."""
+    """A plan with a count that Composer would refuse fails, long before Composer would."""
     file = checkout.folder / "deploy" / "terraform" / "composer.tf"
     file.write_text(re.sub(rf"(?m)^(    {kind} +=) .*$", rf"\1 {count}", file.read_text()))
 

@@ -71,7 +71,7 @@ def test_another_uv_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", [REPOSITORY / "Makefile", *DOCKERFILES], ids=lambda file: file.name)
 def test_nothing_else_asks_pip(file: Path) -> None:
-    """Whatever is installed is installed by uv from a lock with hashes, and uv by the script."""
+    """Every package is installed by uv from a lock with hashes, and uv by the script."""
     text = file.read_text()
 
     assert re.findall(r"pip install|uv pip install|curl|wget", text) == []
@@ -126,7 +126,7 @@ def workflow(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
 def test_actions_are_pinned_by_commit(file: Path) -> None:
-    """A tag of an action can be moved to other code; a commit cannot. The release stands beside it."""
+    """Actions are pinned by commit, since a tag can be moved to other code; the release is beside it."""
     uses = re.findall(r"uses: (.+)", file.read_text())
 
     assert uses != []
@@ -158,7 +158,7 @@ def test_a_checkout_leaves_no_credentials(file: Path) -> None:
 
 
 def test_a_pull_request_runs_what_ci_runs_and_can_only_read() -> None:
-    """Strangers' code gets a token that reads, no secret, and an end."""
+    """Code from pull requests gets a read-only token, no secret, and a time limit."""
     document = workflow("ci.yaml")
     text = (REPOSITORY / ".github" / "workflows" / "ci.yaml").read_text()
     (job,) = document["jobs"].values()
@@ -194,7 +194,7 @@ def test_a_commit_is_checked_by_the_linters_of_make_lint() -> None:
 
 
 def test_a_tested_deployment_sets_up_no_pipeline_environment() -> None:
-    """The deploying job installs what `python -m deploy.composer` runs in, and none of TFX."""
+    """The deploying job installs the environment of `python -m deploy.composer`, without TFX."""
     command = ["make", "--dry-run", "--old-file=.venv/complete", "deploy", "ENV=dev", "TESTED=1"]
 
     printed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout

@@ -30,7 +30,7 @@ ENV_FILE = "deploy/composer/env/dev.env"
 
 @needs_terraform
 def test_the_files_are_formatted(tmp_path: Path) -> None:
-    """Whatever terraform reads, it would write the same."""
+    """Every file has the format of `terraform fmt`."""
     ended = Checkout.make(tmp_path / "copy", os.environ).terraform("fmt", "-check", "-recursive")
 
     assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
@@ -52,7 +52,7 @@ def test_the_provider_accepts_the_module(tmp_path: Path) -> None:
 
 @needs_terraform
 def test_the_module_is_valid(checkout: Checkout) -> None:
-    """Types, names and references hold against the provider's published schema."""
+    """Types, names and references conform to the provider's published schema."""
     ended = checkout.terraform("validate")
 
     assert "The configuration is valid." in ended.stdout, ended.stderr
@@ -98,7 +98,7 @@ def test_a_mistake_is_found(checkout: Checkout, file: str, right: str, wrong: st
 @needs_terraform
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_an_environment_can_be_planned(checkout: Checkout, environment: str) -> None:
-    """Terraform computes everything that it would make."""
+    """Terraform plans every resource of the module."""
     ended = checkout.terraform("plan", "-input=false", f"-var-file=env/{environment}.tfvars")
 
     assert re.search(r"Plan: \d\d to add, 0 to change, 0 to destroy", ended.stdout), ended.stderr
@@ -120,7 +120,7 @@ def test_every_resource_can_be_planned(checkout: Checkout) -> None:
 
 @needs_terraform
 def test_services_are_enabled_first(checkout: Checkout) -> None:
-    """In a new project nothing is made before the API that makes it is enabled."""
+    """In a new project every resource is created after its API is enabled."""
     ended = checkout.terraform("graph")
 
     resources = set(re.findall(r'(?m)^  "(.+)" \[', ended.stdout))
@@ -137,7 +137,7 @@ def test_services_are_enabled_first(checkout: Checkout) -> None:
 def test_the_documents_lead_to_a_deployment(
     tmp_path: Path, stand_in: dict[str, str], stack: LocalStack, document: str, heading: str
 ) -> None:
-    """Terraform's lines, word for word, write what a deployment reads; their state is a local object."""
+    """Terraform's own lines write the file that a deployment reads; their state is a local object."""
     bucket = f"state-{uuid4().hex}"
     stack.storage_client().create_bucket(bucket)
     storage = f"{stack.environment['STORAGE_EMULATOR_HOST']}/storage/v1/"
@@ -158,7 +158,7 @@ def test_the_documents_lead_to_a_deployment(
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_an_environment_sets_variables_that_exist(environment: str) -> None:
-    """Each file gives what has no default, and nothing that nobody reads."""
+    """Each file sets the variables without a default, and none that is not read."""
     text = (MODULE / "variables.tf").read_text()
     blocks = dict(re.findall(r'variable "(\w+)" \{(.*?)\n\}', text, re.DOTALL))
     required = {name for name, block in blocks.items() if "default " not in block}
@@ -169,7 +169,7 @@ def test_an_environment_sets_variables_that_exist(environment: str) -> None:
 
 
 def test_airflow_writes_what_the_alert_waits_for() -> None:
-    """The text that counts as a failed run is the scheduler's."""
+    """The string that counts as a failed run is the scheduler's."""
     waited_for = re.search(r"Marking run \.\*(\w+)\.\* failed", (MODULE / "alerts.tf").read_text())
 
     assert waited_for

@@ -34,7 +34,7 @@ SMALL = {"train_steps": 300, "tuner_trials": 1}
 
 
 class Runs:
-    """Runs of the DAG, and what they left on the local cloud."""
+    """Runs of the DAG, with their results on the local cloud."""
 
     def __init__(self, stack: LocalStack, airflow: AirflowClient) -> None:
         self.stack = stack
@@ -61,13 +61,13 @@ class Runs:
         return content
 
     def text(self, uri: str) -> str:
-        """Return a text of Cloud Storage."""
+        """Return an object of Cloud Storage as a string."""
         bucket, _, name = uri.removeprefix("gs://").partition("/")
         text: str = self.stack.storage_client().bucket(bucket).blob(name).download_as_text()
         return text
 
     def apply_retention(self) -> list[str]:
-        """Delete what the bucket's rule of the Terraform module deletes by age, as if long ago; name it."""
+        """Delete, and return, the objects that the Terraform module's lifecycle rule deletes by age."""
         rule = re.search(r"transient_folders *= (\[.*\])", (TERRAFORM / "main.tf").read_text())
         folders = json.loads(rule[1]) if rule else []
         bucket = self.stack.storage_client().bucket("taxi-local")
@@ -95,7 +95,7 @@ class Runs:
         return client.get_model(name=name)
 
     def predict(self, endpoint: str, instance: Mapping[str, float]) -> float:
-        """Ask the endpoint for a fare, in USD."""
+        """Request a fare from the endpoint, in USD."""
         client = PredictionServiceClient(
             transport=prediction_grpc.PredictionServiceGrpcTransport(channel=self.channel)
         )

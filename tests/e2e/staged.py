@@ -29,8 +29,8 @@ SECONDS = 120.0
 REPOSITORY = Path(__file__).parents[2]
 _PROGRAM = Path(__file__).with_name("make_model.py")
 _WINDOW_END = "2016-01-01"
-# Everything that costs, before the promotion. What is taken later waits for the first look at the
-# endpoint, and is marked when that is over.
+# Everything that costs, before the promotion. The tasks that are taken later wait for the first look at the
+# endpoint, and are marked when that is over.
 _TAKEN_FOR_DONE = (
     "create_schema",
     "build_dataset",
@@ -155,13 +155,13 @@ class Stage:
         return run
 
     def pause(self, *, paused: bool) -> None:
-        """Let no run begin a task, or all of them."""
+        """Pause or unpause the DAG, so that no run, or every run, begins tasks."""
         self.airflow.call("PATCH", f"dags/{DAG_ID}", {"is_paused": paused})
 
     def promote(self, artifacts: Mapping[str, str]) -> list[Staged]:
         """Let runs that wait in a paused DAG look at the endpoint, all of them, and then promote a model.
 
-        Whatever costs in between is marked a success.
+        The tasks in between that cost anything are marked a success.
         """
         runs = [Staged(stage=self, run_id=run_id, artifact=uri) for run_id, uri in artifacts.items()]
         for run in runs:

@@ -1,4 +1,4 @@
-"""A real `airflow backfill create`, which Airflow refuses on SQLite, and what serves after it."""
+"""A real `airflow backfill create`, which Airflow refuses on SQLite, and the model that serves after it."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def backfill(stage: Stage) -> list[str]:
 
 
 def test_a_backfill_promotes_one_model(stage: Stage) -> None:
-    """Of three runs that meet no champion at once, one is promoted; the others say what serves by now."""
+    """One of three runs that meet no champion at once is promoted; the others name the model that serves."""
     stage.pause(paused=True)
     artifacts = {run_id: stage.save_model() for run_id in backfill(stage)}
 

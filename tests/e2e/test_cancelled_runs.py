@@ -84,7 +84,7 @@ class Watched:
 
     @contextmanager
     def another_triggerer(self) -> Iterator[None]:
-        """Let all triggers belong to another triggerer, as after a late heartbeat, and then to nobody."""
+        """Assign all triggers to another triggerer, as after a late heartbeat, and then to none."""
         self._execute(
             "INSERT INTO job (job_type, state, latest_heartbeat) VALUES"
             " ('TriggererJob', 'running', strftime('%Y-%m-%d %H:%M:%f000', 'now', '+1 hour'))",
@@ -158,7 +158,7 @@ def test_clearing_a_succeeded_task_does_not_resubmit(watched: Watched) -> None:
     wait_for(lambda: watched.task("compile").state == "success", SECONDS)
 
     assert [job.name for job in watched.custom_jobs()] == before
-    # Airflow forgets a task that is cleared in the moment in which it ends the run.
+    # Airflow ignores a task that is cleared at the moment in which it ends the run.
     wait_for(lambda: watched.airflow.run_state(DAG_ID, watched.run_id) in set(RunState), SECONDS)
 
 
@@ -176,12 +176,12 @@ def test_clearing_a_deferred_task_cancels_its_job(watched: Watched) -> None:
 
 
 def test_a_trigger_that_another_triggerer_has_leaves_its_job_alone(watched: Watched) -> None:
-    """A triggerer that lost its triggers to another one, and lives, does not cancel what they wait for."""
+    """A live triggerer that lost its triggers to another one does not cancel their jobs."""
     wait_for(watched.is_watched, SECONDS)
     with watched.another_triggerer():
         wait_for(lambda: "Another triggerer waits for" in watched.log("run_pipeline"), SECONDS)
 
-    # The log of the trigger begins anew where it is taken up again.
+    # The log of the trigger starts over when another triggerer takes it up.
     wait_for(lambda: "Another triggerer waits for" not in watched.log("run_pipeline"), SECONDS)
     wait_for(watched.is_watched, SECONDS)
 

@@ -27,7 +27,7 @@ CAPS = {"train": 60_000, "test": 5_000}
 def many_trips(airflow_stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The number of trips in the public table, most of them resampled; afterwards it has the real ones."""
     layout, url = airflow_stack.layout, airflow_stack.environment["BIGQUERY_EMULATOR_HOST"]
-    # BigQuery reads nothing outside of a few folders.
+    # BigQuery reads files in a few folders only.
     uploads = layout.bigquery / "uploads"
     uploads.mkdir(exist_ok=True)
     source = trips.find_source(layout.pipeline_python)

@@ -1,4 +1,4 @@
-"""A month whose last trips have not come yet, in a real Airflow."""
+"""A month whose last trips have not arrived yet, in a real Airflow."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def runs() -> Iterator[Runs]:
 
 
 def test_a_run_waits_until_the_month_is_complete(runs: Runs) -> None:
-    """The task is deferred, survives a kill, and lets the run go on when the last trips are there."""
+    """The task is deferred, survives a kill, and lets the run continue once the last trips have arrived."""
     end = datetime.now(UTC).date().replace(day=1)
     client = runs.stack.bigquery_client()
 

@@ -1,4 +1,4 @@
-"""Who gets into the Airflow of `make up`."""
+"""Access to the Airflow of `make up`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def url(airflow_stack: LocalStack) -> str:
 def test_nobody_gets_a_token_without_the_password(
     url: str, host: dict[str, str], request_line: str, body: str | None
 ) -> None:
-    """Reaching Airflow is not enough to be an administrator of it."""
+    """Airflow gives no token or session to a request without the password."""
     status, headers, answer = send(url, request_line, {**JSON, **host}, body)
 
     assert status in {401, 403}
@@ -61,7 +61,7 @@ def test_the_password_is_printed_and_kept_from_others(airflow_stack: LocalStack)
 
 
 def test_the_password_lets_in(airflow_stack: LocalStack, url: str) -> None:
-    """With it, a token is given."""
+    """A request with the password gets a token."""
     user, password = login(airflow_stack.layout)
     status, _, answer = send(
         url, "POST /auth/token", JSON, json.dumps({"username": user, "password": password})

@@ -77,7 +77,7 @@ def test_clearing_an_ended_promotion_leaves_it_serving(stage: Stage, champion: S
 def test_a_run_that_is_ended_before_the_shift_leaves_what_served(
     stage: Stage, champion: Staged, step: str, options: tuple[str, ...], how: str
 ) -> None:
-    """The old model has all traffic, the new one is gone, and the run has failed."""
+    """After an interruption the old model has all traffic, the new one is gone, and the run has failed."""
     run = stage.begin(*options)
     run.await_state(step, "running", "deferred")
     if step == "smoke_predict":
@@ -96,7 +96,7 @@ def test_a_run_that_is_ended_before_the_shift_leaves_what_served(
 def test_a_run_that_is_ended_at_the_shift_leaves_one_model_serving(
     stage: Stage, champion: Staged, step: str, how: str
 ) -> None:
-    """One model has all traffic and the alias, whichever it is."""
+    """One of the two models has all of the traffic and the alias."""
     before = stage.serving
     (old,) = (artifact for artifact, share in before.items() if share)
     run = stage.begin()
@@ -106,7 +106,7 @@ def test_a_run_that_is_ended_at_the_shift_leaves_one_model_serving(
     run.await_end()
 
     def left() -> dict[str, int]:
-        """Return what is deployed, but for what an earlier run has left without traffic."""
+        """Return the deployed models, except those that an earlier run has left without traffic."""
         return {name: share for name, share in stage.serving.items() if share or before.get(name) != 0}
 
     # A time-out is undone in the DAG processor, after the run has ended.

@@ -51,7 +51,7 @@ def test_tasks_link_to_what_they_worked_on(
 def test_promoted_version_is_the_champion_and_serves_all_traffic(
     runs: Runs, first_month: tuple[str, dict[str, str | None]]
 ) -> None:
-    """After a promotion one model serves everything, and the registry calls it the champion."""
+    """After a promotion one model has all of the traffic, and the registry calls it the champion."""
     run_id, _ = first_month
     registered = runs.airflow.xcom(DAG_ID, run_id, "promote.register")["model"]
     (endpoint,) = runs.endpoints()

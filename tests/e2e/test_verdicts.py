@@ -1,4 +1,4 @@
-"""Tests of the gate inside the DAG: what a model of corrupted labels, and one of sound labels, comes to."""
+"""The gate inside the DAG: its decisions on models of corrupted and of sound labels."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def corrupted(runs: Runs, airflow_stack: LocalStack, before: dict[str, int]) -> 
 
 @pytest.fixture(scope="module")
 def better(runs: Runs, corrupted: tuple[Outcome, Outcome]) -> Outcome:  # noqa: ARG001  # the champion is the bad one
-    """The run of the same month over sound labels, when the model of the corrupted ones serves."""
+    """The run of the same month over sound labels, while the model of the corrupted ones serves."""
     return Outcome(runs, {**MONTH, **SMALL})
 
 
@@ -139,7 +139,7 @@ def test_rejected_run_has_a_model_card(runs: Runs, corrupted: tuple[Outcome, Out
 def test_override_promotes_and_stands_in_the_decision(
     corrupted: tuple[Outcome, Outcome], before: dict[str, int]
 ) -> None:
-    """A person's word lets the same model serve, with the same reasons and the person's on record."""
+    """An override lets the same model serve, with the same reasons and the person's on record."""
     judged, overridden = corrupted
 
     assert overridden.decision["verdict"] == "promote"
@@ -160,7 +160,7 @@ def test_clearly_better_challenger_is_promoted(better: Outcome, corrupted: tuple
 
 
 def test_a_month_before_the_champions_ends_before_anything_is_spent(runs: Runs, better: Outcome) -> None:
-    """A run whose test month the champion was trained on starts no query, and what serves goes on serving."""
+    """A run whose test month the champion was trained on starts no query, and the champion keeps serving."""
     run_id, states = runs.run({"window_end": "2015-02-01", **SMALL})
 
     assert (states["find_champion"], states["create_schema"]) == ("failed", "upstream_failed")

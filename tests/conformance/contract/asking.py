@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class Asking:
-    """Records answers, and fails a test whose answer is another than expected."""
+    """Records answers, and fails a test whose answer differs from the expected one."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
 
     def __call__(self, identity: str, observed: object, detail: str = "") -> None:
-        """Compare what was observed with the expected answer to the question of this id."""
+        """Compare the observed answer with the expected one for the check of this id."""
         answers = self._run.answers
         answers.record(identity, observed, detail)
         if not self._run.recording and answers.outcome(identity) is not Outcome.SAME:

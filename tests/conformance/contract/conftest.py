@@ -1,4 +1,4 @@
-"""Fixtures of the contract tests: the target, what is slow and starts at once, the answers, the clean-up."""
+"""Fixtures of the contract tests: the target, slow resources that start at once, answers, clean-up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def target(request: pytest.FixtureRequest) -> Target:
-    """The target that CONFORMANCE_PROJECT and its kin name; without them, the local cloud."""
+    """The target that CONFORMANCE_PROJECT and the like name; without them, the local cloud."""
     chosen = Target.from_environment(os.environ)
     if chosen is not None:
         return chosen
@@ -38,7 +38,7 @@ def target(request: pytest.FixtureRequest) -> Target:
 
 @pytest.fixture(scope="session")
 def cloud(target: Target, request: pytest.FixtureRequest) -> Iterator[Cloud]:
-    """Clients of the target; everything that was made there is deleted at the end."""
+    """Clients of the target; everything that was created there is deleted at the end."""
     cloud = Cloud(target=target, made=Run.of(request.config).answers.made)
     try:
         yield cloud
@@ -50,7 +50,7 @@ def cloud(target: Target, request: pytest.FixtureRequest) -> Iterator[Cloud]:
 
 @pytest.fixture(scope="session", autouse=True)
 def started(cloud: Cloud) -> Started:
-    """Start at once what takes long."""
+    """Start slow resources at once."""
     image, text = cloud.target.image, cloud.target.run
     model = upload(cloud, model_id=f"conformance-{cloud.target.run}")
     endpoint = create_endpoint(cloud)
@@ -70,5 +70,5 @@ def started(cloud: Cloud) -> Started:
 
 @pytest.fixture(scope="session")
 def ask(request: pytest.FixtureRequest) -> Asking:
-    """Return how a test says what was answered."""
+    """Return the recorder of a test's answers."""
     return Asking(Run.of(request.config))

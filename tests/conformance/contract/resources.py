@@ -17,7 +17,7 @@ MACHINE = {"machine_spec": {"machine_type": "e2-standard-2"}, "min_replica_count
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """Names of the jobs that take long: they run side by side, while the tests ask something else."""
+    """Names of the slow jobs: they run side by side, while the tests make other calls."""
 
     main: str
     old_schema: str

@@ -58,7 +58,7 @@ def second(cloud: Cloud, started: Started, first: str) -> str:
 
 
 def predict(cloud: Cloud, endpoint: str, *instances: Any) -> Client:  # noqa: ANN401  # JSON
-    """Ask an endpoint."""
+    """Send a request to an endpoint."""
     values = [json_format.ParseDict(each, struct_pb2.Value()) for each in instances]
     return cloud.predictions.predict(endpoint=endpoint, instances=values)
 

@@ -57,7 +57,7 @@ def tasks(job: Client) -> dict[str, Client]:
 
 
 def test_the_name_of_a_job(ask: Asking, started: Started) -> None:
-    """A job has the client's id, below a project that is told by its number."""
+    """A job has the client's id, below a project that is named by its number."""
     shape = re.sub(r"^projects/\d+/locations/[a-z0-9-]+/", "projects/NUMBER/locations/REGION/", started.main)
 
     ask("pipeline.name", shape.removesuffix(last(started.main)) + "ID")
@@ -121,7 +121,7 @@ def test_what_cached_tasks_list(ask: Asking, cached: Client) -> None:
 
 
 def test_the_lineage_of_cached_tasks(cloud: Cloud, ask: Asking, cached: Client) -> None:
-    """The execution of a cached task leads to the artifacts of the first one."""
+    """The execution of a cached task links to the artifacts of the first one."""
     execution = tasks(cached)["make"].execution.name
     graph = cloud.metadata.query_execution_inputs_and_outputs(execution=execution)
     made = {event.artifact for event in graph.events if event.type_ == _OUTPUT}
@@ -160,7 +160,7 @@ def test_a_second_cancellation(cloud: Cloud, ask: Asking, cancelled: str) -> Non
 
 
 def creation(**changes: object) -> Callable[[Cloud], object]:
-    """Return how a job with some fields changed is created; one that is not refused is deleted later."""
+    """Return a call that creates a job with some fields changed; one that is not refused is deleted later."""
 
     def create(cloud: Cloud) -> object:
         request = {
@@ -233,7 +233,7 @@ def test_a_filter_by_presence_and_by_what_is_not(cloud: Cloud, ask: Asking, star
 
 
 def test_details_in_lists(cloud: Cloud, ask: Asking, started: Started) -> None:
-    """A list leaves out what the tasks did."""
+    """A list omits the details of tasks."""
     cloud.ended_pipeline(started.main)
     (job,) = cloud.pipelines.list_pipeline_jobs(
         {

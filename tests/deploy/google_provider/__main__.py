@@ -1,4 +1,4 @@
-"""The command behind `make plan`: show what Terraform would make of an environment, without any cloud."""
+"""The command behind `make plan`: show what Terraform would create for an environment, without any cloud."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A Google provider's schema, read from the TypeScript of its published bindings (cdktf-provider-google).
 
-Beside each argument the bindings say whether it is computed, optional or required; what reads the argument
-tells its type, a block's class how often the block may stand. What the provider's code checks beyond its
+Beside each argument the bindings say whether it is computed, optional or required; the argument's getter
+has its type, a block's class the number of times it may occur. What the provider's code checks beyond its
 schema (formats of names, lists of values, arguments that exclude each other) is in no binding.
 """
 
@@ -49,7 +49,7 @@ _GETTERS = {"string": "String", "number": "Number", "string[]": "List"} | {
 def schema_of(archive: Path, configuration: str, *, prefix: str = "") -> tuple[str, dict[str, Any]]:
     """Return the provider's version, and what `terraform providers schema -json` shows of it.
 
-    Of the 1,500 types those are there that the configuration uses. `archive` is the bindings' package for
+    It has only those of the 1,500 types that the configuration uses. `archive` is the bindings' package for
     Node.js, which the one for Python carries; `prefix` begins the names of its folders.
     """
     wanted = {

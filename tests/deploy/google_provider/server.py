@@ -30,7 +30,7 @@ _EMPTY: dict[str, object] = {"number": 0, "bool": False, "map": {}, "list": [], 
 
 
 def made_up(name: str, kind: Kind) -> object:
-    """Return a value for an attribute that only a cloud could fill; texts say so."""
+    """Return a value for an attribute that only a cloud could fill; strings say so."""
     if kind == "string":
         return f"{name}@made-up.example"
     return _EMPTY[kind if isinstance(kind, str) else kind[0]]
@@ -91,7 +91,7 @@ class Provider:
         }
 
     def schema(self, _request: pb.GetProviderSchema.Request) -> dict[str, Any]:
-        """Say what a configuration may hold."""
+        """Return the schema of a configuration."""
         kinds = ("resource_schemas", "data_source_schemas")
         several = {kind: {name: _schema(each) for name, each in self.schemas[kind].items()} for kind in kinds}
         return {"provider": _schema(self.schemas["provider"]), **several}
@@ -101,18 +101,18 @@ class Provider:
         return {"diagnostics": unconfigurable(self._block(request), _decoded(request.config))}
 
     def plan(self, request: pb.PlanResourceChange.Request) -> dict[str, Any]:
-        """Leave open what nobody set and a cloud would compute."""
+        """Leave unset attributes unknown if a cloud would compute them."""
         proposed = _decoded(request.proposed_new_state)
         planned = filled(self._block(request), proposed, None, lambda _name, _kind: UNKNOWN)
         return {"planned_state": _encoded(planned)}
 
     def apply(self, request: pb.ApplyResourceChange.Request) -> dict[str, Any]:
-        """Make up what the plan left open."""
+        """Make up the values that the plan left unknown."""
         state = filled(self._block(request), _decoded(request.planned_state), UNKNOWN, made_up)
         return {"new_state": _encoded(state)}
 
     def read(self, request: pb.ReadDataSource.Request) -> dict[str, Any]:
-        """Make up what a data source would find."""
+        """Make up the result of a data source."""
         block = self.schemas["data_source_schemas"][request.type_name]["block"]
         return {"state": _encoded(filled(block, _decoded(request.config), None, made_up))}
 
@@ -161,7 +161,7 @@ def _handler(name: str, answer: Callable[[Any], dict[str, Any]]) -> grpc.RpcMeth
 
 
 def serve(provider: Provider) -> None:
-    """Print where, in go-plugin's words, and serve until Terraform says that it is enough."""
+    """Print the address in go-plugin's format, and serve until Terraform stops the server."""
     server = grpc.server(ThreadPoolExecutor())
 
     def shut_down(empty: bytes, _context: grpc.ServicerContext) -> bytes:

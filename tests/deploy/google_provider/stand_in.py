@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[3]
 _LOCK = REPOSITORY / "requirements/terraform.txt"
 _BINDINGS = "lib/python*/site-packages/cdktf_cdktf_provider_{package}/_jsii/*.tgz"
-# What begins the names of the folders in each provider's bindings.
+# The prefix of the folders in each provider's bindings.
 _PREFIXES = {"google": "", "google-beta": "google-"}
 _SETTINGS = """provider_installation {{
   filesystem_mirror {{
@@ -35,7 +35,7 @@ _SETTINGS = """provider_installation {{
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkout:
-    """A copy of the Terraform module and of what a deployment reads, for terraform to write in."""
+    """A copy of the Terraform module and of the files of a deployment, for terraform to write in."""
 
     folder: Path
     variables: Mapping[str, str]
@@ -62,7 +62,7 @@ class Checkout:
         return self.run(shlex.join(["terraform", "-chdir=deploy/terraform", *arguments]))
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
-        """Run a line of a shell in the copy; its output has no colours."""
+        """Run a shell command in the copy; its output has no colors."""
         return subprocess.run(
             ["/bin/sh", "-c", command],
             cwd=self.folder,
@@ -74,7 +74,7 @@ class Checkout:
 
 
 def install(folder: Path) -> dict[str, str]:
-    """Make a mirror with the stand-ins, and return the variables that lead terraform to it.
+    """Make a mirror with the stand-ins, and return the variables that point terraform to it.
 
     It takes seconds and, unless they are in the cache, a download of 130 MB.
     """
