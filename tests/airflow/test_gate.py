@@ -102,7 +102,7 @@ def test_a_copy_of_another_model_is_a_failure(store: ObjectStore) -> None:
 
 @pytest.mark.parametrize("missing", ["", "None"])
 def test_a_blessed_model_that_was_not_pushed_is_a_failure(store: ObjectStore, missing: str) -> None:
-    """A model is never served from an artifact that will be deleted because nobody said where its copy is."""
+    """A model whose copy is unknown is not served from its artifact, which will be deleted."""
     with pytest.raises(AirflowFailException, match="does not say where the Pusher copied it"):
         judge(store, "job-unpushed", json.dumps(REPORT).encode(), pushed_to=missing)
 
@@ -206,7 +206,7 @@ def test_the_gate_knows_what_serves(
 
 
 def test_a_gate_that_does_not_know_what_served_decides_nothing(store: ObjectStore) -> None:
-    """Without the record of what served, nobody can say what the report should compare with."""
+    """Without the record of what served, the expected champion of the report is unknown."""
     running = context("unrecorded", params=PARAMS)
     store.delete(run_of(running).baseline_uri)
     store.write("gs://taxi-local/reports/unrecorded/report.json", json.dumps(REPORT).encode())

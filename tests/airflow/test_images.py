@@ -47,7 +47,7 @@ def documents(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
             self.wfile.write(json.dumps(found).encode())
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
     thread = threading.Thread(target=server.serve_forever)
@@ -147,7 +147,7 @@ class Internet:
                 self.wfile.write(json.dumps(found).encode())
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         hosts = [host.partition(":")[0] for host in (*GOOGLE, *FOREIGN)]
         certificates.write(folder, hosts)

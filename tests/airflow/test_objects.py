@@ -230,7 +230,7 @@ def test_a_capped_run_exports_a_sample(store: ObjectStore) -> None:
 
 
 def test_an_export_without_counts_deletes_nothing(store: ObjectStore) -> None:
-    """A run whose rows nobody has counted says which task to clear, before it touches what is there."""
+    """A run without counted rows names the task to clear, before it touches existing files."""
     kept = "gs://taxi-local/data/2015-02_train12_test1/test/trips_777777777777.csv"
     store.write(kept, b"trip_id\nkept\n")
 

@@ -128,7 +128,7 @@ def test_an_answer_resets_the_outage() -> None:
 
 
 def test_a_missing_job_ends_the_wait_at_once() -> None:
-    """NOT_FOUND is final: nobody creates the job again under us."""
+    """NOT_FOUND is final: nothing else creates the job again."""
     outcome = Wait(polling=Polling()).failed(ERRORS.NotFound("x"), now=0)
 
     assert outcome is not None
@@ -136,7 +136,7 @@ def test_a_missing_job_ends_the_wait_at_once() -> None:
 
 
 def test_a_lost_race_is_looked_at_five_times() -> None:
-    """ALREADY_EXISTS means look again, but not for ever."""
+    """ALREADY_EXISTS means look again, but not forever."""
     wait = Wait(polling=Polling())
 
     outcomes = [wait.failed(ERRORS.AlreadyExists("x"), now=0) for _ in range(6)]

@@ -86,7 +86,7 @@ def airflow() -> Iterator[tuple[str, dict[str, object]]]:
             self.wfile.write(json.dumps(found).encode())
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
     thread = threading.Thread(target=server.serve_forever)

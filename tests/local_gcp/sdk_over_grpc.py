@@ -1,4 +1,4 @@
-"""Uses the google-cloud-aiplatform SDK as it is by default, over gRPC, and prints what came of it."""
+"""Uses the google-cloud-aiplatform SDK with its defaults, over gRPC, and prints the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the Google provider's own Vertex AI operators one after the other and prints what came of them."""
+"""Runs the Google provider's own Vertex AI operators one after the other and prints their results."""
 
 from __future__ import annotations
 

@@ -251,7 +251,7 @@ def test_create_table_in_a_new_dataset(client: bigquery.Client) -> None:
 
 
 def test_distance_between_coordinates(client: bigquery.Client) -> None:
-    """ST_DISTANCE answers in metres; a degree of latitude is 111 km."""
+    """ST_DISTANCE answers in meters; a degree of latitude is 111 km."""
     ((metres,),) = rows(client, "SELECT ST_DISTANCE(ST_GEOGPOINT(-87.6, 41.0), ST_GEOGPOINT(-87.6, 42.0))")
 
     assert metres == pytest.approx(111_195, rel=0.005)

@@ -216,7 +216,7 @@ class TokenHandler(BaseHTTPRequestHandler):
         self.wfile.write(json.dumps(token).encode())
 
     def log_message(self, *_: object) -> None:
-        """Say nothing of requests."""
+        """Log no requests."""
 
 
 class TokenServer(ThreadingHTTPServer):
@@ -347,5 +347,5 @@ def test_the_variables_come_and_go_with_the_option(cloud: Cloud, tmp_path: Path)
 
 
 def test_the_key_is_private(cloud: Cloud) -> None:
-    """Nobody else on the machine can read the server's key."""
+    """No other user of the machine can read the server's key."""
     assert (cloud.layout.tls / "server.key").stat().st_mode & 0o077 == 0

@@ -230,7 +230,7 @@ def described(method: Method) -> tuple[Document, list[tuple[HttpRule, JSON]]]:
 
 
 def answer_problems(method: Method, response: Message) -> Iterator[str]:
-    """Yield what an answer has that its documented schema has not."""
+    """Yield what an answer has and its documented schema does not."""
     of, [(_, found), *_] = described(method)
     if not isinstance(response, httpbody_pb2.HttpBody):
         content = json.loads(transcoding.to_json(response, enum_numbers=False))

@@ -68,7 +68,7 @@ def outputs(process: Process, job_id: str, spec: dict[str, Any], **runtime: Any)
 
 
 def test_the_latest_match_of_the_same_pipeline_is_found(tmp_path: Path) -> None:
-    """Of three models of a pipeline the newer one that matches is found, though its job is deleted."""
+    """The newer matching one of a pipeline's three models is found, even if its job is deleted."""
     with serving(tmp_path) as process:
         made = {
             job: outputs(process, job, training_spec(pipeline), parameters={"rmse": {"double_value": rmse}})

@@ -30,7 +30,7 @@ def say(
 
 
 def preprocessing_fn(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Return the miles, float32[batch, 1], as shares of the longest trip in the splits that are analysed."""
+    """Return the miles, float32[batch, 1], as shares of the longest trip in the splits that are analyzed."""
     return {"share": inputs["miles"] / tft.max(inputs["miles"])}
 
 

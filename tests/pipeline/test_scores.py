@@ -120,7 +120,7 @@ def test_interval_is_that_of_the_classic_bootstrap(errors: str, rows: int, repli
 
 @pytest.mark.parametrize("rows", [200, MOST_GROUPS + 1000])
 def test_intervals_cover_the_true_difference(rows: int) -> None:
-    """Of 200 samples from one distribution 91 to 98.5 % have the true difference, 0, in their interval."""
+    """In 91 to 98.5 % of 200 samples from one distribution the interval has the true difference, 0."""
     covered = {"rmse": 0, "mae": 0}
     for sample in range(200):
         found = difference(bootstrap.with_heavy_tails(rows, seed=sample), seed=SEED)

@@ -49,7 +49,7 @@ class WorkerImage:
 
     root: Path
     shared: Path
-    """Stands for Cloud Storage: seen at its own path, and anybody may write there."""
+    """Stands for Cloud Storage: seen at its own path, and writable by anyone."""
     repository: Path | None = None
     """Mounted at its own path for a container that runs tests."""
     code: Path = REPOSITORY

@@ -1,6 +1,6 @@
 """Save a small model with an instance contract; runs in the pipeline environment.
 
-The fare is 1 USD an hour and 0.001 USD a metre, 5 USD for missing metres, not finite at hour 99 and negative
+The fare is 1 USD an hour and 0.001 USD a meter, 5 USD for missing meters, not finite at hour 99 and negative
 at hour 98.
 """
 

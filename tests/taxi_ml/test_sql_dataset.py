@@ -219,7 +219,7 @@ def test_unrecorded_miles_are_no_distance(bq: BigQuery) -> None:
 
 
 def test_columns_are_those_of_the_product(bq: BigQuery) -> None:
-    """The dataset has the columns that features are made of, with parts of the local time and metres."""
+    """The dataset has the columns that features are made of, with parts of the local time and meters."""
     start = datetime(2015, 2, 27, 23, 45, tzinfo=UTC)
     row = bq.dataset(bq.with_trips([a_trip("one", start, tract=17031081500)]))["one"]
 

@@ -127,7 +127,7 @@ def is_located(trip: Trip) -> bool:
 
 
 def distance(trip: Trip) -> float | None:
-    """Return the metres between two possible points by the haversine formula on a sphere of 6,371 km."""
+    """Return the meters between two possible points by the haversine formula on a sphere of 6,371 km."""
     points = (
         (trip.pickup_latitude, trip.pickup_longitude),
         (trip.dropoff_latitude, trip.dropoff_longitude),
