@@ -1,1 +1,1 @@
-"""The product's parts of Airflow: settings of a run, preflight and the operators of the taxi pipeline."""
+"""The taxi pipeline in Airflow: its operators, its checks before a run, and the settings of each run."""

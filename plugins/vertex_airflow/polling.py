@@ -49,7 +49,7 @@ _KINDS: Mapping[int, ErrorKind] = {
 }
 
 # Replies of a project that uses Vertex AI for the first time, in these words of public reports: its service
-# agents are being created, or do not have their roles yet. Both pass within minutes, or somebody must act.
+# agents are being created, or do not have their roles yet. Both pass within minutes, or a person must act.
 _UNREADY = re.compile(
     r"service agents? (is|are) being provisioned|@gcp-sa-aiplatform[\w-]*\.iam", re.IGNORECASE
 )

@@ -27,7 +27,7 @@ def without(split: Mapping[str, int], gone: str) -> dict[str, int]:
 def restored(split: Mapping[str, int], gone: str, before: Mapping[str, int]) -> dict[str, int]:
     """Return the split after ``gone`` has given up its share, which it took from ``before``.
 
-    ``before`` comes back exactly where nobody has changed the others' shares since, or where nothing else
+    ``before`` comes back exactly if the others' shares have not been changed since, or if nothing else
     has traffic now. A change by somebody else is kept: the share is given to the others in proportion.
     """
     share = split.get(gone, 0)

@@ -63,7 +63,7 @@ class _Waiter:
 
 
 class JobWatch:
-    """Tells every wait for a job of one kind in one place when to poll it by name.
+    """Schedules the polls by name of all waits for jobs of one kind in one place.
 
     Lists may lag behind, leave a job out or be refused, so the only conclusion ever drawn from one is that a
     job need not be polled yet. The wait that is due first begins the look that serves all the others as well.

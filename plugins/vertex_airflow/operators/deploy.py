@@ -117,7 +117,7 @@ class EndpointOperator(VertexOperationOperator[State]):
         return Baseline.recorded(self.store(), self.baseline_uri)
 
     def check_unchanged(self, endpoint: LiveEndpoint | None, own: str | None, baseline: Baseline) -> None:
-        """Stop where somebody else has changed what serves since the run began.
+        """Stop if somebody else has changed what serves since the run began.
 
         Raises:
             AirflowFailException: saying what serves now, and what this run was compared with.
