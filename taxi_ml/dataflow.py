@@ -23,7 +23,7 @@ https://cloud.google.com/dataflow/docs/reference/service-options"""
 _WITHOUT_RUNNER_V2: Final = "disable_runner_v2"
 _LOCAL: Final = "--direct_"
 _IN_PROCESS: Final = frozenset({"direct", "bundlebaseddirect", "fnapi", "switchingdirect"})
-"""Beam's runners that keep what they work on in the process that started them."""
+"""Beam's runners that keep their work in the process that started them."""
 _IMAGE_ALIAS: Final = "--worker_harness_container_image"
 _IMAGE: Final = "--sdk_container_image"
 
@@ -77,7 +77,7 @@ class BeamArguments:
         object.__setattr__(self, "values", values)
 
     def runner(self, chosen: BeamRunner) -> BeamRunner | None:
-        """Return where Beam does its work, auto if the rows decide; `chosen` is what the settings say.
+        """Return where Beam does its work, auto if the rows decide; `chosen` is the setting.
 
         A runner among the arguments wins: it is None if it runs neither on the component's own machine nor
         on Dataflow. So do arguments that only a runner on one machine understands.
@@ -126,7 +126,7 @@ class Workplace:
 
 
 def complete(own: BeamArguments, runner: BeamRunner | None, workplace: Workplace) -> tuple[str, ...]:
-    """Return a person's own arguments with what they leave out.
+    """Return a person's own arguments, completed.
 
     That is the runner, local if the rows are still to decide, and for every runner the pipeline image: it has
     what the pipeline's own code imports, and without it each Beam component would pack an archive of TFX for
@@ -201,7 +201,7 @@ def _chosen_experiments(given: Mapping[str, tuple[str, ...]]) -> set[str]:
 
 
 def _dataflow_defaults(given: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    """Yield what every Dataflow job gets unless it is given: Runner v2, the label and the longest time."""
+    """Yield the defaults of every Dataflow job: Runner v2, the label and the longest time."""
     if RUNNER_V2 not in _chosen_experiments(given):
         yield f"--experiments={RUNNER_V2}"
     if "--labels" not in given and "--label" not in given:

@@ -36,7 +36,7 @@ def job_labels(dag_id: str, run_id: str, window: Window) -> dict[str, str]:
 
 
 def display_name(task: str, run_id: str) -> str:
-    """Return what the console calls a task's job; a name that is too long is cut and ends with a digest."""
+    """Return the display name of a task's job; a name that is too long is cut and ends with a digest."""
     name = f"{task}-{run_id}"
     if len(name) <= _MAX_DISPLAY_NAME:
         return name
@@ -67,7 +67,7 @@ def split_uri(settings: Settings, window: Window, split: Split) -> str:
 
 
 def cache_period(day: date, days: int) -> str:
-    """Return the first day, as in 2015-06-01, of the period of so many days that `day` is in.
+    """Return the first day, as in 2015-06-01, of the period of `days` that `day` is in.
 
     Vertex AI's cache does not expire and does not look at the bucket, whose rules delete outputs by age. What
     runs in one period never takes what another one left, so that nothing older than `days` is relied on.
@@ -81,9 +81,9 @@ def modules_uri(settings: Settings, digest: str) -> str:
 
 
 def compile_uri(settings: Settings, modules_digest: str, request_digest: str) -> str:
-    """Return the folder of what was compiled from these modules and this request.
+    """Return the folder of the files compiled from these modules and this request.
 
-    It holds request.json and pipeline.json, which do not depend on the month. The wheels lie in
+    It holds request.json and pipeline.json, which do not depend on the month. The wheels are in
     `modules_uri`, so that the cache keys of a pipeline do not change with the request.
     """
     return f"{modules_uri(settings, modules_digest)}/compiled/{request_digest}"
@@ -110,7 +110,7 @@ def run_document_uri(settings: Settings, first_job_id: str) -> str:
 
 
 def baseline_uri(settings: Settings, first_job_id: str) -> str:
-    """Return where a DAG run keeps what served before it began: the same for every try and every job."""
+    """Return where a DAG run records what served before it began: the same for every try and every job."""
     return f"{run_uri(settings, first_job_id)}/baseline.json"
 
 

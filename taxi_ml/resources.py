@@ -1,4 +1,4 @@
-"""The CPUs, memory and accelerators that individual components of the pipeline ask for."""
+"""The CPUs, memory and accelerators that individual components of the pipeline request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Component(StrEnum):
 
 
 class ResourcesError(ValueError):
-    """A string does not say what a component asks for; the message names the part and its syntax."""
+    """A string is not a valid request of a component; the message names the part and its syntax."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,7 +140,7 @@ def _widen(feature: Any, found: Any) -> None:  # noqa: ANN401  # protobuf messag
 
 
 def objections(data: str, reviewed: Any) -> Iterator[str]:  # noqa: ANN401  # as above
-    """Yield what an export's trips have against a schema, one line each, as a run's report would.
+    """Yield the deviations of an export's trips from a schema, one line each, as a run's report would.
 
     Raises:
         NoTripsError: for a split without rows.

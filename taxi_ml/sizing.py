@@ -102,10 +102,10 @@ EXAMPLE_GEN: Final[Mapping[ExamplesFormat, Growth]] = {
 PLANNED_SHARE: Final = 0.8
 """The share of a machine's memory that plans may use: 12 of the 15 GB of n1-standard-4."""
 LARGEST_MACHINE: Final = 624 * GB
-"""n1-highmem-96, the most that one component can ask for."""
+"""n1-highmem-96, the most that one component can request."""
 
 MEMORY_STEPS_GB: Final = (2, 4, 8, 15, 30, 60, 120, 240, 480, LARGEST_MACHINE // GB)
-"""The sizes that a component asks for if it needs more: those of n1-standard, and the largest."""
+"""The sizes that a component requests if it needs more: those of n1-standard, and the largest."""
 
 ONE_ROW: Final = MinRows(train=1, eval=1, test=1)
 
@@ -132,7 +132,7 @@ class Sizing:
     """The size that was chosen for a run.
 
     `rows` are the window's trips, of which about `exported` are used. `runner` is None if the Beam arguments
-    name one that is neither local nor Dataflow. `machines` is what components ask for in addition to the
+    name one that is neither local nor Dataflow. `machines` are requests of components in addition to the
     settings, in the form of `taxi_ml.resources`.
     """
 
@@ -186,11 +186,11 @@ class Sizing:
 
 
 def plan(settings: Settings, rows: SplitCounts, least: MinRows = ONE_ROW) -> Sizing:
-    """Choose a sample, Beam's runner, machines and steps for a window of so many trips.
+    """Choose a sample, Beam's runner, machines and steps for a window with this many trips.
 
     Above the caps the trips are sampled. With `beam_runner` auto, Beam runs on each component's machine while
     that is expected to be enough, else on Dataflow where it is set up. With local, components that need it
-    ask for a larger machine, unless `resources` names them. What the settings say explicitly is not changed.
+    request a larger machine, unless `resources` names them. Explicit settings are not changed.
     A refusal suggests no cap that leaves fewer than the `least` rows.
 
     Raises:
@@ -215,7 +215,7 @@ def plan(settings: Settings, rows: SplitCounts, least: MinRows = ONE_ROW) -> Siz
 
 
 def caps_too_low(settings: Settings, least: MinRows) -> Iterator[str]:
-    """Yield a problem for each cap on the rows that could leave fewer than the gate asks for.
+    """Yield a problem for each cap on the rows that could leave fewer than the gate requires.
 
     A sample's size varies by chance, and the gate counts the rows that were drawn: hence twice as many.
     """
@@ -271,7 +271,7 @@ def _runner(settings: Settings, needs: tuple[Need, ...]) -> BeamRunner | None:
 
 
 def _planned(settings: Settings, component: Component) -> float:
-    """Return the bytes that plans may use: of what the component asks for, or of the machine of all."""
+    """Return the bytes that plans may use: of the component's own request, or of the common machine type."""
     wish = settings.resources.by_component.get(component)
     if wish is None or wish.memory is None:
         return PLANNED_SHARE * MachineSize.of(settings.machine_type).memory * GB
@@ -281,10 +281,10 @@ def _planned(settings: Settings, component: Component) -> float:
 def _larger_machines(
     settings: Settings, rows: SplitCounts, least: MinRows, needs: list[Need]
 ) -> tuple[str, ...]:
-    """Return what components ask for in the form of `resources`.
+    """Return the components' requests in the form of `resources`.
 
     Raises:
-        TooLargeError: for those that may not ask for more.
+        TooLargeError: for those that may not request more.
 
     """
     named = settings.resources.by_component

@@ -217,7 +217,7 @@ def _begin(value: str) -> float:
 
 
 def residual_bars(fit: Fit) -> Histogram:
-    """Return the residuals of both models on one scale, with neighbours in one bar if there are too many."""
+    """Return the residuals of both models on one scale, with neighbors in one bar if there are too many."""
     ours, theirs = _bins(fit.residuals), _bins(fit.champion_residuals or ())
     most = max((*ours, *theirs, 1.0))
     width = (WIDTH - _LEFT - _RIGHT) / max(len(ours), len(theirs), 1)

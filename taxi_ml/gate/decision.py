@@ -48,7 +48,7 @@ class ReasonCode(StrEnum):
 
 
 NEVER_OVERRIDDEN: Final = frozenset({ReasonCode.METRIC_MISSING, ReasonCode.SLICES_MISSING})
-"""Nobody can vouch for a number that was never computed."""
+"""A number that was never computed cannot be overridden."""
 
 OVERRIDABLE: Final = frozenset(ReasonCode) - NEVER_OVERRIDDEN
 

@@ -16,7 +16,7 @@ DEFAULT_PATH: Final = Path(__file__).with_name("policy.toml")
 
 
 class PolicyError(ValueError):
-    """A policy is unreadable, empty, or asks for what no report can show."""
+    """A policy is unreadable, empty, or requires facts that no report can have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ class DriftRules:
     """The largest distances of the trips of `splits` from the champion's training rows.
 
     `max_distance` bounds the distance of every feature, `max_new_share` the growth of unknown categories,
-    both 0 to 1. With `required`, a champion that does not say what it learned from is a reason to reject.
+    both 0 to 1. With `required`, a champion without a record of its training rows is a reason to reject.
     """
 
     required: bool

@@ -71,7 +71,7 @@ class Rows(abc.ABC):
 
 
 class BatchedExecutor(base_example_gen_executor.BaseExampleGenExecutor):  # type: ignore[misc]  # no types
-    """Writes in batches what its subclass reads, unless Beam's runner may have other machines for that.
+    """Writes its subclass's rows in batches, unless Beam's runner may have other machines for that.
 
     In both cases TFX's own `Do` names the splits and describes the artifact. The files have Beam's names.
     """
@@ -95,7 +95,7 @@ class BatchedExecutor(base_example_gen_executor.BaseExampleGenExecutor):  # type
     def GenerateExamplesByBeam(  # noqa: N802  # tfx's name
         self, pipeline: beam.Pipeline | None, exec_properties: dict[str, Any]
     ) -> dict[str, beam.pvalue.PCollection]:
-        """Return what Beam has to write; without a pipeline, write it here and return nothing."""
+        """Return the examples for Beam to write; without a pipeline, write them here and return nothing."""
         if pipeline is not None:
             by_beam: dict[str, beam.pvalue.PCollection] = super().GenerateExamplesByBeam(
                 pipeline, exec_properties

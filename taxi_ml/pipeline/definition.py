@@ -54,7 +54,7 @@ class Training:
 def build_pipeline(
     request: CompileRequest, values: Mapping[str, Any], *, modules: Path, root: str
 ) -> tfx.dsl.Pipeline:
-    """Wire the components that `request` asks for.
+    """Wire the components of `request`.
 
     Args:
         request: what to build.

@@ -17,7 +17,7 @@ BASELINE: Final = "baseline"
 
 
 def evaluation_config(request: CompileRequest) -> Any:  # noqa: ANN401  # protobuf messages have no types here
-    """Ask for RMSE and MAE in USD and the count, overall and by slice; bless by RMSE overall.
+    """Configure RMSE and MAE in USD and the count, overall and by slice; bless by RMSE overall.
 
     The label is the raw column, in USD: no transformed label is involved.
     """

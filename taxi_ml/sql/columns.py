@@ -55,7 +55,7 @@ Range = tuple[float, float]
 class Column:
     """A numeric column of the dataset.
 
-    `values` bounds what clients may ask the model about, or names the quantity that does; None sets no bound
+    `values` bounds what clients may send to the model, or names the quantity that does; None sets no bound
     beyond that of the type. An unknown integer is exported as 0 and an unknown float as -1.0, so that
     values must not be negative.
     """

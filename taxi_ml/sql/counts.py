@@ -93,10 +93,10 @@ class DroppedTrips:
 
 
 def require_rows(counts: SplitCounts, least: MinRows) -> None:
-    """Check that every split has as many trips as the gate will ask for.
+    """Check that every split has as many trips as the gate will require.
 
     Raises:
-        TooFewTripsError: with the counts and the rule that asks for more.
+        TooFewTripsError: with the counts and the rule that requires more.
 
     """
     wanted = dataclasses.asdict(least)

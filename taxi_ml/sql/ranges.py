@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from taxi_ml.window import Window
 
 _YEARS: Final = 10
-"""A model answers questions about trips up to this long before and after its window."""
+"""A model answers requests for trips up to this long before and after its window."""
 _ALLOWANCE: Final = 2.0
 """A client's averages may include trips that the statements drop."""
 _LARGEST_TRACT: Final = 10**11 - 1
@@ -47,7 +47,7 @@ def _quantities(settings: Settings, first_year: int, last_year: int) -> Mapping[
         Quantity.METRES: (0, miles * METRES_OF_A_MILE),
     }
     if settings.source_table:
-        # Somebody else's table may number its areas freely, and may not know the year of a trip.
+        # A user's own table may number its areas freely, and may not have the year of a trip.
         return bounded | {Quantity.YEAR: (0, last_year)}
     return bounded | {
         Quantity.YEAR: (first_year, last_year),

@@ -116,8 +116,8 @@ def build_dataset(settings: Settings, window: Window) -> Statement:
     Averages are over trips between the same two areas that ended before the trip starts and not more
     than `history_months` of 30 days, or 7 days, before it; both bounds of the frame are exact to the
     microsecond and the older one is included. Durations are in seconds, distances in miles,
-    `rawDistance` in metres. With `source_table` the columns come from there. Of trips with the same id one
-    is kept.
+    `rawDistance` in meters. With `source_table` the columns come from there. One of several
+    trips with the same id is kept.
     """
     names = {"table": naming.dataset_table(settings, window), "trips": _trips(settings)}
     values = _limits(settings) | {"scan_end": _midnight(window.end)}
