@@ -55,7 +55,7 @@ def setting(environ: Mapping[str, str]) -> Setting:
 
 
 def run(declaration: Declaration, where: Setting, ready: Path = READY) -> int:
-    """Run a service until it ends or this process is asked to stop; return its exit status.
+    """Run a service until it ends or this process is told to stop; return its exit status.
 
     `ready` is a file that exists while the service is healthy and filled.
 

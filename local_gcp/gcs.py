@@ -33,7 +33,7 @@ def find_server() -> Path:
 
 
 def require_attributes(folder: Path) -> None:
-    """Raise StateError when the file system of a folder cannot hold what makes a file an object."""
+    """Raise StateError when the file system of a folder cannot hold the attributes of objects."""
     probe = folder / ".attributes"
     probe.touch()
     try:

@@ -100,7 +100,7 @@ def wait(processes: Iterable[ProcessId], *, seconds: float) -> set[ProcessId]:
 
 
 def stop(family: Family, number: signal.Signals, *, seconds: float) -> None:
-    """Ask the leader to stop with ``number``, wait, then kill whatever is left of the service."""
+    """Signal the leader to stop with ``number``, wait, then kill whatever is left of the service."""
     known = members(family)
     if family.leader:
         send(family.leader, number)

@@ -33,7 +33,7 @@ class Setting:
 
     ``bind`` is the address that servers listen on. ``hosts`` has the host name behind a port if it is not
     this machine, and ``console`` the URL of Vertex AI's pages if a browser needs another one than programs.
-    ``told`` are further addresses that lead to the servers, such as published ports and tunnels.
+    ``told`` are further addresses that reach the servers, such as published ports and tunnels.
     """
 
     layout: Layout
@@ -52,7 +52,7 @@ class Setting:
         return f"http://{self.place(port_name)}"
 
     def allow_hosts(self, port_name: str) -> list[str]:
-        """Return the options that tell a port's server which addresses lead to it."""
+        """Return the options that tell a port's server which addresses reach it."""
         return [f"--allow-host={address}" for address in (self.place(port_name), *self.told)]
 
 
@@ -169,14 +169,14 @@ def _build_bigquery(setting: Setting) -> Service:
 
 
 def _fill_bigquery(setting: Setting, progress: Callable[[str], None]) -> None:
-    """Call what the repository fills BigQuery with."""
+    """Call the function by which the repository fills BigQuery."""
     fill = workload.read(setting.layout.repository).bigquery_filler()
     if fill:
         fill(setting, progress)
 
 
 def _prepare_vertex(setting: Setting, _progress: Callable[[str], None]) -> None:
-    """Write which image the pipeline environment stands for; the repository is what the image has inside."""
+    """Write which image the pipeline environment stands for; the repository is the image's content."""
     layout = setting.layout
     if not layout.pipeline_python.exists():
         raise MissingToolError(f"{layout.pipeline_python} does not exist; run `make setup`")

@@ -48,7 +48,7 @@ class ServiceRecord:
 
     @property
     def signal(self) -> signal.Signals:
-        """The signal that asks it to stop."""
+        """The signal that tells it to stop."""
         return signal.Signals(self.stop_signal)
 
 
@@ -151,7 +151,7 @@ def locked(file: Path, *, waiting: Callable[[], None]) -> Iterator[None]:
 
 
 def _is_open_at(stream: TextIO, file: Path) -> bool:
-    """Return True if the path still leads to the locked file: a reset removes it while others wait."""
+    """Return True if the path still names the locked file: a reset removes it while others wait."""
     try:
         return os.path.samestat(os.fstat(stream.fileno()), file.stat())
     except FileNotFoundError:

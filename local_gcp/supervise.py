@@ -33,7 +33,7 @@ class Service:
 
     ``environment`` is added to this process's own. ``ports`` must be free before it starts. ``reads`` are the
     files that it reads when it starts, if they exist. ``healthy`` is polled for at most ``start_seconds``.
-    ``stop_signal`` asks it to stop within ``stop_seconds``; whatever is left then is killed.
+    ``stop_signal`` tells it to stop within ``stop_seconds``; whatever is left then is killed.
     """
 
     name: str

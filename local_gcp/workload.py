@@ -37,7 +37,7 @@ class Workload:
     fill_bigquery: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what no process could be given as a variable.
+        """Refuse values that no process could get as a variable.
 
         Raises:
             TypeError: a value in the environment is not a string.

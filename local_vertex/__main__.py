@@ -137,7 +137,7 @@ def _engine_settings(chosen: argparse.Namespace) -> EngineSettings:
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     chosen = _parser().parse_args(arguments)
     chosen.own_images = chosen.own_images or chosen.state / "own-images.json"
-    # Nobody serves the folder inside the state, so nobody needs to know its files as objects.
+    # The folder inside the state is not served, so its files need not be objects.
     chosen.adopt = adopt if chosen.gcs_root else leave
     chosen.gcs_root = chosen.gcs_root or chosen.state / "gcs"
     return chosen

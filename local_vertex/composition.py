@@ -89,7 +89,7 @@ class Options:
 
     `images` are shown as a container registry shows them. With `faults`, requests and callers of `/faults`
     may order faults on the wire. With `lean_skipped`, the tasks of a job that came from the cache list no
-    outputs: nobody has promised that they do, and the metadata store has them. `lags`, measured by `clock` in
+    outputs: Vertex AI does not promise any, and the metadata store has them. `lags`, measured by `clock` in
     seconds, are those of a service of many replicas. `addresses` are those by which REST is reached beyond
     loopback's own.
     """
@@ -118,7 +118,7 @@ class Engines:
     launcher: Launcher | None = None
 
     def close(self) -> None:
-        """End pipelines and custom jobs, then what launched their processes; not the model servers."""
+        """End pipelines and custom jobs, then the launchers of their processes; not the model servers."""
         self.pipelines.close()
         self.custom_jobs.close()
         if self.launcher is not None:

@@ -1,4 +1,4 @@
-"""Sources of what the local Vertex AI does, check by check of `make conformance`."""
+"""Sources of the local Vertex AI's behavior, for each check of `make conformance`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOLDER: Final = Path(__file__).resolve().parents[1] / "docs" / "conformance"
 LOCAL: Final = FOLDER / "local.json"
 """The answers of the local Vertex AI, by check; written by `python -m tests.conformance --record`."""
 GOOGLE: Final = FOLDER / "google.json"
-"""The report of a run on Google Cloud, once somebody has contributed one."""
+"""The report of a run on Google Cloud, once one has been contributed."""
 
 
 class Basis(StrEnum):
@@ -31,7 +31,7 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One question; ``methods`` are those whose behavior its answer shows, as ``Service.Method``."""
+    """One check; ``methods`` are those whose behavior its answer shows, as ``Service.Method``."""
 
     id: str
     question: str
@@ -42,7 +42,7 @@ class Check:
 
 @cache
 def checks() -> tuple[Check, ...]:
-    """Return all questions, in the order of the report."""
+    """Return all checks, in the order of the report."""
     rows = tomllib.loads(_CHECKS.read_text())["check"]
     return tuple(
         Check(**{**row, "methods": tuple(row["methods"]), "basis": Basis(row["basis"])}) for row in rows
@@ -61,7 +61,7 @@ class Outcome(StrEnum):
 class Evidence:
     """All that is known: the local answers, and those of Google Cloud, with the day of that run.
 
-    ``google`` is empty where nobody has contributed a report.
+    ``google`` is empty if no report has been contributed.
     """
 
     local: Mapping[str, Any]
@@ -70,7 +70,7 @@ class Evidence:
 
     @classmethod
     def read(cls, local: Path = LOCAL, google: Path = GOOGLE) -> Evidence:
-        """Return what the files say; neither must exist."""
+        """Return the evidence in the files; neither has to exist."""
         report: dict[str, Any] = json.loads(google.read_text()) if google.exists() else {}
         return cls(
             local=json.loads(local.read_text()) if local.exists() else {},
@@ -102,7 +102,7 @@ class Evidence:
         return f"{known}; unproven: {', '.join(unproven)}" if unproven else known
 
     def section(self) -> Iterator[str]:
-        """Yield the lines of the page's part about evidence: what is unproven first."""
+        """Yield the lines of the page's part about evidence, unproven checks first."""
         yield _HEAD
         unproven = [check for check in checks() if check.basis is Basis.BELIEF]
         yield from self._table("### What could not be settled by reading\n", unproven)

@@ -109,7 +109,7 @@ Of an update, the fields that its mask names are checked; fields that no update 
 
 
 class UnknownMethodError(ValueError):
-    """A difference is told of a method that is not supported."""
+    """A difference is listed for a method that is not supported."""
 
 
 def render() -> str:

@@ -1,6 +1,6 @@
 """Files of a folder as objects of the fake-gcs-server that serves it.
 
-fake-gcs-server keeps what it knows of an object in an extended attribute of the object's file, so a program
+fake-gcs-server keeps an object's metadata in an extended attribute of the object's file, so a program
 that shares its disk can make objects without a copy through HTTP.
 """
 
@@ -32,7 +32,7 @@ def adopt(root: Path, path: Path) -> int:
     """Make a file, or every file below a folder, an object of the Cloud Storage that serves ``root``.
 
     A file that fake-gcs-server does not know makes every listing that reaches it fail with 404, so adopt
-    before anybody is told of it; ``publish`` never shows such a file at all. Objects that have not changed
+    before any client learns of it; ``publish`` never shows such a file at all. Objects that have not changed
     keep their generation. Returns how many became objects or changed. ValueError when ``path`` is outside
     ``root``.
     """
@@ -98,7 +98,7 @@ def _base64(digest: bytes) -> str:
 
 
 def _metadata(file: Path, md5: str, crc32c: str) -> dict[str, object]:
-    """Return what fake-gcs-server 1.54 itself writes; the generation is the time in microseconds."""
+    """Return the attribute as fake-gcs-server 1.54 writes it; the generation is the time in microseconds."""
     nanoseconds = time.time_ns()
     now = datetime.fromtimestamp(nanoseconds / 1e9, tz=UTC).isoformat().replace("+00:00", "Z")
     content_type, encoding = mimetypes.guess_type(file.name)

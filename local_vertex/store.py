@@ -156,7 +156,7 @@ class Store:
         return True
 
     def stop_waiting(self) -> None:
-        """Let `record` give up what cannot be written: the server is about to end."""
+        """Let `record` give up events that cannot be written: the server is about to end."""
         self._ending.set()
 
     def insert(self, kind: str, name: str, parent: str, body: bytes) -> None:
@@ -202,7 +202,7 @@ class Store:
         return [row[0] for row in rows]
 
     def earlier(self, kind: str, parent: str | None = None, *, age: float) -> list[bytes]:
-        """Return what `bodies` returned `age` seconds ago, as far as the past is kept."""
+        """Return the result that `bodies` had `age` seconds ago, as far as the past is kept."""
         if age <= 0:
             return self.bodies(kind, parent)
         with self._lock:

@@ -25,7 +25,7 @@ class Collection:
         self._kind = kind or message_type.DESCRIPTOR.name
 
     def key(self, message: Message) -> str:
-        """Return what identifies a resource in this collection."""
+        """Return the part of a name that identifies a resource in this collection."""
         return str(message.name)
 
     def get(self, key: str) -> Message:
@@ -61,7 +61,7 @@ class Collection:
         return [self._parse(body) for body in self._store.bodies(self._kind, parent)]
 
     def earlier(self, parent: str | None = None, *, age: float) -> list[Message]:
-        """Return what `all` returned `age` seconds ago, for the methods whose replicas lag behind."""
+        """Return the result that `all` had `age` seconds ago, for the methods whose replicas lag behind."""
         return [self._parse(body) for body in self._store.earlier(self._kind, parent, age=age)]
 
     def _parse(self, body: bytes) -> Message:
@@ -81,7 +81,7 @@ def seal(message: Message) -> Message:
 
 
 def check_etag(current: Message, expected: str) -> None:
-    """Raise Aborted if the client's etag is not the resource's; an empty one asks for no check."""
+    """Raise Aborted if the client's etag is not the resource's; an empty one skips the check."""
     if expected and expected != current.etag:
         raise Aborted(
             f"etag '{expected}' is not that of '{current.name}' ('{current.etag}'): "

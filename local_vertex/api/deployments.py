@@ -1,4 +1,4 @@
-"""Deployed models as processes: what the model servers are asked for, and their return after a restart."""
+"""Deployed models as processes: the requests to the model servers, and their return after a restart."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ class EndpointService:
         return operation
 
     def mutate_deployed_model(self, request: Message) -> Message:
-        """Answer MutateDeployedModel: keep the resources asked for; on this machine they change nothing."""
+        """Answer MutateDeployedModel: keep the requested resources; on this machine they change nothing."""
         with self._region.store.transaction():
             endpoint = self._endpoints.get(self._name(request.endpoint))
             deployed = find_deployed(endpoint, request.deployed_model.id)

@@ -75,7 +75,7 @@ def has(field: FieldDescriptor, behavior: Behavior) -> bool:
 
 
 def clear_output_only(message: Message) -> None:
-    """Clear what only the service sets: a create request may carry it, and it is ignored.
+    """Clear the fields that only the service sets: a create request may carry them, and they are ignored.
 
     https://google.aip.dev/203#output-only
     """

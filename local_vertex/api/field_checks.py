@@ -1,4 +1,4 @@
-"""The check of each request against what Google documents of its fields, before anything is done."""
+"""The check of each request against Google's documented rules for its fields, before anything is done."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def checked(handler: Handler) -> Handler:
 
 
 def check(request: Message) -> None:
-    """Raise InvalidArgument, with every violation, for what is missing or beyond its limits.
+    """Raise InvalidArgument, with every violation, for fields that are missing or beyond their limits.
 
-    Of a resource that updates another, only what the update mask names is checked.
+    In a resource that updates another, only the fields of the update mask are checked.
     """
     violations = tuple(_violations(request, "", _mask(request)))
     if violations:
@@ -70,7 +70,7 @@ def _violations(message: Message, prefix: str, mask: Sequence[str] | None) -> It
 
 
 def _below(path: str, name: str) -> Iterator[str]:
-    """Yield what is left of a path below a field, if it leads there."""
+    """Yield the rest of a path below a field, if the path goes through it."""
     first, _, rest = path.partition(".")
     if first == name:
         yield rest

@@ -39,9 +39,9 @@ def page_of(
     *,
     virtual: Virtual | None = None,
 ) -> Page:
-    """Return the page that a list request asks for; raises InvalidArgument.
+    """Return the requested page of a list; raises InvalidArgument.
 
-    `messages` stand in the default order. Uses the request's `filter`, `order_by`, `page_size`,
+    `messages` are in the default order. Uses the request's `filter`, `order_by`, `page_size`,
     `page_token` and `read_mask`, as far as it has them.
     """
     keep = parse_filter(_option(request, "filter", ""), message_type, virtual)
@@ -101,7 +101,7 @@ def _token(request: Message, last: Message, position: int) -> str:
 
 
 def _start(request: Message, ordered: list[Message]) -> int:
-    """Return where the page begins: after the last one's last item, wherever that stands now."""
+    """Return where the page begins: after the last one's last item, wherever that is now."""
     if not request.page_token:
         return 0
     query, last, position = _read_token(request.page_token)

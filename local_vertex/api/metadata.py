@@ -62,7 +62,7 @@ def _context(job: PipelineJobName, context_id: str, schema_title: str) -> Messag
 
 
 class Metadata:
-    """The metadata store: written as runs go on, kept when their jobs are deleted."""
+    """The metadata store: written while runs make progress, kept when their jobs are deleted."""
 
     def __init__(self, region: Region) -> None:
         self._region = region
@@ -97,7 +97,7 @@ class Metadata:
                 _put(self._members, members, context.name)
 
     def _keep_artifact(self, artifact: Message, key: str, *, made: bool) -> None:
-        """Keep an artifact; what a task only reads stays as its maker left it."""
+        """Keep an artifact; one that a task only reads stays as its producer left it."""
         if made or self.artifacts.find(artifact.name) is None:
             artifact.display_name = key
             self._keep(self.artifacts, artifact)

@@ -122,7 +122,7 @@ class MetadataService:
         message_type: type[Message],
         relations: Mapping[str, Callable[[str], Iterable[str]]],
     ) -> tuple[list[Message], str]:
-        """Return a page; `relations` say which resources stand in a relation to the context of a name."""
+        """Return a page; `relations` say which resources are related to the context of a name."""
         store = self._store(request.parent)
         asked = type(request)()
         asked.CopyFrom(request)

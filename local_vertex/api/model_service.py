@@ -169,7 +169,7 @@ def _is_version(name: ModelName) -> bool:
 
 
 def _named_by_version(model: Message) -> Message:
-    """Return a model under `ID@VERSION`, as versions are named whichever alias was asked for."""
+    """Return a model under `ID@VERSION`, as versions are named whichever alias was requested."""
     model.name = f"{model.name}@{model.version_id}"
     return model
 

@@ -29,7 +29,7 @@ class _Versions(Collection):
 
 
 class Models:
-    """All models; a model is what its versions share: display name, description and labels.
+    """All models; a model has the fields that its versions share: display name, description and labels.
 
     Exactly one version of a model has the alias `default`.
     """
@@ -80,7 +80,7 @@ class Models:
         return [self.get(ModelName.parse(model.name)) for model in self._models.all(parent)]
 
     def listed(self, parent: str) -> list[Message]:
-        """Return what a list shows of the models of a location, as `all` does."""
+        """Return the models of a location as a list shows them, as `all` does."""
         age = self._region.lags.lists
         return [
             self._merged(model, version)
@@ -95,7 +95,7 @@ class Models:
         return [self._merged(model, version) for version in self._versions.all(model.name)]
 
     def listed_versions(self, name: ModelName) -> list[Message]:
-        """Return what a list shows of a model's versions, the newest first; raises NotFound."""
+        """Return a model's versions as a list shows them, the newest first; raises NotFound."""
         model = self._models.get(str(name.unversioned))
         versions = self._versions.earlier(model.name, age=self._region.lags.lists)
         return [self._merged(model, version) for version in versions]
@@ -111,11 +111,11 @@ class Models:
         self._models.put(current)
 
     def shared(self, name: ModelName) -> Message:
-        """Return what the versions of a model share; raises NotFound."""
+        """Return the fields that the versions of a model share; raises NotFound."""
         return self._models.get(str(name.unversioned))
 
     def own(self, name: ModelName) -> Message:
-        """Return a version without what its model adds; raises NotFound."""
+        """Return a version without the fields of its model; raises NotFound."""
         return self._version(name)
 
     def put_version(self, version: Message) -> None:

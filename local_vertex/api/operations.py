@@ -86,7 +86,7 @@ class Operations:
         return operation
 
     def recover(self) -> None:
-        """Fail what the server before this one left unfinished."""
+        """Fail the operations that the server before this one left unfinished."""
         for operation in self._operations.all():
             if not operation.done:
                 self._end(
@@ -95,7 +95,7 @@ class Operations:
                 )
 
     def cancel_all(self) -> None:
-        """Ask all that runs to end."""
+        """Signal all running operations to end."""
         with self._changed:
             running = list(self._running)
         for name in running:
@@ -128,7 +128,7 @@ class Operations:
         with self._changed:
             if isinstance(outcome, VertexError) and name in self._cancelled:
                 outcome = Cancelled("the operation was cancelled; nothing was changed")
-            # What has been done can be cancelled no more, however long it takes to write it down.
+            # A finished operation can no longer be cancelled, however long it takes to write it down.
             self._running.pop(name, None)
             self._cancelled.discard(name)
         self._region.store.record(f"{name}: done", lambda: self._write_end(name, outcome), final=True)

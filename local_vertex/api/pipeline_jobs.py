@@ -57,7 +57,7 @@ class PipelineJobs:
         return self._jobs.all(parent)
 
     def listed(self, parent: str) -> list[Message]:
-        """Return what a list shows of the jobs of a location, as `all` does."""
+        """Return the jobs of a location as a list shows them, as `all` does."""
         return self._jobs.earlier(parent, age=self._region.lags.lists)
 
     def insert(self, job: Message, parent: str) -> None:
@@ -67,7 +67,7 @@ class PipelineJobs:
             self._metadata.begin(job.name, pipeline_name(job))
 
     def delete(self, name: str) -> None:
-        """Forget a job and its tasks; what they made stays in the metadata store."""
+        """Forget a job and its tasks; their artifacts stay in the metadata store."""
         with self._region.store.transaction():
             self._jobs.delete(name)
             self._region.store.delete_tasks(name)

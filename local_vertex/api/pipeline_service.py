@@ -98,7 +98,7 @@ class PipelineService:
         return self._jobs.get(self._name(request.name))
 
     def list_pipeline_jobs(self, request: Message) -> Message:
-        """Answer ListPipelineJobs, the newest first unless ordered otherwise; without what the tasks did."""
+        """Answer ListPipelineJobs, the newest first unless ordered otherwise; without task details."""
         jobs = self._jobs.listed(self._region.parent(request.parent))
         page = page_of(jobs, request, JOB, virtual={"pipeline_name": pipeline_name})
         return aiplatform_v1.ListPipelineJobsResponse.pb()(

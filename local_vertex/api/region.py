@@ -1,4 +1,4 @@
-"""One project in one region: what every service needs to name, time and keep its resources."""
+"""One project in one region: the names, clock and storage that every service needs for its resources."""
 
 from __future__ import annotations
 

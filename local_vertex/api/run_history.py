@@ -25,12 +25,12 @@ class StoredHistory:
         self._metadata = Metadata(region)
 
     def find_execution(self, key: str) -> CachedExecution | None:
-        """Return what the last execution of that key produced, if there was one."""
+        """Return the outputs of the last execution of that key, if there was one."""
         body = self._region.store.find(_CACHED, key)
         return None if body is None else _execution(body)
 
     def keep_execution(self, key: str, execution: CachedExecution) -> None:
-        """Keep what an execution produced, in place of an earlier one; waits for a full disk."""
+        """Keep the outputs of an execution, in place of an earlier one's; waits while the disk is full."""
         store = self._region.store
         body = json.dumps(asdict(execution)).encode()
 

@@ -50,9 +50,9 @@ class CachedExecution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRecord:
-    """One task of a run as it stands now; `parent` is the task id of the DAG that it belongs to (0: root).
+    """One task of a run as it is now; `parent` is the task id of the DAG that it belongs to (0: root).
 
-    `notes` name the resources that it asks for and does not get on this machine.
+    `notes` name the resources that it requests and does not get on this machine.
     """
 
     task_id: int

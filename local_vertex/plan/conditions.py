@@ -21,7 +21,7 @@ _TOKEN = re.compile(
     r"|(?P<word>[A-Za-z_]\w*)"
     r"|(?P<sign>&&|\|\||==|!=|<=|>=|[-+!<>().\[\]]))"
 )
-# CEL asks for at least 32 levels; longer conditions would need more stack than a thread has.
+# CEL requires at least 32 levels; longer conditions would need more stack than a thread has.
 _OPENING = frozenset({"(", "[", "!"})
 _MOST_OPENINGS = 50
 _MOST_TOKENS = 500
@@ -101,7 +101,7 @@ class Not:
     of: Expression
 
     def value_of(self, inputs: Mapping[str, Any]) -> bool:
-        """Return the negation; raises ConditionError for what is neither true nor false."""
+        """Return the negation; raises ConditionError for a value that is neither true nor false."""
         return not _truth(self.of.value_of(inputs))
 
 
@@ -167,7 +167,7 @@ def _equal(left: object, right: object) -> bool:
 def parse_condition(text: str) -> Expression:
     """Return the expression `text`.
 
-    Raises InvalidArgument for what is not an expression and Unimplemented for the parts of the language that
+    Raises InvalidArgument for an invalid expression and Unimplemented for the parts of the language that
     neither TFX nor kfp uses.
     """
     tokens = _tokens(text)

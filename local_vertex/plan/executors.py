@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         ParameterSource,
     )
 
-# What TFX's runner gives every executor, by whichever command it is told to start them.
+# The arguments that TFX's runner gives every executor, whichever command starts it.
 _TFX_ARGUMENT = "--executor_class_path"
 _KFP_EXPRESSIONS = ('{"IfPresent"', '{"Concat"')
 _GIGABYTE = 10**9
@@ -46,7 +46,7 @@ _CPU_QUANTITY = re.compile(rf"{_NUMBER}(?P<unit>m)?")
 
 
 def executor(spec: Any, task: str, sources: Mapping[str, ParameterSource]) -> Executor:  # noqa: ANN401  # proto
-    """Return what an ExecutorSpec asks for; `sources` are the task's parameters.
+    """Return the work of an ExecutorSpec; `sources` are the task's parameters.
 
     Raises Unimplemented for custom jobs and for queries of resolvers that are not supported.
     """
@@ -96,7 +96,7 @@ def _container(spec: Any, task: str) -> ContainerExecutor:  # noqa: ANN401  # pr
 def _resources(spec: Any, task: str) -> Resources:  # noqa: ANN401  # proto
     """Read a ResourceSpec; a field whose value comes from a parameter counts as unset.
 
-    Raises InvalidArgument for what is not a quantity.
+    Raises InvalidArgument for a value that is not a quantity.
     """
     return Resources(
         cpu_request=_cpus(spec, "request", task),
@@ -163,7 +163,7 @@ def _importer_uri(message: Any, task: str, sources: Mapping[str, ParameterSource
 
 
 def output_artifact(spec: Any) -> OutputArtifact:  # noqa: ANN401  # ComponentOutputsSpec.ArtifactSpec
-    """Return what a component declares of one of its output artifacts."""
+    """Return a component's declaration of one of its output artifacts."""
     return _output(spec, spec.artifact_type)
 
 

@@ -47,7 +47,7 @@ def parameter_type(spec: Any, where: str) -> ParameterType:  # noqa: ANN401  # t
 
 
 def definition(spec: Any, where: str) -> ParameterDefinition:  # noqa: ANN401  # generated proto message
-    """Return what a ComponentInputsSpec.ParameterSpec declares."""
+    """Return the declaration in a ComponentInputsSpec.ParameterSpec."""
     kind = parameter_type(spec, where)
     default = None
     if spec.HasField("default_value"):
@@ -101,7 +101,7 @@ def constant(message: Any) -> Any:  # noqa: ANN401  # ValueOrRuntimeParameter to
 
 
 def legacy_value(message: Any) -> Any:  # noqa: ANN401  # pipeline_spec Value to a JSON value
-    """Return what a `Value` of schema 2.0 holds."""
+    """Return the value that a `Value` of schema 2.0 holds."""
     kind = message.WhichOneof("value")
     return None if kind is None else getattr(message, kind)
 

@@ -98,7 +98,7 @@ class Exec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """The resources that a container asks for: CPUs, memory in bytes, accelerators; None and empty: unset."""
+    """The resources that a container requests: CPUs, memory in bytes, accelerators; None and empty: unset."""
 
     cpu_request: float | None = None
     cpu_limit: float | None = None

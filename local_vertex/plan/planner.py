@@ -42,7 +42,7 @@ _IN_CONSTANTS = frozenset({Kind.INPUT_PARAMETER, Kind.RUN})
 def make_plan(wire: Mapping[str, Any]) -> Plan:
     """Return the plan of the PipelineSpec `wire` (IR JSON).
 
-    Raises InvalidArgument for what Vertex AI would refuse and Unimplemented for what only we refuse.
+    Raises InvalidArgument if Vertex AI would refuse it, and Unimplemented if only this server does.
     """
     parsed = parse_spec(wire)
     root = parsed.spec.root

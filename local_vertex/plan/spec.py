@@ -30,7 +30,7 @@ class ParsedSpec:
 def parse_spec(wire: Mapping[str, Any]) -> ParsedSpec:
     """Parse the PipelineSpec `wire` (IR JSON, camelCase).
 
-    Raises InvalidArgument for what is not a PipelineSpec, Unimplemented for a schema other than 2.0 and 2.1.
+    Raises InvalidArgument for an invalid PipelineSpec, Unimplemented for a schema other than 2.0 and 2.1.
     """
     _check_schema_version(wire)
     spec = _parse(wire, pb.PipelineSpec(), "pipelineSpec")

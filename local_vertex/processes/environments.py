@@ -1,4 +1,4 @@
-"""Gives each container a Python environment of its own, so that what it installs is gone when it ends.
+"""Gives each container its own Python environment, so that packages it installs are gone when it ends.
 
 The environment is a virtual one over the image's: it sees the image's packages, `pip install` puts others
 before them, and `pip uninstall` leaves the image's alone, as they are outside of it.

@@ -1,7 +1,7 @@
 """Runs one command and ends it, with all its descendants, when the server that asked for it ends.
 
 Executed as a script of its own: `python -I -S guard.py FOLDER COMMAND…`, standard library only. The server
-holds the other end of standard input: the byte T asks the command to terminate, end-of-file (the server
+holds the other end of standard input: the byte T tells the command to terminate, end-of-file (the server
 closed it, or died, SIGKILL included) kills what is left. The guard is a subreaper, so that descendants
 which changed their session or lost their parent are found as well. Then FOLDER is
 removed, unless it is empty, and the guard exits as the command did.
@@ -54,7 +54,7 @@ def _become(argv: list[str], libc: ctypes.CDLL) -> None:
 
 
 def _watch(child: int) -> int:
-    """Wait for the child, pass on what the server asks, and return the child's wait status."""
+    """Wait for the child, pass on the server's orders, and return the child's wait status."""
     pidfd = os.pidfd_open(child)
     server = 0
     poller = select.poll()

@@ -89,7 +89,7 @@ class GuardedLauncher:
     def start(
         self, launch: Launch, *, pass_fds: tuple[int, ...] = (), temporary: Path | None = None
     ) -> GuardedContainer:
-        """Start a command that inherits `pass_fds` as it is, and return at once.
+        """Start a command that inherits `pass_fds` unchanged, and return at once.
 
         The folder `temporary` is removed when it has ended.
         """

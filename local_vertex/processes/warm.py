@@ -104,7 +104,7 @@ class WarmParent:
 
     @property
     def dead(self) -> bool:
-        """True when it cannot fork any more."""
+        """True when it can no longer fork."""
         return self._dead
 
     @property
@@ -136,7 +136,7 @@ class WarmParent:
     def run(self, module: str, argv: tuple[str, ...], launch: Launch, own: OwnEnvironment) -> WarmContainer:
         """Fork a child for `python -m module argv`; raises ContainerLostError when it cannot.
 
-        What the child starts is in the environment `own`, which is removed when it has ended.
+        The child's own processes use the environment `own`, which is removed when it has ended.
         """
         with self._lock:
             number = next(self._ids)

@@ -1,4 +1,4 @@
-"""Imports modules once, then forks a child for each `python -m` command that it is asked to run.
+"""Imports modules once, then forks a child for each `python -m` command that it is told to run.
 
 Executed as a script of its own by an image's interpreter, so it imports the standard library and what it
 is told to preload, nothing of this package. It speaks JSON lines over an inherited socket:
@@ -9,7 +9,7 @@ is told to preload, nothing of this package. It speaks JSON lines over an inheri
               {"event": "started", "id", "pid"}
               {"event": "ended", "id", "code", "memory"} (negative code: signal; the parent's bytes)
 
-A child has its own session, so that it can be signalled with all that it starts, and dies with the parent;
+A child has its own session, so that it can be signaled with all that it starts, and dies with the parent;
 the parent ends when the socket is closed.
 """
 

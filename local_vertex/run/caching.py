@@ -1,7 +1,7 @@
 """Finds the earlier execution that a task would repeat. Like Vertex AI, it does not look at the bucket.
 
 The key is made as Vertex AI makes it, from the pipeline's name, the component's specification (image,
-command, arguments and environment as they stand in the spec), its output definitions and its inputs:
+command, arguments and environment as they are in the spec), its output definitions and its inputs:
 parameters by value, artifacts by identity.
 https://cloud.google.com/vertex-ai/docs/pipelines/configure-caching
 """

@@ -1,4 +1,4 @@
-"""Compares what containers ask for with what this machine has."""
+"""Compares the resources that containers request with those of this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GIGABYTE = 10**9
 
 
 def asked_by(task: PlannedTask) -> Resources:
-    """Return the resources that a task's container asks for; none for a task without a container."""
+    """Return the resources that a task's container requests; none for a task without a container."""
     return task.executor.resources if isinstance(task.executor, ContainerExecutor) else Resources()
 
 
@@ -39,7 +39,7 @@ def expected_cores(asked: Resources) -> int:
 
 
 def unmet(asked: Resources, settings: EngineSettings) -> tuple[str, ...]:
-    """Return a line for each resource that a container asks for and does not get on this machine."""
+    """Return a line for each resource that a container requests and does not get on this machine."""
     return tuple(_unmet(asked, settings))
 
 

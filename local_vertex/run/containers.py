@@ -54,7 +54,7 @@ class Container(Protocol):
         """Wait for the end and return the exit code, negative for a signal. Raises ContainerLostError."""
 
     def stop(self, grace: float) -> None:
-        """Ask it to terminate, kill all of it after `grace` seconds, and return once it has ended."""
+        """Signal it to terminate, kill all of it after `grace` seconds, and return once it has ended."""
 
 
 class Launcher(Protocol):

@@ -130,7 +130,7 @@ class LocalCustomJobRunner:
             return job.token.run(self._containers.reference, launch, seconds=job.run.timeout)
 
     def cancel(self, name: str) -> None:
-        """Ask the job to stop and return at once; no-op when it has ended."""
+        """Start to stop the job and return at once; no-op when it has ended."""
         with self._lock:
             job = self._jobs.get(name)
         if job:

@@ -97,7 +97,7 @@ class Dispatcher:
             self._serve()
 
     def close(self) -> None:
-        """Cancel what waits; return when what runs has ended."""
+        """Cancel waiting work; return when running work has ended."""
         self._closed = True
         self._drop()
         self._threads.shutdown(wait=True)
@@ -109,7 +109,7 @@ class Dispatcher:
         for future, perform in dropped:
             future.cancel()
             # `cancel` alone leaves the future CANCELLED, of which `concurrent.futures.wait` is never told:
-            # `perform` does no work now, but notifies those who wait.
+            # `perform` does no work now, but notifies the waiting threads.
             perform()
 
 

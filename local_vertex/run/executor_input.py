@@ -213,7 +213,7 @@ def parse_output_parameter(text: str, kind: ParameterType) -> Any:  # noqa: ANN4
 
 
 def _check_values(value: Any, where: str) -> None:  # noqa: ANN401  # a JSON value
-    """Raise OutputError for what cannot be published as a Struct, as the launcher of kfp does.
+    """Raise OutputError for values that cannot be published as a Struct, as the launcher of kfp does.
 
     These are numbers that are not finite, which Python writes and reads though JSON has none, and values that
     are nested more deeply than protobuf reads.

@@ -278,7 +278,7 @@ class LocalPipelineEngine:
                 self._running.pop(pipeline.run.name, None)
 
     def cancel(self, name: str) -> None:
-        """Ask the run to stop and return at once; no-op when it has ended."""
+        """Start to stop the run and return at once; no-op when it has ended."""
         with self._lock:
             pipeline = self._running.get(name)
         if pipeline:

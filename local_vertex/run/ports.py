@@ -1,4 +1,4 @@
-"""The ports of the engine: the API asks it to run something through them and hears of each change."""
+"""The ports of the engine, through which the API starts runs and hears of each change."""
 
 from __future__ import annotations
 
@@ -91,13 +91,13 @@ class RunListener(Protocol):
 
 
 class ExecutionCache(Protocol):
-    """Keeps what executions produced, by the key of what they were asked to do."""
+    """Keeps the outputs of executions, by the key of their inputs and command."""
 
     def find_execution(self, key: str) -> CachedExecution | None:
-        """Return what the last execution of that key produced, if there was one."""
+        """Return the outputs of the last execution of that key, if there was one."""
 
     def keep_execution(self, key: str, execution: CachedExecution) -> None:
-        """Keep what an execution produced, in place of an earlier one."""
+        """Keep the outputs of an execution, in place of an earlier one's."""
 
 
 class ArtifactCatalog(Protocol):
@@ -120,14 +120,14 @@ class PipelineEngine(Protocol):
     def accept(self, run: PipelineRun) -> AcceptedRun:
         """Check and plan `run`, starting nothing.
 
-        Raises InvalidArgument for what Vertex AI would refuse, Unimplemented for what only we refuse.
+        Raises InvalidArgument if Vertex AI would refuse it, Unimplemented if only this server does.
         """
 
     def start(self, accepted: AcceptedRun) -> None:
         """Start a run and return at once; raises AlreadyExists while it runs, Unavailable after `close`."""
 
     def cancel(self, name: str) -> None:
-        """Ask the run to stop; the listener hears CANCELLING, then CANCELLED. No-op when it has ended."""
+        """Start to stop the run; the listener hears CANCELLING, then CANCELLED. No-op when it has ended."""
 
     def close(self) -> None:
         """Stop everything; runs that are cut off are not reported, and begin again after a restart."""
@@ -192,7 +192,7 @@ class CustomJobRunner(Protocol):
         """Start a job and return at once; raises AlreadyExists while it runs, Unavailable after `close`."""
 
     def cancel(self, name: str) -> None:
-        """Ask the job to stop; the listener hears CANCELLING, then CANCELLED. No-op when it has ended."""
+        """Start to stop the job; the listener hears CANCELLING, then CANCELLED. No-op when it has ended."""
 
     def close(self) -> None:
         """Stop everything; jobs that are cut off are not reported, and begin again after a restart."""

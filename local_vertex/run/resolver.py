@@ -23,7 +23,7 @@ def answer(
 ) -> tuple[ArtifactRecord, ...]:
     """Return the newest `limit` artifacts of runs of `pipeline` that match.
 
-    None match when the query asks for a value of an input that is empty: no blessing, no blessed model.
+    None match when the query needs a value of an input that is empty: no blessing, no blessed model.
     """
     try:
         terms = parse_filter(query.render(lambda placeholder: _value(placeholder, inputs)))

@@ -27,7 +27,7 @@ class Step:
 
 
 def next_step(plan: Plan, states: Mapping[str, TaskState], *, fail_fast: bool) -> Step:
-    """Return what follows from `states`, one for each task of the plan.
+    """Return the next steps after `states`, one for each task of the plan.
 
     A task starts when all it depends on succeeded. It is never triggered when one of them did not, or,
     with `fail_fast`, when any task of the run failed. One with `runs_always` waits for the end of what it

@@ -68,7 +68,7 @@ class TaskFolder:
     def written_elsewhere(self, text: str, since: float) -> Iterator[Path]:
         """Yield the files below the gs:// URIs in `text` that were written after `since` (POSIX seconds).
 
-        A Pusher writes to a destination of its own, which stands in its parameters.
+        A Pusher writes to a destination of its own, which is in its parameters.
         """
         for uri in sorted(set(_URI.findall(text))):
             path = self.gcs_root / uri.removeprefix(_SCHEME).rstrip("/")

@@ -122,7 +122,7 @@ class TaskRunner:
     def _resolve(
         self, task: PlannedTask, resolver: ResolverExecutor, record: TaskRecord, inputs: TaskInputs
     ) -> TaskRecord:
-        """Return the record with what the queries find, in the types that the component declares."""
+        """Return the record with the artifacts that the queries find, in the component's declared types."""
         outputs = {}
         for key, query in resolver.queries.items():
             found = answer(self.catalog, self.cache.pipeline, query.filter, query.limit, inputs)

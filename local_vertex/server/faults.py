@@ -29,7 +29,7 @@ _LONGEST_SECONDS = 600.0
 _FORMS = "fail=CODE[:MESSAGE], delay=SECONDS, lose-reply, garbage or hang[=SECONDS]"
 
 Dispatch: TypeAlias = Callable[[Method, Message, str], Message]
-"""Answers a request; the text is what the request's header orders, empty without one."""
+"""Answers a request; the string is the order in the request's header, empty without one."""
 
 
 class LostReplyError(Exception):
@@ -70,10 +70,10 @@ class Fault:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return what `fail=CODE[:MESSAGE]`, `delay=S`, `lose-reply`, `garbage` or `hang[=S]` orders.
+        """Return the fault of `fail=CODE[:MESSAGE]`, `delay=S`, `lose-reply`, `garbage` or `hang[=S]`.
 
         Raises:
-            InvalidArgument: for any other text.
+            InvalidArgument: for any other string.
 
         """
         name, _, value = text.strip().partition("=")
@@ -115,7 +115,7 @@ def faultless(method: Method, request: Message, _order: str) -> Message:
 
 
 class Faults:
-    """Answers requests with the faults that they, or earlier orders for their method, ask for."""
+    """Answers requests with the faults that they, or earlier orders for their method, call for."""
 
     def __init__(self) -> None:
         self._planned: list[PlannedFault] = []

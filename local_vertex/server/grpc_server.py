@@ -68,7 +68,7 @@ def _handler(method: Method, dispatch: faults.Dispatch) -> _MethodHandler:
 
 
 def _request(method: Method, body: bytes) -> Message:
-    """Return a request; what is not one is INVALID_ARGUMENT, where gRPC's own reading would say INTERNAL."""
+    """Return a request; bytes that are not one are INVALID_ARGUMENT, where gRPC itself would say INTERNAL."""
     if method.handler is None or method.request_type is None:
         raise status.unsupported(method)
     try:

@@ -48,7 +48,7 @@ class HttpRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """One RPC: where it is found on the wire, and what answers it.
+    """One RPC: its names on the wire, and its handler.
 
     `handler` is None for a method that the local Vertex AI does not support.
     """

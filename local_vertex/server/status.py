@@ -60,7 +60,7 @@ def call(method: Method, request: Message) -> Message:
 
 
 def unsupported(method: Method) -> Unimplemented:
-    """Return the refusal of a method that real Vertex AI has and this one has not."""
+    """Return the refusal of a method that real Vertex AI has and this one lacks."""
     service = method.service.rpartition(".")[2]
     return Unimplemented(
         f"{service}.{method.rpc} is not supported by the local Vertex AI; nothing was done. "

@@ -61,7 +61,7 @@ class _Template:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A method that a URL names, with the fields that stand in its path."""
+    """A method that a URL names, with the fields of its path."""
 
     method: Method
     body: str | None
@@ -113,7 +113,7 @@ def parse_request(route: Route, query: Iterable[tuple[str, str]], body: bytes, c
     if route.method.request_type is None:
         raise InvalidArgument(f"{route.method.rpc} has no request over REST")
     request = route.method.request_type()
-    # A field of this type takes the body as it is: rawPredict's.
+    # A field of this type takes the body unchanged: rawPredict's.
     raw = next((each.name for each in request.DESCRIPTOR.fields if each.message_type is _HTTP_BODY), None)
     content = {} if raw else _body_content(route, body)
     for name, text in query:
@@ -164,7 +164,7 @@ def _put(content: dict[str, Any], message: descriptor.Descriptor, path: str, tex
 
 
 def _known_key(content: dict[str, Any], field: descriptor.FieldDescriptor) -> str:
-    """Return the spelling under which the field already stands in `content`."""
+    """Return the spelling under which `content` already has the field."""
     return field.name if field.name in content else field.json_name
 
 

@@ -42,7 +42,7 @@ class CustomJobView:
 
 
 def custom_job_view(job: Message, now: datetime) -> CustomJobView:
-    """Return what the pages show of a job at the time `now`."""
+    """Return a job as the pages show it at the time `now`."""
     container = job.job_spec.worker_pool_specs[0].container_spec
     created, ended = time_of(job.create_time), time_of(job.end_time)
     return CustomJobView(

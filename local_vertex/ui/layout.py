@@ -56,7 +56,7 @@ class Picture:
 def draw(needs: Mapping[str, Iterable[str]]) -> Picture:
     """Return the picture of a graph without cycles; `needs` maps each node to those before it.
 
-    After Sugiyama, Tagawa and Toda (1981): layers by longest path, order by barycentres. Arrows that
+    After Sugiyama, Tagawa and Toda (1981): layers by longest path, order by barycenters. Arrows that
     longer ways imply are left out.
     """
     wanted = _reduced(needs)
@@ -69,7 +69,7 @@ def draw(needs: Mapping[str, Iterable[str]]) -> Picture:
 
 
 def _reduced(needs: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
-    """Drop what is needed indirectly anyway, and nodes that do not exist."""
+    """Drop edges that others imply, and nodes that do not exist."""
     direct = {node: {each for each in before if each in needs} for node, before in needs.items()}
     above: dict[str, set[str]] = {}
     for node in TopologicalSorter(direct).static_order():
@@ -90,7 +90,7 @@ def _layers(needs: Mapping[str, set[str]]) -> dict[str, int]:
 def _with_bends(
     layers: Mapping[str, int], edges: Sequence[tuple[str, str]]
 ) -> tuple[list[list[_Item]], list[tuple[_Item, _Item]]]:
-    """Return the items of each layer, and the links between neighbouring layers."""
+    """Return the items of each layer, and the links between neighboring layers."""
     rows: list[list[_Item]] = [[] for _ in range(max(layers.values(), default=-1) + 1)]
     for node, layer in layers.items():
         rows[layer].append(node)
@@ -117,7 +117,7 @@ def _neighbours(links: Iterable[tuple[_Item, _Item]]) -> tuple[dict[_Item, list[
 
 
 def _order(rows: list[list[_Item]], links: Sequence[tuple[_Item, _Item]]) -> None:
-    """Sort each layer by where its neighbours stand, downwards and upwards in turn."""
+    """Sort each layer by the positions of its neighbors, downward and upward in turn."""
     above, below = _neighbours(links)
     for sweep in range(_SWEEPS):
         order, neighbours = (rows, above) if sweep % 2 == 0 else (rows[::-1], below)
@@ -132,7 +132,7 @@ def _mean(values: Sequence[float], otherwise: float) -> float:
 
 
 def _place(rows: Sequence[Sequence[_Item]], links: Sequence[tuple[_Item, _Item]]) -> dict[_Item, float]:
-    """Return the centre of each item: as near to its neighbours' as the ones beside it allow."""
+    """Return the center of each item: as near to its neighbors' as the ones beside it allow."""
     centres: dict[_Item, float] = {}
     for row in rows:
         width = sum(map(_width, row)) + _GAP * (len(row) - 1)
@@ -150,7 +150,7 @@ def _place(rows: Sequence[Sequence[_Item]], links: Sequence[tuple[_Item, _Item]]
 
 
 def _apart(row: Sequence[_Item], wanted: Sequence[float]) -> list[float]:
-    """Return the wanted centres moved apart: the mean of pushing to the right and to the left."""
+    """Return the wanted centers moved apart: the mean of pushing to the right and to the left."""
     distances = [(_width(item) + _width(after)) / 2 + _GAP for item, after in itertools.pairwise(row)]
     right, left = list(wanted), list(wanted)
     for place, distance in enumerate(distances):

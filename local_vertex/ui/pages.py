@@ -45,7 +45,7 @@ _HTTP_STATUS = {Code.NOT_FOUND: 404, Code.PERMISSION_DENIED: 403}
 
 
 class Pages:
-    """Renders what `Sources` reads."""
+    """Renders the resources that `Sources` reads."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources

@@ -47,7 +47,7 @@ class TaskView:
 
     @property
     def key(self) -> str:
-        """The task id, as it stands in addresses."""
+        """The task id, as it is in addresses."""
         return str(self.record.task_id)
 
 
@@ -92,7 +92,7 @@ class RunView:
 
 
 def run_view(job: Message, records: Sequence[TaskRecord], now: datetime) -> RunView:
-    """Return what the pages show of a job at the time `now`; tasks in the order of their start."""
+    """Return a job as the pages show it at the time `now`; tasks in the order of their start."""
     created, ended = time_of(job.create_time), time_of(job.end_time)
     ordered = sorted(records, key=lambda record: (record.start_time or record.end_time or now, record.name))
     return RunView(
@@ -123,7 +123,7 @@ def _task_view(record: TaskRecord, created: datetime | None, now: datetime) -> T
 def picture(job: Message, run: RunView) -> Picture:
     """Return the run's graph, whose nodes are the keys of its tasks.
 
-    A spec that is not understood any more has no arrows.
+    A spec that is no longer understood has no arrows.
     """
     needs = _needs(job) if run.tasks else {}
     return draw({task.key: needs.get(task.key, ()) for task in run.tasks})

@@ -32,7 +32,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogTail:
-    """The end of a log; `left_out` bytes stand before it."""
+    """The end of a log; `left_out` bytes precede it."""
 
     text: str
     left_out: int
@@ -40,7 +40,7 @@ class LogTail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Reads what the services keep; each look-up raises NotFound, or InvalidArgument for a wrong name."""
+    """Reads the services' resources; each look-up raises NotFound, or InvalidArgument for a wrong name."""
 
     region: Region
     jobs: PipelineJobs
@@ -71,7 +71,7 @@ class Sources:
         return self.custom_jobs.get(str(CustomJobName.parse(self.region.canonical(name))))
 
     def versions(self, name: str) -> list[Message]:
-        """Return the versions of a model, the newest first; or the one that `name` asks for."""
+        """Return the versions of a model, the newest first; or the one that `name` has."""
         model = ModelName.parse(self.region.canonical(name))
         return [self.models.get(model)] if model.version else self.models.versions(model)
 
