@@ -130,7 +130,7 @@ class LocalCustomJobRunner:
             return job.token.run(self._containers.reference, launch, seconds=job.run.timeout)
 
     def cancel(self, name: str) -> None:
-        """Start to stop the job and return at once; no-op when it has ended."""
+        """Stop the job without waiting for its end; no-op when it has ended."""
         with self._lock:
             job = self._jobs.get(name)
         if job:

@@ -278,7 +278,7 @@ class LocalPipelineEngine:
                 self._running.pop(pipeline.run.name, None)
 
     def cancel(self, name: str) -> None:
-        """Start to stop the run and return at once; no-op when it has ended."""
+        """Stop the run without waiting for its end; no-op when it has ended."""
         with self._lock:
             pipeline = self._running.get(name)
         if pipeline:

@@ -127,7 +127,7 @@ class PipelineEngine(Protocol):
         """Start a run and return at once; raises AlreadyExists while it runs, Unavailable after `close`."""
 
     def cancel(self, name: str) -> None:
-        """Start to stop the run; the listener hears CANCELLING, then CANCELLED. No-op when it has ended."""
+        """Stop the run; the listener hears CANCELLING, then CANCELLED. No-op when it has ended."""
 
     def close(self) -> None:
         """Stop everything; runs that are cut off are not reported, and begin again after a restart."""
@@ -192,7 +192,7 @@ class CustomJobRunner(Protocol):
         """Start a job and return at once; raises AlreadyExists while it runs, Unavailable after `close`."""
 
     def cancel(self, name: str) -> None:
-        """Start to stop the job; the listener hears CANCELLING, then CANCELLED. No-op when it has ended."""
+        """Stop the job; the listener hears CANCELLING, then CANCELLED. No-op when it has ended."""
 
     def close(self) -> None:
         """Stop everything; jobs that are cut off are not reported, and begin again after a restart."""
