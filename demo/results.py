@@ -40,7 +40,7 @@ class Quote:
     def describe(self) -> str:
         """Return both fares with the trip's distance and hour."""
         kilometres, hour = self.features["rawDistance"] / 1000, self.features["TripStartHour"]
-        trip = f"for {kilometres:.1f} km as the crow flies at {hour:.0f} o'clock"
+        trip = f"for {kilometres:.1f} km in a straight line, at {hour:.0f}:00"
         return f"{self.predicted:.2f} USD predicted, {self.paid:.2f} USD paid, {trip}"
 
 
