@@ -27,27 +27,25 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
-_ABOUT = (
-    "Serve Vertex AI on this machine: Google's protocols, and an engine that runs pipelines as processes."
-)
+_ABOUT = "Serve the API of Vertex AI on this machine, and run pipelines, jobs and models as local processes."
 _FOR_CONTAINERS = ("STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT")
 _LAGS = {
-    "--stale-lists": "lists show the state of so long ago: new resources are missing, deleted ones stay",
-    "--late-traffic": "predictions are routed by the traffic split of so long ago",
+    "--stale-lists": "lists show the state of SECONDS ago: new resources are missing, deleted ones stay",
+    "--late-traffic": "predictions are routed by the traffic split of SECONDS ago",
 }
-_STATE = "folder of the state (%(default)s)"
+_STATE = "folder that keeps the state (%(default)s)"
 _GCS_ROOT = (
-    "folder whose subfolders are the buckets, as fake-gcs-server serves it: what tasks write is registered "
-    "there (a folder in the state, which nobody serves)"
+    "folder whose subfolders are the buckets, if fake-gcs-server serves them: files that tasks write become "
+    "its objects (default: a folder in the state, which is not served)"
 )
 _IMAGE = (
-    "image that may run, such as 'python:3.*', and the interpreter that stands for it (the one that runs "
+    "image that may run, such as 'python:3.*', and the interpreter to use for it (default: the one that runs "
     "this server); may be repeated"
 )
-_IMAGES = 'JSON file with such rows: [{"image": PATTERN, "interpreter": PATH}]'
+_IMAGES = 'JSON file with such images: [{"image": PATTERN, "interpreter": PATH}]'
 _OWN_IMAGES = (
-    "the same for rows that you add yourself, which are searched before those of --images; it may be missing "
-    "(own-images.json in the state)"
+    "the same for images that you add yourself, which take precedence over --images; it may be missing "
+    "(default: own-images.json in the state)"
 )
 _GIGABYTE = 10**9
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -145,7 +143,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="local-vertex", description=_ABOUT)
-    parser.add_argument("command", nargs="?", choices=["serve"], help="what to do: there is one command")
+    parser.add_argument("command", nargs="?", choices=["serve"], help="the only command, and the default")
     parser.add_argument("--version", action="version", version=_version(), help="print the version")
     parser.add_argument("--state", type=_absolute, default=_absolute(".local-vertex"), help=_STATE)
     parser.add_argument("--gcs-root", type=_absolute, metavar="FOLDER", help=_GCS_ROOT)
@@ -158,30 +156,41 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--region", default="us-central1", help="the one region (%(default)s)")
     parser.add_argument("--host", default=HOST, help="address to listen on (%(default)s)")
     parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="HOST:PORT", help="another address of REST"
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="another address by which REST clients reach this server",
     )
-    parser.add_argument("--rest-port", type=int, default=0, help="0: any free port")
-    parser.add_argument("--grpc-port", type=int, default=0, help="0: any free port")
+    parser.add_argument("--rest-port", type=int, default=0, help="default: any free port")
+    parser.add_argument("--grpc-port", type=int, default=0, help="default: any free port")
     parser.add_argument(
-        "--cores", type=int, default=limits.cores(), help="tasks that run at once (%(default)s)"
+        "--cores", type=int, default=limits.cores(), help="CPU cores that tasks share (%(default)s)"
     )
     # Everything else on the machine keeps a fifth of its memory.
     memory = 0.8 * limits.memory() / _GIGABYTE
     parser.add_argument("--memory", type=float, default=memory, help="GB that tasks share (%(default).1f)")
     parser.add_argument(
-        "--warm", action=argparse.BooleanOptionalAction, default=True, help="fork tasks from a warm parent"
+        "--warm",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="fork TFX tasks from a process that has imported TFX",
     )
     parser.add_argument(
-        "--prestart", action=argparse.BooleanOptionalAction, default=False, help="start the parent at once"
+        "--prestart", action=argparse.BooleanOptionalAction, default=False, help="start that process at once"
     )
-    parser.add_argument("--lean-skipped", action="store_true", help="tasks from the cache list no outputs")
-    parser.add_argument("--faults", action="store_true", help="let requests order faults on the wire")
+    parser.add_argument(
+        "--lean-skipped", action="store_true", help="list no outputs for tasks from the cache"
+    )
+    parser.add_argument("--faults", action="store_true", help="let requests ask for faults on the wire")
     _add_lags(parser)
     return parser
 
 
 def _add_lags(parser: argparse.ArgumentParser) -> None:
-    lags = parser.add_argument_group("replicas", "what a service of many replicas does, in seconds (0)")
+    lags = parser.add_argument_group(
+        "replicas", "imitate a service whose replicas lag behind (default: 0 seconds)"
+    )
     for option, meaning in _LAGS.items():
         lags.add_argument(option, type=_duration, default=0.0, metavar="SECONDS", help=meaning)
 
