@@ -136,14 +136,14 @@ def shown(answer: object) -> str:
 
 
 _HEAD: Final = """\
-## Where this is known from
+## Sources
 
-The column *Known from* of the tables above says what a method's behavior was taken from: *protos*, the
-comments and annotations of Google's `google.cloud.aiplatform.v1`; *documentation*, Google's pages or public
-reports; *unproven*, nothing but what follows from the rest, for the checks that it names. *Proven on Google*
-says that `make conformance` ran there and got the same answers to all of the method's checks; *not asked*,
-that it has none.
+The column *Known from* of the tables above gives the source of a method's behavior: *protos*, the comments
+and annotations of Google's `google.cloud.aiplatform.v1`; *documentation*, Google's pages or public reports;
+*unproven*, only inference from the rest, for the checks that it names. *Proven on Google* means that
+`make conformance` ran there and got the same answers in all of the method's checks; *not asked*, that the
+method has none.
 
-`make conformance PROJECT=… BUCKET=… IMAGE=…` asks the questions below of your project. Its report,
+`make conformance PROJECT=… BUCKET=… IMAGE=…` runs the checks below in your project. Its report,
 contributed as `docs/conformance/google.json`, fills the last column.
 """

@@ -69,18 +69,17 @@ _HEAD = """\
 
 The local Vertex AI answers `google.cloud.aiplatform.v1` over gRPC and REST from one table of methods, which
 is read from Google's generated clients. *Supported* means that the method behaves as documented, as far as
-the clients can tell; *partial* means that it does with the difference named. Anything else is refused with
+the clients can tell; *partial* means that it does, with the differences named. Anything else is refused with
 UNIMPLEMENTED, and nothing is done.
 
 On all methods: there is one project in one region; credentials and permissions are not checked; quotas are
-those of the machine; `v1beta1` is not served. Refused with INVALID_ARGUMENT are NaN and Infinity in
-a Struct, messages nested more than 90 deep and filters with more than 50 parentheses and NOTs; which bounds
-Google sets is not documented. A task that publishes NaN or Infinity fails, as kfp's own launcher fails it.
-REST answers only to the addresses that it was told of, refuses web pages of other origins, and takes a body
+those of the machine; `v1beta1` is not served. NaN and Infinity in a Struct, messages nested more than 90 deep
+and filters with more than 50 parentheses and NOTs are refused with INVALID_ARGUMENT; Google does not document
+its bounds. A task that publishes NaN or Infinity fails, as kfp's own launcher fails it.
+REST answers only at the addresses that it was given, refuses web pages of other origins, and accepts a body
 only as `application/json` (`rawPredict` any), see [SECURITY.md](../SECURITY.md#web-pages-in-your-browser).
 
-Lists and traffic are current, which Google does not promise of a service of many replicas. To see what a
-client does where they are not:
+Lists and traffic are current, which Google does not promise. To test a client where they are not:
 
 | Option | What it does |
 | --- | --- |
@@ -88,23 +87,23 @@ client does where they are not:
 | `--late-traffic SECONDS` | {late} |
 """
 _STALE = (
-    "List methods show the state of so long ago: what is new is missing, what was deleted or changed is "
-    "there as it was. Get methods show what there is now."
+    "List methods show the state of SECONDS ago: what is new is missing, what was deleted or changed is "
+    "there as it was. Get methods show the current state."
 )
 _LATE = (
-    "Predict and RawPredict are routed by the traffic split of so long ago. An endpoint's first split is "
-    'none until then: FAILED_PRECONDITION, "doesn\'t have traffic_split". A request that the old split '
-    "gives to a model which is not deployed any more is UNAVAILABLE."
+    "Predict and RawPredict are routed by the traffic split of SECONDS ago. Before its first split takes "
+    'effect, an endpoint answers FAILED_PRECONDITION, "doesn\'t have traffic_split". A request that the old '
+    "split gives to a model that is no longer deployed is UNAVAILABLE."
 )
 
 _RULES_HEAD = """\
 ## Rules of fields
 
 A request that breaks one of these rules is refused with INVALID_ARGUMENT before anything is done; the details
-of the error name each field (`google.rpc.BadRequest`). Sources are the comments of the fields in Google's
-clients, quoted, or pages. From the same comments it is read which fields are *Required*: a request without
-them is refused. What is *Output only* is ignored in a new resource, as https://google.aip.dev/203 says.
-Of an update, the fields that its mask names are checked; fields that no update can change are refused.
+of the error name each field (`google.rpc.BadRequest`). Sources are quoted comments of the fields in Google's
+clients, or pages. The same comments say which fields are *Required*: a request without them is refused.
+*Output only* fields are ignored in a new resource, as https://google.aip.dev/203 says. In an update, the
+fields that its mask names are checked; fields that no update can change are refused.
 """
 
 
