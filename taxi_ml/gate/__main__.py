@@ -34,11 +34,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m taxi_ml.gate", description=__doc__)
     parser.add_argument("--report", type=Path, required=True, help="report.json of a pipeline run")
-    parser.add_argument("--policy", type=Path, default=policy.DEFAULT_PATH, help="policy.toml")
+    parser.add_argument(
+        "--policy", type=Path, default=policy.DEFAULT_PATH, help="default: taxi_ml/gate/policy.toml"
+    )
     parser.add_argument("--window", help="refuse a report of another window")
-    parser.add_argument("--json", action="store_true", help="print decision.json")
-    parser.add_argument("--override", action="append", default=[], metavar="CODE", help="may be repeated")
-    parser.add_argument("--because", default="", help="the written reason of an override")
+    parser.add_argument("--json", action="store_true", help="print the decision as JSON")
+    parser.add_argument(
+        "--override",
+        action="append",
+        default=[],
+        metavar="CODE",
+        help="ignore reasons with this code; may be repeated, and needs --because",
+    )
+    parser.add_argument("--because", default="", help="why these reasons are ignored")
     return parser
 
 
