@@ -1,4 +1,4 @@
-# Who may do what; docs/composer.md says why each role is needed.
+# Accounts and their roles; docs/composer.md says why each role is needed.
 
 resource "google_service_account" "composer" {
   account_id   = "${local.name}-composer"
