@@ -70,7 +70,7 @@ def test_a_deployment_under_way_is_stopped(cloud: Cloud, server: Server) -> None
     name = cloud.result(
         cloud.endpoints.create_endpoint(parent=parent, endpoint={"display_name": "x", "labels": labels})
     ).name
-    for artifact in ("gs://b/model", "gs://b/model", "gs://b/slow"):
+    for artifact in ("gs://bucket/model", "gs://bucket/model", "gs://bucket/slow"):
         model = {**specs.model(cloud.target), "artifact_uri": artifact}
         uploaded = cloud.result(cloud.models.upload_model(parent=parent, model=model)).model
         operation = cloud.endpoints.deploy_model(
