@@ -56,10 +56,15 @@ ROWS = "{{ (ti.xcom_pull(task_ids='check_rows') or {}).get('rows') | tojson }}"
 # The folder that the Pusher copied the blessed model to, from which it is served.
 PUSHED_TO = "Pusher.pushed_model.pushed_destination"
 PROMOTED = {**ENDPOINT, "model": result("promote.register", "model")}
+# From XCom alone: a promotion is undone even if run.json cannot be read, and roll_back skips if validate has
+# failed.
+UNDONE = {
+    **{name: result("validate", name) for name in ("region", "endpoint_name", "baseline_uri")},
+    "model": result("promote.register", "model"),
+}
 # False until the gate has decided: a run that ends before that has not declined anything.
 DECLINED = (
-    "{{ (ti.xcom_pull(task_ids='gate') or {}).get('verdict') "
-    "not in [none, taxi().params.promote and 'promote'] }}"
+    "{{ (ti.xcom_pull(task_ids='gate') or {}).get('verdict') not in [none, params.promote and 'promote'] }}"
 )
 
 
@@ -256,7 +261,7 @@ with DAG(
         roll_back = RollBackOperator(
             task_id="roll_back",
             declined=DECLINED,
-            **PROMOTED,
+            **UNDONE,
         ).as_teardown(on_failure_fail_dagrun=True)
         register >> deploy >> smoke_predict >> shift_traffic >> [undeploy_others, roll_back]
 

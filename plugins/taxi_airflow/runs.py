@@ -38,6 +38,9 @@ LONGEST_JOB: Final = timedelta(days=2)
 PINNED_BY: Final = "validate"
 """The task that pins the run."""
 
+KEPT: Final = "To change a setting, start a new run: this one keeps those with which it began"
+"""The last line of an error whose remedy may be a setting."""
+
 CONNECTION: Final = "google_cloud_default"
 
 _SCHEMA_VERSION: Final = 1
@@ -57,11 +60,13 @@ _OVERRIDES = (
 class Run:
     """One run of the training DAG, as run.json in the run's folder describes it.
 
-    `conf` is what the run was triggered with, `params` is the form with its defaults.
+    `conf` is what the run was triggered with, `params` is the form with its defaults. `run_after` is when
+    Airflow was to start it: clearing does not change it, and a later run of the same id has another.
     """
 
     dag_id: str
     run_id: str
+    run_after: str
     settings: Settings
     window: Window
     conf: Mapping[str, Any]
@@ -91,6 +96,7 @@ class Run:
         return cls(
             dag_id=str(dag_run.dag_id),
             run_id=str(dag_run.run_id),
+            run_after=str(dag_run.run_after),
             settings=settings,
             window=settings.window(_interval_end(dag_run) if given is None or given == "" else given),
             conf=dict(dag_run.conf or {}),
@@ -115,13 +121,14 @@ class Run:
             return cls(
                 dag_id=document["dag_id"],
                 run_id=document["run_id"],
+                run_after=document["run_after"],
                 settings=settings,
                 window=settings.window(document["window_end"]),
                 conf=document["conf"],
                 params=document["params"],
                 override=Override.of(**override) if override else None,
             )
-        except (KeyError, TypeError, RecursionError) as error:
+        except (AttributeError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
 
     def to_json(self) -> bytes:
@@ -131,6 +138,7 @@ class Run:
             "schema_version": _SCHEMA_VERSION,
             "dag_id": self.dag_id,
             "run_id": self.run_id,
+            "run_after": self.run_after,
             "settings": self.settings.values(),
             "window_end": self.window.end.isoformat(),
             "conf": self.conf,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import uuid
 from copy import copy
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import taxi_training
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from local_gcp.layout import BUCKET
 from taxi_airflow.operators.validate import PreflightOperator, ValidateOperator
 from taxi_airflow.runs import PINNED_BY, run_of
 from tests.airflow.tasks import context, run_task
 from vertex_airflow.objects import ObjectStore
+from vertex_airflow.operators.roll_back import roll_back_when_timed_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +31,13 @@ def began(run_id: str = "", conf: Mapping[str, Any] | None = None) -> Any:  # no
     """Return the context of a run whose first task has ended."""
     ctx = context(run_id or uuid.uuid4().hex, params=PARAMS, conf=conf)
     validate(ctx)
+    return ctx
+
+
+def unpinned() -> Any:  # noqa: ANN401  # Airflow's Context
+    """Return the context of a run whose first task has not returned anything."""
+    ctx = context(params=PARAMS)
+    ctx["ti"].pin = None
     return ctx
 
 
@@ -83,6 +92,53 @@ def test_a_run_that_timed_out_rolls_back_where_it_promoted(monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("cloud")
+def test_a_roll_back_does_not_need_the_document() -> None:
+    """A promotion is undone even where run.json is lost, or another version of the package has to read it."""
+    ctx = began()
+    uri = ctx["ti"].pulled[PINNED_BY]["run"]
+    ObjectStore(gcp_conn_id="google_cloud_default").write(uri, b'{"schema_version": 0}')
+    undoing: Any = copy(taxi_training.dag.get_task("promote.roll_back"))
+
+    undoing.render_template_fields(ctx)
+
+    assert (undoing.region, undoing.endpoint_name) == ("us-central1", "chicago-taxi-fare")
+    assert undoing.baseline_uri == uri.replace("run.json", "baseline.json")
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_run_that_was_never_pinned_has_nothing_to_undo() -> None:
+    """If validate fails, roll_back runs all the same, and must not look like the cause."""
+    ctx = unpinned()
+    ctx["ti"].states = {PINNED_BY: "failed", "gate": "upstream_failed"}
+    undoing: Any = copy(taxi_training.dag.get_task("promote.roll_back"))
+    undoing.render_template_fields(ctx)
+
+    with pytest.raises(AirflowSkipException, match="this run registered no model"):
+        run_task(undoing, ctx)
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_model_whose_place_is_unknown_is_not_looked_for() -> None:
+    """A run that began under an older version has not said where its model would be deployed."""
+    ctx = unpinned()
+    ctx["ti"].pulled["promote.register"] = {"model": "projects/taxi-local/locations/us-central1/models/m@2"}
+    undoing: Any = copy(taxi_training.dag.get_task("promote.roll_back"))
+    undoing.render_template_fields(ctx)
+
+    with pytest.raises(AirflowFailException, match="region is empty"):
+        run_task(undoing, ctx)
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_run_that_timed_out_before_it_was_pinned_has_nothing_to_undo() -> None:
+    """Airflow would log an exception of the callback as an error of the DAG."""
+    ctx = unpinned()
+    ctx.update(dag=taxi_training.dag, reason="timed_out")
+
+    roll_back_when_timed_out(ctx)
+
+
+@pytest.mark.usefixtures("cloud")
 def test_the_document_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many fields a task has, its process reads Cloud Storage once."""
     ctx = began()
@@ -124,6 +180,18 @@ def test_a_cleared_run_is_found_after_the_bucket_has_changed(monkeypatch: pytest
     assert validate(ctx) == pinned
 
 
+@pytest.mark.usefixtures("whole_cloud")
+def test_a_cleared_preflight_that_fails_says_where_the_run_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a new deployment it may fail for good, and validate may be cleared once more after that."""
+    monkeypatch.setenv("TAXI_PIPELINE_IMAGE", "taxi-vertex/pipeline:stale")
+    ctx = began()
+
+    with pytest.raises(AirflowFailException, match="To change a setting, start a new run"):
+        run_task(PreflightOperator(task_id="preflight"), ctx)
+
+    assert ctx["ti"].xcom["return_value"] == run_of(ctx).uri
+
+
 @pytest.mark.usefixtures("cloud")
 def test_another_run_of_the_same_id_is_refused() -> None:
     """A run that was deleted and triggered again with another form does not take over the old settings."""
@@ -132,6 +200,18 @@ def test_another_run_of_the_same_id_is_refused() -> None:
 
     with pytest.raises(AirflowFailException, match="belongs to an earlier run of this id"):
         began(run_id, conf={"train_months": 13})
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_later_run_of_the_same_id_is_refused() -> None:
+    """Nor does it train for the month of the run that was deleted, if neither form names one."""
+    run_id = uuid.uuid4().hex
+    began(run_id)
+    later = context(run_id, params=PARAMS)
+    later["dag_run"].run_after += timedelta(days=31)
+
+    with pytest.raises(AirflowFailException, match="belongs to an earlier run of this id"):
+        validate(later)
 
 
 @pytest.mark.usefixtures("cloud")
@@ -147,9 +227,8 @@ def test_a_bucket_that_does_not_exist_ends_the_run(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.usefixtures("cloud")
 def test_a_run_that_is_not_pinned_says_what_to_clear() -> None:
-    """Without the first task, or with a document of another version, a task fails without a retry."""
-    ctx = context(params=PARAMS)
-    ctx["ti"].pin = None
+    """Without the first task, or with a document of another version, a task fails for good."""
+    ctx = unpinned()
     uri = f"gs://{BUCKET}/tests/{uuid.uuid4().hex}/run.json"
     ObjectStore(gcp_conn_id="google_cloud_default").write(uri, b'{"schema_version": 0}')
 

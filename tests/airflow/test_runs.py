@@ -176,7 +176,13 @@ def test_a_run_is_read_as_it_was_written(params: dict[str, Any], run_id: str) ->
     assert Run.from_json(run.to_json()).to_json() == run.to_json()
 
 
-@pytest.mark.parametrize("content", [b"", b"7", b"[]", b"{}", b'{"schema_version": 2}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"7", b"[]", b"{}", b'{"schema_version": 2}', b"[" * 100_000),
+        b'{"schema_version": 1, "settings": []}',
+    ],
+)
 def test_what_is_not_a_run_is_refused(content: bytes) -> None:
     """A document that this version has not written is a ValueError, whatever it is."""
     with pytest.raises(ValueError, match=r"\w"):

@@ -83,9 +83,9 @@ class FindChampionOperator(RecordBaselineOperator):
         if reason.code is ReasonCode.CHAMPION_MISSING:
             return (
                 f"the model has most of the traffic on endpoint {self.endpoint_name!r}, and cannot be "
-                "compared with. Restore the folder, or give the traffic to a model of this DAG, or set "
-                "TAXI_ENDPOINT_NAME to an endpoint that is only this DAG's; then clear this task. Or "
-                f"{override}: then only policy.toml's absolute rules decide, and the model may be replaced"
+                "compared with. Restore the folder, or give the traffic to a model of this DAG; then clear "
+                "this task. Or set TAXI_ENDPOINT_NAME to an endpoint of this DAG alone, and start a new run. "
+                f"Or {override}: then only policy.toml's absolute rules decide, and the model may be replaced"
             )
         return (
             f"a run of {self.window} would be compared on trips that the champion was trained on, or replace "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_airflow.runs import run_of
+from taxi_airflow.runs import KEPT, run_of
 from taxi_ml import naming, sizing, sql
 from taxi_ml.gate.policy import PolicyError
 from taxi_ml.gate.policy import load as load_policy
@@ -88,7 +88,7 @@ class WaitForTripsOperator(QueryOperator):
         try:
             deadline = sql.waits_until(arrival, run.settings, now)
         except sql.MissingTripsError as error:
-            raise AirflowFailException(f"window {run.window.id}: {error}") from error
+            raise AirflowFailException(f"window {run.window.id}: {error}\n{KEPT}") from error
         if deadline is not None:
             self._defer(arrival, min(now + self.look_every, deadline), deadline)
         self.log.info("Complete: %s", arrival.describe())
@@ -130,7 +130,9 @@ class CheckRowsOperator(QueryOperator):
             sql.require_rows(size.exported, least)
             sql.require_complete(dropped, empty, run.settings)
         except _REFUSALS as error:
-            raise AirflowFailException(f"window {run.window.id}: {error}\n  {dropped.describe()}") from error
+            raise AirflowFailException(
+                f"window {run.window.id}: {error}\n  {dropped.describe()}\n{KEPT}"
+            ) from error
         self.log.info("%s", size.describe())
         self.log.info("Expected of each component on a machine of its own: %s", size.describe_needs())
         return {

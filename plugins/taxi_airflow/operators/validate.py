@@ -8,7 +8,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from taxi_airflow.checks import Subject, inspect
 from taxi_airflow.findings import Status, failure, table
-from taxi_airflow.runs import Run, read_run, run_of
+from taxi_airflow.runs import KEPT, Run, read_run, run_of
 from taxi_ml import naming
 from taxi_ml.gate.decision import OverrideError
 from taxi_ml.gate.policy import PolicyError
@@ -27,8 +27,9 @@ class ValidateOperator(ConnectedOperator):
     """Check settings, parameters and the gate's policy, and pin them in the run's folder for all other tasks.
 
     Everything that is wrong is named at once, each with its value and remedy, and no retry is made. Returns
-    ``{"run", "window", "dataset", "splits"}``: the address of run.json, the window's id, and the names of its
-    table and folder.
+    ``{"run", "window", "dataset", "splits", "region", "endpoint_name", "baseline_uri"}``: the address of
+    run.json, the window's id and the names of its table and folder, and what a roll-back has to know, which
+    must not depend on reading run.json.
 
     run.json is written once: another try, or a cleared task, keeps the one that is there. A changed setting
     takes effect in a new run, because half of this one would have been made with the old value.
@@ -39,9 +40,10 @@ class ValidateOperator(ConnectedOperator):
     def execute(self, context: Context) -> dict[str, str]:
         """Check and pin."""
         run = self._pinned_before(context) or self._pin(context)
-        if run.conf != (context["dag_run"].conf or {}):
+        dag_run = context["dag_run"]
+        if (run.conf, run.run_after) != (dag_run.conf or {}, str(dag_run.run_after)):
             raise AirflowFailException(
-                f"{run.uri} belongs to an earlier run of this id with other parameters; trigger a new run"
+                f"{run.uri} belongs to an earlier run of this id, of {run.run_after}; trigger a new run"
             )
         self.log.info(
             "Train on %s to %s, test until %s",
@@ -54,6 +56,9 @@ class ValidateOperator(ConnectedOperator):
             "window": run.window.id,
             "dataset": naming.dataset_table(run.settings, run.window),
             "splits": naming.data_uri(run.settings, run.window),
+            "region": run.settings.region,
+            "endpoint_name": run.settings.endpoint_name,
+            "baseline_uri": run.baseline_uri,
         }
 
     def _pinned_before(self, context: Context) -> Run | None:
@@ -98,6 +103,8 @@ class PreflightOperator(ConnectedOperator):
     def execute(self, context: Context) -> str:
         """Check everything, and report all problems at once."""
         run = run_of(context)
+        # Before the checks: a cleared validate needs the address even if they fail.
+        context["ti"].xcom_push(key="return_value", value=run.uri)
         findings = inspect(
             Subject(
                 settings=run.settings,
@@ -109,7 +116,7 @@ class PreflightOperator(ConnectedOperator):
         self.log.info("Before anything is spent:\n%s", table(findings))
         failed = [each for each in findings if each.failed]
         if any(each.status is Status.PROBLEM for each in failed):
-            raise AirflowFailException(f"this run cannot start:\n{table(failed)}")
+            raise AirflowFailException(f"this run cannot start:\n{table(failed)}\n{KEPT}")
         if failed:
             raise AirflowException(f"not everything could be reached:\n{table(failed)}")
         return run.uri

@@ -139,8 +139,8 @@ class EndpointOperator(VertexOperationOperator[State]):
         check_given(model=self.model)
         return ModelName.parse(self.model)
 
-    def scope(self, hook: VertexHook) -> str:
-        """Return the endpoint: a deployment of an earlier try may still be in progress."""
+    def scope(self, hook: VertexHook) -> str | None:
+        """Return the endpoint: a deployment of an earlier try may still be going on."""
         endpoint = self.endpoint(hook)
         return endpoint.name if endpoint else f"{hook.location}/endpoints/{self.endpoint_name}"
 

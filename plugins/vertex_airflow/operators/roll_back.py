@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from vertex_airflow import endpoints, model_registry
-from vertex_airflow.operators.connected import is_empty, is_true
+from vertex_airflow.operators.connected import check_given, is_empty, is_true
 from vertex_airflow.operators.deploy import EndpointOperator
 
 if TYPE_CHECKING:
@@ -60,6 +60,13 @@ class RollBackOperator(EndpointOperator[Withdrawn]):
     ) -> None:
         super().__init__(**kwargs)
         self.declined = declined
+
+    def scope(self, hook: VertexHook) -> str | None:
+        """Return the endpoint; None without a model: the run may have ended before it had a region."""
+        if is_empty(self.model):
+            return None
+        check_given(region=self.region, endpoint_name=self.endpoint_name)
+        return super().scope(hook)
 
     def find(self, hook: VertexHook, context: Context) -> Withdrawn | None:
         """Return None while this run's model is deployed and not promoted.
