@@ -10,7 +10,9 @@ from local_vertex.domain.errors import InvalidArgument, PermissionDenied
 
 _LOCATION = re.compile(r"projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)")
 _MODEL_ID = re.compile(r"[^/@]+")
-_GCS_URI = re.compile(r"gs://[a-z0-9][-_.a-z0-9]{1,220}[a-z0-9](/.*)?")
+# A bucket's name has 3 to 63 characters; one with dots has up to 222, and up to 63 between two dots.
+_BUCKET_PART = "[-_a-z0-9]{1,63}"
+_GCS_URI = re.compile(rf"gs://(?=[a-z0-9][^/]{{1,220}}[a-z0-9](/|$)){_BUCKET_PART}(\.{_BUCKET_PART})*(/.*)?")
 
 
 def check_gcs_uri(field: str, uri: str) -> None:

@@ -87,7 +87,23 @@ def test_what_only_we_refuse_is_unimplemented(
     assert problem in error.message
 
 
-@pytest.mark.parametrize("uri", ["", "/root", "gs://", "gs:///x", "s3://b/x", "gs://bucket/../x"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "/root",
+        "gs://",
+        "gs:///x",
+        "s3://b/x",
+        "gs://bucket/../x",
+        "gs://ab/x",
+        "gs://Bucket/x",
+        "gs://bucket-/x",
+        "gs://a..b/x",
+        f"gs://{'b' * 64}/x",
+        f"gs://{'.'.join(['b' * 63] * 4)}/x",
+    ],
+)
 def test_the_output_directory_is_a_gcs_uri(engine: LocalPipelineEngine, uri: str) -> None:
     """An output directory that is not on Cloud Storage is refused."""
     error = refusal(engine, one_task(), output_directory=uri)
