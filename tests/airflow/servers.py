@@ -24,17 +24,8 @@ if TYPE_CHECKING:
 
 
 REPOSITORY = Path(__file__).parents[2]
-
-
 PROJECT = "taxi-local"
-
-
 REGION = "us-central1"
-
-
-LOCATION = f"projects/123456789012/locations/{REGION}"
-
-
 SETTINGS = {
     "TAXI_PROJECT": PROJECT,
     "TAXI_BUCKET": "gs://taxi-local",

@@ -7,13 +7,14 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -154,15 +155,6 @@ def setup(machine: Machine) -> Iterator[Callable[..., Setup]]:
         yield start
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait for a condition; raises TimeoutError if it does not become true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize(
     ("lock", "clones"),
     [(AIRFLOW, ("a", "a")), (PIPELINE, ("a", "a")), (PIPELINE, ("a", "b"))],
@@ -175,9 +167,9 @@ def test_two_setups_make_an_environment_once(
     first_clone, second_clone = (machine.clone(name) for name in clones)
     with machine.gate(lock):
         first = setup(first_clone)
-        wait_until(lambda: machine.begun(lock) == 1)
+        wait_for(lambda: machine.begun(lock) == 1)
         second = setup(second_clone)
-        wait_until(lambda: "another make is working on" in second.said or machine.begun(lock) > 1)
+        wait_for(lambda: "another make is working on" in second.said or machine.begun(lock) > 1)
 
     assert (first.code(), second.code()) == (0, 0), first.said + second.said
     assert machine.begun(lock) == 1
@@ -190,7 +182,7 @@ def test_a_killed_setup_is_done_again(machine: Machine, setup: Callable[..., Set
     clone = machine.clone("a")
     with machine.gate(lock):
         killed = setup(clone)
-        wait_until(lambda: machine.begun(lock) == 1)
+        wait_for(lambda: machine.begun(lock) == 1)
         killed.kill()
     again = setup(clone)
 

@@ -9,7 +9,6 @@ import socket
 import sys
 import textwrap
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from local_gcp.layout import PROJECT, Layout
 from local_gcp.services import BIGQUERY, GCS, VERTEX, Declaration
 from local_gcp.stack import Condition, Stack
 from local_gcp.supervise import Service
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,19 +91,10 @@ def pid_of(stack: Stack, name: str = "gcs") -> int:
     return found
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait for a condition; raises TimeoutError if it does not become true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.02)
-
-
 def kill(pid: int) -> None:
     """Kill a process with SIGKILL and wait until it is gone."""
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: pids.identify(pid) is None)
+    wait_for(lambda: pids.identify(pid) is None)
 
 
 def test_up_twice_starts_once(make_stack: Callable[..., Stack]) -> None:

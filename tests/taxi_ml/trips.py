@@ -116,16 +116,6 @@ def drop_reason(trip: Trip) -> str | None:  # noqa: C901, PLR0911  # the list of
     return "distance_too_long" if max(miles) > 100 else None
 
 
-def is_located(trip: Trip) -> bool:
-    """Return whether a trip has all its coordinates, possible or not."""
-    return None not in (
-        trip.pickup_latitude,
-        trip.pickup_longitude,
-        trip.dropoff_latitude,
-        trip.dropoff_longitude,
-    )
-
-
 def distance(trip: Trip) -> float | None:
     """Return the meters between two possible points by the haversine formula on a sphere of 6,371 km."""
     points = (
