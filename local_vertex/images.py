@@ -55,13 +55,14 @@ class ImageTable:
             if fnmatchcase(image, rule.image):
                 return rule
         table = ", ".join(rule.image for rule in self.rules) or "empty"
-        remedy = "use one of these"
+        remedies = ["use one of these"] if self.rules else []
         if self.own:
             row = json.dumps({"image": image, "interpreter": "/path/to/its/bin/python"})
-            remedy += (
-                f", or make a virtual environment with the image's packages, write [{row}] to "
-                f"{self.own} (or add it to the list there) and start the server again"
+            remedies.append(
+                f"make a virtual environment with the image's packages, write [{row}] to {self.own} "
+                "(or add it to the list there) and start the server again"
             )
+        remedy = ", or ".join(remedies) or "start the server with a row for it"
         raise InvalidArgument(f"image '{image}' is not in this machine's image table ({table}); {remedy}")
 
 
