@@ -33,7 +33,7 @@ class JobStates:
         return RunState(self.enum(job.state).name.removeprefix(self.prefix))
 
     def change(self, job: Message, state: RunState, *, at: datetime, error: Failure | None) -> bool:
-        """Give a job its new state; says whether it took it: a final state is never left again."""
+        """Give a job its new state; return whether it took it: a final state is never left again."""
         if self.of(job) in TERMINAL_RUN_STATES:
             return False
         job.state = self.to_wire(state)
