@@ -1,1 +1,1 @@
-"""Operators: validate, submit or attach, defer, explain."""
+"""Operators of the product: pin the run, check, count, export, compile, decide."""

@@ -9,7 +9,6 @@ from airflow.sdk.exceptions import AirflowFailException
 from taxi_airflow.runs import run_of
 from taxi_ml.gate.champion import Champion
 from taxi_ml.gate.decision import ReasonCode, objections
-from vertex_airflow.baseline import Baseline
 from vertex_airflow.operators.connected import check_given, is_true
 from vertex_airflow.operators.deploy import RecordBaselineOperator
 
