@@ -71,7 +71,9 @@ class WorkerImage:
             os.chown(self.root / name, _USER, _USER)
         for source in re.findall(r"(?m)^COPY (?!--)(\S+) /opt/taxi/", _dockerfile()):
             copy = shutil.copytree if (self.code / source).is_dir() else shutil.copy
-            copy(self.code / source, self.root / "opt" / "taxi" / source)
+            target = self.root / "opt" / "taxi" / source
+            target.parent.mkdir(exist_ok=True)
+            copy(self.code / source, target)
         if self.boot:
             launcher = self.root / "opt" / "apache" / "beam" / "boot"
             shutil.copy(self.boot, launcher)

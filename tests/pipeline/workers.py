@@ -82,7 +82,8 @@ def _failing_code(folder: Path) -> Path:
     code = folder / "code"
     if not code.exists():
         shutil.copytree(REPOSITORY / "taxi_ml", code / "taxi_ml")
-        shutil.copy(REPOSITORY / "requirements/pipeline.txt", code)
+        (code / "requirements").mkdir()
+        shutil.copy(REPOSITORY / "requirements" / "pipeline.txt", code / "requirements")
         executor = code / "taxi_ml" / "pipeline" / "parquet_examples.py"
         executor.write_text("raise ImportError('libarrow.so.1800 is of another release')\n")
     return code
