@@ -39,20 +39,22 @@ class JobState(StrEnum):
     QUEUED = "QUEUED"
     PENDING = "PENDING"
     RUNNING = "RUNNING"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    CANCELLING = "CANCELLING"
-    CANCELLED = "CANCELLED"
-    PAUSED = "PAUSED"
-    EXPIRED = "EXPIRED"
     UPDATING = "UPDATING"
+    CANCELLING = "CANCELLING"
+
+    SUCCEEDED = "SUCCEEDED"
     PARTIALLY_SUCCEEDED = "PARTIALLY_SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    EXPIRED = "EXPIRED"
+
+    # It waits for a person, and a task that waited for it would not say so: not active.
+    PAUSED = "PAUSED"
     UNKNOWN = "UNKNOWN"
 
 
-# A paused job waits for a person, and a task that waited for it would not say so: PAUSED is not active.
 ACTIVE_STATES = frozenset(
-    {JobState.QUEUED, JobState.PENDING, JobState.RUNNING, JobState.CANCELLING, JobState.UPDATING}
+    {JobState.QUEUED, JobState.PENDING, JobState.RUNNING, JobState.UPDATING, JobState.CANCELLING}
 )
 # A retry after one of these submits a new attempt; any other final state needs a person first.
 REPLACEABLE_STATES = frozenset(

@@ -87,7 +87,7 @@ def _typed_value(value: Any) -> dict[str, Any]:  # noqa: ANN401  # a parameter's
                 f"{value!r} cannot be a parameter of a pipeline of schema 2.0; give a string or a number"
             )
         case int():
-            return {"intValue": str(value)}
+            return {"intValue": value}
         case float():
             return {"doubleValue": value}
         case _:
