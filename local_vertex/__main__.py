@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve; return 0 after a clean end and 1, with one line that says what to do, otherwise."""
     chosen = _parsed(arguments)
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
-    _on_signals(_leave)
+    _on_signals(lambda _number, _frame: sys.exit(0))
     try:
         _serve(chosen)
     except (ImageTableError, PortInUseError, StateInUseError, StateUnreadableError) as error:
@@ -98,10 +98,6 @@ def _serve(chosen: argparse.Namespace) -> None:
 def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handler)
-
-
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    sys.exit(0)
 
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     )
     from local_vertex.run.ports import PipelineRun
 
+# The fields in which conditions of schema 2.0 read a parameter; all other types are strings there.
+_KINDS = {int: "int_value", float: "double_value"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
@@ -79,9 +82,9 @@ class Upstream:
         }
         try:
             values = {key: self.value(source) for key, source in condition.parameters.items()}
-            legacy = {key: _typed_value(value) for key, value in values.items()}
+            typed = {key: {_KINDS.get(type(value), "string_value"): value} for key, value in values.items()}
             held = condition.expression.value_of(
-                {"artifacts": artifacts, "parameter_values": values, "parameters": legacy}
+                {"artifacts": artifacts, "parameter_values": values, "parameters": typed}
             )
         except (ConditionError, OutputError) as error:
             raise ConditionError(f"its condition {condition.text!r} has no value: {error}") from error
@@ -160,12 +163,6 @@ class Upstream:
             message = failed[0].error.message if failed[0].error else failed[0].name
             status["error"] = {"code": int(Code.FAILED_PRECONDITION), "message": message}
         return status
-
-
-def _typed_value(value: Any) -> dict[str, Any]:  # noqa: ANN401  # a JSON value
-    """Return a parameter as conditions of schema 2.0 see it."""
-    kind = {int: "int_value", float: "double_value"}.get(type(value), "string_value")
-    return {kind: value}
 
 
 def text_of(value: Any) -> str:  # noqa: ANN401  # a JSON value
