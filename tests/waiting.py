@@ -12,9 +12,14 @@ if TYPE_CHECKING:
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Return when the condition holds; fail after a deadline."""
-    deadline = time.monotonic() + seconds
+    """Return when the condition holds; fail after a deadline.
+
+    The longer it waits, the less often it looks, but at least four times a second: many conditions are
+    requests to the servers whose work is waited for, and answering would take the time from that work.
+    """
+    start = time.monotonic()
     while not condition():
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - start
+        if waited > seconds:
             pytest.fail(f"not true within {seconds} s")
-        time.sleep(0.01)
+        time.sleep(min(0.01 + waited / 20, 0.25))
