@@ -11,7 +11,7 @@ from local_vertex.plan.parameters import bind
 from local_vertex.plan.plan import RunParameter
 from local_vertex.plan.planner import make_plan
 from taxi_ml.pipeline.modules_check import read_modules
-from tests.pipeline.golden import compile_text
+from tests.pipeline.golden import compile_texts
 from tests.pipeline.requests import (
     CHAMPION,
     MODULES,
@@ -30,19 +30,28 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.pipeline
 
 
-def test_wheels_lie_beside_the_modules(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[CompileRequest, Path]]:
+    """Requests that were compiled below their roots, with a champion for either schema."""
+    compiled = {}
+    for schema in ("2.0", "2.1"):
+        root = tmp_path_factory.mktemp("compiled")
+        compiled[schema] = make_request(root, pipeline_schema=schema, compares=True), root
+    compile_texts({root: request for request, root in compiled.values()})
+    return compiled
+
+
+def test_wheels_lie_beside_the_modules(compiled: dict[str, tuple[CompileRequest, Path]]) -> None:
     """A wheel for each component with user code is where the spec says, for any request."""
-    request = make_request(tmp_path)
+    request, root = compiled["2.1"]
+    wheels = sorted((root / "modules" / request.modules_digest / "wheels").iterdir())
 
-    compile_text(request, tmp_path)
-
-    wheels = sorted((tmp_path / "modules" / request.modules_digest / "wheels").iterdir())
     assert [wheel.name.split("-")[0] for wheel in wheels] == [
         "tfx_user_code_trainer",
         "tfx_user_code_transform",
         "tfx_user_code_tuner",
     ]
-    spec = (tmp_path / "pipeline.json").read_text()
+    spec = (root / "pipeline.json").read_text()
     assert all(str(wheel).lower() in spec.lower() for wheel in wheels)
 
 
@@ -90,11 +99,13 @@ def test_missing_request_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("schema", ["2.0", "2.1"])
-def test_a_run_gives_its_pipeline_all_that_it_takes(schema: str, tmp_path: Path) -> None:
+def test_a_run_gives_its_pipeline_all_that_it_takes(
+    compiled: dict[str, tuple[CompileRequest, Path]], schema: str
+) -> None:
     """In either schema the values are bound, and the tasks read the values that they stand for."""
-    request = make_request(tmp_path, pipeline_schema=schema, compares=True)
-    spec = json.loads(compile_text(request, tmp_path))["pipelineSpec"]
-    values = make_parameters(tmp_path, champion=CHAMPION).values(request)
+    request, root = compiled[schema]
+    spec = json.loads((root / "pipeline.json").read_text())["pipelineSpec"]
+    values = make_parameters(root, champion=CHAMPION).values(request)
     plan = make_plan(spec)
     bound = bind(plan.parameters, values)
     read = {
@@ -107,11 +118,11 @@ def test_a_run_gives_its_pipeline_all_that_it_takes(schema: str, tmp_path: Path)
     assert read == {
         ("Champion", "artifact_uri"): CHAMPION.uri,
         ("CsvExampleGen", "cache_period"): "2015-07-05",
-        ("CsvExampleGen", "data_uri"): f"{tmp_path}/data",
-        ("CsvExampleGen", "input_base"): f"{tmp_path}/data",
+        ("CsvExampleGen", "data_uri"): f"{root}/data",
+        ("CsvExampleGen", "input_base"): f"{root}/data",
         ("ImportSchemaGen", "cache_period"): "2015-07-05",
-        ("ImportSchemaGen", "data_uri"): f"{tmp_path}/data",
-        ("Pusher", "push_destination"): json.dumps({"filesystem": {"base_directory": f"{tmp_path}/serving"}}),
+        ("ImportSchemaGen", "data_uri"): f"{root}/data",
+        ("Pusher", "push_destination"): json.dumps({"filesystem": {"base_directory": f"{root}/serving"}}),
         ("Report", "champion_name"): CHAMPION.name,
         ("Report", "window"): "2015-07_train24_test1",
         ("Trainer", "custom_config"): values["training_options"],

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf import json_format
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig, PipelineSpec
 
-from tests.pipeline.golden import GOLDENS, VARIANTS, compile_text
+from tests.pipeline.golden import GOLDENS, VARIANTS, compile_texts
 from tests.pipeline.requests import CHAMPION, make_parameters, make_request
 
 if TYPE_CHECKING:
@@ -25,14 +24,11 @@ pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("compiled_spec")]
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """Compile each variant once, when it is first requested by its golden's name."""
-
-    @cache
-    def compiled_once(name: str) -> str:
-        root = tmp_path_factory.mktemp("compiled")
-        return compile_text(make_request(root, **VARIANTS[name]), root)
-
-    return compiled_once
+    """The compiled jobs, by the names of their goldens or as `older`."""
+    changes: dict[str, dict[str, object]] = {**VARIANTS, "older": {"pipeline_schema": "2.0"}}
+    roots = {name: tmp_path_factory.mktemp("compiled") for name in changes}
+    texts = compile_texts({roots[name]: make_request(roots[name], **changes[name]) for name in changes})
+    return dict(zip(changes, texts, strict=True)).__getitem__
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +61,9 @@ def hooks_and_machines(spec: dict[str, Any]) -> list[Any]:
     return [hooks, [each.get("resources") for each in containers]]
 
 
-def test_the_older_schema_can_be_chosen(compiled: Compiled, tmp_path: Path) -> None:
+def test_the_older_schema_can_be_chosen(compiled: Compiled) -> None:
     """One setting compiles the same tasks, machines and driver for schema 2.0."""
-    older = json.loads(compile_text(make_request(tmp_path, pipeline_schema="2.0"), tmp_path))["pipelineSpec"]
-    newer = compiled("first_run.json")
+    older, newer = compiled("older"), compiled("first_run.json")
 
     assert older["schemaVersion"] == "2.0.0"
     assert older["root"]["dag"]["tasks"].keys() == newer["root"]["dag"]["tasks"].keys()
