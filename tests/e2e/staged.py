@@ -128,6 +128,21 @@ class Staged:
         self.stage.airflow.call("POST", f"dags/{DAG_ID}/clearTaskInstances", body)
 
 
+def make_model(stack: LocalStack, *options: str) -> dict[str, bytes]:
+    """Return the files of a model, which takes TensorFlow some seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "model"
+        subprocess.run(
+            [stack.layout.pipeline_python, _PROGRAM, saved, *options],
+            env={**stack.environment, "PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "2"},
+            check=True,
+            capture_output=True,
+        )
+        return {
+            str(each.relative_to(saved)): each.read_bytes() for each in saved.rglob("*") if each.is_file()
+        }
+
+
 class Stage:
     """One Airflow and one local cloud, with models that were never trained."""
 
@@ -138,6 +153,7 @@ class Stage:
         self.airflow.await_dag(DAG_ID, deadline_seconds=120)
         self.cloud = Cloud(stack.url("vertex", "rest"), stack.url("gcs", "rest"), stack.layout.gcs_root)
         self._count = 0
+        self._models: dict[tuple[str, ...], dict[str, bytes]] = {}
 
     @property
     def serving(self) -> dict[str, int]:
@@ -178,19 +194,13 @@ class Stage:
         return runs
 
     def save_model(self, *options: str) -> str:
-        """Put a new model on Cloud Storage and return its folder."""
+        """Put a model on Cloud Storage, into a folder of its own, which is returned."""
         self._count += 1
         artifact = f"gs://{BUCKET}/tests/promotion/{self._count}"
-        with tempfile.TemporaryDirectory() as folder:
-            saved = Path(folder) / "model"
-            subprocess.run(
-                [self.stack.layout.pipeline_python, _PROGRAM, saved, *options],
-                env={**self.stack.environment, "PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "2"},
-                check=True,
-                capture_output=True,
-            )
-            for file in (each for each in saved.rglob("*") if each.is_file()):
-                self.blob(f"{artifact}/{file.relative_to(saved)}").upload_from_filename(str(file))
+        if options not in self._models:
+            self._models[options] = make_model(self.stack, *options)
+        for name, content in self._models[options].items():
+            self.blob(f"{artifact}/{name}").upload_from_string(content)
         return artifact
 
     def blob(self, uri: str) -> Any:  # noqa: ANN401  # google-cloud-storage has no types
