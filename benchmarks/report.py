@@ -27,7 +27,7 @@ from tests.pipeline.trips import write_trips  # noqa: E402  # as above
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from taxi_ml.gate.report import Interval
+    from taxi_ml.gate.metrics import Interval
 
 SEED: Final = 20
 

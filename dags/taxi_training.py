@@ -19,7 +19,7 @@ from taxi_airflow.operators.validate import PreflightOperator, ValidateOperator
 from taxi_airflow.runs import LONGEST_JOB, longest_run, next_step, run_of, timetable
 from taxi_airflow.smoke import read_trips
 from taxi_ml import sql
-from taxi_ml.gate.decision import OVERRIDABLE
+from taxi_ml.gate.reasons import OVERRIDABLE
 from taxi_ml.splits import Split
 from vertex_airflow.operators.custom_job import VertexCustomJobOperator
 from vertex_airflow.operators.deploy import DeployModelOperator, UndeployOthersOperator

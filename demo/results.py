@@ -21,8 +21,10 @@ from taxi_ml.gate import report as reports
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from taxi_ml.gate.decision import Decision, Reason
-    from taxi_ml.gate.report import Difference, Interval, Metrics, Report
+    from taxi_ml.gate.decision import Decision
+    from taxi_ml.gate.metrics import Difference, Interval, Metrics
+    from taxi_ml.gate.reasons import Reason
+    from taxi_ml.gate.report import Report
 
 _TIMEOUT_SECONDS: Final = 60
 # Columns of the dataset that are not features: the trip's key and the label.

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from taxi_ml.gate.distributions import Drift, FareBand, Fit
-    from taxi_ml.gate.policy import DriftRules
-    from taxi_ml.gate.report import Interval, Report, Slice, Tuning
+    from taxi_ml.gate.metrics import Interval, Slice
+    from taxi_ml.gate.policy import DistanceRules
+    from taxi_ml.gate.report import Report, Tuning
 
 WIDTH: Final = 360.0
 _LEFT: Final = 34.0
@@ -311,7 +312,7 @@ def shown(value: float | None, digits: int = 2, sign: str = "") -> str:
     return f"{value:{sign}z.{digits}f}" if abs(value) < _LONGEST else f"{value:{sign}.3g}"
 
 
-def drift_rows(report: Report, rules: DriftRules) -> tuple[DriftRow, ...]:
+def drift_rows(report: Report, rules: DistanceRules) -> tuple[DriftRow, ...]:
     """Return the distances of the splits, the farthest first."""
     rows = (
         DriftRow(

@@ -1,4 +1,4 @@
-"""Distances between a run's trips and the champion's training rows, in the champion's own inputs."""
+"""Distances between a run's trips and the rows that a model learned from, in the model's own inputs."""
 
 from __future__ import annotations
 
@@ -38,23 +38,24 @@ class Learned:
     vocabulary: list[str]
 
 
-def distances(champion: str, splits: Mapping[str, str], *, seed: int) -> tuple[Drift, ...]:
-    """Return the distances of each split of a run from the champion's training rows.
+def distances(model: str, splits: Mapping[str, str], *, seed: int) -> tuple[Drift, ...]:
+    """Return the distances of each split of a run from the training rows of a model.
 
-    Empty if the champion has no profile of them, as earlier models do not.
+    The champion's show drift, the challenger's own skew. Empty if the model has no profile of its training
+    rows, as earlier models do not.
 
     Raises:
-        FileNotFoundError: if the champion's artifact has no SavedModel.
+        FileNotFoundError: if the model's artifact has no SavedModel.
 
     """
-    folder = saved_model_folder(champion)
+    folder = saved_model_folder(model)
     path = posixpath.join(folder, profiles.FILE)
     if not tf.io.gfile.exists(path):
         return ()
     with tf.io.gfile.GFile(path) as file:
         content = json.loads(file.read())
     learned = Learned(**{name: content[name] for name in ("profile", "layout", "vocabulary")})
-    # The champion's own transform: only its vocabulary and its scale make its profile comparable.
+    # The model's own transform: only its vocabulary and its scale make its profile comparable.
     transform = tf.saved_model.load(folder).signatures[SIGNATURE]
     return tuple(
         drift

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-from taxi_ml.evaluation import drift, rows, schemas, scores
+from taxi_ml.evaluation import drift, rows, schemas, scores, slicing
 from taxi_ml.evaluation.saved_models import saved_model_folder
 from taxi_ml.gate.report import Anomaly, Challenger, Hashes, Report, ScoredChampion, Trial, Tuning
 from taxi_ml.modules.features import LABEL
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
+
+    from taxi_ml.gate.metrics import Reference
 
 SIGNATURE: Final = "serving_default"
 """The signature that serves, and is therefore judged; `taxi_ml/modules/signatures.py` exports it."""
@@ -74,10 +76,15 @@ class Sources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """The test rows with both models' predictions, and the columns to slice by."""
+    """The test rows with the models' predictions, and the columns to slice by.
+
+    `quotable` marks the trips whose distance is known and above 0.
+    """
 
     predictions: scores.Predictions
     slicing: Mapping[str, NDArray[Any]]
+    quotable: NDArray[np.bool_]
+    references: tuple[Reference, ...] = ()
 
 
 def gather(sources: Sources, run: Run) -> Report:
@@ -86,8 +93,6 @@ def gather(sources: Sources, run: Run) -> Report:
     Raises:
         FileNotFoundError: if a model's artifact has no SavedModel.
         EmptySplitError: if there are no test rows.
-        ReportError: if challenger and champion are the same model.
-
     """
     counts = {split: rows.count(folder) for split, folder in sources.statistics.items()}
     if not counts[Split.TEST]:
@@ -95,7 +100,9 @@ def gather(sources: Sources, run: Run) -> Report:
             f"{sources.splits[Split.TEST]} is empty; a model cannot be judged without test rows"
         )
     scored = _score(sources)
-    predictions = scored.predictions
+    predictions, quotable = scored.predictions, scored.predictions.of(scored.quotable)
+    challenger = object_uri(saved_model_folder(sources.challenger), os.environ)
+    champion = _champion(sources, run, predictions, quotable)
     reviewed, inferred = (
         schemas.parse(_content(folder, SCHEMA_FILE)) for folder in (sources.schema, sources.inferred_schema)
     )
@@ -103,17 +110,22 @@ def gather(sources: Sources, run: Run) -> Report:
         window=run.window,
         rows=SplitCounts(**counts),
         challenger=Challenger(
-            uri=object_uri(saved_model_folder(sources.challenger), os.environ),
+            uri=challenger,
             metrics=scores.metrics(predictions.fares, predictions.challenger),
+            quotable=scores.metrics(quotable.fares, quotable.challenger),
         ),
-        champion=_champion(sources, run, predictions),
+        champion=champion,
         difference=scores.difference(predictions, seed=run.seed),
-        slices=scores.slices(predictions, scored.slicing, seed=run.seed),
+        references=scored.references,
+        unchanged=scores.is_unchanged(predictions)
+        or (champion is not None and champion.uri.rstrip("/") == challenger),
+        slices=slicing.slices(predictions, scored.slicing),
         anomalies=tuple(_anomalies(sources, reviewed)),
         schema=schemas.differences(reviewed, inferred),
         tuner=_tuner(sources.tuner_results),
         blessed=_blessed(sources.blessing),
         drift=drift.distances(sources.champion, sources.splits, seed=run.seed) if sources.champion else (),
+        skew=drift.distances(sources.challenger, {Split.TEST: sources.splits[Split.TEST]}, seed=run.seed),
         fit=scores.fit(predictions),
         hashes=Hashes(
             modules=run.modules_digest,
@@ -142,9 +154,11 @@ def _score(sources: Sources) -> Scored:
     predictions = scores.Predictions(
         fares=columns[LABEL], challenger=columns["challenger"], champion=columns.get("champion")
     )
-    slicing = {name: columns[name] for name in SLICES}
+    metres = columns["rawDistance"]
     return Scored(
-        predictions=predictions, slicing={**slicing, "distance_km": _distance_bands(columns["rawDistance"])}
+        predictions=predictions,
+        slicing={name: columns[name] for name in SLICES} | {"distance_km": _distance_bands(metres)},
+        quotable=metres > 0,
     )
 
 
@@ -172,13 +186,16 @@ def _content(folder: str, name: str) -> bytes:
     return content
 
 
-def _champion(sources: Sources, run: Run, predictions: scores.Predictions) -> ScoredChampion | None:
-    if sources.champion is None or predictions.champion is None:
+def _champion(
+    sources: Sources, run: Run, predictions: scores.Predictions, quotable: scores.Predictions
+) -> ScoredChampion | None:
+    if sources.champion is None or predictions.champion is None or quotable.champion is None:
         return None
     return ScoredChampion(
         name=run.champion_name or "",
         uri=object_uri(sources.champion, os.environ),
         metrics=scores.metrics(predictions.fares, predictions.champion),
+        quotable=scores.metrics(quotable.fares, quotable.champion),
     )
 
 

@@ -1,25 +1,25 @@
-"""Errors of predicted fares as numbers: metrics, slices, and the paired bootstrap of a difference."""
+"""Errors of predicted fares as numbers: metrics, and the paired bootstrap of a difference."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
 from taxi_ml.gate.distributions import FareBand, Fit
-from taxi_ml.gate.report import Difference, Interval, Metrics, Slice
+from taxi_ml.gate.metrics import Difference, Interval, Metrics, Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
+    from taxi_ml.gate.metrics import Role
+
 REPLICATES: Final = 2000
-MIN_ROWS_OF_AN_INTERVAL: Final = 30
-"""Fewer rows say too little about their variance for a bootstrap."""
+CLIP_USD: Final = 25.0
+"""The largest error that counts in the clipped RMSE; about 1 % of the real trips have a larger one."""
 MOST_GROUPS: Final = 2000
 """Above this many rows, the bootstrap draws random groups of rows instead of single ones.
 
@@ -32,19 +32,23 @@ BANDS_USD: Final = (0.0, 5.0, 7.5, 10.0, 15.0, 25.0, 40.0)
 """The lower ends of the bands of true fares."""
 RESIDUAL_EDGES_USD: Final = tuple(float(edge) for edge in np.arange(-10, 10.5, 0.5))
 
+ALIKE_USD: Final = 1e-6
+"""Models that differ by less in every row are the same one."""
+
 Numbers: TypeAlias = "NDArray[np.float64]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
-    """True fares and two models' fares for the same rows, USD, each of shape [rows].
+    """True fares and the models' fares for the same rows, USD, each of shape [rows].
 
-    `champion` is None if no model serves yet.
+    `champion` is None if no model serves yet, `baseline` if none was trained.
     """
 
     fares: Numbers
     challenger: Numbers
     champion: Numbers | None
+    baseline: Numbers | None = None
 
     def of(self, rows: NDArray[np.bool_]) -> Predictions:
         """Return those rows only."""
@@ -52,14 +56,17 @@ class Predictions:
             fares=self.fares[rows],
             challenger=self.challenger[rows],
             champion=None if self.champion is None else self.champion[rows],
+            baseline=None if self.baseline is None else self.baseline[rows],
         )
 
 
 def metrics(fares: Numbers, predicted: Numbers) -> Metrics:
-    """Return RMSE, MAE and means in USD, and the count; a value that is not finite becomes None."""
+    """Return the errors and means in USD, and the count; a value that is not finite becomes None."""
     errors = predicted - fares
+    clipped = np.minimum(np.abs(errors), CLIP_USD)
     return Metrics(
         rmse=_finite(_rmse(errors)),
+        clipped_rmse=_finite(_rmse(clipped if np.isfinite(errors).all() else errors)),
         mae=_finite(_mean(np.abs(errors))),
         count=len(fares),
         mean_label=_finite(_mean(fares)),
@@ -68,33 +75,51 @@ def metrics(fares: Numbers, predicted: Numbers) -> Metrics:
 
 
 def difference(predictions: Predictions, *, seed: int) -> Difference | None:
-    """Return challenger minus champion for RMSE and MAE with a 95 % interval; None without a champion.
+    """Return challenger minus champion with 95 % intervals; None without a champion."""
+    if predictions.champion is None:
+        return None
+    return paired(predictions.fares, predictions.challenger, predictions.champion, seed=seed)
+
+
+def paired(fares: Numbers, ours: Numbers, theirs: Numbers, *, seed: int) -> Difference | None:
+    """Return one model's errors minus another's, with 95 % intervals and standard errors; None without rows.
 
     The interval is the percentile bootstrap over rows (Efron and Tibshirani 1993, chapter 13), or over
     random groups of rows if there are more than `MOST_GROUPS`, so that neither time nor memory grows with
     the rows. Both models are scored on the same draw, so that rows that are hard for both cancel out.
     """
-    if predictions.champion is None or not len(predictions.fares):
+    if not len(fares):
         return None
-    errors = np.stack(
-        [predictions.challenger - predictions.fares, predictions.champion - predictions.fares], axis=1
+    sizes = np.abs(np.stack([ours, theirs], axis=1) - fares[:, np.newaxis])
+    columns = np.concatenate([sizes**2, np.minimum(sizes, CLIP_USD) ** 2, sizes], axis=1)
+    means, draws = columns.mean(axis=0), _resampled(columns, seed)
+    means[:4], draws[:, :4] = np.sqrt(means[:4]), np.sqrt(draws[:, :4])
+    rmse, clipped_rmse, mae = (
+        _interval(float(means[first] - means[first + 1]), draws[:, first] - draws[:, first + 1])
+        for first in (0, 2, 4)
     )
-    squares, sizes = errors**2, np.abs(errors)
-    draws = _resampled(np.concatenate([squares, sizes], axis=1), seed)
-    root = np.sqrt(draws[:, :2])
-    return Difference(
-        rmse=_interval(_rmse(errors[:, 0]) - _rmse(errors[:, 1]), root[:, 0] - root[:, 1]),
-        mae=_interval(float(sizes[:, 0].mean() - sizes[:, 1].mean()), draws[:, 2] - draws[:, 3]),
+    return Difference(rmse=rmse, clipped_rmse=clipped_rmse, mae=mae)
+
+
+def reference(  # noqa: PLR0913  # a model, and the rows that it answered
+    role: Role, predictions: Predictions, answers: Numbers, *, name: str, uri: str, seed: int
+) -> Reference:
+    """Return a reference that gave these `answers`, in USD, to the rows of `predictions`."""
+    return Reference(
+        role=role,
+        name=name,
+        uri=uri,
+        metrics=metrics(predictions.fares, answers),
+        difference=paired(predictions.fares, predictions.challenger, answers, seed=seed),
     )
 
 
-def slices(predictions: Predictions, columns: Mapping[str, NDArray[Any]], *, seed: int) -> tuple[Slice, ...]:
-    """Return the metrics of every value of every column, in the columns' order and by value."""
-    return tuple(
-        _slice(predictions, feature, value, column == value, seed=seed)
-        for feature, column in columns.items()
-        for value in np.unique(column)
-    )
+def is_unchanged(predictions: Predictions) -> bool:
+    """Return True if challenger and champion answer every row alike, to 1e-6 USD."""
+    if predictions.champion is None:
+        return False
+    # A difference that is not a number is not below the bound.
+    return bool((np.abs(predictions.challenger - predictions.champion) <= ALIKE_USD).all())
 
 
 def fit(predictions: Predictions) -> Fit:
@@ -131,21 +156,6 @@ def _residuals(errors: Numbers) -> tuple[float, ...]:
     return tuple(map(float, np.histogram(inside, RESIDUAL_EDGES_USD)[0]))
 
 
-def _slice(
-    predictions: Predictions, feature: str, value: object, rows: NDArray[np.bool_], *, seed: int
-) -> Slice:
-    part = predictions.of(rows)
-    count = len(part.fares)
-    return Slice(
-        feature=feature,
-        value=str(value),
-        count=count,
-        challenger=metrics(part.fares, part.challenger),
-        champion=None if part.champion is None else metrics(part.fares, part.champion),
-        difference=difference(part, seed=seed) if count >= MIN_ROWS_OF_AN_INTERVAL else None,
-    )
-
-
 def _resampled(columns: Numbers, seed: int) -> Numbers:
     """Return means of `columns`, [replicates, columns], over rows or groups drawn with replacement."""
     rows = len(columns)
@@ -160,7 +170,7 @@ def _resampled(columns: Numbers, seed: int) -> Numbers:
 
 @lru_cache(maxsize=1)
 def _weights_of_groups(seed: int) -> Numbers:
-    """Draw once for all slices, because drawing takes longer than everything else."""
+    """Draw once for all comparisons, because drawing takes longer than everything else."""
     return _weights(MOST_GROUPS, seed)
 
 
@@ -173,7 +183,12 @@ def _weights(count: int, seed: int) -> Numbers:
 
 def _interval(estimate: float, draws: Numbers) -> Interval:
     low, high = np.percentile(draws, _PERCENTILES)
-    return Interval(estimate=_finite(estimate), low=_finite(float(low)), high=_finite(float(high)))
+    return Interval(
+        estimate=_finite(estimate),
+        low=_finite(float(low)),
+        high=_finite(float(high)),
+        error=_finite(float(draws.std())),
+    )
 
 
 def _rmse(errors: Numbers) -> float:

@@ -4,53 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
+
+from taxi_ml.gate import margins, trips
+from taxi_ml.gate.margins import LEAST_POWER
+from taxi_ml.gate.reasons import FORGIVEN, OVERRIDABLE, Reason, ReasonCode, finite
+from taxi_ml.gate.slices import worse_slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from taxi_ml.gate.champion import Champion
-    from taxi_ml.gate.policy import Policy, Regression
-    from taxi_ml.gate.report import Hashes, Interval, Report, Slice
+    from taxi_ml.gate.policy import Policy
+    from taxi_ml.gate.report import Hashes, Report
     from taxi_ml.sql.counts import SplitCounts
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 
 class Verdict(StrEnum):
-    """The gate's verdict on a challenger."""
+    """The gate's verdict on a challenger; one that answers as the champion does leaves nothing to do."""
 
     PROMOTE = "promote"
     REJECT = "reject"
-
-
-class ReasonCode(StrEnum):
-    """The kinds of reasons to reject a challenger."""
-
-    CHAMPION_MISSING = "champion_missing"
-    CHAMPION_NEWER = "champion_newer"
-    METRIC_MISSING = "metric_missing"
-    SLICES_MISSING = "slices_missing"
-    TOO_FEW_ROWS = "too_few_rows"
-    ABOVE_CEILING = "above_ceiling"
-    SIGNIFICANTLY_WORSE = "significantly_worse"
-    WORSE_THAN_ALLOWED = "worse_than_allowed"
-    SLICE_ABOVE_CEILING = "slice_above_ceiling"
-    SLICE_WORSE = "slice_worse"
-    DATA_ANOMALY = "data_anomaly"
-    DATA_DRIFT = "data_drift"
-    DRIFT_MISSING = "drift_missing"
-    TUNER_UNHEALTHY = "tuner_unhealthy"
-    NOT_BLESSED = "not_blessed"
-
-
-NEVER_OVERRIDDEN: Final = frozenset({ReasonCode.METRIC_MISSING, ReasonCode.SLICES_MISSING})
-"""A number that was never computed cannot be overridden."""
-
-OVERRIDABLE: Final = frozenset(ReasonCode) - NEVER_OVERRIDDEN
+    UNCHANGED = "unchanged"
 
 
 class OverrideError(ValueError):
@@ -76,7 +55,7 @@ class Override:
             raise OverrideError("an override needs a written reason")
         if not self.codes:
             raise OverrideError(f"an override needs at least one code; the codes are {_listed(OVERRIDABLE)}")
-        if forbidden := self.codes & NEVER_OVERRIDDEN:
+        if forbidden := self.codes - OVERRIDABLE:
             raise OverrideError(
                 f"{_listed(forbidden)} cannot be overridden; give any of {_listed(OVERRIDABLE)}"
             )
@@ -97,32 +76,14 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
-    """One rule that the challenger breaks.
-
-    `slice` is None if the rule is about all rows, `observed` if there is no value. `required` describes the
-    values that pass.
-    """
-
-    code: ReasonCode
-    metric: str
-    slice: str | None = None
-    observed: float | str | None
-    required: str
-
-    def __str__(self) -> str:
-        """Return the reason as one line."""
-        where = "" if self.slice is None else f" in {self.slice}"
-        seen = f"{self.observed:.4g}" if isinstance(self.observed, float) else self.observed or "missing"
-        return f"{self.code}: {self.metric}{where} is {seen}; required: {self.required}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The verdict on a challenger, and every reason against it.
+    """The verdict on a challenger, every reason against it, and what else a person should know.
 
     `champion` is None if nothing serves yet; its metrics are None if the challenger was not compared with it.
-    `undecided_slices` had too few rows. `parameters` are the values that the compiled pipeline ran with.
+    `undecided_slices` had too few rows. `warnings` are rules that do not reject. `power` is the probability
+    that a model which is equal to the champion passes the margin in MAE on this many rows, `rows_needed` how
+    many test rows make that 80 %; both are None without a comparison, `rows_needed` also if no number does.
+    `parameters` are the values that the compiled pipeline ran with.
     """
 
     verdict: Verdict
@@ -139,6 +100,9 @@ class Decision:
     undecided_slices: tuple[str, ...]
     hashes: Hashes
     policy: Policy
+    warnings: tuple[Reason, ...] = ()
+    power: float | None = None
+    rows_needed: int | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -147,8 +111,17 @@ class Decision:
         return json.dumps(document, indent=2, sort_keys=True, allow_nan=False, default=sorted)
 
     def describe(self) -> str:
-        """Return the decision as lines for a log: the verdict first, then each reason."""
+        """Return the decision as lines for a log: the verdict, each reason, each warning and the power."""
         lines = [f"{self.verdict} {self.challenger} for {self.window}", *map(str, self.reasons)]
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        if self.power is not None:
+            needed = (
+                "no number of rows gives" if self.rows_needed is None else f"{self.rows_needed} rows give"
+            )
+            lines.append(
+                f"power: an equal model passes on {self.rows.test} test rows with a probability of "
+                f"{self.power:.0%}; {needed} {LEAST_POWER:.0%}"
+            )
         if self.override is not None:
             person = f" by {self.override.by}" if self.override.by else ""
             lines.append(f"overridden {_listed(self.override.codes)}{person}: {self.override.reason}")
@@ -160,33 +133,49 @@ def decide(
 ) -> Decision:
     """Judge the challenger of `report`; never raises, and returns every reason, not just the first.
 
-    Without a champion only the absolute rules apply. A number that is missing or not finite is a reason to
-    reject, and so is a model in production that the challenger was not compared with, or not fairly;
-    `serving` is None if that model is not known.
+    Without a champion only the absolute rules and the baseline apply. A number that is missing or not finite
+    is a reason to reject, and so is a model in production that the challenger was not compared with, or not
+    fairly; `serving` is None if that model is not known.
     """
     champion = report.champion
     unfair = objections(serving, report.window, compared=champion is not None) if serving else ()
-    reasons = (*unfair, *_reasons(policy, report))
-    # An override stays in the decision with its reasons, and only keeps them from counting.
-    against = {reason.code for reason in reasons} - (override.codes if override else frozenset())
+    broken = (*unfair, *_broken(policy, report))
+    forgiven = FORGIVEN if margins.is_better(policy, report) else frozenset()
+    reasons = tuple(reason for reason in broken if reason.code not in forgiven)
+    known = margins.power(policy, report)
     metrics = report.challenger.metrics
     name = champion.name if champion else serving.name if serving else ""
     return Decision(
-        verdict=Verdict.REJECT if against else Verdict.PROMOTE,
+        verdict=_verdict(report, reasons, override),
         reasons=reasons,
         override=override,
         window=report.window,
         rows=report.rows,
         challenger=report.challenger.uri,
         champion=name or None,
-        rmse=_finite(metrics.rmse),
-        mae=_finite(metrics.mae),
-        champion_rmse=_finite(champion.metrics.rmse) if champion else None,
-        champion_mae=_finite(champion.metrics.mae) if champion else None,
+        rmse=finite(metrics.rmse),
+        mae=finite(metrics.mae),
+        champion_rmse=finite(champion.metrics.rmse) if champion else None,
+        champion_mae=finite(champion.metrics.mae) if champion else None,
         undecided_slices=tuple(part.name for part in report.slices if part.count < policy.slices.min_rows),
         hashes=report.hashes,
         policy=policy,
+        warnings=(
+            *(reason for reason in broken if reason.code in forgiven),
+            *trips.drift(policy, report),
+            *margins.low_power(known),
+        ),
+        power=known.power if known else None,
+        rows_needed=known.rows_needed if known else None,
     )
+
+
+def _verdict(report: Report, reasons: tuple[Reason, ...], override: Override | None) -> Verdict:
+    if report.unchanged:
+        return Verdict.UNCHANGED
+    # An override stays in the decision with its reasons, and only keeps them from counting.
+    against = {reason.code for reason in reasons} - (override.codes if override else frozenset())
+    return Verdict.REJECT if against else Verdict.PROMOTE
 
 
 def objections(champion: Champion, window: str, *, compared: bool) -> tuple[Reason, ...]:
@@ -217,180 +206,17 @@ def objections(champion: Champion, window: str, *, compared: bool) -> tuple[Reas
     return tuple(reasons)
 
 
-def _reasons(policy: Policy, report: Report) -> Iterator[Reason]:
-    yield from _rows(policy, report)
-    seen, most = report.challenger.metrics, policy.max_usd
-    yield from _at_most(seen.rmse, most.rmse, code=ReasonCode.ABOVE_CEILING, metric="rmse")
-    yield from _at_most(seen.mae, most.mae, code=ReasonCode.ABOVE_CEILING, metric="mae")
-    yield from _regressions(policy, report)
-    yield from _slices(policy, report)
-    yield from _anomalies(policy, report)
-    yield from _drifts(policy, report)
-    yield from _tuner(policy, report)
+def _broken(policy: Policy, report: Report) -> Iterator[Reason]:
+    yield from trips.few_rows(policy, report)
+    yield from margins.ceilings(policy, report)
+    yield from margins.against_others(policy, report)
+    yield from worse_slices(policy, report)
+    yield from trips.anomalies(policy, report)
+    yield from trips.skew(policy, report)
+    yield from trips.tuner(policy, report)
     if policy.require_blessing and report.blessed is not True:
         observed = None if report.blessed is None else "not blessed"
         yield Reason(code=ReasonCode.NOT_BLESSED, metric="blessing", observed=observed, required="blessed")
-
-
-def _rows(policy: Policy, report: Report) -> Iterator[Reason]:
-    for name, least, seen in (
-        ("train", policy.min_rows.train, report.rows.train),
-        ("eval", policy.min_rows.eval, report.rows.eval),
-        ("test", policy.min_rows.test, report.rows.test),
-    ):
-        if seen < least:
-            yield Reason(
-                code=ReasonCode.TOO_FEW_ROWS,
-                metric=f"{name} rows",
-                observed=str(seen),
-                required=f"at least {least}",
-            )
-
-
-def _regressions(policy: Policy, report: Report) -> Iterator[Reason]:
-    if report.champion is None:
-        return
-    found, rules = report.difference, policy.regression
-    yield from _regression("rmse", rules.rmse, found.rmse if found else None)
-    yield from _regression("mae", rules.mae, found.mae if found else None)
-    for name, seen in (("rmse", report.champion.metrics.rmse), ("mae", report.champion.metrics.mae)):
-        if _finite(seen) is None:
-            yield _missing(f"champion {name}")
-
-
-def _regression(name: str, rule: Regression, found: Interval | None) -> Iterator[Reason]:
-    metric = f"difference in {name}"
-    if found is None or _finite(found.high) is None:
-        yield _missing(f"{metric} (high end)")
-    yield from _at_most(
-        found.low if found else None,
-        rule.significant,
-        code=ReasonCode.SIGNIFICANTLY_WORSE,
-        metric=f"{metric} (low end)",
-    )
-    yield from _at_most(
-        found.estimate if found else None,
-        rule.estimate,
-        code=ReasonCode.WORSE_THAN_ALLOWED,
-        metric=metric,
-    )
-
-
-def _slices(policy: Policy, report: Report) -> Iterator[Reason]:
-    for feature in policy.slices.features:
-        if not any(part.feature == feature for part in report.slices):
-            yield Reason(
-                code=ReasonCode.SLICES_MISSING,
-                metric="slices",
-                slice=feature,
-                observed=None,
-                required="a table of slices",
-            )
-    for part in report.slices:
-        if part.count >= policy.slices.min_rows:
-            yield from _slice(policy, part, has_champion=report.champion is not None)
-
-
-def _slice(policy: Policy, part: Slice, *, has_champion: bool) -> Iterator[Reason]:
-    yield from _at_most(
-        part.challenger.mae,
-        policy.slices.max_mae,
-        code=ReasonCode.SLICE_ABOVE_CEILING,
-        metric="mae",
-        part=part.name,
-    )
-    if has_champion:
-        yield from _at_most(
-            _slice_regression(part),
-            policy.slices.regression_mae,
-            code=ReasonCode.SLICE_WORSE,
-            metric="difference in mae",
-            part=part.name,
-        )
-
-
-def _slice_regression(part: Slice) -> float | None:
-    if part.difference is not None:
-        return part.difference.mae.low
-    if part.champion is None or part.champion.mae is None or part.challenger.mae is None:
-        return None
-    return part.challenger.mae - part.champion.mae
-
-
-def _anomalies(policy: Policy, report: Report) -> Iterator[Reason]:
-    for found in report.anomalies:
-        if found.split in policy.anomalies.splits and found.kind not in policy.anomalies.tolerated_kinds:
-            yield Reason(
-                code=ReasonCode.DATA_ANOMALY,
-                metric=f"{found.split} {found.feature}",
-                observed=found.description,
-                required="no anomaly",
-            )
-
-
-def _drifts(policy: Policy, report: Report) -> Iterator[Reason]:
-    rules = policy.drift
-    if report.champion is not None and rules.required and not report.drift:
-        yield Reason(
-            code=ReasonCode.DRIFT_MISSING,
-            metric="drift",
-            observed=None,
-            required="the champion's training rows",
-        )
-    for found in report.drift:
-        if found.split in rules.splits and found.feature not in rules.ignored_features:
-            where = f"{found.split} {found.feature}"
-            yield from _near(found.distance, rules.max_distance, f"{where} {found.measure}")
-            yield from _near(found.new_share, rules.max_new_share, f"{where} new categories")
-
-
-def _near(seen: float | None, bar: float, metric: str) -> Iterator[Reason]:
-    finite = _finite(seen)
-    if finite is None:
-        yield _missing(metric)
-    elif finite > bar:
-        yield Reason(
-            code=ReasonCode.DATA_DRIFT, metric=metric, observed=float(finite), required=f"at most {bar:g}"
-        )
-
-
-def _tuner(policy: Policy, report: Report) -> Iterator[Reason]:
-    if report.tuner is None:
-        if policy.require_tuner:
-            yield _unhealthy("trials", None, "a Tuner that ran")
-        return
-    if report.tuner.trials < 1 or not report.tuner.best:
-        yield _unhealthy("trials", str(report.tuner.trials), "a best trial")
-    if _finite(report.tuner.best_score) is None:
-        yield _unhealthy(report.tuner.objective, None, "a finite score")
-
-
-def _unhealthy(metric: str, observed: str | None, required: str) -> Reason:
-    return Reason(
-        code=ReasonCode.TUNER_UNHEALTHY, metric=f"tuner {metric}", observed=observed, required=required
-    )
-
-
-def _at_most(
-    seen: float | None, ceiling: float, *, code: ReasonCode, metric: str, part: str | None = None
-) -> Iterator[Reason]:
-    finite = _finite(seen)
-    if finite is None:
-        yield _missing(metric, part)
-    elif finite > ceiling:
-        yield Reason(
-            code=code, metric=metric, slice=part, observed=float(finite), required=f"at most {ceiling:g} USD"
-        )
-
-
-def _missing(metric: str, part: str | None = None) -> Reason:
-    return Reason(
-        code=ReasonCode.METRIC_MISSING, metric=metric, slice=part, observed=None, required="a finite number"
-    )
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else value
 
 
 def _listed(codes: frozenset[ReasonCode]) -> str:

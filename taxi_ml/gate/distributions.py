@@ -1,4 +1,4 @@
-"""Distributions in a report: of the trips against the champion's, and of predictions about the true fares."""
+"""Distributions in a report: of the trips against a model's, and of predictions about the true fares."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Distance(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """The distance of a feature in a split from the champion's training rows.
+    """The distance of a feature in a split from a model's training rows.
 
     `distance` is 0 to 1: of shares for categories, in bits for numbers. `new_share` is the fraction of
-    rows with a category that the champion does not know, beyond that of its training.
+    rows with a category that the model does not know, beyond that of its training.
     """
 
     split: Split

@@ -53,6 +53,13 @@ class Fields:
             raise self._refusal(name, value, f"at most {_LARGEST_COUNT}")
         return value
 
+    def count_or_none(self, name: str) -> int | None:
+        """Return a whole number as above, or None for null."""
+        if name in self._left and self._left[name] is None:
+            del self._left[name]
+            return None
+        return self.count(name)
+
     def number(self, name: str) -> float:
         """Return a finite number."""
         return self.as_number(name, self._take(name))

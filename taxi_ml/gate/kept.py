@@ -10,11 +10,10 @@ from taxi_ml.gate.decision import (
     Decision,
     Override,
     OverrideError,
-    Reason,
-    ReasonCode,
     Verdict,
 )
 from taxi_ml.gate.fields import Fields
+from taxi_ml.gate.reasons import Reason, ReasonCode
 
 
 class DecisionError(ValueError):
@@ -52,6 +51,9 @@ def parse(text: str | bytes) -> Decision:
         undecided_slices=fields.texts("undecided_slices"),
         hashes=fields.read("hashes", report.hashes),
         policy=fields.read("policy", policy.read),
+        warnings=fields.read_list("warnings", _read_reason),
+        power=fields.number_or_none("power"),
+        rows_needed=fields.count_or_none("rows_needed"),
         parameters={name: str(value) for name, value in parameters.items()},
     )
     fields.close()

@@ -11,7 +11,9 @@ from typing import Final
 from taxi_ml.gate.fields import Fields
 from taxi_ml.splits import Split
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+LEAST_SLICE_ROWS: Final = 30
+"""Fewer rows say too little about their own variance for a test of a slice."""
 DEFAULT_PATH: Final = Path(__file__).with_name("policy.toml")
 
 
@@ -37,32 +39,51 @@ class MaxUsd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Regression:
-    """The largest loss against the champion in one metric, in USD.
+class Margins:
+    """How far above another model's error the upper end of the difference's 95 % interval may be.
 
-    `significant` bounds the low end of the difference's interval, `estimate` the difference itself.
+    They are fractions of the other model's error, so that they mean the same for any fares and any size.
     """
 
-    significant: float
-    estimate: float
+    mae: float
+    clipped_rmse: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegressionRules:
-    """The largest losses against the champion over all test rows."""
+class ChampionMargins:
+    """The margins against the champion.
 
-    rmse: Regression
-    mae: Regression
+    A challenger whose upper end in MAE is more than `better` below the champion's error is certainly better:
+    comparisons with other models, slices and skew only warn, since users would do worse with the champion.
+    """
+
+    mae: float
+    clipped_rmse: float
+    better: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineMargins:
+    """The margins against the baseline; with `required`, a report without one is a reason to reject."""
+
+    mae: float
+    clipped_rmse: float
+    required: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceRules:
-    """Rules for every slice of at least `min_rows` rows; `features` must be among the slices."""
+    """Rules for every slice of at least `min_rows` rows; `features` must be among the slices.
+
+    `champion` and `baseline` are the margins in MAE, as fractions of that model's error in the slice. All
+    slices together reject an allowed model with probability `alpha` at most, by Holm's correction.
+    """
 
     features: tuple[str, ...]
     min_rows: int
-    max_mae: float
-    regression_mae: float
+    alpha: float
+    champion: float
+    baseline: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +95,13 @@ class AnomalyRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DriftRules:
-    """The largest distances of the trips of `splits` from the champion's training rows.
+class DistanceRules:
+    """The largest distances of the trips of `splits` from a model's training rows.
 
     `max_distance` bounds the distance of every feature, `max_new_share` the growth of unknown categories,
-    both 0 to 1. With `required`, a champion without a record of its training rows is a reason to reject.
+    both 0 to 1.
     """
 
-    required: bool
     splits: frozenset[Split]
     ignored_features: frozenset[str]
     max_distance: float
@@ -96,10 +116,13 @@ class Policy:
     require_tuner: bool
     min_rows: MinRows
     max_usd: MaxUsd
-    regression: RegressionRules
+    margin: ChampionMargins
+    baseline: BaselineMargins
+    anchor: Margins
     slices: SliceRules
     anomalies: AnomalyRules
-    drift: DriftRules
+    drift: DistanceRules
+    skew: DistanceRules
 
     def __post_init__(self) -> None:
         """Refuse bars that let nothing pass, or that compare nothing.
@@ -108,30 +131,47 @@ class Policy:
             PolicyError: naming the rule, its value and what is accepted.
 
         """
-        for name, value in (
-            ("max_usd.rmse", self.max_usd.rmse),
-            ("max_usd.mae", self.max_usd.mae),
-            ("slices.max_mae", self.slices.max_mae),
-        ):
-            if not 0 < value < math.inf:
-                raise PolicyError(f"policy.{name} is {value}; give a ceiling above 0 USD")
-        for name, value in (
-            ("regression.rmse.significant", self.regression.rmse.significant),
-            ("regression.rmse.estimate", self.regression.rmse.estimate),
-            ("regression.mae.significant", self.regression.mae.significant),
-            ("regression.mae.estimate", self.regression.mae.estimate),
-            ("slices.regression_mae", self.slices.regression_mae),
-        ):
-            if not 0 <= value < math.inf:
-                raise PolicyError(f"policy.{name} is {value}; give 0 USD or more")
-        for name, value in (
-            ("drift.max_distance", self.drift.max_distance),
-            ("drift.max_new_share", self.drift.max_new_share),
-        ):
-            if not 0 < value <= 1:
-                raise PolicyError(f"policy.{name} is {value}; give a share above 0, 1 at most")
-        if self.min_rows.test < 1 or self.slices.min_rows < 1:
-            raise PolicyError("policy.min_rows.test and policy.slices.min_rows must be 1 or more")
+        for rule in ("max_usd.rmse", "max_usd.mae"):
+            if not 0 < (value := self._bar(rule)) < math.inf:
+                raise PolicyError(f"policy.{rule} is {value}; give a ceiling above 0 USD")
+        for rule in _MARGINS:
+            if not 0 <= (value := self._bar(rule)) < math.inf:
+                raise PolicyError(f"policy.{rule} is {value}; give a fraction, 0 or more, such as 0.02")
+        for rule in _SHARES:
+            if not 0 < (value := self._bar(rule)) <= 1:
+                raise PolicyError(f"policy.{rule} is {value}; give a share above 0, 1 at most")
+        if self.min_rows.test < 1:
+            raise PolicyError("policy.min_rows.test must be 1 or more")
+        if self.slices.min_rows < LEAST_SLICE_ROWS:
+            raise PolicyError(
+                f"policy.slices.min_rows is {self.slices.min_rows}; give {LEAST_SLICE_ROWS} or more, because "
+                "fewer rows say too little about their variance"
+            )
+
+    def _bar(self, rule: str) -> float:
+        table, name = rule.split(".")
+        value: float = getattr(getattr(self, table), name)
+        return value
+
+
+_MARGINS: Final = (
+    "margin.mae",
+    "margin.clipped_rmse",
+    "margin.better",
+    "baseline.mae",
+    "baseline.clipped_rmse",
+    "anchor.mae",
+    "anchor.clipped_rmse",
+    "slices.champion",
+    "slices.baseline",
+)
+_SHARES: Final = (
+    "slices.alpha",
+    "drift.max_distance",
+    "drift.max_new_share",
+    "skew.max_distance",
+    "skew.max_new_share",
+)
 
 
 def load(path: Path = DEFAULT_PATH) -> Policy:
@@ -164,7 +204,10 @@ def parse(text: str) -> Policy:
     fields = Fields(document, "policy", PolicyError)
     version = fields.count("schema_version")
     if version != SCHEMA_VERSION:
-        raise PolicyError(f"policy.schema_version is {version}; this gate reads {SCHEMA_VERSION}")
+        raise PolicyError(
+            f"policy.schema_version is {version}; this gate reads {SCHEMA_VERSION}, in which margins are "
+            "fractions of another model's error; start from taxi_ml/gate/policy.toml"
+        )
     policy = read(fields)
     fields.close()
     return policy
@@ -180,11 +223,25 @@ def read(fields: Fields) -> Policy:
             lambda each: MinRows(train=each.count("train"), eval=each.count("eval"), test=each.count("test")),
         ),
         max_usd=fields.read("max_usd", lambda each: MaxUsd(rmse=each.number("rmse"), mae=each.number("mae"))),
-        regression=fields.read(
-            "regression",
-            lambda each: RegressionRules(
-                rmse=each.read("rmse", _regression), mae=each.read("mae", _regression)
+        margin=fields.read(
+            "margin",
+            lambda each: ChampionMargins(
+                mae=each.number("mae"),
+                clipped_rmse=each.number("clipped_rmse"),
+                better=each.number("better"),
             ),
+        ),
+        baseline=fields.read(
+            "baseline",
+            lambda each: BaselineMargins(
+                mae=each.number("mae"),
+                clipped_rmse=each.number("clipped_rmse"),
+                required=each.flag("required"),
+            ),
+        ),
+        anchor=fields.read(
+            "anchor",
+            lambda each: Margins(mae=each.number("mae"), clipped_rmse=each.number("clipped_rmse")),
         ),
         slices=fields.read("slices", _slice_rules),
         anomalies=fields.read(
@@ -193,27 +250,24 @@ def read(fields: Fields) -> Policy:
                 splits=_splits(each, "anomalies"), tolerated_kinds=frozenset(each.texts("tolerated_kinds"))
             ),
         ),
-        drift=fields.read("drift", _drift_rules),
+        drift=fields.read("drift", lambda each: _distance_rules(each, "drift")),
+        skew=fields.read("skew", lambda each: _distance_rules(each, "skew")),
     )
-
-
-def _regression(fields: Fields) -> Regression:
-    return Regression(significant=fields.number("significant"), estimate=fields.number("estimate"))
 
 
 def _slice_rules(fields: Fields) -> SliceRules:
     return SliceRules(
         features=fields.texts("features"),
         min_rows=fields.count("min_rows"),
-        max_mae=fields.number("max_mae"),
-        regression_mae=fields.number("regression_mae"),
+        alpha=fields.number("alpha"),
+        champion=fields.number("champion"),
+        baseline=fields.number("baseline"),
     )
 
 
-def _drift_rules(fields: Fields) -> DriftRules:
-    return DriftRules(
-        required=fields.flag("required"),
-        splits=_splits(fields, "drift"),
+def _distance_rules(fields: Fields, rules: str) -> DistanceRules:
+    return DistanceRules(
+        splits=_splits(fields, rules),
         ignored_features=frozenset(fields.texts("ignored_features")),
         max_distance=fields.number("max_distance"),
         max_new_share=fields.number("max_new_share"),

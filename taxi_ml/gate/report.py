@@ -6,24 +6,23 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Any, Final
 
 from taxi_ml.gate import distributions
 from taxi_ml.gate.fields import Fields
+from taxi_ml.gate.metrics import Role, contradiction, difference, metrics, part, reference
 from taxi_ml.gate.schema import schema_difference
 from taxi_ml.splits import Split
 from taxi_ml.sql.counts import SplitCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from taxi_ml.gate.distributions import Drift, Fit
+    from taxi_ml.gate.metrics import Difference, Metrics, Reference, Slice
     from taxi_ml.gate.schema import SchemaDifference
 
-SCHEMA_VERSION: Final = 1
-
-_CONTRADICTION_USD: Final = 0.01
-_CONTRADICTION_RATIO: Final = 0.001
+SCHEMA_VERSION: Final = 2
 
 
 class ReportError(ValueError):
@@ -31,65 +30,26 @@ class ReportError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Metrics:
-    """One model's errors on one set of rows, in USD; None is a number that could not be computed."""
-
-    rmse: float | None
-    mae: float | None
-    count: int
-    mean_label: float | None
-    mean_prediction: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """An estimate with its 95 % confidence interval, in USD."""
-
-    estimate: float | None
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """Challenger minus champion on the same rows: above zero, the challenger is worse."""
-
-    rmse: Interval
-    mae: Interval
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Challenger:
-    """The model that the run trained; `uri` is the folder of its SavedModel."""
+    """The model that the run trained; `uri` is the folder of its SavedModel.
+
+    `quotable` are its errors on the trips whose distance is known and above 0. They are for people: no rule
+    reads them.
+    """
 
     uri: str
     metrics: Metrics
+    quotable: Metrics | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredChampion:
-    """The champion with its metrics; `name` is its resource name with version."""
+    """The champion with its metrics, as a challenger has them; `name` is its resource name with version."""
 
     name: str
     uri: str
     metrics: Metrics
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slice:
-    """Both models on the test rows whose `feature` is `value`, a category or a band."""
-
-    feature: str
-    value: str
-    count: int
-    challenger: Metrics
-    champion: Metrics | None = None
-    difference: Difference | None = None
-
-    @property
-    def name(self) -> str:
-        """The slice's name for people, such as `TripStartHour=17`."""
-        return f"{self.feature}={self.value}"
+    quotable: Metrics | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +95,10 @@ class Report:
     """Everything that the gate considers.
 
     `blessed` is the Evaluator's verdict, None if it validated nothing. `tuner` is None if tuning was off.
-    `drift` is empty without a champion, or with one that has no profile of its training rows. `fit` and
-    `schema`, the differences from the reviewed schema, do not affect the decision.
+    `unchanged` is whether challenger and champion answer every test row alike. `drift` is empty without a
+    champion, or with one that has no profile of its training rows. `skew` is the distance of the test rows
+    from those that the challenger learned from, empty if it has no profile of them. `fit` and `schema`, the
+    differences from the reviewed schema, do not affect the decision.
     """
 
     window: str
@@ -149,36 +111,59 @@ class Report:
     tuner: Tuning | None
     blessed: bool | None
     hashes: Hashes
+    references: tuple[Reference, ...] = ()
+    unchanged: bool = False
     drift: tuple[Drift, ...] = ()
+    skew: tuple[Drift, ...] = ()
     fit: Fit | None = None
     schema: tuple[SchemaDifference, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a comparison of a model with itself, on different rows, or with a wrong difference.
+        """Refuse a comparison on different rows, with a wrong difference, or of a model with itself.
 
         Raises:
             ReportError: naming what contradicts what.
 
         """
-        if self.challenger.metrics.count != self.rows.test:
+        ours, champion = self.challenger.metrics, self.champion
+        if ours.count != self.rows.test:
             raise ReportError(
-                f"report.challenger was scored on {self.challenger.metrics.count} rows "
-                f"but the test split has {self.rows.test}"
+                f"report.challenger was scored on {ours.count} rows but the test split has {self.rows.test}"
             )
-        if self.champion is None:
-            if self.difference is not None:
-                raise ReportError(
-                    "report.difference is given but report.champion is null; a difference needs both"
-                )
-            return
-        if _folder(self.champion.uri) == _folder(self.challenger.uri):
-            raise ReportError(f"challenger and champion are the same model, {self.champion.uri}")
-        _check_same_rows("report", self.challenger.metrics, self.champion.metrics)
-        _check_difference("report", self.challenger.metrics, self.champion.metrics, self.difference)
-        for part in self.slices:
-            if part.champion is not None:
-                _check_same_rows(f"slice {part.name}", part.challenger, part.champion)
-                _check_difference(f"slice {part.name}", part.challenger, part.champion, part.difference)
+        if champion is None:
+            for name in ("difference", "unchanged"):
+                if getattr(self, name):
+                    raise ReportError(
+                        f"report.{name} is given but report.champion is null; a comparison needs both"
+                    )
+        elif not self.unchanged and champion.uri.rstrip("/") == self.challenger.uri.rstrip("/"):
+            raise ReportError(
+                f"challenger and champion are the same model, {champion.uri}, but report.unchanged is false"
+            )
+        for role in Role:
+            if len([found for found in self.references if found.role is role]) > 1:
+                raise ReportError(f"report.references has more than one {role}; give one of each role")
+        for place, problem in self._contradictions():
+            if problem:
+                raise ReportError(f"{place}: {problem}")
+
+    def _contradictions(self) -> Iterator[tuple[str, str]]:
+        ours = self.challenger.metrics
+        if self.champion is not None:
+            yield "report", contradiction(ours, self.champion.metrics, self.difference, "champion")
+        for found in self.references:
+            yield "report", contradiction(ours, found.metrics, found.difference, found.role)
+        for each in self.slices:
+            for model, found_difference, name in (
+                (each.champion, each.difference, "champion"),
+                (each.baseline, each.baseline_difference, Role.BASELINE),
+            ):
+                if model is not None:
+                    yield f"slice {each.name}", contradiction(each.challenger, model, found_difference, name)
+
+    def reference(self, role: Role) -> Reference | None:
+        """Return the reference in this role, or None if the report has none."""
+        return next((found for found in self.references if found.role is role), None)
 
     def to_json(self) -> str:
         """Return report.json; a number that is not finite becomes null, since JSON cannot express it."""
@@ -211,27 +196,38 @@ def parse(text: str | bytes, *, window: str | None = None) -> Report:
     fields = Fields(_document(text), "report", ReportError)
     version = fields.count("schema_version")
     if version != SCHEMA_VERSION:
-        raise ReportError(f"report.schema_version is {version}; this gate reads {SCHEMA_VERSION}")
+        raise ReportError(
+            f"report.schema_version is {version}; this gate reads {SCHEMA_VERSION}; run the pipeline "
+            "again, so that the code of this gate writes the report"
+        )
     report = Report(
         window=fields.text("window"),
         rows=fields.read("rows", rows),
         challenger=fields.read(
             "challenger",
-            lambda each: Challenger(uri=each.text("uri"), metrics=each.read("metrics", _metrics)),
+            lambda each: Challenger(
+                uri=each.text("uri"), metrics=each.read("metrics", metrics), quotable=_quotable(each)
+            ),
         ),
         champion=fields.read_or_none(
             "champion",
             lambda each: ScoredChampion(
-                name=each.text("name"), uri=each.text("uri"), metrics=each.read("metrics", _metrics)
+                name=each.text("name"),
+                uri=each.text("uri"),
+                metrics=each.read("metrics", metrics),
+                quotable=_quotable(each),
             ),
         ),
-        difference=fields.read_or_none("difference", _difference),
-        slices=fields.read_list("slices", _slice),
+        difference=fields.read_or_none("difference", difference),
+        references=fields.read_list("references", reference),
+        unchanged=fields.flag("unchanged"),
+        slices=fields.read_list("slices", part),
         anomalies=fields.read("anomalies", _anomalies),
         tuner=fields.read_or_none("tuner", _tuning),
         blessed=fields.flag_or_none("blessed"),
         hashes=fields.read("hashes", hashes),
         drift=fields.read_list("drift", distributions.drift) if fields.has("drift") else (),
+        skew=fields.read_list("skew", distributions.drift) if fields.has("skew") else (),
         fit=fields.read_or_none("fit", distributions.fit) if fields.has("fit") else None,
         schema=fields.read_list("schema", schema_difference) if fields.has("schema") else (),
     )
@@ -264,37 +260,8 @@ def rows(fields: Fields) -> SplitCounts:
     return SplitCounts(train=fields.count("train"), eval=fields.count("eval"), test=fields.count("test"))
 
 
-def _metrics(fields: Fields) -> Metrics:
-    return Metrics(
-        rmse=fields.size_or_none("rmse"),
-        mae=fields.size_or_none("mae"),
-        count=fields.count("count"),
-        mean_label=fields.number_or_none("mean_label"),
-        mean_prediction=fields.number_or_none("mean_prediction"),
-    )
-
-
-def _interval(fields: Fields) -> Interval:
-    return Interval(
-        estimate=fields.number_or_none("estimate"),
-        low=fields.number_or_none("low"),
-        high=fields.number_or_none("high"),
-    )
-
-
-def _difference(fields: Fields) -> Difference:
-    return Difference(rmse=fields.read("rmse", _interval), mae=fields.read("mae", _interval))
-
-
-def _slice(fields: Fields) -> Slice:
-    return Slice(
-        feature=fields.text("feature"),
-        value=fields.text("value"),
-        count=fields.count("count"),
-        challenger=fields.read("challenger", _metrics),
-        champion=fields.read_or_none("champion", _metrics),
-        difference=fields.read_or_none("difference", _difference) if fields.has("difference") else None,
-    )
+def _quotable(fields: Fields) -> Metrics | None:
+    return fields.read_or_none("quotable", metrics) if fields.has("quotable") else None
 
 
 def _anomalies(fields: Fields) -> tuple[Anomaly, ...]:
@@ -329,42 +296,6 @@ def hashes(fields: Fields) -> Hashes:
     # Earlier decisions, which a cleared run reads again, have the request's digest as `spec`.
     request = "spec" if fields.has("spec") else "request"
     return Hashes(modules=fields.text("modules"), request=fields.text(request), data=fields.text("data"))
-
-
-def _folder(uri: str) -> str:
-    return uri.rstrip("/")
-
-
-def _check_same_rows(place: str, challenger: Metrics, champion: Metrics) -> None:
-    if challenger.count != champion.count:
-        raise ReportError(
-            f"{place}: the challenger was scored on {challenger.count} rows and the champion on "
-            f"{champion.count}; compare scores on the same rows"
-        )
-
-
-def _check_difference(
-    place: str, challenger: Metrics, champion: Metrics, difference: Difference | None
-) -> None:
-    if difference is None:
-        return
-    for metric, interval in (("rmse", difference.rmse), ("mae", difference.mae)):
-        ours: float | None = getattr(challenger, metric)
-        theirs: float | None = getattr(champion, metric)
-        given = interval.estimate
-        if not (_is_finite(ours) and _is_finite(theirs) and _is_finite(given)):
-            continue
-        expected = ours - theirs
-        allowed = _CONTRADICTION_USD + _CONTRADICTION_RATIO * max(abs(ours), abs(theirs))
-        if abs(expected - given) > allowed:
-            raise ReportError(
-                f"{place}: the difference in {metric} is given as {given:.6g}, "
-                f"but {ours:.6g} - {theirs:.6g} is {expected:.6g}"
-            )
-
-
-def _is_finite(value: float | None) -> TypeGuard[float]:
-    return value is not None and math.isfinite(value)
 
 
 def _finite(value: Any) -> Any:  # noqa: ANN401  # any JSON

@@ -9,7 +9,8 @@ import numpy as np
 
 from taxi_ml.evaluation import scores
 from taxi_ml.gate import policy
-from taxi_ml.gate.decision import ReasonCode, Verdict, decide
+from taxi_ml.gate.decision import Verdict, decide
+from taxi_ml.gate.reasons import ReasonCode
 from taxi_ml.gate.report import Challenger, ScoredChampion
 from tests.taxi_ml.reports import CHALLENGER, CHAMPION, CHAMPION_NAME, a_report
 

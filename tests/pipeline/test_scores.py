@@ -20,7 +20,7 @@ from taxi_ml.evaluation.scores import (
     metrics,
     slices,
 )
-from taxi_ml.gate.report import Interval, Metrics
+from taxi_ml.gate.metrics import Interval, Metrics
 from tests.pipeline.requests import PIPELINE_PYTHON
 
 fares = arrays.arrays(np.float64, 40, elements=st.floats(3, 100))

@@ -18,7 +18,8 @@ from taxi_ml.card.plots import WIDTH, calibration_dots, difference_bars, shown
 from taxi_ml.gate.champion import Champion
 from taxi_ml.gate.decision import Override, decide
 from taxi_ml.gate.distributions import Fit
-from taxi_ml.gate.report import Anomaly, Difference, Interval, parse
+from taxi_ml.gate.metrics import Difference, Interval
+from taxi_ml.gate.report import Anomaly, parse
 from taxi_ml.gate.schema import Change, SchemaDifference
 from taxi_ml.splits import Split
 from tests.taxi_ml import reports

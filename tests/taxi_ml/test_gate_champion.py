@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from taxi_ml.gate import kept
 from taxi_ml.gate.champion import Champion, has_learned_from, parse_window
-from taxi_ml.gate.decision import Override, ReasonCode, Verdict, decide, objections
+from taxi_ml.gate.decision import Override, Verdict, decide, objections
+from taxi_ml.gate.reasons import ReasonCode
 from taxi_ml.naming import job_labels
 from taxi_ml.window import Window
 from tests.taxi_ml import reports

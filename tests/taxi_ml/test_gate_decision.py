@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from taxi_ml.gate.decision import (
-    Override,
-    OverrideError,
-    ReasonCode,
-    Verdict,
-    decide,
-)
+from taxi_ml.gate.decision import Override, OverrideError, Verdict, decide
+from taxi_ml.gate.reasons import ReasonCode
 from taxi_ml.gate.report import Anomaly
 from taxi_ml.splits import Split
 from taxi_ml.sql.counts import SplitCounts
@@ -22,8 +17,9 @@ from tests.taxi_ml import reports
 from tests.taxi_ml.reports import POLICY, a_report, metrics, slice_of, with_metrics
 
 if TYPE_CHECKING:
+    from taxi_ml.gate.metrics import Slice
     from taxi_ml.gate.policy import Policy
-    from taxi_ml.gate.report import Report, Slice
+    from taxi_ml.gate.report import Report
 
 
 def codes(given_report: Report, policy: Policy = POLICY) -> list[ReasonCode]:

@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taxi_ml.gate.decision import NEVER_OVERRIDDEN, Override, ReasonCode, Verdict, decide
-from taxi_ml.gate.report import Interval
+from taxi_ml.gate.decision import Override, Verdict, decide
+from taxi_ml.gate.metrics import Interval
+from taxi_ml.gate.reasons import ReasonCode
 from taxi_ml.splits import Split
 from tests.taxi_ml import reports
 from tests.taxi_ml.reports import BROKEN, POLICY, USD, a_report, metrics, with_metrics
 
 if TYPE_CHECKING:
+    from taxi_ml.gate.metrics import Metrics, Slice
     from taxi_ml.gate.policy import Policy
-    from taxi_ml.gate.report import Metrics, Report, Slice
+    from taxi_ml.gate.report import Report
 
 
 def codes(given_report: Report) -> list[ReasonCode]:

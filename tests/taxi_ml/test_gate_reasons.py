@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from taxi_ml.gate.decision import OVERRIDABLE, Override, OverrideError, decide
-from taxi_ml.gate.report import Anomaly, Interval
+from taxi_ml.gate.decision import Override, OverrideError, decide
+from taxi_ml.gate.metrics import Interval
+from taxi_ml.gate.reasons import OVERRIDABLE
+from taxi_ml.gate.report import Anomaly
 from taxi_ml.splits import Split
 from tests.taxi_ml import reports
 from tests.taxi_ml.reports import POLICY, a_report, metrics, slice_of

@@ -8,7 +8,8 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from taxi_airflow.runs import run_of
 from taxi_ml.gate.champion import Champion
-from taxi_ml.gate.decision import ReasonCode, objections
+from taxi_ml.gate.decision import objections
+from taxi_ml.gate.reasons import ReasonCode
 from vertex_airflow.operators.connected import check_given, is_true
 from vertex_airflow.operators.deploy import RecordBaselineOperator
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from taxi_ml.gate.decision import Reason
+    from taxi_ml.gate.reasons import Reason
     from vertex_airflow.baseline import Baseline
 
 # As the Evaluator looks for it: a registered model, or the Trainer's own layout.
