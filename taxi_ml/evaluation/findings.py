@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-from taxi_ml.evaluation import drift, rows, schemas, scores, slicing
+from taxi_ml.evaluation import baseline, drift, rows, schemas, scores, slicing
 from taxi_ml.evaluation.saved_models import saved_model_folder
+from taxi_ml.gate.metrics import Role
 from taxi_ml.gate.report import Anomaly, Challenger, Hashes, Report, ScoredChampion, Trial, Tuning
 from taxi_ml.modules.features import LABEL
 from taxi_ml.naming import SCHEMA_FILE
@@ -46,10 +47,15 @@ class EmptySplitError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """The facts about the run that the report repeats; digests are SHA-256 in hexadecimal."""
+    """The facts about the run that the report repeats; digests are SHA-256 in hexadecimal.
+
+    The anchor's name and folder are empty without one.
+    """
 
     window: str
     champion_name: str | None
+    anchor_name: str
+    anchor_uri: str
     modules_digest: str
     request_digest: str
     seed: int
@@ -78,13 +84,13 @@ class Sources:
 class Scored:
     """The test rows with the models' predictions, and the columns to slice by.
 
-    `quotable` marks the trips whose distance is known and above 0.
+    `quotable` marks the trips whose distance is known and above 0. `anchor` are that model's fares in USD.
     """
 
     predictions: scores.Predictions
     slicing: Mapping[str, NDArray[Any]]
     quotable: NDArray[np.bool_]
-    references: tuple[Reference, ...] = ()
+    anchor: NDArray[np.float64] | None
 
 
 def gather(sources: Sources, run: Run) -> Report:
@@ -99,7 +105,7 @@ def gather(sources: Sources, run: Run) -> Report:
         raise EmptySplitError(
             f"{sources.splits[Split.TEST]} is empty; a model cannot be judged without test rows"
         )
-    scored = _score(sources)
+    scored = _score(sources, run)
     predictions, quotable = scored.predictions, scored.predictions.of(scored.quotable)
     challenger = object_uri(saved_model_folder(sources.challenger), os.environ)
     champion = _champion(sources, run, predictions, quotable)
@@ -116,7 +122,7 @@ def gather(sources: Sources, run: Run) -> Report:
         ),
         champion=champion,
         difference=scores.difference(predictions, seed=run.seed),
-        references=scored.references,
+        references=tuple(_references(run, scored)),
         unchanged=scores.is_unchanged(predictions)
         or (champion is not None and champion.uri.rstrip("/") == challenger),
         slices=slicing.slices(predictions, scored.slicing),
@@ -142,23 +148,32 @@ def write(path: str, text: str) -> None:
         file.write(text)
 
 
-def _score(sources: Sources) -> Scored:
+def _score(sources: Sources, run: Run) -> Scored:
     """Read the test rows once, in batches, and keep only the numbers."""
-    challenger = _model(sources.challenger)
-    champion = _model(sources.champion) if sources.champion else None
-    parts = []
-    for batch in rows.batches(sources.splits[Split.TEST], _BATCH_ROWS):
-        answers = {"challenger": challenger(batch)} | ({"champion": champion(batch)} if champion else {})
-        parts.append(rows.columns(batch, _COLUMNS) | answers)
+    learned = rows.sample(sources.splits[Split.TRAIN], baseline.MOST_ROWS, seed=run.seed)
+    folders = {
+        "challenger": sources.challenger,
+        "champion": sources.champion,
+        Role.ANCHOR: run.anchor_uri,
+    }
+    models = {name: _model(folder) for name, folder in folders.items() if folder}
+    models[Role.BASELINE] = baseline.BoostedTrees.trained(learned, seed=run.seed).predict
+    parts = [
+        rows.columns(batch, _COLUMNS) | {name: model(batch) for name, model in models.items()}
+        for batch in rows.batches(sources.splits[Split.TEST], _BATCH_ROWS)
+    ]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    predictions = scores.Predictions(
-        fares=columns[LABEL], challenger=columns["challenger"], champion=columns.get("champion")
-    )
     metres = columns["rawDistance"]
     return Scored(
-        predictions=predictions,
+        predictions=scores.Predictions(
+            fares=columns[LABEL],
+            challenger=columns["challenger"],
+            champion=columns.get("champion"),
+            baseline=columns[Role.BASELINE],
+        ),
         slicing={name: columns[name] for name in SLICES} | {"distance_km": _distance_bands(metres)},
         quotable=metres > 0,
+        anchor=columns.get(Role.ANCHOR),
     )
 
 
@@ -197,6 +212,16 @@ def _champion(
         metrics=scores.metrics(predictions.fares, predictions.champion),
         quotable=scores.metrics(quotable.fares, quotable.champion),
     )
+
+
+def _references(run: Run, scored: Scored) -> Iterator[Reference]:
+    models = {
+        Role.BASELINE: (scored.predictions.baseline, baseline.NAME, ""),
+        Role.ANCHOR: (scored.anchor, run.anchor_name, object_uri(run.anchor_uri, os.environ)),
+    }
+    for role, (fares, name, uri) in models.items():
+        if fares is not None:
+            yield scores.reference(role, scored.predictions, fares, name=name, uri=uri, seed=run.seed)
 
 
 def _anomalies(sources: Sources, reviewed: Any) -> Iterator[Anomaly]:  # noqa: ANN401  # a protobuf message

@@ -26,6 +26,8 @@ class ReportSpec(types.ComponentSpec):  # type: ignore[misc]  # tfx has no types
     PARAMETERS: Final = {
         "window": ExecutionParameter(type=str),
         "champion_name": ExecutionParameter(type=str, optional=True),
+        "anchor_name": ExecutionParameter(type=str),
+        "anchor_uri": ExecutionParameter(type=str),
         "modules_digest": ExecutionParameter(type=str),
         "request_digest": ExecutionParameter(type=str),
         "seed": ExecutionParameter(type=int),
@@ -45,7 +47,7 @@ class ReportSpec(types.ComponentSpec):  # type: ignore[misc]  # tfx has no types
 
 
 class ReportExecutor(base_executor.BaseExecutor):  # type: ignore[misc]  # tfx has no types
-    """Score both models on the test rows and write the report."""
+    """Score all models on the test rows and write the report."""
 
     def Do(  # noqa: N802  # TFX's name
         self,
@@ -101,6 +103,8 @@ class Report(base_component.BaseComponent):  # type: ignore[misc]  # tfx has no 
                 report=types.Channel(type=simple_artifacts.Metrics),
                 window=run.window,
                 champion_name=run.champion_name,
+                anchor_name=run.anchor_name,
+                anchor_uri=run.anchor_uri,
                 modules_digest=run.modules_digest,
                 request_digest=run.request_digest,
                 seed=run.seed,
@@ -112,6 +116,8 @@ def _run(properties: Mapping[str, Any]) -> findings.Run:
     return findings.Run(
         window=properties["window"],
         champion_name=properties.get("champion_name"),
+        anchor_name=properties["anchor_name"],
+        anchor_uri=properties["anchor_uri"],
         modules_digest=properties["modules_digest"],
         request_digest=properties["request_digest"],
         seed=properties["seed"],

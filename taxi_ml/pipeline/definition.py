@@ -196,6 +196,8 @@ def _run(request: CompileRequest, values: Mapping[str, Any]) -> Run:
     return Run(
         window=values[Parameter.WINDOW],
         champion_name=values.get(Parameter.CHAMPION_NAME),
+        anchor_name=values[Parameter.ANCHOR_NAME],
+        anchor_uri=values[Parameter.ANCHOR_URI],
         modules_digest=request.modules_digest,
         request_digest=request.digest,
         seed=request.seed,

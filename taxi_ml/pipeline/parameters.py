@@ -36,6 +36,8 @@ class Parameter(StrEnum):
     PUSH_DESTINATION = "push_destination"
     CHAMPION_NAME = "champion_name"
     CHAMPION_URI = "champion_uri"
+    ANCHOR_NAME = "anchor_name"
+    ANCHOR_URI = "anchor_uri"
 
 
 OF_A_CHAMPION = frozenset({Parameter.CHAMPION_NAME, Parameter.CHAMPION_URI})
@@ -48,7 +50,8 @@ class RunParameters:
 
     Folders are gs:// addresses or local paths. `window` is the window's id. `cache_period` is part of the
     cache's key (`taxi_ml.naming.cache_period`). `ranges` are the smallest and the largest value of each
-    feature that a prediction request may have.
+    feature that a prediction request may have. Without an anchor, the values of its parameters are empty: a
+    pipeline of its own for that would be compiled for the third run.
     """
 
     window: str
@@ -58,10 +61,17 @@ class RunParameters:
     cache_period: str
     ranges: Mapping[str, Range]
     champion: Champion | None = None
+    anchor: Champion | None = None
 
     @classmethod
     def of(
-        cls, settings: Settings, window: Window, *, champion: Champion | None, cache_day: date | None
+        cls,
+        settings: Settings,
+        window: Window,
+        *,
+        champion: Champion | None,
+        anchor: Champion | None = None,
+        cache_day: date | None,
     ) -> Self:
         """Return the parameters of a run of these settings over this window.
 
@@ -75,6 +85,7 @@ class RunParameters:
             cache_period=naming.cache_period(cache_day, settings.cache_days) if cache_day else "",
             ranges=ranges(settings, window),
             champion=champion,
+            anchor=anchor,
         )
 
     def values(self, request: CompileRequest) -> dict[str, str]:
@@ -89,6 +100,8 @@ class RunParameters:
             Parameter.TRAIN_ARGS: {"num_steps": self.train_steps, "splits": [Split.TRAIN]},
             Parameter.TRAINING_OPTIONS: {**training_options(request), "ranges": self.ranges},
             Parameter.PUSH_DESTINATION: {"filesystem": {"base_directory": self.serving_uri}},
+            Parameter.ANCHOR_NAME: self.anchor.name if self.anchor else "",
+            Parameter.ANCHOR_URI: self.anchor.uri if self.anchor else "",
         }
         if self.champion is not None:
             values[Parameter.CHAMPION_NAME] = self.champion.name

@@ -17,6 +17,7 @@ SCHEMA = REPOSITORY / "taxi_ml" / "schema.pbtxt"
 PIPELINE_PYTHON = REPOSITORY / ".pipeline" / "bin" / "python"
 IMAGE = "taxi-vertex/pipeline:local"
 CHAMPION = Champion(name="projects/1/locations/us-central1/models/7@2", uri="gs://taxi-local/champion")
+ANCHOR = Champion(name="projects/1/locations/us-central1/models/7@1", uri="gs://taxi-local/anchor")
 
 
 def make_request(root: Path, **changes: Any) -> CompileRequest:  # noqa: ANN401  # fields of several types

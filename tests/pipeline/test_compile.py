@@ -13,6 +13,7 @@ from local_vertex.plan.planner import make_plan
 from taxi_ml.pipeline.modules_check import read_modules
 from tests.pipeline.golden import compile_texts
 from tests.pipeline.requests import (
+    ANCHOR,
     CHAMPION,
     MODULES,
     PIPELINE_PYTHON,
@@ -105,7 +106,7 @@ def test_a_run_gives_its_pipeline_all_that_it_takes(
     """In either schema the values are bound, and the tasks read the values that they stand for."""
     request, root = compiled[schema]
     spec = json.loads((root / "pipeline.json").read_text())["pipelineSpec"]
-    values = make_parameters(root, champion=CHAMPION).values(request)
+    values = make_parameters(root, champion=CHAMPION, anchor=ANCHOR).values(request)
     plan = make_plan(spec)
     bound = bind(plan.parameters, values)
     read = {
@@ -123,6 +124,8 @@ def test_a_run_gives_its_pipeline_all_that_it_takes(
         ("ImportSchemaGen", "cache_period"): "2015-07-05",
         ("ImportSchemaGen", "data_uri"): f"{root}/data",
         ("Pusher", "push_destination"): json.dumps({"filesystem": {"base_directory": f"{root}/serving"}}),
+        ("Report", "anchor_name"): ANCHOR.name,
+        ("Report", "anchor_uri"): ANCHOR.uri,
         ("Report", "champion_name"): CHAMPION.name,
         ("Report", "window"): "2015-07_train24_test1",
         ("Trainer", "custom_config"): values["training_options"],

@@ -16,10 +16,19 @@ from urllib.error import HTTPError
 
 import pytest
 
+from taxi_ml.gate.champion import Champion
+from taxi_ml.gate.metrics import Role
 from taxi_ml.gate.report import parse
 from taxi_ml.modules.features import INPUTS, NULLABLE_FLOATS
 from taxi_ml.sql.columns import DATASET
-from tests.pipeline.requests import MODULES, PIPELINE_PYTHON, REPOSITORY, make_parameters, make_request
+from tests.pipeline.requests import (
+    ANCHOR,
+    MODULES,
+    PIPELINE_PYTHON,
+    REPOSITORY,
+    make_parameters,
+    make_request,
+)
 from tests.pipeline.trips import ROWS, write_trips
 from tests.serving.servers import serving
 
@@ -39,7 +48,9 @@ def facts(root: Path) -> dict[str, Any]:
     """The results of a whole pipeline that TFX itself ran."""
     request = make_request(root)
     (root / "request.json").write_text(request.to_json())
-    (root / "parameters.json").write_text(json.dumps(make_parameters(root).values(request)))
+    anchor = Champion(name=ANCHOR.name, uri=f"{root}/anchor")
+    values = make_parameters(root, anchor=anchor).values(request)
+    (root / "parameters.json").write_text(json.dumps(values))
     with (root / "run.log").open("wb") as log:
         subprocess.run(
             [PIPELINE_PYTHON, "-m", "tests.pipeline.run_and_probe", root / "request.json", root],
@@ -127,6 +138,45 @@ def test_report_agrees_with_the_evaluator(facts: dict[str, Any]) -> None:
         (facts["evaluator"]["root_mean_squared_error"], facts["evaluator"]["mean_absolute_error"]), rel=1e-5
     )
     assert metrics["count"] == facts["evaluator"]["example_count"] == ROWS["test"]
+
+
+def test_report_compares_with_the_anchor(facts: dict[str, Any], root: Path) -> None:
+    """The anchor is named, and its errors are those of its answers, 10 USD, on the test trips."""
+    report = parse(json.dumps(facts["report"]))
+    anchor, ours = report.reference(Role.ANCHOR), report.challenger.metrics.mae or 0.0
+    with (root / "data/test/trips_000000000000.csv").open() as file:
+        errors = [abs(float(row["fare"]) - 10) for row in csv.DictReader(file)]
+    mean = sum(errors) / len(errors)
+
+    assert anchor is not None
+    assert anchor.difference is not None
+    assert (anchor.name, anchor.uri) == (ANCHOR.name, f"{root}/anchor")
+    assert (anchor.metrics.count, anchor.metrics.mae) == (len(errors), pytest.approx(mean, rel=1e-5))
+    assert anchor.difference.mae.estimate == pytest.approx(ours - mean, abs=1e-4)
+
+
+def test_report_compares_with_trees_of_the_same_rows(facts: dict[str, Any], root: Path) -> None:
+    """The baseline learned from the train split alone; its errors on the test trips are in the report."""
+    baseline = parse(json.dumps(facts["report"])).reference(Role.BASELINE)
+    with (root / "data/test/trips_000000000000.csv").open() as file:
+        paid = sorted(float(row["fare"]) for row in csv.DictReader(file))
+
+    assert baseline is not None
+    assert (baseline.name, baseline.uri, baseline.metrics.count) == ("boosted trees", "", ROWS["test"])
+    assert baseline.metrics.mean_prediction == pytest.approx(sum(facts["baseline"]) / len(paid), rel=1e-9)
+    assert baseline.metrics.mae == pytest.approx(1.0, abs=0.6)
+
+
+def test_each_slice_has_the_baseline(facts: dict[str, Any]) -> None:
+    """Every slice says how the trees did on its rows; together the distances' slices make up all rows."""
+    report = parse(json.dumps(facts["report"]))
+    baseline = report.reference(Role.BASELINE)
+    bands = [each for each in report.slices if each.feature == "distance_km"]
+    total = sum((each.baseline.mae or 0) * each.count for each in bands if each.baseline)
+
+    assert baseline is not None
+    assert all(each.baseline is not None for each in report.slices)
+    assert total / ROWS["test"] == pytest.approx(baseline.metrics.mae)
 
 
 def test_report_has_the_tuners_trials(facts: dict[str, Any]) -> None:
