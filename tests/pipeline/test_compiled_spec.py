@@ -93,7 +93,7 @@ def test_window_and_period_are_part_of_the_first_keys(compiled: Compiled, name: 
 
 @pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_no_month_is_in_the_spec(compiled: Compiled, name: str) -> None:
-    """Window, data, destinations, champion and anchor are parameters of the job, strings without a default."""
+    """Window, data, destinations and models are parameters of the job, strings without a default."""
     spec = compiled(name)
     champion = {"champion_name", "champion_uri"} if name == "against_champion_untuned.json" else set()
 
