@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from taxi_ml.gate.metrics import Role
+from taxi_ml.gate.metrics import Role, is_finite
 from taxi_ml.gate.reasons import Reason, ReasonCode, finite, missing
 
 if TYPE_CHECKING:
@@ -128,24 +128,23 @@ def _within(
     code: ReasonCode,
 ) -> Iterator[Reason]:
     for name, margin, error, found in (
-        ("mae", margins.mae, theirs.mae, difference and difference.mae.high),
+        ("mae", margins.mae, theirs.mae, difference.mae if difference else None),
         (
             "clipped_rmse",
             margins.clipped_rmse,
             theirs.clipped_rmse,
-            difference and difference.clipped_rmse.high,
+            difference.clipped_rmse if difference else None,
         ),
     ):
-        bar, high = finite(error), finite(found)
-        metric = f"{name}: high end of the difference from the {other}"
+        bar, metric = finite(error), f"{name}: high end of the difference from the {other}"
         if bar is None:
             yield missing(f"{name} of the {other}")
-        if high is None:
+        if found is None or not all(map(is_finite, (found.low, found.estimate, found.high))):
             yield missing(metric)
-        if bar is not None and high is not None and high > margin * bar:
+        elif bar is not None and found.high is not None and found.high > margin * bar:
             yield Reason(
                 code=code,
                 metric=metric,
-                observed=float(high),
+                observed=float(found.high),
                 required=f"at most {margin * bar:.4g} USD, {100 * margin:.3g} % of its {bar:.4g} USD",
             )

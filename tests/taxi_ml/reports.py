@@ -45,7 +45,7 @@ def compared(ours: Metrics, theirs: Metrics, half_width: float = 0.03) -> Differ
     )
 
 
-def slice_of(
+def slice_of(  # noqa: PLR0913, PLR0917  # the parts of a slice
     feature: str,
     value: str,
     ours: Metrics,

@@ -59,8 +59,14 @@ def test_earlier_name_of_the_requests_digest_is_read() -> None:
 @pytest.mark.parametrize(
     ("edit", "problem"),
     [
-        (lambda d: d.update(schema_version=0), "schema_version is 0; this gate reads 1"),
-        (lambda d: d.update(verdict="maybe"), "verdict is 'maybe'; it must be one of promote, reject"),
+        (lambda d: d.update(schema_version=0), "schema_version is 0; this gate reads 2"),
+        (
+            lambda d: d.update(verdict="maybe"),
+            "verdict is 'maybe'; it must be one of promote, reject, unchanged",
+        ),
+        (lambda d: d.pop("warnings"), "decision has no warnings"),
+        (lambda d: d.update(rows_needed=-1), "rows_needed is -1; it must be a whole number, 0 or more"),
+        (lambda d: d.update(power="much"), "power is 'much'; it must be a finite number"),
         (lambda d: d.pop("hashes"), "decision has no hashes"),
         (lambda d: d.update(extra=1), "decision has unknown fields: extra"),
         (lambda d: d["policy"].pop("drift"), "decision.policy has no drift"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from taxi_ml.gate.decision import Override, OverrideError, decide
-from taxi_ml.gate.metrics import Interval
+from taxi_ml.gate.metrics import Interval, Role
 from taxi_ml.gate.reasons import OVERRIDABLE
 from taxi_ml.gate.report import Anomaly
 from taxi_ml.splits import Split
@@ -18,7 +18,12 @@ from tests.taxi_ml.reports import POLICY, a_report, metrics, slice_of
 if TYPE_CHECKING:
     from taxi_ml.gate.report import Report
 
-STRICT = replace(POLICY, require_tuner=True, min_rows=replace(POLICY.min_rows, test=300))
+STRICT = replace(
+    POLICY,
+    require_tuner=True,
+    min_rows=replace(POLICY.min_rows, test=300),
+    baseline=replace(POLICY.baseline, required=True),
+)
 
 
 def _tuned(**changes: Any) -> Report:  # noqa: ANN401  # fields of a Tuning
@@ -37,11 +42,9 @@ def _champion_without_numbers() -> Report:
 
 
 def _with_slice(mae: float, *, with_champion: bool) -> Report:
-    theirs = metrics(20, 10.9, 50) if with_champion else None
-    return replace(
-        a_report(),
-        slices=(*a_report().slices, slice_of("TripStartHour", "3", metrics(20, mae, 50), theirs)),
-    )
+    ours, theirs = metrics(20, mae, 50), metrics(20, 9.0, 50)
+    part = slice_of("TripStartHour", "3", ours, theirs if with_champion else None, theirs)
+    return replace(a_report(), slices=(*a_report().slices, part))
 
 
 def _of_few_rows() -> Report:
@@ -50,14 +53,15 @@ def _of_few_rows() -> Report:
         a_report(with_champion=False),
         rows=replace(a_report().rows, test=299),
         challenger=replace(a_report().challenger, metrics=few),
+        references=(reports.reference(Role.BASELINE, few, few),),
     )
 
 
-def _compared(low: float | None, estimate: float | None, high: float | None) -> Report:
+def _compared(low: float | None, estimate: float | None, high: float | None, error: float = 0.015) -> Report:
     given = a_report()
     if given.difference is None:
         pytest.fail("the report compares")
-    found = Interval(low=low, estimate=estimate, high=high)
+    found = Interval(low=low, estimate=estimate, high=high, error=error)
     return replace(given, difference=replace(given.difference, mae=found))
 
 
@@ -72,23 +76,49 @@ WORDS = {
     "no interval": (
         replace(a_report(), difference=None),
         [
-            "metric_missing: difference in rmse (high end) is missing; required: a finite number",
-            "metric_missing: difference in rmse (low end) is missing; required: a finite number",
-            "metric_missing: difference in rmse is missing; required: a finite number",
-            "metric_missing: difference in mae (high end) is missing; required: a finite number",
-            "metric_missing: difference in mae (low end) is missing; required: a finite number",
-            "metric_missing: difference in mae is missing; required: a finite number",
+            f"metric_missing: {metric}: high end of the difference from the champion is missing; "
+            "required: a finite number"
+            for metric in ("mae", "clipped_rmse")
         ],
     ),
     "half an interval": (
-        _compared(-0.2, -0.1, None),
-        ["metric_missing: difference in mae (high end) is missing; required: a finite number"],
+        _compared(-0.2, -0.05, None),
+        [
+            (
+                "metric_missing: mae: high end of the difference from the champion is missing; "
+                "required: a finite number"
+            )
+        ],
+    ),
+    "worse than the margin": (
+        _compared(-0.2, -0.05, 0.06),
+        [
+            (
+                "above_margin: mae: high end of the difference from the champion is 0.06; "
+                "required: at most 0.049 USD, 2 % of its 2.45 USD"
+            )
+        ],
+    ),
+    "no baseline": (
+        replace(
+            a_report(),
+            references=(),
+            slices=tuple(
+                replace(part, baseline=None, baseline_difference=None) for part in a_report().slices
+            ),
+        ),
+        [
+            (
+                "baseline_missing: baseline is missing; "
+                "required: a model of the run's own training rows to compare with"
+            )
+        ],
     ),
     "champion without numbers": (
         _champion_without_numbers(),
         [
-            "metric_missing: champion rmse is missing; required: a finite number",
-            "metric_missing: champion mae is missing; required: a finite number",
+            "metric_missing: mae of the champion is missing; required: a finite number",
+            "metric_missing: clipped_rmse of the champion is missing; required: a finite number",
         ],
     ),
     "one table of slices is missing": (
@@ -96,29 +126,49 @@ WORDS = {
         [f"slices_missing: slices in {POLICY.slices.features[0]} is missing; required: a table of slices"],
     ),
     "bad slice": (
-        _with_slice(11.0, with_champion=True),
+        _with_slice(12.0, with_champion=True),
         [
             (
-                f"slice_above_ceiling: mae in TripStartHour=3 is 11;"
-                f" required: at most {POLICY.slices.max_mae:g} USD"
-            )
+                "slice_worse: difference in mae from the champion in TripStartHour=3 is 3; "
+                "required: not certainly above 0.9 USD, 10 % of its 9 USD"
+            ),
+            (
+                "slice_worse_than_baseline: difference in mae from the baseline in TripStartHour=3 is 3; "
+                "required: not certainly above 2.25 USD, 25 % of its 9 USD"
+            ),
         ],
     ),
     "slice without the champion": (
-        _with_slice(2.0, with_champion=False),
-        ["metric_missing: difference in mae in TripStartHour=3 is missing; required: a finite number"],
+        _with_slice(9.0, with_champion=False),
+        [
+            (
+                "metric_missing: difference in mae from the champion in TripStartHour=3 is missing; "
+                "required: a finite number"
+            )
+        ],
     ),
     "anomaly": (
         replace(a_report(), anomalies=_anomalies()),
         ["data_anomaly: test fare is too high; required: no anomaly"],
     ),
-    "no drift": (
-        replace(a_report(), drift=()),
-        ["drift_missing: drift is missing; required: the champion's training rows"],
+    "skew": (
+        replace(a_report(), skew=(reports.drift(0.4, 0.3, Split.TEST),)),
+        [
+            ("data_skew: test pickup_census_tract linf from its own training is 0.4; required: at most 0.25"),
+            (
+                "data_skew: test pickup_census_tract new categories from its own training is 0.3; "
+                "required: at most 0.2"
+            ),
+        ],
     ),
-    "drift without a number": (
-        replace(a_report(), drift=(reports.drift(None),)),
-        ["metric_missing: train pickup_census_tract linf is missing; required: a finite number"],
+    "skew without a number": (
+        replace(a_report(), skew=(reports.drift(None, split=Split.TEST),)),
+        [
+            (
+                "metric_missing: test pickup_census_tract linf from its own training is missing; "
+                "required: a finite number"
+            )
+        ],
     ),
     "no Tuner": (
         replace(a_report(), tuner=None),
@@ -142,6 +192,41 @@ WORDS = {
 def test_each_reason_says_what_and_where(given: Report, told: list[str]) -> None:
     """Each reason has its code, metric, slice, observed and required value."""
     assert [str(reason) for reason in decide(STRICT, given).reasons] == told
+
+
+WARNINGS = {
+    "no training rows of the champion": (
+        replace(a_report(), drift=()),
+        "warning: drift_missing: drift is missing; required: the champion's training rows",
+    ),
+    "no training rows of the challenger": (
+        replace(a_report(), skew=()),
+        "warning: skew_missing: skew is missing; required: the challenger's training rows",
+    ),
+    "drift": (
+        replace(a_report(), drift=(reports.drift(0.2),)),
+        (
+            "warning: data_drift: train pickup_census_tract linf from the champion's training is 0.2; "
+            "required: at most 0.15"
+        ),
+    ),
+    "few rows for the margin": (
+        _compared(-0.2, -0.05, 0.0, error=0.05),
+        (
+            "warning: low_power: probability that an equal model passes is 0.1636; "
+            "required: 0.8, which needs 3270 test rows: give more test months"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "told"), WARNINGS.values(), ids=WARNINGS.keys())
+def test_each_warning_is_in_the_log(given: Report, told: str) -> None:
+    """A warning has its code, metric, observed and required value, and does not reject."""
+    decision = decide(POLICY, given)
+
+    assert decision.reasons == ()
+    assert decision.describe().splitlines()[1] == told
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taxi_ml.gate import report
+from taxi_ml.gate.metrics import Role
 from taxi_ml.gate.report import ReportError
 from taxi_ml.gate.schema import Change, SchemaDifference
 from tests.taxi_ml import reports
@@ -36,6 +37,7 @@ def test_number_that_is_not_finite_is_written_as_null() -> None:
     """JSON has no NaN: the report says null and reads it as missing."""
     broken = replace(
         a_report(with_champion=False),
+        references=(),
         challenger=replace(a_report().challenger, metrics=metrics(float("nan"), 2.0)),
     )
 
@@ -46,20 +48,24 @@ def test_slice_without_interval_and_anomaly_without_kind_are_read() -> None:
     """The pipeline may leave out unknown fields."""
     document = json.loads(a_report().to_json())
     for part in document["slices"]:
-        del part["difference"]
+        del part["difference"], part["baseline"], part["baseline_difference"]
     document["anomalies"]["test"] = [{"feature": "fare", "description": "too high"}]
     back = report.parse(json.dumps(document))
 
-    assert (back.slices[0].difference, back.anomalies[0].kind) == (None, "")
+    part = back.slices[0]
+    assert (part.difference, part.baseline, part.baseline_difference) == (None, None, None)
+    assert back.anomalies[0].kind == ""
 
 
 def test_report_without_drift_fit_and_schema_is_read() -> None:
     """A pipeline that knows none of the optional fields leaves them out."""
     document = json.loads(a_report().to_json())
-    del document["drift"], document["fit"], document["schema"]
+    del document["drift"], document["skew"], document["fit"], document["schema"]
+    del document["challenger"]["quotable"], document["champion"]["quotable"]
     back = report.parse(json.dumps(document))
 
-    assert (back.drift, back.fit, back.schema) == ((), None, ())
+    assert (back.drift, back.skew, back.fit, back.schema) == ((), (), None, ())
+    assert back.challenger.quotable is None
 
 
 def test_difference_from_the_schema_says_both_sides() -> None:
@@ -85,7 +91,10 @@ def _edited(edit: Callable[[dict[str, Any]], object]) -> str:
 
 
 BAD = {
-    "older version": (lambda d: d.update(schema_version=0), "schema_version is 0"),
+    "older version": (
+        lambda d: d.update(schema_version=1),
+        "schema_version is 1; this gate reads 2; run the pipeline again",
+    ),
     "no version": (lambda d: d.pop("schema_version"), "report has no schema_version"),
     "no slices": (lambda d: d.pop("slices"), "report has no slices"),
     "no champion": (lambda d: d.pop("champion"), "report has no champion"),
@@ -154,17 +163,52 @@ BAD = {
         lambda d: d["rows"].update(test=399),
         "scored on 400 rows but the test split has 399",
     ),
-    "itself": (lambda d: d["champion"].update(uri=reports.CHALLENGER + "/"), "are the same model"),
+    "itself": (
+        lambda d: d["champion"].update(uri=reports.CHALLENGER + "/"),
+        "are the same model, .*, but report.unchanged is false",
+    ),
+    "unchanged without a champion": (
+        lambda d: d.update(champion=None, difference=None, unchanged=True),
+        "^report.unchanged is given but report.champion is null",
+    ),
+    "two anchors": (
+        lambda d: d["references"].append(d["references"][1]),
+        "^report.references has more than one anchor; give one of each role$",
+    ),
+    "unknown role": (
+        lambda d: d["references"][0].update(role="friend"),
+        r"report.references\[0\].role is 'friend'; it must be one of baseline, anchor$",
+    ),
+    "other rows of a reference": (
+        lambda d: d["references"][1]["metrics"].update(count=399),
+        "^report: the challenger was scored on 400 rows and the anchor on 399; compare scores on the same",
+    ),
+    "wrong difference of a reference": (
+        lambda d: d["references"][0]["difference"]["mae"].update(estimate=0.5),
+        "^report: the difference in mae from the baseline is given as 0.5, but 2.4 - 2.6 is -0.2$",
+    ),
+    "wrong clipped difference": (
+        lambda d: d["difference"]["clipped_rmse"].update(estimate=0.5),
+        "^report: the difference in clipped_rmse from the champion is given as 0.5, but 4.4 - 4.5 is -0.1$",
+    ),
+    "wrong difference from the baseline in a slice": (
+        lambda d: d["slices"][1].update(baseline_difference=d["difference"]),
+        "^slice [^ ]+=8: the difference in rmse from the baseline is given as -0.1, but 4 - 4 is 0",
+    ),
+    "negative standard error": (
+        lambda d: d["difference"]["mae"].update(error=-0.1),
+        r"report.difference.mae.error is -0.1; it must be 0 or more$",
+    ),
     "wrong difference": (
         lambda d: d["difference"]["rmse"].update(estimate=0.5),
-        "^report: the difference in rmse is given as 0.5, but 4.4 - 4.5 is -0.1",
+        "^report: the difference in rmse from the champion is given as 0.5, but 4.4 - 4.5 is -0.1",
     ),
     "wrong difference beside a missing one": (
         lambda d: (
             d["difference"]["rmse"].update(estimate=None),
             d["difference"]["mae"].update(estimate=0.5),
         ),
-        "^report: the difference in mae is given as 0.5, but 2.4 - 2.5 is -0.1",
+        "^report: the difference in mae from the champion is given as 0.5, but 2.4 - 2.45 is -0.05",
     ),
     "other rows in a slice": (
         lambda d: d["slices"][1]["champion"].update(count=79),
@@ -172,7 +216,7 @@ BAD = {
     ),
     "wrong difference in a slice": (
         lambda d: d["slices"][1].update(difference=d["difference"]),
-        "^slice [^ ]+=8: the difference in rmse is given as -0.1, but 4 - 4 is 0",
+        "^slice [^ ]+=8: the difference in rmse from the champion is given as -0.1, but 4 - 4 is 0",
     ),
     "one-sided difference": (
         lambda d: d.update(champion=None),
@@ -255,6 +299,24 @@ def test_document_that_is_no_object_is_an_error() -> None:
     """JSON of another kind is named as it is."""
     with pytest.raises(ReportError, match="report is a list; it must be an object"):
         report.parse("[]")
+
+
+def test_same_folder_is_read_as_unchanged() -> None:
+    """A run that trained the model which serves has a report, with both under one address."""
+    document = json.loads(a_report().to_json())
+    document["champion"]["uri"] = document["challenger"]["uri"]
+    document["unchanged"] = True
+
+    assert report.parse(json.dumps(document)).unchanged
+
+
+def test_references_are_found_by_their_role() -> None:
+    """The report gives each reference, and None for one that it lacks."""
+    baseline, anchor = a_report().references
+    given_report = replace(a_report(), references=(anchor,))
+
+    assert (given_report.reference(Role.ANCHOR), given_report.reference(Role.BASELINE)) == (anchor, None)
+    assert a_report().reference(Role.BASELINE) == baseline
 
 
 def test_trials_are_read_as_they_were_written() -> None:
