@@ -50,6 +50,8 @@ ENDPOINT = {
     "baseline_uri": pinned("baseline_uri"),
 }
 LABELS = {label: pinned(f"labels.{label}") for label in ("app", "dag", "run", "window")}
+# What a version was trained on, by which later runs know what they can be compared with.
+TRAINED = {"trained_from": pinned("window.train_start"), "trained_until": pinned("window.test_start")}
 COMPILED = result("write_request", "compiled")
 PARAMETERS = result("write_request", "parameters")
 ROWS = "{{ (ti.xcom_pull(task_ids='check_rows') or {}).get('rows') | tojson }}"
@@ -241,7 +243,7 @@ with DAG(
             artifact_uri=result("gate", "challenger"),
             image=IMAGE,
             command=["python", "-m", "taxi_ml.serving"],
-            labels=LABELS,
+            labels={**LABELS, **TRAINED},
         )
         deploy = DeployModelOperator(
             task_id="deploy",

@@ -47,6 +47,7 @@ class Check(StrEnum):
     DATASET = "dataset"
     TRIPS = "trips"
     QUERIES = "queries"
+    CHAMPION = "champion"
 
 
 _PROJECT: Final = r"(?:[a-z][a-z0-9.-]*:)?[a-z][-a-z0-9]{4,28}[a-z0-9]"

@@ -61,6 +61,11 @@ class Window:
         """The window's name in paths and tables, such as 2015-07_train24_test1 (end exclusive)."""
         return f"{self.end:%Y-%m}_train{self.train_months}_test{self.test_months}"
 
+    def months_since(self, day: date) -> int:
+        """Return the whole months from `day` to the window's end; below 1 if there are none."""
+        begun = _month_number(day) + (day.day > 1)
+        return _month_number(self.end) - begun
+
     @classmethod
     def ending(cls, moment: str | date, *, train_months: int, test_months: int) -> Self:
         """Return the window that ends at `moment`: a date, or a string such as 2015-07-01 or a timestamp.

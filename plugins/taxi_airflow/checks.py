@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from taxi_airflow.champions import Comparison, champion_of, has_saved_model
 from taxi_airflow.findings import Finding, Status, failure, ok, problem
 from taxi_ml import image
 from taxi_ml.dataflow import BeamRunner
@@ -13,12 +14,15 @@ from taxi_ml.locations import can_export, is_near
 from taxi_ml.pipeline.machines import UnknownMachineTypeError, offered_vcpus
 from taxi_ml.settings import Check
 from taxi_ml.sql import columns, scans
+from vertex_airflow.baseline import Baseline
 from vertex_airflow.images import ImageError, PrivateRegistryError, RegistryError, image_labels
+from vertex_airflow.objects import ObjectStore
 from vertex_airflow.polling import ErrorKind, classify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from taxi_ml.gate.reasons import ReasonCode
     from taxi_ml.settings import Settings
     from taxi_ml.sql import Statement
     from taxi_ml.window import Window
@@ -34,10 +38,16 @@ _TIB, _GIB, _MIB = 2**40, 2**30, 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """The settings and window to check, and the connection to Google Cloud."""
+    """The settings and window to check, and the connection to Google Cloud.
+
+    `baseline_uri` is where the run records what served before it, empty without a run. `accepted` are the
+    reasons against a comparison that its form accepts.
+    """
 
     settings: Settings
     window: Window
+    baseline_uri: str = ""
+    accepted: frozenset[ReasonCode] = frozenset()
     gcp_conn_id: str = "google_cloud_default"
     impersonation_chain: str | Sequence[str] | None = None
 
@@ -62,6 +72,11 @@ class Subject:
 
         hook = BigQueryHook(use_legacy_sql=False, **self._access)
         return hook.get_client(project_id=self.settings.project, location=self.settings.bigquery_location)
+
+    @property
+    def store(self) -> ObjectStore:
+        """Cloud Storage as the operators use it."""
+        return ObjectStore(**self._access)
 
     @property
     def _access(self) -> dict[str, Any]:
@@ -280,6 +295,35 @@ def _bytes_read(subject: Subject, statement: Statement) -> int:
     return int(job.total_bytes_processed or 0)
 
 
+def champion(subject: Subject) -> Iterator[Finding]:
+    """Look up the model in production, and whether the run can be compared with it fairly."""
+    recorded = bool(subject.baseline_uri) and subject.store.exists(subject.baseline_uri)
+    name = subject.settings.endpoint_name
+    # A run that is cleared after its promotion is compared with what served before it.
+    baseline = (
+        Baseline.recorded(subject.store, subject.baseline_uri)
+        if recorded
+        else Baseline.live(subject.vertex, name)
+    )
+    serving = champion_of(baseline)
+    if not serving.name:
+        yield ok("champion", f"no model serves on endpoint {name!r}")
+        return
+    found = Comparison(
+        champion=serving,
+        window=subject.window.id,
+        endpoint_name=name,
+        compared=has_saved_model(subject.store, serving),
+    )
+    refused = found.refusals(subject.accepted)
+    for reason, remedy in refused:
+        yield problem("champion", str(reason), remedy)
+    if not refused:
+        learned = serving.training
+        until = f"was trained until {learned.until}" if learned else "does not say what it was trained on"
+        yield ok("champion", f"{serving.name} {until}")
+
+
 CHECKS: Mapping[Check, Callable[[Subject], Iterator[Finding]]] = {
     Check.IDENTITY: identity,
     Check.MACHINES: machines,
@@ -289,6 +333,7 @@ CHECKS: Mapping[Check, Callable[[Subject], Iterator[Finding]]] = {
     Check.DATASET: dataset,
     Check.TRIPS: trips,
     Check.QUERIES: queries,
+    Check.CHAMPION: champion,
 }
 
 

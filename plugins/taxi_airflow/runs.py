@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from taxi_ml import naming
 from taxi_ml.gate.decision import Override, Verdict
 from taxi_ml.gate.policy import load as load_policy
+from taxi_ml.gate.reasons import ReasonCode
 from taxi_ml.rules import SettingsError
 from taxi_ml.settings import Settings, schedule, wait_days
 from taxi_ml.sizing import plan
@@ -157,6 +158,12 @@ class Run:
     def labels(self) -> dict[str, str]:
         """The labels of every job of the run."""
         return naming.job_labels(self.dag_id, self.run_id, self.window)
+
+    @property
+    def accepted(self) -> frozenset[ReasonCode]:
+        """The reasons against a comparison that do not stop it: a run that promotes nothing may be unfair."""
+        codes = self.override.codes if self.override else frozenset()
+        return codes if self.params.get("promote", True) else codes | {ReasonCode.CHAMPION_NEWER}
 
     @property
     def compile_name(self) -> str:

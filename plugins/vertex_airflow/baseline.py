@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from vertex_airflow import traffic
+from vertex_airflow import endpoints, model_registry, traffic
 from vertex_airflow.model_registry import RegisteredModel
 from vertex_airflow.names import ModelName
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from vertex_airflow.endpoints import LiveEndpoint
+    from vertex_airflow.hooks.vertex import VertexHook
     from vertex_airflow.objects import ObjectStore
 
 
@@ -36,6 +37,13 @@ class Baseline:
         if endpoint is None:
             return cls(deployed={}, split={}, champion=champion)
         return cls(deployed=endpoint.deployed, split=endpoint.split, champion=champion)
+
+    @classmethod
+    def live(cls, hook: VertexHook, endpoint_name: str) -> Self:
+        """Return what an endpoint serves now, by its traffic."""
+        endpoint = endpoints.find_endpoint(hook, endpoint_name)
+        busiest = endpoint.busiest if endpoint is not None else None
+        return cls.of(endpoint, model_registry.get_version(hook, busiest) if busiest is not None else None)
 
     @classmethod
     def recorded(cls, store: ObjectStore, uri: str) -> Self:

@@ -16,7 +16,47 @@ if TYPE_CHECKING:
 WINDOW_LABEL: Final = "window"
 """The label of a model version that holds the id of the window that it was trained for."""
 
+TRAINED_FROM_LABEL: Final = "trained_from"
+TRAINED_UNTIL_LABEL: Final = "trained_until"
+"""The labels of the first day that a version was trained on and of the first day after it, as 2015-07-01."""
+
 _WINDOW_ID: Final = re.compile(r"([0-9]{4})-([0-9]{2})_train([0-9]{1,4})_test([0-9]{1,4})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """The trips that a model was trained on: those from the day `start` to before the day `until`."""
+
+    start: date
+    until: date
+
+    def __post_init__(self) -> None:
+        """Refuse an interval that is empty.
+
+        Raises:
+            ValueError: if it does not end after its start.
+
+        """
+        if self.until <= self.start:
+            raise ValueError(f"training from {self.start} until {self.until} has no day")
+
+    @classmethod
+    def of(cls, labels: Mapping[str, str]) -> Training | None:
+        """Return the interval that a version's labels name, or None if they do not.
+
+        A version without labels of its own for it was trained on the training months of its window. One that
+        was trained again on its test months as well has labels that say so, and the same window.
+        """
+        own = parse_window(labels.get(WINDOW_LABEL, ""))
+        given = (labels.get(TRAINED_FROM_LABEL, ""), labels.get(TRAINED_UNTIL_LABEL, ""))
+        try:
+            return cls(start=date.fromisoformat(given[0]), until=date.fromisoformat(given[1]))
+        except ValueError:
+            return cls(start=own.train_start, until=own.test_start) if own else None
+
+    def includes_test_of(self, window: Window) -> bool:
+        """Return True if a test day of this window is among the days that the model was trained on."""
+        return self.start < window.end and window.test_start < self.until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,35 +64,37 @@ class Champion:
     """The model that serves when a run begins; all strings are empty if none does.
 
     `name` is its resource name with version, `uri` the folder that it is registered with, which may have been
-    deleted. `window` is the id of the window that it was trained for, empty if its labels do not have it.
+    deleted. `window` is the id of the window that it was trained for, empty if its labels do not have it, and
+    `training` what it was trained on, None if they do not say.
     """
 
     name: str = ""
     uri: str = ""
     window: str = ""
+    training: Training | None = None
 
     @classmethod
     def of(cls, *, name: str, uri: str, labels: Mapping[str, str]) -> Champion:
         """Return the champion for a model version with these labels.
 
-        A label that is not a window's id belongs to another application and is ignored.
+        A label that is not a window's id or a day belongs to another application and is ignored.
         """
         window = labels.get(WINDOW_LABEL, "")
-        return cls(name=name, uri=uri, window=window if parse_window(window) else "")
+        known = window if parse_window(window) else ""
+        return cls(name=name, uri=uri, window=known, training=Training.of(labels))
 
-    def is_newer_than(self, window: str) -> bool:
-        """Return True if the champion was trained on test months of this window, or is of a later one.
+    def is_later_than(self, window: Window) -> bool:
+        """Return True if the champion was trained for a window that ends after this one."""
+        own = parse_window(self.window)
+        return own is not None and own.end > window.end
 
-        A model that was trained on the test rows wins any comparison on them. False if either window is not
+    def has_learned_from(self, window: Window) -> bool:
+        """Return True if the champion was trained on test days of this window.
+
+        A model that was trained on the test rows wins any comparison on them. False if its training is not
         known.
         """
-        own, run = parse_window(self.window), parse_window(window)
-        return own is not None and run is not None and (own.end > run.end or has_learned_from(own, run))
-
-
-def has_learned_from(trained: Window, tested: Window) -> bool:
-    """Return True if the training months of one window include a test month of another."""
-    return trained.train_start < tested.end and tested.test_start < trained.test_start
+        return self.training is not None and self.training.includes_test_of(window)
 
 
 def parse_window(text: str) -> Window | None:

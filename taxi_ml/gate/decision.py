@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from taxi_ml.gate import margins, trips
+from taxi_ml.gate.champion import parse_window
 from taxi_ml.gate.margins import LEAST_POWER
 from taxi_ml.gate.reasons import FORGIVEN, OVERRIDABLE, Reason, ReasonCode, finite
 from taxi_ml.gate.slices import worse_slices
@@ -194,13 +195,23 @@ def objections(champion: Champion, window: str, *, compared: bool) -> tuple[Reas
                 required=f"saved_model.pb in {champion.uri or 'an artifact_uri'}",
             )
         )
-    if champion.is_newer_than(window):
+    run = parse_window(window)
+    if run is not None and champion.is_later_than(run):
         reasons.append(
             Reason(
                 code=ReasonCode.CHAMPION_NEWER,
                 metric=f"window of {champion.name}",
                 observed=champion.window,
-                required=f"not later than {window}, and not trained on its test months",
+                required=f"not later than {window}",
+            )
+        )
+    if run is not None and champion.training is not None and champion.has_learned_from(run):
+        reasons.append(
+            Reason(
+                code=ReasonCode.CHAMPION_NEWER,
+                metric=f"training of {champion.name}",
+                observed=f"from {champion.training.start} until {champion.training.until}",
+                required=f"none of the test months of {window}, from {run.test_start} until {run.end}",
             )
         )
     return tuple(reasons)

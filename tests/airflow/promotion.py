@@ -43,13 +43,17 @@ FAST: dict[str, Any] = {
 
 @dataclass(slots=True, kw_only=True)
 class Promotion:
-    """One DAG run, from its look at the endpoint to its end; `folder` is the bucket's, for this test."""
+    """One DAG run, from its look at the endpoint to its end; `folder` is the bucket's, for this test.
+
+    `trained` are the labels of the first day that its model was trained on, and of the one after the last.
+    """
 
     vertex: Vertex
     folder: str
     run_id: str
     kind: str = ""
     window: str = "2015-07_train24_test1"
+    trained: tuple[str, str] = ("", "")
     evaluate_only: bool = False
     form: Mapping[str, Any] = field(default_factory=dict)
     champion: dict[str, str] = field(init=False)
@@ -93,7 +97,12 @@ class Promotion:
             model_name=NAME,
             artifact_uri=self.artifact,
             image="taxi-vertex/pipeline:local",
-            labels={"run": self.run_id, "window": self.window},
+            labels={
+                "run": self.run_id,
+                "window": self.window,
+                "trained_from": self.trained[0],
+                "trained_until": self.trained[1],
+            },
             **FAST,
         )
 

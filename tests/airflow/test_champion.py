@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_airflow.operators.champion import champion_of
+from taxi_airflow.champions import champion_of
 from tests.airflow.promotion import deploy_foreign, serving
 from vertex_airflow.baseline import Baseline
 from vertex_airflow.objects import ObjectStore
@@ -105,16 +105,44 @@ def test_files_that_go_while_a_run_waits_are_missed(begin: Begin) -> None:
         second.begin()
 
 
-@pytest.mark.parametrize("window", [EARLIER, "2015-07_train24_test3"])
-def test_a_newer_champion_stops_a_run(begin: Begin, window: str) -> None:
-    """A run whose test months the champion was trained on ends, with both windows and the ways out."""
+def test_a_newer_champion_stops_a_run(begin: Begin) -> None:
+    """A run of an older month ends, with both windows and the ways out."""
     begin("run-1").promote()
 
-    with pytest.raises(AirflowFailException, match=f"is {OWN}; required: not later than {window}") as refused:
+    with pytest.raises(
+        AirflowFailException, match=f"is {OWN}; required: not later than {EARLIER}"
+    ) as refused:
+        begin("run-2", window=EARLIER)
+
+    ways = ("Promote off", "give another window_end", "override champion_newer")
+    assert all(way in str(refused.value) for way in ways)
+
+
+@pytest.mark.parametrize(
+    ("window", "way"),
+    [
+        ("2015-07_train24_test3", "give 1 as test_months (the months since 2015-06-01), another window_end"),
+        ("2015-08_train24_test3", "give 2 as test_months"),
+        ("2015-06_train24_test1", "give another window_end"),
+    ],
+)
+def test_a_run_is_not_tested_on_what_the_champion_learned_from(begin: Begin, window: str, way: str) -> None:
+    """The error names the days, and how many test months are left."""
+    begin("run-1").promote()
+
+    with pytest.raises(AirflowFailException, match="is from 2013-06-01 until 2015-06-01") as refused:
         begin("run-2", window=window)
 
-    ways = ("Promote off", "another window_end", "override champion_newer")
-    assert all(way in str(refused.value) for way in ways)
+    assert way in str(refused.value)
+
+
+def test_a_version_says_what_it_was_trained_on(begin: Begin) -> None:
+    """A model that was trained again on its test months is not compared on them."""
+    refit = begin("run-1", trained=("2013-06-01", "2015-07-01")).promote()
+
+    with pytest.raises(AirflowFailException, match="until 2015-07-01; required: none of the test months"):
+        begin("run-2")
+    assert begin("run-3", window="2015-08_train24_test1").champion["name"] == refit.model
 
 
 @pytest.mark.parametrize("choice", [{"evaluate_only": True}, overriding("champion_newer")])
@@ -153,4 +181,4 @@ def test_a_champion_without_a_window_is_warned_of(
 
     begin("run-1", window=EARLIER)
 
-    assert "it has no label `window`" in capsys.readouterr().out
+    assert "it has no label `trained_until` or `window`" in capsys.readouterr().out

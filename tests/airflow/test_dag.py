@@ -75,7 +75,9 @@ def test_every_task_is_retried_with_back_off(task: Any) -> None:  # noqa: ANN401
 @pytest.mark.parametrize("task", [each for each in DAG.tasks if hasattr(each, "labels")])
 def test_every_job_is_labelled(task: Any) -> None:  # noqa: ANN401  # an operator
     """Every job and model version carries application, DAG, run and window."""
-    assert {"app", "dag", "run", "window"} == set(task.labels)
+    trained = {"trained_from", "trained_until"} if task.task_id == "promote.register" else set()
+
+    assert {"app", "dag", "run", "window"} | trained == set(task.labels)
 
 
 @pytest.mark.parametrize("name", list(DAG.params))
@@ -148,6 +150,17 @@ def test_the_champions_window_is_compared_with_that_of_the_run(
     rendered = [task.render_template(getattr(task, field), names) for field in ("window", "evaluate_only")]
 
     assert rendered == ["2015-03_train24_test1", evaluates]
+
+
+@pytest.mark.stack
+@pytest.mark.usefixtures("cloud")
+def test_a_version_carries_the_days_of_its_training() -> None:
+    """Later runs read from its labels what it has learned from."""
+    names: Any = {**context(params={"window_end": "2015-03-01"}), "taxi": run_of}
+
+    labels = DAG.get_task("promote.register").render_template(taxi_training.TRAINED, names)
+
+    assert labels == {"trained_from": "2013-02-01", "trained_until": "2015-02-01"}
 
 
 def test_what_was_compiled_is_what_runs() -> None:

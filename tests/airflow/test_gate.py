@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("cloud")]
 CHAMPION = ModelName.parse("projects/p/locations/l/models/m@3")
-LATER = {"window": "2015-06_train12_test1"}
+LATER = {"window": "2015-06_train1_test1"}
 PUSHED = "gs://taxi-local/serving/2015-02_train12_test1/1420070400"
 PARAMS = {"window_end": "2015-02-01", "train_months": 12}
 WINDOW = "2015-02_train12_test1"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taxi_ml.gate import kept
-from taxi_ml.gate.champion import Champion, has_learned_from, parse_window
+from taxi_ml.gate.champion import Champion, Training, parse_window
 from taxi_ml.gate.decision import Override, Verdict, decide, objections
 from taxi_ml.gate.reasons import ReasonCode
 from taxi_ml.naming import job_labels
@@ -29,16 +29,21 @@ ENDS = st.builds(date, st.integers(1960, 2100), st.integers(1, 12), st.just(1))
 MONTHS = st.integers(1, 48)
 WINDOWS = st.builds(Window, end=ENDS, train_months=MONTHS, test_months=st.integers(1, 6))
 CHAMPIONS = st.builds(
-    Champion,
+    Champion.of,
     name=st.sampled_from(["", CHAMPION_NAME]),
     uri=st.just(CHAMPION),
-    window=WINDOWS.map(lambda w: w.id),
+    labels=WINDOWS.map(lambda w: {"window": w.id}),
 )
 
 
-def champion(window: str = "", uri: str = CHAMPION) -> Champion:
-    """Return a champion that was trained for a window."""
-    return Champion(name=CHAMPION_NAME, uri=uri, window=window)
+def champion(window: str = "", uri: str = CHAMPION, **labels: str) -> Champion:
+    """Return a champion that was trained for a window, with further labels."""
+    return Champion.of(name=CHAMPION_NAME, uri=uri, labels={"window": window, **labels})
+
+
+def objects(serving: Champion, window: str) -> bool:
+    """Return whether anything is against comparing a run of this window with a champion."""
+    return objections(serving, window, compared=True) != ()
 
 
 def days(first: date, end: date) -> set[date]:
@@ -66,32 +71,80 @@ def test_learning_from_test_months_is_sharing_a_month(trained: Window, tested: W
     """A model has seen a run's test months when its training months and they have one in common."""
     shared = days(trained.train_start, trained.test_start) & days(tested.test_start, tested.end)
 
-    assert has_learned_from(trained, tested) == bool(shared)
+    assert champion(trained.id).has_learned_from(tested) == bool(shared)
 
 
 @given(WINDOWS)
-def test_no_model_is_newer_than_its_own_window(window: Window) -> None:
-    """A run may be repeated: the champion of the same window has not seen its test months."""
-    assert not champion(window.id).is_newer_than(window.id)
+def test_a_month_may_be_run_again(window: Window) -> None:
+    """The champion of the same window has not seen its test months."""
+    assert not objects(champion(window.id), window.id)
 
 
 @given(WINDOWS, MONTHS)
-def test_a_champion_of_the_past_is_not_newer(window: Window, train_months: int) -> None:
+def test_a_champion_of_the_past_is_compared_with(window: Window, train_months: int) -> None:
     """Consecutive months are trained on one after the other, whatever the lengths of training."""
     earlier = Window(end=window.test_start, train_months=train_months, test_months=1)
 
-    assert not champion(earlier.id).is_newer_than(window.id)
+    assert not objects(champion(earlier.id), window.id)
 
 
 @given(WINDOWS, WINDOWS)
-def test_of_two_windows_the_later_one_is_newer(one: Window, other: Window) -> None:
+def test_of_two_windows_the_later_one_stays(one: Window, other: Window) -> None:
     """A model of a later window is not replaced, even if it was not trained on the test months."""
     if one.end > other.end:
-        assert champion(one.id).is_newer_than(other.id)
+        assert objects(champion(one.id), other.id)
+
+
+@given(WINDOWS, WINDOWS)
+def test_the_days_of_training_count_and_not_the_window(window: Window, run: Window) -> None:
+    """A model that was trained until the end of its window has seen its own test months as well."""
+    until = {"trained_from": f"{window.train_start}", "trained_until": f"{window.end}"}
+    shared = days(window.train_start, window.end) & days(run.test_start, run.end)
+
+    assert champion(window.id, **until).has_learned_from(run) == bool(shared)
 
 
 @pytest.mark.parametrize(
-    ("window", "newer"),
+    "labels",
+    [
+        {},
+        {"trained_until": "2015-07-01"},
+        {"trained_from": "2013-07-01"},
+        {"trained_from": "yesterday", "trained_until": "2015-07-01"},
+        {"trained_from": "2015-07-01", "trained_until": "2013-07-01"},
+        {"trained_from": "2015-07-01", "trained_until": "2015-07-01"},
+    ],
+)
+def test_labels_without_an_interval_leave_it_to_the_window(labels: dict[str, str]) -> None:
+    """A version that was registered before there were such labels was trained on its window's months."""
+    found = Training.of({"window": RUN, **labels})
+
+    assert found == Training(start=date(2013, 2, 1), until=date(2015, 2, 1))
+
+
+def test_labels_of_an_interval_need_no_window() -> None:
+    """Another application's model may say what it was trained on."""
+    found = Training.of({"trained_from": "2013-02-03", "trained_until": "2015-07-05"})
+
+    assert found == Training(start=date(2013, 2, 3), until=date(2015, 7, 5))
+
+
+def test_an_interval_without_a_day_is_refused() -> None:
+    """Training that ends where it begins is a mistake of whoever says so."""
+    with pytest.raises(ValueError, match="from 2015-07-01 until 2015-07-01 has no day"):
+        Training(start=date(2015, 7, 1), until=date(2015, 7, 1))
+
+
+@pytest.mark.parametrize(("until", "learned"), [("2015-02-01", False), ("2015-02-02", True)])
+def test_one_day_of_the_test_months_is_enough(until: str, learned: bool) -> None:  # noqa: FBT001  # a parameter
+    """The interval ends before `trained_until`; its last day counts."""
+    window = Window(end=date(2015, 3, 1), train_months=24, test_months=1)
+
+    assert champion(trained_from="2013-01-01", trained_until=until).has_learned_from(window) == learned
+
+
+@pytest.mark.parametrize(
+    ("window", "refused"),
     [
         (LATER, True),
         (RUN, False),
@@ -105,15 +158,26 @@ def test_of_two_windows_the_later_one_is_newer(one: Window, other: Window) -> No
         ("", False),
     ],
 )
-def test_newer_champions(window: str, newer: bool) -> None:  # noqa: FBT001  # a parameter
+def test_newer_champions(window: str, refused: bool) -> None:  # noqa: FBT001  # a parameter
     """A later window is newer; a string that is not a window is not."""
-    assert champion(window).is_newer_than(RUN) == newer
+    assert objects(champion(window), RUN) == refused
 
 
 def test_a_shorter_test_window_may_have_been_trained_on() -> None:
     """Windows with one end differ in what they train on."""
-    assert champion("2015-03_train24_test1").is_newer_than("2015-03_train24_test2")
-    assert not champion("2015-03_train24_test2").is_newer_than("2015-03_train24_test1")
+    assert objects(champion("2015-03_train24_test1"), "2015-03_train24_test2")
+    assert not objects(champion("2015-03_train24_test2"), "2015-03_train24_test1")
+
+
+@pytest.mark.parametrize("run", ["2015-03_train24_test1", "2015-05_train24_test1"])
+def test_older_months_never_replace_the_champion_of_june(run: str) -> None:
+    """February and April of 2015 are among its 24 months of training, and its window ends later."""
+    serving = champion("2015-06_train24_test1")
+
+    codes = [reason.code for reason in objections(serving, run, compared=True)]
+
+    assert codes == [ReasonCode.CHAMPION_NEWER, ReasonCode.CHAMPION_NEWER]
+    assert decide(POLICY, replace(a_report(), window=run), serving=serving).verdict is Verdict.REJECT
 
 
 def test_labels_of_other_applications_are_no_window() -> None:
@@ -127,15 +191,16 @@ def test_labels_of_other_applications_are_no_window() -> None:
 
 
 def test_objections_say_what_was_seen_and_required() -> None:
-    """Both reasons name the model, the observed value and the required one."""
-    missing, newer = map(str, objections(champion(LATER), RUN, compared=False))
+    """Every reason names the model, the observed value and the required one."""
+    missing, newer, learned = map(str, objections(champion(LATER), RUN, compared=False))
 
     assert missing == (
         f"champion_missing: SavedModel of {CHAMPION_NAME} is missing; required: saved_model.pb in {CHAMPION}"
     )
-    assert newer == (
-        f"champion_newer: window of {CHAMPION_NAME} is {LATER}; "
-        f"required: not later than {RUN}, and not trained on its test months"
+    assert newer == (f"champion_newer: window of {CHAMPION_NAME} is {LATER}; required: not later than {RUN}")
+    assert learned == (
+        f"champion_newer: training of {CHAMPION_NAME} is from 2013-05-01 until 2015-05-01; "
+        f"required: none of the test months of {RUN}, from 2015-02-01 until 2015-03-01"
     )
 
 

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from taxi_airflow.champions import Comparison, champion_of, has_saved_model
 from taxi_airflow.runs import run_of
-from taxi_ml.gate.champion import Champion
-from taxi_ml.gate.decision import objections
 from taxi_ml.gate.reasons import ReasonCode
 from vertex_airflow.operators.connected import check_given, is_true
 from vertex_airflow.operators.deploy import RecordBaselineOperator
@@ -18,11 +17,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from taxi_ml.gate.reasons import Reason
+    from taxi_ml.gate.champion import Champion
     from vertex_airflow.baseline import Baseline
-
-# As the Evaluator looks for it: a registered model, or the Trainer's own layout.
-_SAVED_MODELS = ("saved_model.pb", "Format-Serving/saved_model.pb")
 
 
 class FindChampionOperator(RecordBaselineOperator):
@@ -32,7 +28,8 @@ class FindChampionOperator(RecordBaselineOperator):
     serves.
 
     The task fails before anything is recorded where the champion's files are gone, or where it was trained
-    on this window's test months or for a later window. A run whose form overrides that reason goes on; where
+    on this window's test months or for a later window. Preflight has looked for that before the run waited
+    for its trips, and another model may serve since. A run whose form overrides that reason goes on; where
     the files are gone, ``uri`` is empty. So does a run that only evaluates, with a champion that is too new:
     the gate rejects what comes of it.
 
@@ -58,61 +55,36 @@ class FindChampionOperator(RecordBaselineOperator):
         check_given(window=self.window)
         champion = champion_of(baseline)
         self._describe(baseline, champion)
-        compared = self._has_saved_model(champion)
-        self._judge(objections(champion, self.window, compared=compared), context)
+        compared = has_saved_model(self.store(), champion)
+        found = Comparison(
+            champion=champion, window=self.window, endpoint_name=self.endpoint_name, compared=compared
+        )
+        self._judge(found, context)
         return {"name": champion.name, "uri": champion.uri if compared else ""}
 
-    def _has_saved_model(self, champion: Champion) -> bool:
-        store, folder = self.store(), champion.uri.rstrip("/")
-        return bool(folder) and any(store.exists(f"{folder}/{each}") for each in _SAVED_MODELS)
-
-    def _judge(self, reasons: Sequence[Reason], context: Context) -> None:
-        """Stop a run that the gate would reject whatever it trains, unless a person wants it all the same."""
+    def _judge(self, found: Comparison, context: Context) -> None:
+        """Stop a run that the gate would reject whatever it trains, unless its form accepts that."""
         override = run_of(context).override
         accepted = override.codes if override else frozenset()
         if is_true(self.evaluate_only):
             accepted |= {ReasonCode.CHAMPION_NEWER}
-        for reason in reasons:
+        for reason in found.objections():
             self.log.warning("%s", reason)
-        refused = [reason for reason in reasons if reason.code not in accepted]
-        if refused:
-            raise AirflowFailException("\n".join(f"{each}: {self._remedy(each)}" for each in refused))
-
-    def _remedy(self, reason: Reason) -> str:
-        override = f"override {reason.code} in the form of a new run"
-        if reason.code is ReasonCode.CHAMPION_MISSING:
-            return (
-                f"the model has most of the traffic on endpoint {self.endpoint_name!r}, and cannot be "
-                "compared with. Restore the folder, or give the traffic to a model of this DAG; then clear "
-                "this task. Or set TAXI_ENDPOINT_NAME to an endpoint of this DAG alone, and start a new run. "
-                f"Or {override}: then only policy.toml's absolute rules decide, and the model may be replaced"
-            )
-        return (
-            f"a run of {self.window} would be compared on trips that the champion was trained on, or replace "
-            "a model of a later window. Turn Promote off to evaluate only, give another window_end, or "
-            f"{override}"
-        )
+        if refused := found.refusals(accepted):
+            raise AirflowFailException("\n".join(f"{reason}: {remedy}" for reason, remedy in refused))
 
     def _describe(self, baseline: Baseline, champion: Champion) -> None:
         if not champion.name:
             self.log.info("Nothing serves on %r: there is no champion to beat", self.endpoint_name)
-        elif champion.window:
+        elif champion.training:
             self.log.info("%s of %s serves from %s", champion.name, champion.window, champion.uri)
         else:
             self.log.warning(
-                "%s serves from %s; it has no label `window`, and may have been trained on this run's test "
-                "months",
+                "%s serves from %s; it has no label `trained_until` or `window`, and may have been trained on "
+                "this run's test months",
                 champion.name,
                 champion.uri,
             )
         for each, name in baseline.deployed.items():
             if each not in baseline.split:
                 self.log.warning("%s is deployed and gets no traffic; undeploy it if nobody needs it", name)
-
-
-def champion_of(baseline: Baseline) -> Champion:
-    """Return the model that served before a run, as the gate knows it."""
-    serving = baseline.champion
-    if serving is None:
-        return Champion()
-    return Champion.of(name=str(serving.name), uri=serving.uri, labels=serving.labels)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from taxi_airflow.champions import champion_of
 from taxi_airflow.links import ModelCardLink
-from taxi_airflow.operators.champion import champion_of
 from taxi_airflow.runs import run_of
 from taxi_ml import naming
 from taxi_ml.gate.decision import Verdict, decide

@@ -92,7 +92,7 @@ class ValidateOperator(ConnectedOperator):
 
 
 class PreflightOperator(ConnectedOperator):
-    """Check connection, machines, Dataflow, image, bucket, dataset, trips and queries, and log the findings.
+    """Check what the run needs of Google Cloud and what it would be compared with, and log the findings.
 
     A problem ends the run; a retry asks again what could not be reached. Returns the address of run.json, by
     which a cleared `ValidateOperator` finds it.
@@ -109,6 +109,8 @@ class PreflightOperator(ConnectedOperator):
             Subject(
                 settings=run.settings,
                 window=run.window,
+                baseline_uri=run.baseline_uri,
+                accepted=run.accepted,
                 gcp_conn_id=self.gcp_conn_id,
                 impersonation_chain=self.impersonation_chain,
             )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from vertex_airflow import endpoints, model_registry
+from vertex_airflow import endpoints
 from vertex_airflow.baseline import Baseline
 from vertex_airflow.endpoints import Deployment, LiveEndpoint
 from vertex_airflow.hooks.calls import CALL_TIMEOUT
@@ -58,10 +58,7 @@ class RecordBaselineOperator(VertexOperationOperator[Baseline]):
         store = self.store()
         if store.exists(self.baseline_uri):
             return Baseline.recorded(store, self.baseline_uri)
-        endpoint = endpoints.find_endpoint(hook, self.endpoint_name)
-        busiest = endpoint.busiest if endpoint is not None else None
-        champion = model_registry.get_version(hook, busiest) if busiest is not None else None
-        return Baseline.of(endpoint, champion)
+        return Baseline.live(hook, self.endpoint_name)
 
     def apply(self, hook: VertexHook, context: Context, state: Baseline) -> dict[str, Any]:
         """Record what serves, unless a subclass refuses it."""
