@@ -234,6 +234,8 @@ with DAG(
     )
     reject = EmptyOperator(task_id="reject")
     evaluate_only = EmptyOperator(task_id="evaluate_only")
+    # The challenger answers every test trip as the champion does, as in the second run of a window.
+    unchanged = EmptyOperator(task_id="unchanged")
 
     with TaskGroup("promote") as promote:
         register = RegisterModelVersionOperator(
@@ -271,4 +273,4 @@ with DAG(
     find_champion >> create_schema >> build_dataset >> check_rows >> export >> run_pipeline
     wait_for_trips >> upload_modules
     [upload_modules, find_champion, check_rows] >> write_request >> compile_pipeline >> run_pipeline
-    run_pipeline >> gate >> decide >> [promote, reject, evaluate_only]
+    run_pipeline >> gate >> decide >> [promote, reject, evaluate_only, unchanged]

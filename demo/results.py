@@ -17,6 +17,7 @@ from local_gcp.errors import LocalCloudError
 from local_gcp.layout import PROJECT, REGION
 from taxi_ml.gate import kept
 from taxi_ml.gate import report as reports
+from taxi_ml.gate.decision import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -72,6 +73,7 @@ class Results:
             f"difference {_difference(report.difference)}",
             f"decision   {self.decision.verdict}",
             *(f"           {_reason(reason)}" for reason in self.decision.reasons),
+            *self._unchanged(),
             f"serves     {self.served}",
             f"endpoint   {self.endpoint}",
             f"quote      {self.quote.describe() if self.quote else 'no model serves'}",
@@ -80,6 +82,10 @@ class Results:
             "",
         ]
         return "\n".join(lines)
+
+    def _unchanged(self) -> Iterator[str]:
+        if self.decision.verdict is Verdict.UNCHANGED:
+            yield "           the champion answers every test trip alike, so that no version was made"
 
 
 def _metrics(found: Metrics) -> str:

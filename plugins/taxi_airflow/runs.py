@@ -280,6 +280,8 @@ def longest_run(environ: Mapping[str, str]) -> timedelta:
 
 def next_step(verdict: str, wanted: str) -> str:
     """Return the task or group that follows the gate; ``wanted`` is the form's answer, True or False."""
+    if verdict == Verdict.UNCHANGED:
+        return "unchanged"
     if verdict != Verdict.PROMOTE:
         return "reject"
     return "promote.register" if is_true(wanted) else "evaluate_only"

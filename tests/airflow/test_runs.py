@@ -155,6 +155,8 @@ def test_a_schedule_that_is_accepted_can_be_run(cron: str) -> None:
         ("promote", "True", "promote.register"),
         ("promote", "False", "evaluate_only"),
         ("reject", "True", "reject"),
+        ("unchanged", "True", "unchanged"),
+        ("unchanged", "False", "unchanged"),
         ("", "True", "reject"),
     ],
 )

@@ -38,6 +38,10 @@ def told(given: Report) -> list[str]:
             with_metrics(a_report(), metrics(None, 2.4)),
             "challenger RMSE unknown USD, MAE 2.400 USD on 400 test trips",
         ),
+        (
+            replace(a_report(), unchanged=True),
+            "the champion answers every test trip alike, so that no version was made",
+        ),
         (replace(a_report(), blessed=None), "not_blessed: blessing is nothing; required blessed"),
         (
             with_metrics(a_report(with_champion=False), metrics(12.34567, 2.0)),
