@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits
 
 from taxi_ml.evaluation import rows
 from taxi_ml.modules import features
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
@@ -40,8 +42,8 @@ class BoostedTrees:
     def trained(cls, examples: NDArray[Any], *, seed: int) -> Self:
         """Return trees that have learned the fares of serialized raw examples, of shape [rows].
 
-        The same examples and seed give the same trees. They are not stopped early: that would take rows away
-        and make the result depend on which ones, for a gain below its noise.
+        The same examples and seed give the same trees on any machine. They are not stopped early: that would
+        take rows away and make the result depend on which ones.
         """
         fares = rows.columns(examples, {features.LABEL: float})[features.LABEL]
         trees = HistGradientBoostingRegressor(
@@ -54,12 +56,23 @@ class BoostedTrees:
             early_stopping=False,
             random_state=seed,
         )
-        return cls(trees.fit(_inputs(examples), fares))
+        with one_thread():
+            return cls(trees.fit(_inputs(examples), fares))
 
     def predict(self, examples: NDArray[Any]) -> NDArray[np.float64]:
         """Return the fares in USD, float64 of shape [rows]."""
-        fares: NDArray[np.float64] = self.trees.predict(_inputs(examples))
+        with one_thread():
+            fares: NDArray[np.float64] = self.trees.predict(_inputs(examples))
         return fares
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Keep OpenMP to one thread.
+
+    Its threads wait for each other, spinning, several times for each node of a tree. On a machine whose cores
+    are taken that is slower by a hundred times, and there is little to gain: most nodes have few rows.
+    """
+    return threadpool_limits(limits=1, user_api="openmp")  # type: ignore[no-any-return]  # it has no types
 
 
 def _inputs(examples: NDArray[Any]) -> NDArray[np.float64]:
