@@ -19,6 +19,7 @@ from taxi_airflow.operators.validate import PreflightOperator, ValidateOperator
 from taxi_airflow.runs import LONGEST_JOB, longest_run, next_step, run_of, timetable
 from taxi_airflow.smoke import read_trips
 from taxi_ml import sql
+from taxi_ml.gate.anchor import SKILL_LABEL
 from taxi_ml.gate.reasons import OVERRIDABLE
 from taxi_ml.splits import Split
 from vertex_airflow.operators.custom_job import VertexCustomJobOperator
@@ -184,6 +185,7 @@ with DAG(
     )
     find_champion = FindChampionOperator(
         task_id="find_champion",
+        model_name=pinned("settings.model_name"),
         window=pinned("window.id"),
         evaluate_only="{{ not taxi().params.promote }}",
         **ENDPOINT,
@@ -194,6 +196,8 @@ with DAG(
         rows=ROWS,
         champion_name=result("find_champion", "name"),
         champion_uri=result("find_champion", "uri"),
+        anchor_name=result("find_champion", "anchor_name"),
+        anchor_uri=result("find_champion", "anchor_uri"),
         enable_cache="{{ not taxi().params.force_retrain }}",
     )
     compile_pipeline = VertexCustomJobOperator(
@@ -245,7 +249,7 @@ with DAG(
             artifact_uri=result("gate", "challenger"),
             image=IMAGE,
             command=["python", "-m", "taxi_ml.serving"],
-            labels={**LABELS, **TRAINED},
+            labels={**LABELS, **TRAINED, SKILL_LABEL: result("gate", "skill")},
         )
         deploy = DeployModelOperator(
             task_id="deploy",

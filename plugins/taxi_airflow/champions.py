@@ -1,19 +1,23 @@
-"""The model that serves, and why a run may not be compared with it."""
+"""The models that a run is compared with, and why it may not be compared with the one that serves."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from taxi_ml.gate.anchor import Candidate, best_first
 from taxi_ml.gate.champion import Champion, parse_window
 from taxi_ml.gate.decision import objections
 from taxi_ml.gate.reasons import ReasonCode
+from vertex_airflow import model_registry
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from taxi_ml.gate.reasons import Reason
     from vertex_airflow.baseline import Baseline
+    from vertex_airflow.hooks.vertex import VertexHook
+    from vertex_airflow.model_registry import RegisteredModel
     from vertex_airflow.objects import ObjectStore
 
 # As the Evaluator looks for it: a registered model, or the Trainer's own layout.
@@ -28,8 +32,35 @@ def champion_of(baseline: Baseline) -> Champion:
     return Champion.of(name=str(serving.name), uri=serving.uri, labels=serving.labels)
 
 
+def anchor_of(baseline: Baseline) -> Champion:
+    """Return the earlier champion that a run is compared with too, as the gate knows it."""
+    anchor = baseline.anchor
+    if anchor is None:
+        return Champion()
+    return Champion.of(name=str(anchor.name), uri=anchor.uri, labels=anchor.labels)
+
+
+def find_anchor(
+    hook: VertexHook, store: ObjectStore, model_name: str, window: str, champion: RegisteredModel | None
+) -> RegisteredModel | None:
+    """Return the best other version of a model that has served lately, if its files are still there."""
+    model = model_registry.find_model(hook, model_name)
+    served = model_registry.list_served(hook, model) if model is not None else []
+    versions = {str(each.name): each for each in served if champion is None or each.name != champion.name}
+    candidates = (
+        Candidate.of(name=name, uri=each.uri, labels=each.labels) for name, each in versions.items()
+    )
+    for found in best_first(filter(None, candidates), window):
+        version = versions[found.model.name]
+        # The list may be from before a roll-back.
+        aliases = model_registry.aliases_of(hook, version.name)
+        if model_registry.served_alias(version.name) in aliases and has_saved_model(store, found.model):
+            return version
+    return None
+
+
 def has_saved_model(store: ObjectStore, champion: Champion) -> bool:
-    """Return whether the champion's files are still there, so that a challenger can be compared with it."""
+    """Return whether a model's files are still there, so that a challenger can be compared with it."""
     folder = champion.uri.rstrip("/")
     return bool(folder) and any(store.exists(f"{folder}/{each}") for each in _SAVED_MODELS)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 class Baseline:
     """The models that served before a run began; `split` has the deployed ones with traffic, by id.
 
-    `champion` has most of the traffic; None if no model has any.
+    `champion` has most of the traffic; None if no model has any. `anchor` is another version that the run is
+    compared with, if there is one.
     """
 
     deployed: Mapping[str, ModelName]
     split: Mapping[str, int]
     champion: RegisteredModel | None
+    anchor: RegisteredModel | None = None
 
     @classmethod
     def of(cls, endpoint: LiveEndpoint | None, champion: RegisteredModel | None) -> Self:
@@ -64,22 +66,18 @@ class Baseline:
     def from_json(cls, content: bytes) -> Self:
         """Return the baseline that `to_json` wrote."""
         document = json.loads(content)
-        champion = document["champion"]
         return cls(
             deployed={each: ModelName.parse(name) for each, name in document["deployed"].items()},
             split=document["split"],
-            champion=champion
-            and RegisteredModel(
-                name=ModelName.parse(champion["name"]), uri=champion["uri"], labels=champion["labels"]
-            ),
+            champion=_from_json(document["champion"]),
+            anchor=_from_json(document.get("anchor")),
         )
 
     def to_json(self) -> bytes:
         """Return the document that is kept in the run's folder."""
-        champion = self.champion
         document = {
-            "champion": champion
-            and {"name": str(champion.name), "uri": champion.uri, "labels": dict(champion.labels)},
+            "anchor": _to_json(self.anchor),
+            "champion": _to_json(self.champion),
             "deployed": {each: str(name) for each, name in self.deployed.items()},
             "split": dict(self.split),
         }
@@ -109,6 +107,16 @@ class Baseline:
             if busiest
             else f"{self.champion.name} has no traffic any more"
         )
+
+
+def _from_json(model: dict[str, Any] | None) -> RegisteredModel | None:
+    return model and RegisteredModel(
+        name=ModelName.parse(model["name"]), uri=model["uri"], labels=model["labels"]
+    )
+
+
+def _to_json(model: RegisteredModel | None) -> dict[str, Any] | None:
+    return model and {"name": str(model.name), "uri": model.uri, "labels": dict(model.labels)}
 
 
 def _holds(version: ModelName, versions: Iterable[ModelName]) -> bool:

@@ -48,6 +48,24 @@ def find_version(hook: VertexHook, model: ModelName, alias: str) -> Model | None
     return found
 
 
+def served_alias(version: ModelName) -> str:
+    """Return the alias that a version keeps once it has been promoted.
+
+    An alias belongs to one version of a model at a time, so that each version has one of its own.
+    """
+    return f"served-{version.version}"
+
+
+def list_served(hook: VertexHook, model: ModelName) -> list[RegisteredModel]:
+    """Return the versions that a list shows as once promoted; a list may lag behind `aliases_of`."""
+    versions = hook.models.list_model_versions(name=str(model.unversioned), timeout=CALL_TIMEOUT)
+    return [
+        RegisteredModel(name=version_name(each), uri=each.artifact_uri, labels=dict(each.labels))
+        for each in versions
+        if served_alias(version_name(each)) in each.version_aliases
+    ]
+
+
 def version_name(model: Model) -> ModelName:
     """Return the resource name of a model with its version."""
     return ModelName.parse(f"{model.name.partition('@')[0]}@{model.version_id}")

@@ -54,6 +54,7 @@ class Promotion:
     kind: str = ""
     window: str = "2015-07_train24_test1"
     trained: tuple[str, str] = ("", "")
+    skill: str = ""
     evaluate_only: bool = False
     form: Mapping[str, Any] = field(default_factory=dict)
     champion: dict[str, str] = field(init=False)
@@ -65,6 +66,7 @@ class Promotion:
             task_id="champion",
             endpoint_name=NAME,
             baseline_uri=self.baseline_uri,
+            model_name=NAME,
             window=self.window,
             evaluate_only=self.evaluate_only,
             **FAST,
@@ -102,6 +104,7 @@ class Promotion:
                 "window": self.window,
                 "trained_from": self.trained[0],
                 "trained_until": self.trained[1],
+                "skill": self.skill,
             },
             **FAST,
         )

@@ -114,10 +114,10 @@ def test_the_pipeline_is_given_the_champion(
 
 
 def test_a_month_without_a_change_has_the_address_of_the_one_before(store: ObjectStore) -> None:
-    """Window, data and champion are the run's own; what is compiled, and where it lies, is the same."""
+    """Window, data and models are the run's own; what is compiled, and where it lies, is the same."""
     runs = (
-        ("first", PARAMS, CHAMPION),
-        ("next", {**PARAMS, "window_end": "2015-03-01"}, CHAMPION.replace("@3", "@4")),
+        ("first", PARAMS, CHAMPION, ""),
+        ("next", {**PARAMS, "window_end": "2015-03-01"}, CHAMPION.replace("@3", "@4"), CHAMPION),
     )
     written = [
         run_task(
@@ -127,16 +127,20 @@ def test_a_month_without_a_change_has_the_address_of_the_one_before(store: Objec
                 rows=ROWS,
                 champion_name=champion,
                 champion_uri=f"gs://b/{run_id}",
+                anchor_name=anchor,
+                anchor_uri=f"gs://b/{anchor}",
             ),
             context(run_id, params=params),
         )
-        for run_id, params, champion in runs
+        for run_id, params, champion, anchor in runs
     ]
     values = [json.loads(store.read(each["parameters"])) for each in written]
 
     assert written[0]["compiled"] == written[1]["compiled"]
     assert written[0]["parameters"] != written[1]["parameters"]
     assert {name for name in values[0] if values[0][name] != values[1][name]} == {
+        "anchor_name",
+        "anchor_uri",
         "champion_name",
         "champion_uri",
         "data_uri",

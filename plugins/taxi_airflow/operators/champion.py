@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_airflow.champions import Comparison, champion_of, has_saved_model
+from taxi_airflow.champions import Comparison, anchor_of, champion_of, find_anchor, has_saved_model
 from taxi_airflow.runs import run_of
 from taxi_ml.gate.reasons import ReasonCode
 from vertex_airflow.operators.connected import check_given, is_true
@@ -19,13 +20,18 @@ if TYPE_CHECKING:
 
     from taxi_ml.gate.champion import Champion
     from vertex_airflow.baseline import Baseline
+    from vertex_airflow.hooks.vertex import VertexHook
 
 
 class FindChampionOperator(RecordBaselineOperator):
     """Record what serves before a run, and refuse a champion that the run cannot be compared with fairly.
 
-    Returns the champion's name and the folder of its files, ``{"name", "uri"}``; both are empty where nothing
-    serves.
+    Returns the champion's name and the folder of its files, and those of the anchor, ``{"name", "uri",
+    "anchor_name", "anchor_uri"}``; they are empty where nothing serves, and where there is no anchor.
+
+    The anchor is the best other version of the registered model that has served and was trained for a window
+    that ends within the 12 months before this one's, by its label `skill` (`taxi_ml.gate.anchor`). A version
+    that was trained on this window's test months, or whose files are gone, is passed over.
 
     The task fails before anything is recorded where the champion's files are gone, or where it was trained
     on this window's test months or for a later window. Preflight has looked for that before the run waited
@@ -33,22 +39,36 @@ class FindChampionOperator(RecordBaselineOperator):
     the files are gone, ``uri`` is empty. So does a run that only evaluates, with a champion that is too new:
     the gate rejects what comes of it.
 
+    :param model_name: display name of the registered model, whose versions may be the anchor
     :param window: id of the window that the run trains and tests on
     :param evaluate_only: whether the run promotes nothing
     """
 
-    template_fields: Sequence[str] = (*RecordBaselineOperator.template_fields, "window", "evaluate_only")
+    template_fields: Sequence[str] = (
+        *RecordBaselineOperator.template_fields,
+        "model_name",
+        "window",
+        "evaluate_only",
+    )
 
     def __init__(
         self,
         *,
+        model_name: str,
         window: str,
         evaluate_only: bool | str = False,
         **kwargs: Any,  # noqa: ANN401  # RecordBaselineOperator's
     ) -> None:
         super().__init__(**kwargs)
+        self.model_name = model_name
         self.window = window
         self.evaluate_only = evaluate_only
+
+    def look(self, hook: VertexHook) -> Baseline:
+        """Return what serves, and the anchor."""
+        found = super().look(hook)
+        anchor = find_anchor(hook, self.store(), self.model_name, self.window, found.champion)
+        return replace(found, anchor=anchor)
 
     def returned(self, context: Context, baseline: Baseline) -> dict[str, str]:
         """Return the champion; raise where the gate would reject whatever the run trains."""
@@ -60,7 +80,16 @@ class FindChampionOperator(RecordBaselineOperator):
             champion=champion, window=self.window, endpoint_name=self.endpoint_name, compared=compared
         )
         self._judge(found, context)
-        return {"name": champion.name, "uri": champion.uri if compared else ""}
+        anchor = anchor_of(baseline)
+        # Its files may have been deleted since a try that recorded it.
+        kept = has_saved_model(self.store(), anchor)
+        self.log.info("The anchor is %s", f"{anchor.name} of {anchor.window}" if kept else "no model")
+        return {
+            "name": champion.name,
+            "uri": champion.uri if compared else "",
+            "anchor_name": anchor.name if kept else "",
+            "anchor_uri": anchor.uri.rstrip("/") if kept else "",
+        }
 
     def _judge(self, found: Comparison, context: Context) -> None:
         """Stop a run that the gate would reject whatever it trains, unless its form accepts that."""

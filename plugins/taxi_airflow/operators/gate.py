@@ -12,6 +12,7 @@ from taxi_airflow.champions import champion_of
 from taxi_airflow.links import ModelCardLink
 from taxi_airflow.runs import run_of
 from taxi_ml import naming
+from taxi_ml.gate.anchor import SKILL_LABEL, skill
 from taxi_ml.gate.decision import Verdict, decide
 from taxi_ml.gate.kept import parse as parse_decision
 from taxi_ml.gate.policy import DEFAULT_PATH, PolicyError
@@ -50,9 +51,9 @@ class GateOperator(ConnectedOperator):
     The decision is written once: another try, or a cleared task, reads the one that is there. A rejection
     is a success of this task; a report or policy that cannot be read fails it without a retry. The run's
     parameters may override reasons by their codes, with a written reason, which the decision records.
-    Returns ``{"verdict", "decision", "report", "card", "card_problem", "challenger"}``: a word, addresses,
-    and why there is no card. A card that cannot be written changes nothing else; clear the task to write it
-    again.
+    Returns ``{"verdict", "decision", "report", "card", "card_problem", "challenger", "skill"}``: a word,
+    addresses, why there is no card, and how good the challenger is (`taxi_ml.gate.anchor`). A card that
+    cannot be written changes nothing else; clear the task to write it again.
 
     :param job: resource name of the pipeline job
     :param report_uri: ``gs://…/report.json``
@@ -121,7 +122,16 @@ class GateOperator(ConnectedOperator):
             "card": "" if problem else card,
             "card_problem": problem,
             "challenger": decision["challenger"],
+            "skill": self._skill(store.read(report_uri)),
         }
+
+    def _skill(self, report: bytes) -> str:
+        """Return the challenger's skill; empty for a report of an earlier version, whose decision stands."""
+        try:
+            return skill(parse_report(report))
+        except ReportError as error:
+            self.log.warning("The version's label %s will be empty: %s", SKILL_LABEL, error)
+            return ""
 
     def _decide(
         self,

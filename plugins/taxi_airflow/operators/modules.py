@@ -71,6 +71,8 @@ class WriteRequestOperator(ConnectedOperator):
     :param rows: the trips of each split, as JSON; see `CheckRowsOperator`
     :param champion_name: resource name of the version in production; empty: there is none
     :param champion_uri: ``gs://…`` folder of its SavedModel; empty: the run compares with no model
+    :param anchor_name: resource name of an earlier version to compare with too; empty: there is none
+    :param anchor_uri: ``gs://…`` folder of its SavedModel
     :param enable_cache: whether components may take their outputs from the cache
     """
 
@@ -80,17 +82,21 @@ class WriteRequestOperator(ConnectedOperator):
         "rows",
         "champion_name",
         "champion_uri",
+        "anchor_name",
+        "anchor_uri",
         "enable_cache",
     )
     ui_color = "#ceead6"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # an operator's arguments are its documentation
         self,
         *,
         modules_digest: str,
         rows: str,
         champion_name: str = "",
         champion_uri: str = "",
+        anchor_name: str = "",
+        anchor_uri: str = "",
         enable_cache: bool | str = True,
         **kwargs: Any,  # noqa: ANN401  # ConnectedOperator's
     ) -> None:
@@ -99,14 +105,15 @@ class WriteRequestOperator(ConnectedOperator):
         self.rows = rows
         self.champion_name = champion_name
         self.champion_uri = champion_uri
+        self.anchor_name = anchor_name
+        self.anchor_uri = anchor_uri
         self.enable_cache = enable_cache
 
     def execute(self, context: Context) -> dict[str, str]:
         """Write request.json beside where pipeline.json will be, and the parameters into the run's folder."""
         run = run_of(context)
         settings = run.size(self.rows).applied_to(run.settings)
-        nothing = is_empty(self.champion_name) or is_empty(self.champion_uri)
-        champion = None if nothing else Champion(name=self.champion_name, uri=self.champion_uri.rstrip("/"))
+        champion = _model(self.champion_name, self.champion_uri)
         cached = is_true(self.enable_cache)
         request = CompileRequest.of(
             settings,
@@ -118,6 +125,7 @@ class WriteRequestOperator(ConnectedOperator):
             settings,
             run.window,
             champion=champion,
+            anchor=_model(self.anchor_name, self.anchor_uri),
             cache_day=datetime.now(UTC).date() if cached else None,
         )
         folder = naming.compile_uri(settings, self.modules_digest, request.digest)
@@ -126,3 +134,7 @@ class WriteRequestOperator(ConnectedOperator):
         store.write(f"{folder}/request.json", request.to_json().encode())
         store.write(values, json.dumps(parameters.values(request), indent=2, sort_keys=True).encode())
         return {"compiled": folder, "parameters": values}
+
+
+def _model(name: str, uri: str) -> Champion | None:
+    return None if is_empty(name) or is_empty(uri) else Champion(name=name, uri=uri.rstrip("/"))

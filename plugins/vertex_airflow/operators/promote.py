@@ -221,6 +221,7 @@ class SmokePredictOperator(TrafficOperator):
 class ShiftTrafficOperator(TrafficOperator):
     """Give the new deployed model all traffic, then its version the aliases `champion` and `default`.
 
+    It also gets an alias that it keeps when the next one replaces it (`model_registry.served_alias`).
     Fails if the champion that the version was compared with no longer serves, or a model that the run does
     not know does. Returns ``{"endpoint", "deployed_model"}``.
     """
@@ -230,7 +231,8 @@ class ShiftTrafficOperator(TrafficOperator):
         if not state.has_all_traffic:
             self.check_unchanged(state.endpoint, state.id, self.baseline())
             endpoints.set_traffic(hook, state.endpoint, {state.id: traffic.WHOLE})
-        model_registry.give_aliases(hook, self.version, model_registry.CHAMPION, model_registry.DEFAULT)
+        aliases = (model_registry.CHAMPION, model_registry.DEFAULT, model_registry.served_alias(self.version))
+        model_registry.give_aliases(hook, self.version, *aliases)
         return state.names
 
 

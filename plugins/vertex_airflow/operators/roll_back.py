@@ -101,7 +101,7 @@ class RollBackOperator(EndpointOperator[Withdrawn]):
         return endpoints.undeploy(hook, own.endpoint, own.id) if own and not own.share else None
 
     def apply(self, hook: VertexHook, context: Context, state: Withdrawn) -> NoReturn:  # noqa: ARG002
-        """Take `champion` and `default` to the version that serves, and `challenger` away.
+        """Take `champion` and `default` to the version that serves, and the promotion's others away.
 
         Raises:
             AirflowFailException: once everything is undone.
@@ -110,7 +110,10 @@ class RollBackOperator(EndpointOperator[Withdrawn]):
         moved = model_registry.aliases_of(hook, self.version) & _MOVED
         if moved and (successor := self._successor(state)) is not None:
             model_registry.give_aliases(hook, successor, *sorted(moved))
-        model_registry.take_aliases(hook, self.version, model_registry.CHAMPION, model_registry.CHALLENGER)
+        served = model_registry.served_alias(self.version)
+        model_registry.take_aliases(
+            hook, self.version, model_registry.CHAMPION, model_registry.CHALLENGER, served
+        )
         raise AirflowFailException(
             f"{self.version} is not promoted; {state.serving or 'nothing'} serves on endpoint "
             f"{self.endpoint_name!r}"
