@@ -29,6 +29,7 @@ Begin: TypeAlias = "Callable[..., Promotion]"
 """The type of the fixture `begin`."""
 
 NAME = "chicago-taxi-fare"
+NO_ANCHOR = {"anchor_name": "", "anchor_uri": ""}
 # Lists show nothing that a test makes, and traffic takes effect while the smoke test sends requests.
 LAGGING = {"current": NO_LAGS, "lagging": Lags(lists=3600.0, traffic=0.3)}
 FAST: dict[str, Any] = {

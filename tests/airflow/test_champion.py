@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from taxi_airflow.champions import champion_of
-from tests.airflow.promotion import deploy_foreign, serving
+from tests.airflow.promotion import NO_ANCHOR, deploy_foreign, serving
 from vertex_airflow.baseline import Baseline
 from vertex_airflow.objects import ObjectStore
 
@@ -78,7 +78,7 @@ def test_an_override_replaces_exactly_that_champion(vertex: Vertex, begin: Begin
 
     second = begin("run-2", **overriding("champion_missing"))
 
-    assert second.champion == {"name": first.model, "uri": ""}
+    assert second.champion == {"name": first.model, "uri": "", **NO_ANCHOR}
     second.promote()
     assert serving(vertex) == {"2": 100}
 
@@ -152,7 +152,7 @@ def test_a_newer_champion_is_compared_with_all_the_same(begin: Begin, choice: di
 
     second = begin("run-2", window=EARLIER, **choice)
 
-    assert second.champion == {"name": first.model, "uri": first.artifact}
+    assert second.champion == {"name": first.model, "uri": first.artifact, **NO_ANCHOR}
     assert champion_of(recorded(second)).window == OWN
 
 

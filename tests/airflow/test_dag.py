@@ -75,9 +75,9 @@ def test_every_task_is_retried_with_back_off(task: Any) -> None:  # noqa: ANN401
 @pytest.mark.parametrize("task", [each for each in DAG.tasks if hasattr(each, "labels")])
 def test_every_job_is_labelled(task: Any) -> None:  # noqa: ANN401  # an operator
     """Every job and model version carries application, DAG, run and window."""
-    trained = {"trained_from", "trained_until"} if task.task_id == "promote.register" else set()
+    version = {"trained_from", "trained_until", "skill"} if task.task_id == "promote.register" else set()
 
-    assert {"app", "dag", "run", "window"} | trained == set(task.labels)
+    assert {"app", "dag", "run", "window"} | version == set(task.labels)
 
 
 @pytest.mark.parametrize("name", list(DAG.params))

@@ -14,6 +14,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from taxi_airflow.operators.gate import GateOperator
 from taxi_airflow.operators.validate import ValidateOperator
 from taxi_airflow.runs import run_of
+from taxi_ml.gate.anchor import skill
+from taxi_ml.gate.report import parse
 from tests.airflow.tasks import context, run_task
 from tests.taxi_ml.reports import CHALLENGER, a_report
 from vertex_airflow.baseline import Baseline
@@ -89,6 +91,16 @@ def test_the_pushed_copy_is_what_serves(store: ObjectStore) -> None:
 
     decision = json.loads(store.read(returned["decision"]))
     assert (returned["challenger"], decision["challenger"]) == (PUSHED, PUSHED)
+
+
+def test_the_skill_is_that_of_the_report(store: ObjectStore) -> None:
+    """The label of the version to be is the report's ratio, also when the task is cleared."""
+    first = gate(store, "job-skill", REPORT)
+
+    again = gate(store, "job-skill", REPORT)
+
+    assert first["skill"] == again["skill"] == skill(parse(json.dumps(REPORT)))
+    assert len(first["skill"]) == 4
 
 
 def test_a_copy_of_another_model_is_a_failure(store: ObjectStore) -> None:

@@ -7,7 +7,16 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from local_vertex.domain.past import NO_LAGS, Lags
-from tests.airflow.promotion import FAST, LAGGING, NAME, count_versions, deploy_foreign, live, serving
+from tests.airflow.promotion import (
+    FAST,
+    LAGGING,
+    NAME,
+    NO_ANCHOR,
+    count_versions,
+    deploy_foreign,
+    live,
+    serving,
+)
 from tests.airflow.tasks import context, killing, run_task
 from vertex_airflow import endpoints, model_registry
 from vertex_airflow.names import ModelName
@@ -31,7 +40,7 @@ def lags(request: pytest.FixtureRequest) -> Lags:
 
 def test_nothing_serves_at_first(begin: Begin) -> None:
     """Without an endpoint there is no champion, which is not an error."""
-    assert begin("run-1").champion == {"name": "", "uri": ""}
+    assert begin("run-1").champion == {"name": "", "uri": "", **NO_ANCHOR}
 
 
 @pytest.mark.parametrize("lags", [NO_LAGS], ids=["current"])

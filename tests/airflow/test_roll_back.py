@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from tests.airflow.promotion import FAST, LAGGING, NAME, deploy_foreign, live, serving
+from tests.airflow.promotion import FAST, LAGGING, NAME, NO_ANCHOR, deploy_foreign, live, serving
 from tests.airflow.tasks import context, run_task
 from vertex_airflow import endpoints
 from vertex_airflow.objects import ObjectStore
@@ -117,7 +117,7 @@ def test_what_served_is_recorded_once(begin: Begin) -> None:
 
     again = second.begin().champion
 
-    assert again == {"name": first.model, "uri": first.artifact}
+    assert again == {"name": first.model, "uri": first.artifact, **NO_ANCHOR}
 
 
 def test_a_persons_change_of_traffic_is_kept(vertex: Vertex, begin: Begin) -> None:

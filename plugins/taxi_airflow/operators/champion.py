@@ -83,7 +83,7 @@ class FindChampionOperator(RecordBaselineOperator):
         anchor = anchor_of(baseline)
         # Its files may have been deleted since a try that recorded it.
         kept = has_saved_model(self.store(), anchor)
-        self.log.info("The anchor is %s", f"{anchor.name} of {anchor.window}" if kept else "no model")
+        self.log.info("Anchor: %s", f"{anchor.name} of {anchor.window}" if kept else "none")
         return {
             "name": champion.name,
             "uri": champion.uri if compared else "",
