@@ -65,4 +65,4 @@ def skill(report: Report) -> str:
     ours, theirs = report.challenger.metrics.mae, baseline.metrics.mae if baseline else None
     if not (is_finite(ours) and is_finite(theirs)) or theirs <= 0:
         return ""
-    return f"{min(round(1000 * ours / theirs), 9999):04d}"
+    return f"{round(min(1000 * ours / theirs, 9999)):04d}"
