@@ -160,18 +160,18 @@ def _resampled(columns: Numbers, seed: int) -> Numbers:
     """Return means of `columns`, [replicates, columns], over rows or groups drawn with replacement."""
     rows = len(columns)
     if rows <= MOST_GROUPS:
-        return _weights(rows, seed) @ columns / rows
+        return _weights_once(rows, seed) @ columns / rows
     # A permutation makes groups of nearly the same size; independent draws would add variance of their own.
     group = np.random.default_rng((seed, rows)).permutation(rows) % MOST_GROUPS
     sums = np.stack([np.bincount(group, column) for column in columns.T], axis=1)
-    weights = _weights_of_groups(seed)
+    weights = _weights_once(MOST_GROUPS, seed)
     return weights @ sums / (weights @ np.bincount(group))[:, np.newaxis]
 
 
 @lru_cache(maxsize=1)
-def _weights_of_groups(seed: int) -> Numbers:
+def _weights_once(count: int, seed: int) -> Numbers:
     """Draw once for all comparisons, because drawing takes longer than everything else."""
-    return _weights(MOST_GROUPS, seed)
+    return _weights(count, seed)
 
 
 def _weights(count: int, seed: int) -> Numbers:

@@ -50,6 +50,10 @@ def judged(challenger: NDArray[np.float64], champion: NDArray[np.float64]) -> De
             challenger=Challenger(uri=CHALLENGER, metrics=ours),
             champion=ScoredChampion(name=CHAMPION_NAME, uri=CHAMPION, metrics=theirs),
             difference=scores.difference(found, seed=1),
+            references=(),
+            slices=tuple(
+                replace(part, baseline=None, baseline_difference=None) for part in a_report().slices
+            ),
         ),
     )
 
@@ -58,10 +62,13 @@ def test_model_of_corrupted_labels_is_rejected_for_being_worse() -> None:
     """A line through shuffled fares is certainly worse than the champion, in both metrics."""
     miles, fares = trips(2000)
     decision = judged(fitted(miles, RANDOM.permutation(fares)), fitted(miles, fares))
-    worse = [reason.metric for reason in decision.reasons if reason.code is ReasonCode.SIGNIFICANTLY_WORSE]
+    worse = [reason.metric for reason in decision.reasons if reason.code is ReasonCode.ABOVE_MARGIN]
 
     assert decision.verdict is Verdict.REJECT
-    assert worse == ["difference in rmse (low end)", "difference in mae (low end)"]
+    assert worse == [
+        "mae: high end of the difference from the champion",
+        "clipped_rmse: high end of the difference from the champion",
+    ]
 
 
 def test_clearly_better_model_is_promoted() -> None:
