@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 BASELINE = "boosted trees"
+"""The baseline of every run's report, `taxi_ml/evaluation/baseline.py`."""
 
 
 @dataclass(frozen=True, slots=True)

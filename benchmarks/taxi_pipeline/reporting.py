@@ -20,11 +20,14 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from benchmarks.fare_models import product
 from benchmarks.fare_models.trips import read, serialized
 from taxi_ml.evaluation import findings
+from taxi_ml.naming import SCHEMA_FILE
 from taxi_ml.splits import Split
 
 RUN = findings.Run(
     window="2015-07_train24_test1",
     champion_name="projects/1/locations/us-central1/models/7@1",
+    anchor_name="",
+    anchor_uri="",
     modules_digest="0",
     request_digest="0",
     seed=20,
@@ -68,6 +71,7 @@ def artifacts(folder: Path, examples: list[bytes], rows: int, model: str) -> fin
         found = anomalies_pb2.Anomalies().SerializeToString()
         (folder / "anomalies" / split / "SchemaDiff.pb").write_bytes(found)
     (folder / "champion").symlink_to(model)
+    (folder / SCHEMA_FILE).symlink_to(Path("taxi_ml", SCHEMA_FILE).resolve())
     folders = {
         kind: {split: str(folder / kind / split) for split in sizes} for kind in ("examples", "anomalies")
     }
@@ -75,12 +79,13 @@ def artifacts(folder: Path, examples: list[bytes], rows: int, model: str) -> fin
         splits=folders["examples"],
         fingerprint="split:train,lines:1",
         statistics={split: str(folder / "statistics" / split) for split in sizes},
+        schema=str(folder),
+        inferred_schema=str(folder),
         anomalies=folders["anomalies"],
         challenger=model,
         champion=str(folder / "champion"),
         tuner_results=None,
         blessing=str(folder),
-        pushed_to=None,
     )
 
 
