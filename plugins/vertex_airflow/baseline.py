@@ -116,7 +116,9 @@ def _from_json(model: dict[str, Any] | None) -> RegisteredModel | None:
 
 
 def _to_json(model: RegisteredModel | None) -> dict[str, Any] | None:
-    return model and {"name": str(model.name), "uri": model.uri, "labels": dict(model.labels)}
+    if model is None:
+        return None
+    return {"name": str(model.name), "uri": model.uri, "labels": dict(model.labels)}
 
 
 def _holds(version: ModelName, versions: Iterable[ModelName]) -> bool:

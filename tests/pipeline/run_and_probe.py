@@ -121,7 +121,8 @@ def _baseline(root: str) -> list[float]:
     """Train the baseline on the train split by the run's seed, and predict the test rows."""
     examples = _only(f"{root}/CsvExampleGen/examples/*")
     train, test = (np.array(_records(f"{examples}/Split-{split}"), object) for split in ("train", "test"))
-    return BoostedTrees.trained(train, seed=20).predict(test).tolist()
+    fares: list[float] = BoostedTrees.trained(train, seed=20).predict(test).tolist()
+    return fares
 
 
 def _digests(examples: str) -> dict[str, str]:
