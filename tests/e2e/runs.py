@@ -94,6 +94,11 @@ class Runs:
         client = ModelServiceClient(transport=model_grpc.ModelServiceGrpcTransport(channel=self.channel))
         return client.get_model(name=name)
 
+    def versions(self, name: str) -> list[str]:
+        """Return the versions of a model, by their ids."""
+        client = ModelServiceClient(transport=model_grpc.ModelServiceGrpcTransport(channel=self.channel))
+        return [model.version_id for model in client.list_model_versions(name=name.partition("@")[0])]
+
     def predict(self, endpoint: str, instance: Mapping[str, float]) -> float:
         """Request a fare from the endpoint, in USD."""
         client = PredictionServiceClient(

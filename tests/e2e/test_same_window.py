@@ -1,0 +1,43 @@
+"""The same window twice: there is nothing to promote, and nothing is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from local_gcp.airflow_client import RunState
+from tests.e2e.runs import DAG_ID, SMALL
+
+if TYPE_CHECKING:
+    from tests.e2e.runs import Runs
+
+pytestmark = [pytest.mark.e2e, pytest.mark.pipeline, pytest.mark.timeout(1200)]
+
+
+def serving(runs: Runs) -> tuple[list[str], dict[str, int]]:
+    """Return the deployed models of the endpoint, and its traffic."""
+    (endpoint,) = runs.endpoints()
+    return [deployed.id for deployed in endpoint.deployed_models], dict(endpoint.traffic_split)
+
+
+@pytest.mark.parametrize("trained_again", [False, True])
+def test_a_window_that_runs_twice_leaves_one_version(
+    runs: Runs,
+    first_month: tuple[str, dict[str, str | None]],
+    trained_again: bool,  # noqa: FBT001  # a parameter
+) -> None:
+    """The second run ends green as unchanged: by the same files from the cache, and by the same answers."""
+    first, _ = first_month
+    model = runs.airflow.xcom(DAG_ID, first, "promote.register")["model"]
+    before = serving(runs), runs.versions(model)
+
+    run_id, states = runs.run({"window_end": "2015-02-01", "force_retrain": trained_again, **SMALL})
+
+    ends = ("unchanged", "reject", "evaluate_only", "promote.register", "promote.roll_back")
+    assert {task: states[task] for task in ends} == {"unchanged": "success"} | dict.fromkeys(
+        ends[1:], "skipped"
+    )
+    assert runs.airflow.run_state(DAG_ID, run_id) == RunState.SUCCESS
+    assert runs.airflow.xcom(DAG_ID, run_id, "gate")["verdict"] == "unchanged"
+    assert (serving(runs), runs.versions(model)) == before
