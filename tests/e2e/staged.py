@@ -5,17 +5,14 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from local_gcp.airflow import login
 from local_gcp.airflow_client import AirflowClient, AirflowError, RunState
 from local_gcp.layout import BUCKET
-from taxi_ml import naming
 from taxi_ml.modules.features import INPUTS
-from taxi_ml.settings import Settings
-from taxi_ml.splits import Split
+from taxi_ml.splits import ExamplesFormat, Split, split_pattern
 from tests.chaos.cloud import Cloud
 from tests.waiting import wait_for
 
@@ -104,11 +101,8 @@ class Staged:
 
     def write_trips(self) -> None:
         """Put a test trip where the run's smoke test looks for one."""
-        run = self.stage.airflow.call("GET", f"dags/{DAG_ID}/dagRuns/{self.run_id}")
-        end = datetime.fromisoformat(run["conf"].get("window_end") or run["data_interval_end"])
-        settings = Settings.from_environment(self.stage.stack.environment)
-        window = settings.window(end.replace(tzinfo=UTC))
-        pattern = naming.split_uri(settings, window, Split.TEST)
+        splits = self.stage.airflow.xcom(DAG_ID, self.run_id, "validate")["splits"]
+        pattern = f"{splits}/{split_pattern(Split.TEST, ExamplesFormat.CSV)}"
         trip = [",".join(INPUTS), ",".join("8" for _ in INPUTS)]
         self.stage.blob(pattern.replace("*", "staged")).upload_from_string("\n".join(trip))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local_gcp.airflow_client import AirflowError, RunState
+from taxi_ml.gate.champion import parse_window
 from tests.e2e.runs import DAG_ID, SMALL
 
 if TYPE_CHECKING:
@@ -70,14 +71,33 @@ def test_promoted_model_is_registered_where_it_stays(
     """The version's files are the Pusher's copy, which no rule of the bucket deletes by age."""
     run_id, _ = first_month
     registered = runs.airflow.xcom(DAG_ID, run_id, "promote.register")["model"]
+    window = runs.airflow.xcom(DAG_ID, run_id, "validate")["window"]
 
-    assert runs.model(registered).artifact_uri.startswith("gs://taxi-local/serving/2015-02_train24_test1/")
+    assert runs.model(registered).artifact_uri.startswith(f"gs://taxi-local/serving/{window}/")
 
 
-@pytest.mark.usefixtures("first_month")
-def test_endpoint_predicts_a_fare_for_a_real_trip(runs: Runs) -> None:
+def test_promoted_version_says_what_it_was_trained_on(
+    runs: Runs, first_month: tuple[str, dict[str, str | None]]
+) -> None:
+    """Later runs read from its labels which test months are fair."""
+    run_id, _ = first_month
+    registered = runs.airflow.xcom(DAG_ID, run_id, "promote.register")["model"]
+    labels = runs.model(registered).labels
+    trained = parse_window(labels["window"])
+
+    assert trained is not None
+    assert (labels["trained_from"], labels["trained_until"]) == (
+        f"{trained.train_start}",
+        f"{trained.test_start}",
+    )
+
+
+def test_endpoint_predicts_a_fare_for_a_real_trip(
+    runs: Runs, first_month: tuple[str, dict[str, str | None]]
+) -> None:
     """The endpoint answers the raw features of a test trip with a fare that is not far off."""
-    trip = runs.first_test_trip("2015-02_train24_test1")
+    run_id, _ = first_month
+    trip = runs.first_test_trip(runs.airflow.xcom(DAG_ID, run_id, "validate")["window"])
     (endpoint,) = runs.endpoints()
     predicted = runs.predict(endpoint.name, _instance(trip))
 
@@ -108,7 +128,7 @@ def test_run_that_only_evaluates_changes_nothing(
 
 def test_window_without_enough_trips_stops_before_the_pipeline(runs: Runs) -> None:
     """A window of 2016 has too few test trips: the run fails with the counts and submits nothing."""
-    run_id, states = runs.run({"window_end": "2016-07-01", **SMALL})
+    run_id, states = runs.run({"window_end": "2016-07-01", "test_months": 1, **SMALL})
 
     assert (states["check_rows"], states["compile"] != "failed", states["run_pipeline"]) == (
         "failed",
