@@ -83,11 +83,11 @@ def most_rows(title: str, rest: str = "") -> Param:
     )
 
 
-def months(title: str) -> Param:
+def months(title: str, least: int = 1, rest: str = "") -> Param:
     """Return the parameter for a length in months."""
-    text = f"Whole months of trips to {title}. Empty: the installation's setting."
+    text = f"Whole months of trips to {title}.{rest} Empty: the installation's setting."
     title = f"Months to {title}"
-    return Param(None, type=["null", "integer"], minimum=1, maximum=240, title=title, description=text)
+    return Param(None, type=["null", "integer"], minimum=least, maximum=240, title=title, description=text)
 
 
 PARAMS = {
@@ -99,7 +99,7 @@ PARAMS = {
         description="First day after the test months, such as 2015-07-01. Empty: end of the data interval.",
     ),
     "train_months": months("train on"),
-    "test_months": months("test on"),
+    "test_months": months("test on", 0, " 0: as many as the gate's margin needs, by the number of trips."),
     "max_train_rows": most_rows("train on", " and shrinks the eval split in proportion"),
     "max_test_rows": most_rows("test on"),
     "train_steps": Param(

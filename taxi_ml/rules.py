@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _LONGEST_SHOWN: Final = 200
 
@@ -23,10 +23,14 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A setting's rule; `accepts` may raise a ValueError that says more than the remedy."""
+    """A setting's rule; `accepts` may raise a ValueError that says more than the remedy.
+
+    `words` stand for values, so that people need not know a number with a meaning of its own.
+    """
 
     accepts: Callable[[Any], bool]
     remedy: str
+    words: Mapping[str, object] = field(default_factory=dict, hash=False)
 
 
 def matches(pattern: str, remedy: str) -> Rule:

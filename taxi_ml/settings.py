@@ -25,6 +25,8 @@ PREFIX: Final = "TAXI_"
 
 MONTHLY: Final = "0 0 1 * *"
 WAIT_DAYS: Final = 14
+AUTO_MONTHS: Final = 0
+"""The number of test months, `auto` in words, that stands for one that the number of trips decides."""
 BY_HAND: Final = "none"
 """The schedule of an installation where runs are only triggered manually."""
 
@@ -62,6 +64,11 @@ _RESOURCES: Final = Rule(
     "write <component>=cpu:<vCPUs>,memory:<size>,accelerator:<type>x<count>, separated by spaces",
 )
 _MONTHS: Final = between(1, 240, "months; training ends where testing begins, so they never overlap")
+_TEST_MONTHS: Final = Rule(
+    between(AUTO_MONTHS, 240, "").accepts,
+    f"{_MONTHS.remedy}; or auto, to let the number of trips decide",
+    words={"auto": AUTO_MONTHS},
+)
 _MOST_ROWS: Final = between(0, 10**12, "rows; 0 takes all of them")
 _DAYS: Final = between(0, 7500, "days")
 _CHECKS: Final = Rule(
@@ -134,7 +141,8 @@ class Settings:
     max_trip_hours: Annotated[float, between(0.25, 48, "hours")] = 6.0
     history_months: Annotated[int, between(1, 240, "months of 30 days")] = 12
     train_months: Annotated[int, _MONTHS] = 24
-    test_months: Annotated[int, _MONTHS] = 1
+    test_months: Annotated[int, _TEST_MONTHS] = AUTO_MONTHS
+    """`AUTO_MONTHS` until the first task of a run has chosen a number; see `taxi_ml.months`."""
     eval_percent: Annotated[int, between(1, 50, "percent of the training window")] = 5
     examples_format: Annotated[
         str, matches("|".join(ExamplesFormat), f"choose one of {', '.join(ExamplesFormat)}")
@@ -213,7 +221,11 @@ class Settings:
 
     def values(self) -> dict[str, str | int | float | list[str]]:
         """Return every setting as a JSON value; `from_values` of these gives the same settings."""
-        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        hints = get_type_hints(Settings, include_extras=True)
+        return {
+            field.name: _plain(getattr(self, field.name), hints[field.name].__metadata__[0])
+            for field in dataclasses.fields(self)
+        }
 
     @property
     def runner(self) -> BeamRunner | None:
@@ -233,8 +245,11 @@ class Settings:
         return dataflow.complete(self.beam_args, self.runner, workplace)
 
     def window(self, moment: str | date) -> Window:
-        """Return the window of these settings' lengths that ends at `moment`; raises as `Window.ending`."""
-        return Window.ending(moment, train_months=self.train_months, test_months=self.test_months)
+        """Return the window of these settings' lengths that ends at `moment`; raises as `Window.ending`.
+
+        It has one test month, the fewest, while their number is `AUTO_MONTHS`.
+        """
+        return Window.ending(moment, train_months=self.train_months, test_months=self.test_months or 1)
 
 
 def _consistent(settings: _AnySettings) -> _AnySettings:
@@ -297,7 +312,8 @@ def _checked(given: Mapping[str, object], *, required: frozenset[str]) -> dict[s
             continue
         rule: Rule = hints[name].__metadata__[0]
         try:
-            values[name] = _converted(hints[name].__origin__, raw)
+            meant = rule.words.get(raw.strip().lower(), raw) if isinstance(raw, str) else raw
+            values[name] = _converted(hints[name].__origin__, meant)
             accepted = rule.accepts(values[name])
         except ValueError as error:
             problems.append(f"setting {_shown(name)} = {shown_value(raw)}: {error}")
@@ -338,7 +354,9 @@ _OF_STRINGS: Final[Mapping[Any, Callable[[tuple[str, ...]], object]]] = {
 }
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401  # a setting's value; what JSON takes
+def _plain(value: Any, rule: Rule) -> Any:  # noqa: ANN401  # a setting's value; what JSON takes
+    if named := [word for word, meant in rule.words.items() if meant == value]:
+        return named[0]
     if isinstance(value, BeamArguments | Resources):
         return list(value.texts)
     return list(value) if isinstance(value, tuple) else value

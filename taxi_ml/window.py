@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Self
 
@@ -60,6 +60,10 @@ class Window:
     def id(self) -> str:
         """The window's name in paths and tables, such as 2015-07_train24_test1 (end exclusive)."""
         return f"{self.end:%Y-%m}_train{self.train_months}_test{self.test_months}"
+
+    def with_test_months(self, months: int) -> Window:
+        """Return the window with the same end and length of training, and this many test months."""
+        return replace(self, test_months=months)
 
     def months_since(self, day: date) -> int:
         """Return the whole months from `day` to the window's end; below 1 if there are none."""

@@ -18,7 +18,7 @@ from taxi_ml.gate.decision import Override, Verdict
 from taxi_ml.gate.policy import load as load_policy
 from taxi_ml.gate.reasons import ReasonCode
 from taxi_ml.rules import SettingsError
-from taxi_ml.settings import Settings, schedule, wait_days
+from taxi_ml.settings import AUTO_MONTHS, Settings, schedule, wait_days
 from taxi_ml.sizing import plan
 from taxi_ml.splits import Split
 from taxi_ml.sql.counts import SplitCounts
@@ -27,7 +27,7 @@ from vertex_airflow.objects import ObjectStore
 from vertex_airflow.operators.connected import is_true
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from taxi_ml.sizing import Sizing
@@ -80,8 +80,13 @@ class Run:
         dag_run: Any,  # noqa: ANN401  # Airflow's DagRun
         params: Mapping[str, Any],
         environ: Mapping[str, str] | None = None,
+        *,
+        choose: Callable[[Settings, Window], int] | None = None,
     ) -> Self:
         """Return what a DAG run with these parameters is about, by the environment as it is now.
+
+        `choose` returns the number of test months where the settings leave it to the number of trips. It is
+        called after everything else has been checked; without it there is one.
 
         Raises:
             SettingsError: for every wrong setting and parameter at once.
@@ -94,15 +99,20 @@ class Run:
         given = params.get("window_end")
         reason, codes = params.get("override_reason") or "", params.get("override_codes") or []
         person = getattr(dag_run, "triggering_user_name", None) or ""
+        override = Override.of(reason, codes, by=person) if reason or codes else None
+        window = settings.window(_interval_end(dag_run) if given is None or given == "" else given)
+        if settings.test_months == AUTO_MONTHS and choose:
+            settings = settings.with_overrides(test_months=choose(settings, window))
+            window = window.with_test_months(settings.test_months)
         return cls(
             dag_id=str(dag_run.dag_id),
             run_id=str(dag_run.run_id),
             run_after=str(dag_run.run_after),
             settings=settings,
-            window=settings.window(_interval_end(dag_run) if given is None or given == "" else given),
+            window=window,
             conf=dict(dag_run.conf or {}),
             params=dict(params),
-            override=Override.of(reason, codes, by=person) if reason or codes else None,
+            override=override,
         )
 
     @classmethod

@@ -110,6 +110,16 @@ def newest_trip(settings: Settings, window: Window) -> Statement:
     return _statement("newest_trip", {"table": table}, months)
 
 
+def count_months(settings: Settings, window: Window) -> Statement:
+    """Count the usable trips of each month of the window; one row each, see `taxi_ml.months.Usable`.
+
+    It reads two columns: of these months if the table is partitioned by the time, or else of the whole table.
+    """
+    table, _ = columns.source(settings)
+    months = {"scan_start": _midnight(window.train_start), "scan_end": _midnight(window.end)}
+    return _statement("count_months", {"table": table}, {"max_fare": settings.max_fare_usd, **months})
+
+
 def build_dataset(settings: Settings, window: Window) -> Statement:
     """Write the window's table with the columns of the dataset, replacing what is there.
 

@@ -64,6 +64,7 @@ def _statements(settings: Settings) -> dict[str, sql.Statement]:
         "newest_trip": sql.newest_trip(settings, WINDOW),
         "build_dataset": sql.build_dataset(settings, WINDOW),
         "count_dropped": sql.count_dropped(settings, WINDOW),
+        "count_months": sql.count_months(settings, WINDOW),
         "count_splits": sql.count_splits(settings, WINDOW),
         "list_days": sql.list_days(settings, WINDOW),
         **{f"export_split {each}": sql.export_split(settings, WINDOW, each) for each in Split},

@@ -24,6 +24,7 @@ STATEMENTS = [
     sql.build_dataset(SETTINGS, WINDOW),
     sql.build_dataset(SETTINGS.with_overrides(source_table="taxi-local.mine.trips"), WINDOW),
     sql.count_dropped(SETTINGS, WINDOW),
+    sql.count_months(SETTINGS, WINDOW),
     sql.count_splits(SETTINGS, WINDOW),
     sql.list_days(SETTINGS, WINDOW),
     *(sql.export_split(SETTINGS, WINDOW, split) for split in Split),

@@ -8,6 +8,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from taxi_airflow.checks import Subject, inspect
 from taxi_airflow.findings import Status, failure, table
+from taxi_airflow.months import choose
 from taxi_airflow.runs import KEPT, Run, read_run, run_of
 from taxi_ml import naming
 from taxi_ml.gate.decision import OverrideError
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from taxi_ml.settings import Settings
+    from taxi_ml.window import Window
+
 
 class ValidateOperator(ConnectedOperator):
     """Check settings, parameters and the gate's policy, and pin them in the run's folder for all other tasks.
@@ -30,6 +34,9 @@ class ValidateOperator(ConnectedOperator):
     ``{"run", "window", "dataset", "splits", "region", "endpoint_name", "baseline_uri"}``: the address of
     run.json, the window's id and the names of its table and folder, and what a roll-back has to know, which
     must not depend on reading run.json.
+
+    Where the settings leave the number of test months to the trips, it counts them, looks up what the model
+    in production was trained on, and pins what it has chosen: everything later is named by that window.
 
     run.json is written once: another try, or a cleared task, keeps the one that is there. A changed setting
     takes effect in a new run, because half of this one would have been made with the old value.
@@ -73,7 +80,7 @@ class ValidateOperator(ConnectedOperator):
         return read_run(self.store(), str(uri))
 
     def _pin(self, context: Context) -> Run:
-        run = _checked(context)
+        run = self._checked(context)
         try:
             store = self.store()
             if not store.write_once(run.uri, run.to_json(), content_type="application/json"):
@@ -83,12 +90,39 @@ class ValidateOperator(ConnectedOperator):
         except AirflowFailException:
             raise
         except Exception as error:
-            found = failure("bucket", error)
-            if found.status is Status.UNREACHED:
-                raise
-            raise AirflowFailException(
-                f"this run cannot start: {run.uri} cannot be written: {found.text}; {found.remedy}"
-            ) from error
+            raise _refusal("bucket", f"{run.uri} cannot be written", error) from error
+
+    def _checked(self, context: Context) -> Run:
+        problems = list(_unknown(context))
+        run = None
+        try:
+            choose = None if problems else self._choose_test_months
+            run = Run.of(context["dag_run"], context["params"], choose=choose)
+            problems += caps_too_low(run.settings, load_policy().min_rows)
+        except (SettingsError, PolicyError, OverrideError) as error:
+            problems += getattr(error, "problems", (str(error),))
+        if problems or run is None:
+            raise AirflowFailException("\n  ".join(("this run cannot start:", *problems)))
+        return run
+
+    def _choose_test_months(self, settings: Settings, window: Window) -> int:
+        subject = Subject(
+            settings=settings,
+            window=window,
+            gcp_conn_id=self.gcp_conn_id,
+            impersonation_chain=self.impersonation_chain,
+        )
+        try:
+            choice = choose(subject)
+        except (SettingsError, PolicyError):
+            raise
+        except Exception as error:
+            what = (
+                "the trips cannot be counted to choose test_months (TAXI_TEST_MONTHS), which a number spares"
+            )
+            raise _refusal("trips", what, error) from error
+        self.log.info("%s", choice.describe())
+        return choice.months
 
 
 class PreflightOperator(ConnectedOperator):
@@ -124,17 +158,12 @@ class PreflightOperator(ConnectedOperator):
         return run.uri
 
 
-def _checked(context: Context) -> Run:
-    problems = list(_unknown(context))
-    run = None
-    try:
-        run = Run.of(context["dag_run"], context["params"])
-        problems += caps_too_low(run.settings, load_policy().min_rows)
-    except (SettingsError, PolicyError, OverrideError) as error:
-        problems += getattr(error, "problems", (str(error),))
-    if problems or run is None:
-        raise AirflowFailException("\n  ".join(("this run cannot start:", *problems)))
-    return run
+def _refusal(subject: str, what: str, error: Exception) -> Exception:
+    """Return the error that ends the run for good, or one for another try if that may get further."""
+    found = failure(subject, error)
+    if found.status is Status.UNREACHED:
+        return AirflowException(f"{what}: {found.text}")
+    return AirflowFailException(f"this run cannot start: {what}: {found.text}; {found.remedy}")
 
 
 def _unknown(context: Context) -> Iterator[str]:
