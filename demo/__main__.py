@@ -125,7 +125,7 @@ def _demonstrate(window_end: date | None) -> Results:
             "`.venv/bin/python -m local_gcp reset`, or run an earlier month again with "
             "`.venv/bin/python -m demo --window-end 2015-07-01`"
         )
-    to_stderr(f"all servers up after {time.monotonic() - began:.0f} s; testing on the month before {end}")
+    to_stderr(f"all servers up after {time.monotonic() - began:.0f} s; testing on the months before {end}")
     run_id = demo.run({"window_end": end.isoformat()})
     gate = airflow.xcom(DAG_ID, run_id, "gate")
     return read_results(

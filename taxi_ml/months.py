@@ -56,9 +56,11 @@ class Usable:
         return sum(self._of(window, number) for number in range(1, months + 1))
 
     def before(self, window: Window, months: int) -> int:
-        """Return the trips before these months, of all months that were counted."""
-        first = window.with_test_months(months).test_start
-        return sum(trips for month, trips in self.by_month.items() if month < first)
+        """Return the trips of the training months that go before this many test months."""
+        tested = window.with_test_months(months)
+        return sum(
+            trips for month, trips in self.by_month.items() if tested.train_start <= month < tested.test_start
+        )
 
     def _of(self, window: Window, number: int) -> int:
         """Return the trips of the month that is `number` months before the window's end, from 1."""

@@ -93,6 +93,14 @@ def test_a_young_table_keeps_trips_to_train_on() -> None:
     assert (choice.months, choice.limit) == (2, "More would leave fewer than 1,000 trips to train on")
 
 
+def test_training_months_are_counted_by_their_number() -> None:
+    """What was driven before them is not trained on, and leaves nothing to train on."""
+    window = Window(end=date(2015, 7, 1), train_months=3, test_months=1)
+
+    assert chosen(usable(100, 400, 400, 400, 400, earlier=10), window).months == 2
+    assert chosen(usable(100, 400, 400, 400, 400, 400, 400, earlier=10), window).months == 4
+
+
 def test_a_month_that_is_still_arriving_counts_as_the_one_before() -> None:
     """Half of the last month's trips, on the day after it, do not make the run test on more months."""
     assert chosen(usable(600, 1200)).months == 2

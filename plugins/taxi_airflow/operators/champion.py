@@ -92,7 +92,7 @@ class FindChampionOperator(RecordBaselineOperator):
         }
 
     def _judge(self, found: Comparison, context: Context) -> None:
-        """Stop a run that the gate would reject whatever it trains, unless its form accepts that."""
+        """Stop a run that the gate would reject whatever it trains, unless its form accepts it."""
         override = run_of(context).override
         accepted = override.codes if override else frozenset()
         if is_true(self.evaluate_only):
@@ -109,8 +109,8 @@ class FindChampionOperator(RecordBaselineOperator):
             self.log.info("%s of %s serves from %s", champion.name, champion.window, champion.uri)
         else:
             self.log.warning(
-                "%s serves from %s; it has no label `trained_until` or `window`, and may have been trained on "
-                "this run's test months",
+                "%s serves from %s; it has no label `trained_until` or `window`, and may have been trained "
+                "on this run's test months",
                 champion.name,
                 champion.uri,
             )
