@@ -13,8 +13,9 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from taxi_airflow.operators.gate import GateOperator
 from taxi_airflow.operators.validate import ValidateOperator
-from taxi_airflow.runs import run_of
+from taxi_airflow.runs import next_step, run_of
 from taxi_ml.gate.anchor import skill
+from taxi_ml.gate.metrics import Difference, Interval
 from taxi_ml.gate.report import parse
 from tests.airflow.tasks import context, run_task
 from tests.taxi_ml.reports import CHALLENGER, a_report
@@ -101,6 +102,21 @@ def test_the_skill_is_that_of_the_report(store: ObjectStore) -> None:
 
     assert first["skill"] == again["skill"] == skill(parse(json.dumps(REPORT)))
     assert len(first["skill"]) == 4
+
+
+def test_the_model_that_serves_is_unchanged(store: ObjectStore) -> None:
+    """A window that runs again takes the Pusher's copy from the cache, which is the champion's own folder."""
+    same = a_report()
+    champion = replace(same.champion, uri=PUSHED, metrics=same.challenger.metrics) if same.champion else None
+    nothing = Interval(estimate=0.0, low=0.0, high=0.0, error=0.0)
+    difference = Difference(rmse=nothing, clipped_rmse=nothing, mae=nothing)
+    report = replace(same, window=WINDOW, champion=champion, difference=difference, unchanged=True)
+
+    returned = gate(store, "job-unchanged", json.loads(report.to_json()))
+
+    assert (returned["verdict"], returned["challenger"]) == ("unchanged", PUSHED)
+    assert next_step(returned["verdict"], "True") == "unchanged"
+    assert returned["card_problem"] == ""
 
 
 def test_a_copy_of_another_model_is_a_failure(store: ObjectStore) -> None:
