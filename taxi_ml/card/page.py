@@ -39,6 +39,7 @@ def render(report: Report, decision: Decision, *, sizing: str = "") -> str:
         slices=plots.slice_rows(report, decision.policy.slices.min_rows),
         residuals=plots.residual_bars(report.fit) if report.fit else None,
         calibration=plots.calibration_dots(report.fit) if report.fit else None,
-        drift=plots.drift_rows(report, decision.policy.drift),
+        drift=plots.distance_rows(report.drift, decision.policy.drift),
+        skew=plots.distance_rows(report.skew, decision.policy.skew),
         trials=plots.trial_rows(report.tuner) if report.tuner else (),
     )

@@ -126,7 +126,7 @@ class TrialRow:
 
 
 def metric_rows(report: Report) -> tuple[MetricRow, ...]:
-    """Return RMSE, MAE and the mean fares."""
+    """Return the errors and the mean fares."""
     ours, theirs = report.challenger.metrics, report.champion.metrics if report.champion else None
     found = report.difference
     return (
@@ -135,6 +135,12 @@ def metric_rows(report: Report) -> tuple[MetricRow, ...]:
             challenger=ours.rmse,
             champion=theirs.rmse if theirs else None,
             difference=found.rmse if found else None,
+        ),
+        MetricRow(
+            name="clipped RMSE",
+            challenger=ours.clipped_rmse,
+            champion=theirs.clipped_rmse if theirs else None,
+            difference=found.clipped_rmse if found else None,
         ),
         MetricRow(
             name="MAE",
@@ -312,7 +318,7 @@ def shown(value: float | None, digits: int = 2, sign: str = "") -> str:
     return f"{value:{sign}z.{digits}f}" if abs(value) < _LONGEST else f"{value:{sign}.3g}"
 
 
-def drift_rows(report: Report, rules: DistanceRules) -> tuple[DriftRow, ...]:
+def distance_rows(distances: tuple[Drift, ...], rules: DistanceRules) -> tuple[DriftRow, ...]:
     """Return the distances of the splits, the farthest first."""
     rows = (
         DriftRow(
@@ -320,7 +326,7 @@ def drift_rows(report: Report, rules: DistanceRules) -> tuple[DriftRow, ...]:
             decides=found.split in rules.splits and found.feature not in rules.ignored_features,
             share=round(_share(found.distance or 0.0, rules.max_distance), 3),
         )
-        for found in report.drift
+        for found in distances
     )
     return tuple(sorted(rows, key=lambda row: (not row.decides, -(row.found.distance or 0.0))))
 

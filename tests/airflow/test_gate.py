@@ -78,6 +78,13 @@ def test_the_gate_keeps_its_decision(store: ObjectStore) -> None:
     assert ("promote", first) == (first["verdict"], again)
 
 
+def test_an_unchanged_model_is_no_failure(store: ObjectStore) -> None:
+    """A model that answers as the champion does has a decision of its own, and a card."""
+    returned = gate(store, "job-unchanged", {**REPORT, "unchanged": True})
+
+    assert (returned["verdict"], returned["card_problem"]) == ("unchanged", "")
+
+
 def test_a_rejection_is_no_failure(store: ObjectStore) -> None:
     """A model that is not good enough gives a decision with reasons, not an error."""
     returned = gate(store, "job-rejected", {**REPORT, "blessed": False})
@@ -168,6 +175,7 @@ def test_a_diverged_model_is_rejected_with_a_card(store: ObjectStore, usd: float
     """However extreme a model's fares are, there is a decision against it and a page that shows it."""
     report = json.loads(json.dumps(REPORT))
     report["champion"] = report["difference"] = None
+    report["references"] = []
     report["challenger"]["metrics"].update(rmse=usd, mae=usd, mean_prediction=usd)
     for band in report["fit"]["bands"]:
         band["challenger"] = usd

@@ -113,8 +113,8 @@ def test_model_of_corrupted_labels_is_rejected_for_its_errors(corrupted: tuple[O
 
     assert judged.decision["verdict"] == "reject"
     assert judged.reasons >= {
-        ("significantly_worse", "difference in rmse (low end)"),
-        ("significantly_worse", "difference in mae (low end)"),
+        ("above_margin", "clipped_rmse: high end of the difference from the champion"),
+        ("above_margin", "mae: high end of the difference from the champion"),
         ("above_ceiling", "mae"),
     }
     assert ABOUT_THE_DATA.isdisjoint(code for code, _ in judged.reasons)
@@ -152,7 +152,7 @@ def test_override_promotes_and_stands_in_the_decision(
 def test_clearly_better_challenger_is_promoted(better: Outcome, corrupted: tuple[Outcome, Outcome]) -> None:
     """It is certainly better than the champion in both metrics, nothing is against it, and it serves."""
     _, overridden = corrupted
-    highs = [better.report["difference"][metric]["high"] for metric in ("rmse", "mae")]
+    highs = [better.report["difference"][metric]["high"] for metric in ("clipped_rmse", "mae")]
 
     assert (better.decision["verdict"], better.decision["reasons"]) == ("promote", [])
     assert max(highs) < 0

@@ -134,7 +134,7 @@ def test_interval_is_that_of_the_classic_bootstrap(errors: str, rows: int, repli
 
 @pytest.mark.parametrize("rows", [200, MOST_GROUPS + 1000])
 def test_intervals_cover_the_true_difference(rows: int) -> None:
-    """Of 400 samples from one distribution, no more miss the true difference, 0, on a side than chance allows.
+    """Of 400 samples from one distribution, no more miss the true difference, 0, on a side than by chance.
 
     Where 2.5 % miss, 19 of 400 or more do by a chance of 1 %. The percentile bootstrap of RMSE is allowed
     more, because single rows decide heavy-tailed squares; the gate does not decide by it.

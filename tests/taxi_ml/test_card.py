@@ -39,7 +39,23 @@ def test_card_shows_both_models_with_the_interval() -> None:
     """Challenger and champion are shown beside each other, the difference with its 95 % interval."""
     page = card(a_report())
 
-    assert re.search(r"RMSE</td><td>4.40</td><td>4.50</td>\s*<td>-0.10</td><td>-0.60 to 0.40</td>", page)
+    assert re.search(r"RMSE</td><td>4.40</td><td>4.50</td>\s*<td>-0.10</td><td>-0.13 to -0.07</td>", page)
+
+
+def test_card_shows_references_warnings_and_power() -> None:
+    """The other models, what only warns and how much the rows could show are on the page."""
+    page = card(replace(a_report(), skew=()))
+
+    assert "Baseline boosted trees: RMSE 4.70" in page
+    assert "Anchor " in page
+    assert "skew_missing: skew is missing" in page
+    assert re.search(r"with a probability of 89 %;\s+307 trips give 80 %", page)
+    assert "On the 352 trips of a known distance above 0" in page
+
+
+def test_card_says_that_nothing_changed() -> None:
+    """A challenger that answers as the champion does is neither promoted nor rejected."""
+    assert '<span class="verdict unchanged">unchanged</span>' in card(replace(a_report(), unchanged=True))
 
 
 def test_card_says_what_was_sampled() -> None:
@@ -121,11 +137,14 @@ SIZES = NUMBERS.map(abs)
 COUNTS = st.one_of(st.integers(0, 1000), st.sampled_from([0, 2**63 - 1]))
 
 
+NEVER_NEGATIVE = {"rmse", "clipped_rmse", "mae", "distance", "error"}
+
+
 def filled(template: object, data: st.DataObject) -> Any:  # noqa: ANN401  # any JSON
     """Draw another number for each number of a document; numbers that are never negative stay so."""
     if isinstance(template, dict):
         return {
-            key: data.draw(st.none() | SIZES) if key in {"rmse", "mae", "distance"} and _is_number(value)
+            key: data.draw(st.none() | SIZES) if key in NEVER_NEGATIVE and _is_number(value)
             else data.draw(COUNTS) if key == "count"
             else filled(value, data)
             for key, value in template.items()
@@ -144,11 +163,14 @@ def _is_number(value: object) -> bool:
 def test_page_is_of_bounded_size_whatever_the_numbers(data: st.DataObject) -> None:
     """Any numbers of a report make a page of the usual size whose drawings have only finite coordinates."""
     document = json.loads(a_report().to_json())
-    for name in ("slices", "drift", "fit", "tuner"):
+    for name in ("slices", "drift", "skew", "fit", "tuner"):
         document[name] = filled(document[name], data)
     for part in document["slices"]:
-        part["count"] = part["challenger"]["count"] = part["champion"]["count"] = data.draw(COUNTS)
-        part["difference"] = None
+        count = data.draw(COUNTS)
+        part["count"] = count
+        for model in ("challenger", "champion", "baseline"):
+            part[model]["count"] = count
+        part["difference"] = part["baseline_difference"] = None
     document["tuner"]["trials"] = 2
     page = card(parse(json.dumps(document)))
     drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
@@ -168,9 +190,11 @@ USUAL_SIZE = len(card(a_report()))
 @pytest.mark.parametrize("usd", [1e6, 1e12, 1e300, sys.float_info.max])
 def test_differences_of_any_size_are_drawn_inside(usd: float) -> None:
     """The interval of a diverged challenger stays within the drawing, and so does one of both signs."""
-    diverged = with_metrics(a_report(), metrics(usd, usd))
+    diverged = with_metrics(replace(a_report(), references=()), metrics(usd, usd))
     interval = Interval(estimate=usd, low=-usd, high=usd)
-    bars = difference_bars(replace(diverged, difference=Difference(rmse=interval, mae=interval)))
+    bars = difference_bars(
+        replace(diverged, difference=Difference(rmse=interval, clipped_rmse=interval, mae=interval))
+    )
 
     assert {bar.name for bar in bars} == {"RMSE", "MAE"}
     assert all(0 <= place <= WIDTH for bar in bars for place in (bar.low, bar.estimate, bar.high, bar.zero))
