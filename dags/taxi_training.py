@@ -14,7 +14,7 @@ from taxi_airflow.operators.champion import FindChampionOperator
 from taxi_airflow.operators.gate import GateOperator
 from taxi_airflow.operators.modules import UploadModulesOperator, WriteRequestOperator
 from taxi_airflow.operators.rows import CheckRowsOperator, WaitForTripsOperator
-from taxi_airflow.operators.statement import ExportSplitOperator, StatementOperator
+from taxi_airflow.operators.statement import BuildDatasetOperator, ExportSplitOperator, StatementOperator
 from taxi_airflow.operators.validate import PreflightOperator, ValidateOperator
 from taxi_airflow.runs import LONGEST_JOB, longest_run, next_step, run_of, timetable
 from taxi_airflow.smoke import read_trips
@@ -174,7 +174,7 @@ with DAG(
     create_schema = StatementOperator(
         task_id="create_schema", statement=lambda settings, _window: sql.create_schema(settings)
     )
-    build_dataset = StatementOperator(task_id="build_dataset", statement=sql.build_dataset)
+    build_dataset = BuildDatasetOperator(task_id="build_dataset")
     check_rows = CheckRowsOperator(task_id="check_rows")
     with TaskGroup("export") as export:
         for split in Split:

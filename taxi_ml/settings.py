@@ -167,8 +167,8 @@ class Settings:
 
     train_steps: Annotated[int, between(0, 10**9, "steps; 0 derives them from the rows")] = 0
     batch_size: Annotated[int, between(1, 65_536, "rows")] = 256
-    tuner_trials: Annotated[int, between(0, 1000, "trials; 0 turns the Tuner off")] = 4
-    tuner_steps: Annotated[int, _STEPS] = 300
+    tuner_trials: Annotated[int, between(0, 1000, "trials; 0 turns the Tuner off")] = 7
+    tuner_steps: Annotated[int, _STEPS] = 200
     seed: Annotated[int, between(0, 2**31 - 1, "as a seed")] = 20
     beam_runner: Annotated[str, matches("|".join(BeamRunner), f"choose one of {', '.join(BeamRunner)}")] = (
         BeamRunner.AUTO.value

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from taxi_airflow.champions import Comparison, champion_of, has_saved_model
 from taxi_airflow.findings import Finding, Status, failure, ok, problem
+from taxi_airflow.own_tables import absent_columns
 from taxi_ml import image
 from taxi_ml.dataflow import BeamRunner
 from taxi_ml.locations import can_export, is_near
@@ -225,7 +226,7 @@ def dataset(subject: Subject) -> Iterator[Finding]:
 
 
 def trips(subject: Subject) -> Iterator[Finding]:
-    """Look up the table of trips, its location and its columns."""
+    """Look up the table of trips, its location and its columns; `source_table` may lack optional ones."""
     name, wanted = columns.source(subject.settings)
     setting = "TAXI_SOURCE_TABLE" if subject.settings.source_table else "TAXI_TRIPS_TABLE"
     found = subject.bigquery.get_table(name, timeout=CALL_TIMEOUT, retry=None)
@@ -256,7 +257,8 @@ def queries(subject: Subject) -> Iterator[Finding]:
     """Dry-run the statements that read the trips, and compare their price with the budget."""
     settings = subject.settings
     total = 0
-    for name, statement in scans(settings, subject.window).items():
+    absent = absent_columns(subject.bigquery, settings)
+    for name, statement in scans(settings, subject.window, absent=absent).items():
         read = _bytes_read(subject, statement)
         total += read
         if read > settings.maximum_bytes_billed:

@@ -37,7 +37,7 @@ SLICES: Final = ("TripStartHour", "pickup_census_tract")
 _BATCH_ROWS: Final = 4096
 _COLUMNS: Final = {LABEL: float, **dict.fromkeys(SLICES, int), "rawDistance": float}
 _BANDS_KM: Final = (2, 5, 10)
-_OBJECTIVE: Final = "val_rmse"
+_OBJECTIVE: Final = "mae_bound"
 _HYPERPARAMETERS: Final = ("learning_rate", "depth")
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import tensorflow_transform as tft
+    from numpy.typing import NDArray
 
 SAMPLE_ROWS = 100_000
 """The number of training rows that are kept in memory, shuffled, and read before training."""
@@ -66,6 +67,22 @@ def sample(files: Sequence[str], transform: tft.TFTransformOutput, *, seed: int)
         inputs={name: np.concatenate([inputs[name] for inputs, _ in batches]) for name in names},
         fares=np.concatenate([fares for _, fares in batches]),
         total=drawn.total,
+    )
+
+
+def by_age(sample: Sample, *, newest: float) -> tuple[Sample, Sample]:
+    """Part the rows into older ones and this share of the newest, at least one of each."""
+    order = np.argsort(sample.inputs[features.NUMBERS][:, features.DAY], kind="stable")
+    cut = len(order) - max(1, math.ceil(newest * len(order)))
+    return _part(sample, order[:cut]), _part(sample, order[cut:])
+
+
+def _part(sample: Sample, places: NDArray[np.int64]) -> Sample:
+    return Sample(
+        records=sample.records[places],
+        inputs={name: values[places] for name, values in sample.inputs.items()},
+        fares=sample.fares[places],
+        total=len(places),
     )
 
 

@@ -20,7 +20,11 @@ HUBER_USD = 2.0
 """The error at which the loss turns from squared to absolute; no feature explains larger ones."""
 AREA_UNITS = 8
 CALENDAR_UNITS = 2
-HIDDEN_UNITS = 128
+FREE_UNITS = 64
+RISING_UNITS = 128
+"""Units that rise with the distance; the others do not read it."""
+FORGOTTEN = 0.1
+"""The share of a batch's trips whose coordinates a member does not see, so that it can answer without."""
 AREA_DROPOUT = 0.4
 CALENDAR_DROPOUT = 0.5
 WEIGHT_DECAY = 1e-4
@@ -36,7 +40,10 @@ class InputSizes:
     """The number of transformed inputs of each kind."""
 
     numbers: int
+    distances: int
+    places: int
     absent: int
+    same_place: int
     cycles: int
     area_ids: int
     calendar_ids: int
@@ -68,10 +75,14 @@ def build_network(
     cosine over `steps` batches.
     """
     inputs = _inputs(sizes)
-    hidden = _trip(inputs, sizes)
+    free, rising = _trip(inputs, sizes)
     for layer in range(hyperparameters.depth):
-        hidden = _MembersDense(HIDDEN_UNITS, activation="gelu", name=f"hidden_{layer + 1}")(hidden)
-    standardised = _ByTrip()(_MembersDense(1, name="standardised_fare")(hidden))
+        name = f"hidden_{layer + 1}"
+        free, rising = (
+            _MembersDense(FREE_UNITS, activation="gelu", name=f"{name}_free")(free),
+            _Rising(RISING_UNITS, activation=_elu_both_ways, name=f"{name}_rising")([free, rising]),
+        )
+    standardised = _ByTrip()(_Rising(1, name="standardised_fare")([free, rising]))
     fares = keras.layers.Rescaling(scale.deviation, scale.mean, name="fares_usd")(standardised)
     network = keras.Model(inputs=inputs, outputs=fares, name="fare")
     network.compile(
@@ -135,6 +146,62 @@ class _MembersDense(keras.layers.Layer):  # type: ignore[misc]  # keras has no t
         return self._activation(keras.ops.matmul(inputs, self._kernel) + self._bias)
 
 
+class _Rising(keras.layers.Layer):  # type: ignore[misc]  # keras has no types
+    """Units that rise with the second of two inputs, whose weights are not negative.
+
+    [members, batch, free] and [members, batch, rising] to [members, batch, units]. With activations that
+    rise, and each such layer over the one before, the network rises with its distances (Sill, 1997).
+    """
+
+    def __init__(self, units: int, *, activation: Any = None, name: str) -> None:  # noqa: ANN401  # of keras
+        super().__init__(name=name)
+        self._units = units
+        self._activation = keras.activations.get(activation)
+
+    def build(self, shapes: list[tuple[int, ...]]) -> None:
+        (members, _, free), (_, _, rising) = shapes
+        limit = math.sqrt(6 / (free + rising + self._units))
+        start = keras.initializers.RandomUniform(-limit, limit)
+        self._free = self.add_weight(shape=(members, free, self._units), initializer=start, name="free")
+        self._rising = self.add_weight(shape=(members, rising, self._units), initializer=start, name="rising")
+        self._bias = self.add_weight(shape=(members, 1, self._units), initializer="zeros", name="bias")
+
+    def call(self, inputs: Any) -> Any:  # noqa: ANN401  # as above
+        # The absolute value at each use: a weight that is averaged or decayed stays not negative.
+        kernel = keras.ops.concatenate([self._free, keras.ops.abs(self._rising)], axis=1)
+        return self._activation(keras.ops.matmul(keras.ops.concatenate(inputs, axis=-1), kernel) + self._bias)
+
+
+def _elu_both_ways(values: Any) -> Any:  # noqa: ANN401  # as above
+    """Bend half of the units upward and half downward; all of them rise with their input.
+
+    Units of one kind and weights that are not negative can only make convex or only concave functions
+    (Runje and Shankaranarayana, 2023).
+    """
+    upward, downward = keras.ops.split(values, 2, axis=-1)
+    return keras.ops.concatenate([keras.ops.elu(upward), -keras.ops.elu(-downward)], axis=-1)
+
+
+class _Forget(keras.layers.Layer):  # type: ignore[misc]  # keras has no types
+    """In training, let some trips look like trips without coordinates: values 0, flags 1.
+
+    Takes and returns [members, batch, values] and [members, batch, flags]. Coordinates and distance are known
+    together in the public table, but a client may know only the distance.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self._rate = rate
+        self._seeds = keras.random.SeedGenerator()
+
+    def call(self, inputs: Any, training: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002  # as keras calls it
+        values, flags = inputs
+        if not training:
+            return values, flags
+        kept = keras.random.uniform(keras.ops.shape(values[..., :1]), seed=self._seeds) >= self._rate
+        return keras.ops.where(kept, values, 0.0), keras.ops.where(kept, flags, 1.0)
+
+
 class _ForMembers(keras.layers.Layer):  # type: ignore[misc]  # keras has no types
     """Give every member its part: [batch, n, MEMBERS * units] to [MEMBERS, batch, n * units]."""
 
@@ -162,7 +229,10 @@ class _ByTrip(keras.layers.Layer):  # type: ignore[misc]  # keras has no types
 def _inputs(sizes: InputSizes) -> dict[str, Any]:
     numbers = {
         features.NUMBERS: sizes.numbers,
+        features.DISTANCES: sizes.distances,
+        features.PLACES: sizes.places,
         features.ABSENT: sizes.absent,
+        features.SAME_PLACE: sizes.same_place,
         features.CYCLES: sizes.cycles,
     }
     ids = {features.AREA_IDS: sizes.area_ids, features.CALENDAR_IDS: sizes.calendar_ids}
@@ -172,14 +242,24 @@ def _inputs(sizes: InputSizes) -> dict[str, Any]:
     }
 
 
-def _trip(inputs: dict[str, Any], sizes: InputSizes) -> Any:  # noqa: ANN401  # as above
-    """Join everything known of a trip: [MEMBERS, batch, n]."""
+def _trip(inputs: dict[str, Any], sizes: InputSizes) -> tuple[Any, Any]:
+    """Join everything known of a trip except its distances, and these: [MEMBERS, batch, n] each."""
     areas = _embedded(inputs[features.AREA_IDS], sizes.vocabulary, AREA_UNITS, AREA_DROPOUT)
     calendar = _embedded(inputs[features.CALENDAR_IDS], sizes.vocabulary, CALENDAR_UNITS, CALENDAR_DROPOUT)
-    dense = keras.layers.Concatenate()(
-        [inputs[name] for name in (features.NUMBERS, features.ABSENT, features.CYCLES)]
+    coordinates, absent = len(features.COORDINATES), inputs[features.ABSENT]
+    places, unlocated = _Forget(FORGOTTEN)(
+        (_ForAll()(inputs[features.PLACES]), _ForAll()(absent[:, -coordinates:]))
     )
-    return keras.layers.Concatenate()([areas, calendar, _ForAll()(dense)])
+    rest = keras.layers.Concatenate()(
+        [
+            inputs[features.NUMBERS],
+            absent[:, :-coordinates],
+            inputs[features.SAME_PLACE],
+            inputs[features.CYCLES],
+        ]
+    )
+    free = keras.layers.Concatenate()([areas, calendar, _ForAll()(rest), places, unlocated])
+    return free, _ForAll()(inputs[features.DISTANCES])
 
 
 def _embedded(ids: Any, vocabulary: int, units: int, dropout: float) -> Any:  # noqa: ANN401  # as above

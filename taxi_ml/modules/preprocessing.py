@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 RARE_BELOW = 10
 """Categories that training sees less often share one id with those it never sees."""
 
+_STREETS_OF_A_BEELINE = 4 / math.pi
+"""The mean of |sin| + |cos| over all directions."""
+_NEAR_METRES = 500.0
+"""Logarithms of distances are flat below: 0 stands for both ends in one tract, not for no way at all."""
+
 _SECONDS_A_DAY = 86_400
 _EPOCH_WEEKDAY = 4
 """1970-01-01 was a Thursday; weekday 0 is a Sunday."""
@@ -23,18 +28,37 @@ _EPOCH_WEEKDAY = 4
 def preprocessing_fn(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Transform raw columns, dense and of shape [batch, 1] each.
 
-    Returns float32 `numbers`, `absent` and `cycles`, int64 `area_ids` and `calendar_ids`, each [batch, n],
-    and the label in USD, float32 [batch, 1]. There are only two analyzers because each adds to Beam's graph.
+    Returns float32 `numbers`, `distances`, `places`, `absent`, `same_place` and `cycles`, int64 `area_ids`
+    and `calendar_ids`, each [batch, n], and the label in USD, float32 [batch, 1]. There are only two analyzers
+    because each adds to Beam's graph.
     """
     columns = {name: tf.reshape(inputs[name], [-1]) for name in features.INPUTS}
+    columns[features.DISTANCE], along_streets = _distances(columns)
     weekday = (columns[features.TIMESTAMP] // _SECONDS_A_DAY + _EPOCH_WEEKDAY) % 7
     return {
-        features.NUMBERS: _numbers(columns),
+        **_standardised(columns, along_streets),
         features.ABSENT: _stack(columns, features.NULLABLE_FLOATS, lambda value: value < 0),
+        features.SAME_PLACE: _stack(columns, (features.DISTANCE,), lambda value: value == 0),
         features.CYCLES: _cycles(columns, weekday),
         **_ids(columns, weekday),
         features.LABEL: tf.cast(inputs[features.LABEL], tf.float32),
     }
+
+
+def _distances(columns: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the beeline and the way along the streets, which run east and north: metres, -1 if unknown.
+
+    Each is derived from the other's source if its own is missing: the beeline from the coordinates, and the
+    streets from the beeline, by the mean over all directions. Both rise if the given distance does, or if the
+    drop-off moves away from the pick-up.
+    """
+    pickup_x, pickup_y, dropoff_x, dropoff_y = (columns[name] for name in features.COORDINATES)
+    located = tf.reduce_all(tf.stack([columns[name] >= 0 for name in features.COORDINATES]), axis=0)
+    east, north = tf.abs(dropoff_x - pickup_x), tf.abs(dropoff_y - pickup_y)
+    given = columns[features.DISTANCE]
+    beeline = tf.where(located & (given < 0), tf.sqrt(east**2 + north**2), given)
+    expected = tf.where(beeline < 0, features.MISSING, _STREETS_OF_A_BEELINE * beeline)
+    return beeline, tf.where(located, east + north, expected)
 
 
 def _stack(
@@ -43,19 +67,30 @@ def _stack(
     return tf.stack([tf.cast(function(columns[name]), tf.float32) for name in names], axis=1)
 
 
-def _numbers(columns: dict[str, tf.Tensor]) -> tf.Tensor:
+def _standardised(columns: dict[str, tf.Tensor], along_streets: tf.Tensor) -> dict[str, tf.Tensor]:
     """Standardise by the mean and deviation of the known values.
 
     Missing values are left out of a sparse tensor, so that they neither move the mean nor differ from it.
     """
-    plain = _stack(columns, features.NULLABLE_FLOATS, lambda value: value)
+    history = _stack(columns, features.HISTORY, lambda value: value)
     day = tf.cast(columns[features.TIMESTAMP], tf.float32)[:, tf.newaxis] / _SECONDS_A_DAY
-    values = tf.concat([plain, tf.math.log1p(tf.maximum(plain, 0.0)), day], axis=1)
-    present = tf.concat([plain >= 0, plain >= 0, tf.ones_like(day, tf.bool)], axis=1)
-    places = tf.where(present)
+    distances = tf.stack([columns[features.DISTANCE], along_streets], axis=1)
+    pickup = _stack(columns, features.COORDINATES[:2], lambda value: value)
+    plain = tf.concat([history, history, day, distances, distances, pickup], axis=1)
+    values = tf.concat(
+        [history, _log(history), day, distances, _log(distances / _NEAR_METRES), pickup], axis=1
+    )
+    places = tf.where(plain >= 0)
     sparse = tf.SparseTensor(places, tf.gather_nd(values, places), tf.shape(values, out_type=tf.int64))
     scaled = tf.sparse.to_dense(tft.scale_to_z_score(sparse, elementwise=True))
-    return tf.ensure_shape(scaled, [None, values.shape[1]])
+    widths = [2 * history.shape[1] + 1, 2 * distances.shape[1], pickup.shape[1]]
+    names = (features.NUMBERS, features.DISTANCES, features.PLACES)
+    split = tf.split(tf.ensure_shape(scaled, [None, values.shape[1]]), widths, axis=1)
+    return dict(zip(names, split, strict=True))
+
+
+def _log(values: tf.Tensor) -> tf.Tensor:
+    return tf.math.log1p(tf.maximum(values, 0.0))
 
 
 def _cycles(columns: dict[str, tf.Tensor], weekday: tf.Tensor) -> tf.Tensor:

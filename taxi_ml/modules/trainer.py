@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _EPOCHS = 20
 """How often training evaluates the eval split."""
-_TRIAL_EPOCHS = 5
-"""How often a trial of the Tuner does; fewer, because it saves its weights each time."""
+_JUDGED = 0.1
+"""The share of the training rows, the newest, on which the Tuner judges its trials."""
 _PATIENCE = 0.3
 """Training stops after this share of its epochs without a gain."""
 _MOST_PASSES = 14
@@ -52,7 +52,7 @@ def run_fn(fn_args: FnArgs) -> None:
     chosen = fn_args.hyperparameters  # None in a pipeline without a Tuner
     hyperparameters = Hyperparameters(**chosen["values"]) if chosen else Hyperparameters()
     network = build_network(datasets.input_sizes(transform), sample.scale, hyperparameters, steps=steps)
-    fit_arguments = _fit_arguments(fn_args, transform, options, steps=steps, epochs=_EPOCHS)
+    fit_arguments = _fit_arguments(fn_args, transform, options, steps=steps)
     with tempfile.TemporaryDirectory(prefix="training-") as folder:
         rows = (
             datasets.shuffled_sample(sample, seed=options.seed)
@@ -66,23 +66,29 @@ def run_fn(fn_args: FnArgs) -> None:
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
-    """Search learning rate and depth for the lowest RMSE on the eval split; trials train on the sample."""
+    """Search learning rate and depth; trials train on the sample's older rows, and its newest judge them.
+
+    A model is asked about later trips than it learned from, so rows of the same days would favor points that
+    remember these days.
+    """
     options = TrainingOptions(**fn_args.custom_config)
     keras.utils.set_random_seed(options.seed)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     sizes = datasets.input_sizes(transform)
-    sample = datasets.sample(fn_args.train_files, transform, seed=options.seed)
-    steps = _steps(sample, options.tuner_steps, options.batch_size)
+    older, newest = datasets.by_age(
+        datasets.sample(fn_args.train_files, transform, seed=options.seed), newest=_JUDGED
+    )
+    steps = _steps(older, options.tuner_steps, options.batch_size)
     tuner = hyperparameter_search(
-        lambda hyperparameters: build_network(sizes, sample.scale, hyperparameters, steps=steps),
+        lambda hyperparameters: build_network(sizes, older.scale, hyperparameters, steps=steps),
         bounds=SearchBounds(trials=options.tuner_trials, minutes=options.tuner_minutes),
         seed=options.seed,
         folder=tempfile.mkdtemp(prefix="tuner-"),
     )
-    fit_arguments = _fit_arguments(fn_args, transform, options, steps=steps, epochs=_TRIAL_EPOCHS)
-    rows = datasets.shuffled_sample(sample, seed=options.seed)
+    rows = datasets.shuffled_sample(older, seed=options.seed)
     batches = datasets.training_batches(rows, transform, batch_size=options.batch_size)
-    return TunerFnResult(tuner=tuner, fit_kwargs=fit_arguments | {"x": batches, "verbose": 0})
+    fit_arguments = {"batches": batches, "steps": steps, "judged": (newest.inputs, newest.fares)}
+    return TunerFnResult(tuner=tuner, fit_kwargs=fit_arguments)
 
 
 def _steps(sample: datasets.Sample, most: int, batch_size: int) -> int:
@@ -96,10 +102,9 @@ def _fit_arguments(
     options: TrainingOptions,
     *,
     steps: int,
-    epochs: int,
 ) -> dict[str, Any]:
     # An epoch is not a pass over the rows, but the time between two evaluations.
-    per_epoch = math.ceil(steps / epochs)
+    per_epoch = math.ceil(steps / _EPOCHS)
     return {
         "validation_data": datasets.evaluation_batches(
             fn_args.eval_files, transform, batch_size=options.batch_size, seed=options.seed
@@ -112,7 +117,7 @@ def _fit_arguments(
             keras.callbacks.EarlyStopping(
                 monitor=f"val_{RMSE}",
                 mode="min",
-                patience=math.ceil(_PATIENCE * epochs),
+                patience=math.ceil(_PATIENCE * _EPOCHS),
                 restore_best_weights=True,
             ),
         ],

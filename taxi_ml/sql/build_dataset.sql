@@ -17,7 +17,8 @@ kept AS (
     PARTITION BY trip_id
     ORDER BY
       trip_start_timestamp DESC, trip_end_timestamp DESC, trip_seconds, trip_millimiles, fare,
-      pickup_census_tract, dropoff_census_tract, rawDistance
+      pickup_census_tract, dropoff_census_tract, rawDistance, pickup_x, pickup_y,
+      dropoff_x, dropoff_y
   ) = 1
 ),
 -- One row for each pair of areas and moment at which its trips start or end, with the sums of those that end.
@@ -80,6 +81,10 @@ SELECT
   historical_tripDistance,
   histOneWeek_tripDistance,
   rawDistance,
+  pickup_x,
+  pickup_y,
+  dropoff_x,
+  dropoff_y,
   trip_start_timestamp
 FROM kept
 -- Each trip meets the one row of its pair and start.

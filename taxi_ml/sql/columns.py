@@ -57,15 +57,30 @@ class Column:
 
     `values` bounds what clients may send to the model, or names the quantity that does; None sets no bound
     beyond that of the type. An unknown integer is exported as 0 and an unknown float as -1.0, so that
-    values must not be negative.
+    values must not be negative. A `source_table` may lack an optional column, whose values are then unknown.
     """
 
     name: str
     type: ColumnType
     values: Range | Quantity | None = None
+    optional: bool = False
 
+
+SOUTH: Final = 41.0
+NORTH: Final = 43.0
+WEST: Final = -89.0
+EAST: Final = -87.0
+"""Degrees; the box around Chicago in which a place has coordinates in metres."""
+METRES_OF_LATITUDE: Final = 111_195.0
+METRES_OF_LONGITUDE: Final = 82_763.0
+"""The length of a degree on a sphere of 6,371 km, at Chicago's latitude of 41.9 degrees.
+
+Within the city a plane deviates from the sphere by less than a percent.
+"""
 
 _INTEGER, _FLOAT = ColumnType.INTEGER, ColumnType.FLOAT
+_EASTWARD: Final = (0.0, (EAST - WEST) * METRES_OF_LONGITUDE)
+_NORTHWARD: Final = (0.0, (NORTH - SOUTH) * METRES_OF_LATITUDE)
 
 COLUMNS: Final = (
     Column(name="TripStartYear", type=_INTEGER, values=Quantity.YEAR),
@@ -81,6 +96,10 @@ COLUMNS: Final = (
     Column(name="historical_tripDistance", type=_FLOAT, values=Quantity.MILES),
     Column(name="histOneWeek_tripDistance", type=_FLOAT, values=Quantity.MILES),
     Column(name="rawDistance", type=_FLOAT, values=Quantity.METRES),
+    Column(name="pickup_x", type=_FLOAT, values=_EASTWARD, optional=True),
+    Column(name="pickup_y", type=_FLOAT, values=_NORTHWARD, optional=True),
+    Column(name="dropoff_x", type=_FLOAT, values=_EASTWARD, optional=True),
+    Column(name="dropoff_y", type=_FLOAT, values=_NORTHWARD, optional=True),
 )
 """The numeric columns in the order in which they are exported; `build_dataset.sql` computes each of them.
 
@@ -89,11 +108,14 @@ which trips a split has. docs/model.md shows how to add a column.
 """
 
 DATASET: Final = ("trip_id", *(column.name for column in COLUMNS), "trip_start_timestamp")
-"""All columns of the dataset, which a `source_table` must have as well."""
+"""All columns of the dataset."""
+
+OPTIONAL: Final = frozenset(column.name for column in COLUMNS if column.optional)
+"""The columns that a `source_table` may lack."""
 
 
 def source(settings: Settings) -> tuple[str, frozenset[str]]:
     """Return the table that trips come from, `<project>.<dataset>.<table>`, and the columns it must have."""
     if settings.source_table:
-        return settings.source_table, frozenset(DATASET)
+        return settings.source_table, frozenset(DATASET) - OPTIONAL
     return settings.trips_table, TRIPS

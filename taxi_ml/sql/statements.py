@@ -17,7 +17,7 @@ from taxi_ml.sql import columns
 from taxi_ml.sql.columns import ColumnType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import date
 
     from taxi_ml.settings import Settings
@@ -120,16 +120,16 @@ def count_months(settings: Settings, window: Window) -> Statement:
     return _statement("count_months", {"table": table}, {"max_fare": settings.max_fare_usd, **months})
 
 
-def build_dataset(settings: Settings, window: Window) -> Statement:
+def build_dataset(settings: Settings, window: Window, *, absent: Collection[str] = frozenset()) -> Statement:
     """Write the window's table with the columns of the dataset, replacing what is there.
 
     Averages are over trips between the same two areas that ended before the trip starts and not more
     than `history_months` of 30 days, or 7 days, before it; both bounds of the frame are exact to the
     microsecond and the older one is included. Durations are in seconds, distances in miles,
-    `rawDistance` in meters. With `source_table` the columns come from there. One of several
-    trips with the same id is kept.
+    `rawDistance` in meters. With `source_table` the columns come from there, and those that are `absent`
+    there are NULL. One of several trips with the same id is kept.
     """
-    names = {"table": naming.dataset_table(settings, window), "trips": _trips(settings)}
+    names = {"table": naming.dataset_table(settings, window), "trips": _trips(settings, absent)}
     values = _limits(settings) | {"scan_end": _midnight(window.end)}
     if settings.source_table:
         values["scan_start"] = _midnight(window.train_start)
@@ -145,25 +145,27 @@ def build_dataset(settings: Settings, window: Window) -> Statement:
     return _statement("build_dataset", names, values)
 
 
-def count_dropped(settings: Settings, window: Window) -> Statement:
+def count_dropped(settings: Settings, window: Window, *, absent: Collection[str] = frozenset()) -> Statement:
     """Count the window's trips that `build_dataset` leaves out, by reason; one row, see `DroppedTrips`."""
     months = {"scan_start": _midnight(window.train_start), "scan_end": _midnight(window.end)}
-    return _statement("count_dropped", {"trips": _trips(settings)}, _limits(settings) | months)
+    return _statement("count_dropped", {"trips": _trips(settings, absent)}, _limits(settings) | months)
 
 
-def scans(settings: Settings, window: Window) -> dict[str, Statement]:
+def scans(
+    settings: Settings, window: Window, *, absent: Collection[str] = frozenset()
+) -> dict[str, Statement]:
     """Return the statements that read the trips table, by name, in a form that writes nothing.
 
     A dry run of them needs no dataset, and reads the same bytes. The other statements read what
     `build_dataset` wrote, which is small in comparison.
     """
-    built = build_dataset(settings, window)
+    built = build_dataset(settings, window, absent=absent)
     table = naming.dataset_table(settings, window)
     query = built.sql.partition(f"CREATE OR REPLACE TABLE `{table}` AS\n")[2]
     return {
         "newest_trip": newest_trip(settings, window),
         "build_dataset": Statement(sql=query, parameters=built.parameters),
-        "count_dropped": count_dropped(settings, window),
+        "count_dropped": count_dropped(settings, window, absent=absent),
     }
 
 
@@ -217,12 +219,16 @@ def export_split(settings: Settings, window: Window, split: Split, *, share: flo
     )
 
 
-def _trips(settings: Settings) -> str:
+def _trips(settings: Settings, absent: Collection[str]) -> str:
     """Return the query of all trips, each with the first reason to leave it out."""
     if settings.source_table:
-        typed = _listed(f"CAST({each.name} AS {each.type}) AS {each.name}" for each in columns.COLUMNS)
+        typed = _listed(
+            f"CAST({'NULL' if each.name in absent else each.name} AS {each.type}) AS {each.name}"
+            for each in columns.COLUMNS
+        )
         return _text("source_trips", {"source_table": settings.source_table, "columns": typed})
-    return _text("trips", {"trips_table": settings.trips_table})
+    coordinates = (_text("coordinates", {"place": place}) for place in ("pickup", "dropoff"))
+    return _text("trips", {"trips_table": settings.trips_table, "coordinates": ",\n".join(coordinates)})
 
 
 def _limits(settings: Settings) -> dict[str, float | datetime]:
@@ -232,6 +238,12 @@ def _limits(settings: Settings) -> dict[str, float | datetime]:
         "max_fare": settings.max_fare_usd,
         "max_miles": settings.max_trip_miles,
         "max_metres": settings.max_trip_miles * METRES_OF_A_MILE,
+        "west": columns.WEST,
+        "east": columns.EAST,
+        "south": columns.SOUTH,
+        "north": columns.NORTH,
+        "metres_of_longitude": columns.METRES_OF_LONGITUDE,
+        "metres_of_latitude": columns.METRES_OF_LATITUDE,
     }
 
 

@@ -43,7 +43,8 @@
           ST_GEOGPOINT(dropoff_longitude, dropoff_latitude)
         ),
         NULL
-      ) AS rawDistance
+      ) AS rawDistance,
+${coordinates}
     FROM `${trips_table}`
     WHERE trip_start_timestamp >= @scan_start AND trip_start_timestamp < @scan_end
   )

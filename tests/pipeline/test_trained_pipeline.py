@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -14,12 +15,13 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
+import numpy as np
 import pytest
 
 from taxi_ml.gate.champion import Champion
 from taxi_ml.gate.metrics import Role
 from taxi_ml.gate.report import parse
-from taxi_ml.modules.features import INPUTS, NULLABLE_FLOATS
+from taxi_ml.modules.features import COORDINATES, DISTANCE, INPUTS, NULLABLE_FLOATS
 from taxi_ml.sql.columns import DATASET
 from tests.pipeline.requests import (
     ANCHOR,
@@ -33,6 +35,10 @@ from tests.pipeline.trips import ROWS, write_trips
 from tests.serving.servers import serving
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("trained_pipeline")]
+
+
+METRES = (1.0, *(100.0 * 1.2**step for step in range(34)))
+"""Up to 41 km."""
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +261,57 @@ def test_trip_without_optional_features_gets_a_sane_fare(facts: dict[str, Any]) 
 
     assert math.isfinite(fare)
     assert 2 < fare < 60
+
+
+def _test_trips(root: Path, count: int) -> list[dict[str, Any]]:
+    with (root / "data/test/trips_000000000000.csv").open() as file:
+        return [_instance(row) for row in itertools.islice(csv.DictReader(file), count)]
+
+
+def test_fare_never_falls_with_the_distance(facts: dict[str, Any], root: Path) -> None:
+    """A longer distance, all else equal, costs at most 0.10 USD less; with or without coordinates."""
+    unlocated = dict.fromkeys(COORDINATES)
+    trips = [*_test_trips(root, 20), *(trip | unlocated for trip in _test_trips(root, 10))]
+    asked = [trip | {"rawDistance": metres} for trip in trips for metres in METRES]
+
+    with serving(facts["model"]) as url:
+        fares = np.array(_predict(url, asked)).reshape(len(trips), len(METRES))
+
+    assert (np.maximum.accumulate(fares, axis=1) - fares).max() <= 0.1
+    assert (fares[:, -1] - fares[:, 0]).min() > 1
+
+
+def test_fare_never_falls_as_the_drop_off_moves_away(facts: dict[str, Any], root: Path) -> None:
+    """On a straight way from the pick-up, a drop-off further away costs at most 0.10 USD less."""
+    pickup_x, pickup_y, dropoff_x, dropoff_y = COORDINATES
+    trips = [trip for trip in _test_trips(root, 30) if trip[pickup_x] is not None]
+    moved = [
+        trip
+        | {
+            DISTANCE: metres,
+            dropoff_x: trip[pickup_x] + metres * math.cos(bearing),
+            dropoff_y: trip[pickup_y] + metres * math.sin(bearing),
+        }
+        for trip, bearing in zip(trips, itertools.cycle(range(7)))
+        for metres in METRES
+    ]
+
+    with serving(facts["model"]) as url:
+        fares = np.array(_predict(url, moved)).reshape(len(trips), len(METRES))
+
+    assert (np.maximum.accumulate(fares, axis=1) - fares).max() <= 0.1
+
+
+def test_clients_without_coordinates_are_answered(facts: dict[str, Any], root: Path) -> None:
+    """Requests that leave the coordinates out get fares close to those of the same trips with them."""
+    trips = _test_trips(root, 100)
+    without = [{name: trip[name] for name in trip if name not in COORDINATES} for trip in trips]
+
+    with serving(facts["model"]) as url:
+        differences = np.abs(np.subtract(_predict(url, trips), _predict(url, without)))
+
+    assert 0 < differences.mean() < 1.5
+    assert differences.max() < 8
 
 
 def test_trained_model_refuses_what_its_trips_cannot_have(facts: dict[str, Any], root: Path) -> None:

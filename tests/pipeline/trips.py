@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import math
 import random
 from typing import TYPE_CHECKING
 
+from taxi_ml.modules.features import COORDINATES
 from taxi_ml.sql.columns import COLUMNS, DATASET, ColumnType
 
 if TYPE_CHECKING:
@@ -43,13 +45,25 @@ def _trip(generator: random.Random, trip_id: str) -> dict[str, str | int | float
             ("histOneWeek_tripDistance", miles * 1.2, 0.6),
         )
     }
-    return UNKNOWN | averages | {
+    located = generator.random() > 0.1
+    places = dict(zip(COORDINATES, _places(generator, miles * 1609.344), strict=True)) if located else {}
+    return UNKNOWN | averages | places | {
         "trip_id": trip_id,
         "TripStartYear": 2015, "TripStartMonth": 6, "TripStartDay": 1,
         "TripStartHour": hour, "TripStartMinute": minute,
         "pickup_census_tract": generator.choice((0, 8, 32)),
         "dropoff_census_tract": generator.choice((6, 28, 76)),
         "fare": max(fare, 3.25),
-        "rawDistance": miles * 1609.344 if generator.random() > 0.1 else -1.0,
+        "rawDistance": miles * 1609.344 if located else -1.0,
         "trip_start_timestamp": JUNE_2015 + hour * 3600 + minute * 60,
     }  # fmt: skip
+
+
+def _places(generator: random.Random, metres: float) -> tuple[float, float, float, float]:
+    """Draw a pick-up downtown and a drop-off at this distance in any direction, metres east and north."""
+    x, y, angle = (
+        generator.gauss(113_000, 3_000),
+        generator.gauss(98_000, 3_000),
+        generator.uniform(0, 2 * math.pi),
+    )
+    return x, y, x + metres * math.cos(angle), y + metres * math.sin(angle)

@@ -14,7 +14,8 @@ kept AS (
     PARTITION BY trip_id
     ORDER BY
       trip_start_timestamp DESC, trip_end_timestamp DESC, trip_seconds, trip_millimiles, fare,
-      pickup_census_tract, dropoff_census_tract, rawDistance
+      pickup_census_tract, dropoff_census_tract, rawDistance, pickup_x, pickup_y,
+      dropoff_x, dropoff_y
   ) = 1
 ),
 -- Each trip twice: where it starts it asks for the averages, where it ends it adds to them. Only what ended
@@ -67,6 +68,10 @@ SELECT
   historical_tripDistance,
   histOneWeek_tripDistance,
   rawDistance,
+  pickup_x,
+  pickup_y,
+  dropoff_x,
+  dropoff_y,
   trip_start_timestamp
 FROM averages
 WHERE is_start AND trip_start_timestamp >= @train_start

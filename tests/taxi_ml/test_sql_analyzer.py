@@ -73,6 +73,8 @@ def _statements(settings: Settings) -> dict[str, sql.Statement]:
             for each in (0.1, 1)
         },
         **{f"scans {name}": each for name, each in sql.scans(settings, WINDOW).items()},
+        "build_dataset absent": sql.build_dataset(settings, WINDOW, absent=columns.OPTIONAL),
+        "count_dropped absent": sql.count_dropped(settings, WINDOW, absent=columns.OPTIONAL),
     }
 
 
@@ -150,9 +152,10 @@ def test_no_statement_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("settings", SOURCES.values(), ids=SOURCES)
-def test_the_dataset_has_the_types_that_its_readers_take(settings: Settings) -> None:
+@pytest.mark.parametrize("absent", [frozenset[str](), columns.OPTIONAL])
+def test_the_dataset_has_the_types_that_its_readers_take(settings: Settings, absent: frozenset[str]) -> None:
     """The window's table is written with the columns that counts, exports and days are resolved against."""
-    built = analyze(settings, sql.build_dataset(settings, WINDOW))
+    built = analyze(settings, sql.build_dataset(settings, WINDOW, absent=absent))
 
     assert written(built) == DATASET
 

@@ -45,8 +45,11 @@ pytestmark = pytest.mark.stack
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(trips=any_trips())
-def test_averages_are_those_of_the_reference(bq: BigQuery, trips: list[Trip]) -> None:
-    """Averages are over trips of the same two areas that had ended, up to 30 and 7 days back."""
+def test_averages_and_coordinates_are_those_of_the_reference(bq: BigQuery, trips: list[Trip]) -> None:
+    """Averages are over trips of the same two areas that had ended, up to 30 and 7 days back.
+
+    Coordinates are metres from a corner, and unknown outside of the box around Chicago.
+    """
     rows = bq.dataset(bq.with_trips(trips))
     found = {
         key: {name: rounded(row[name]) for name in features.NULLABLE_FLOATS if name != "rawDistance"}
@@ -155,8 +158,11 @@ def test_impossible_coordinates_make_no_distance(bq: BigQuery, point: dict[str, 
     (row,) = bq.run(sql.count_dropped(chosen, WINDOW))
     counts = sql.DroppedTrips.from_row(row)
 
+    lost = bq.dataset(chosen)["lost"]
+
     assert (counts.kept, counts.impossible_coordinates, counts.by_reason()) == (2, 1, {})
-    assert bq.dataset(chosen)["lost"]["rawDistance"] is None
+    assert lost["rawDistance"] is None
+    assert None in {lost["pickup_x"], lost["dropoff_x"]}
 
 
 def test_points_further_apart_than_a_trip_may_be_drop_it(bq: BigQuery) -> None:
@@ -239,6 +245,10 @@ def test_columns_are_those_of_the_product(bq: BigQuery) -> None:
         "historical_tripDistance": None,
         "histOneWeek_tripDistance": None,
         "rawDistance": pytest.approx(26359.9, abs=1),
+        "pickup_x": pytest.approx(115_868.2),
+        "pickup_y": pytest.approx(100_075.5),
+        "dropoff_x": pytest.approx(91_039.3),
+        "dropoff_y": pytest.approx(108_971.1),
         "trip_start_timestamp": start,
     }
 
@@ -308,6 +318,28 @@ def test_existing_table_is_used_instead(bq: BigQuery, real_settings: Settings) -
     chosen = real_settings.with_overrides(source_table=given_table, history_months=7)
 
     assert bq.dataset(chosen) == built
+
+
+def test_existing_table_may_lack_coordinates(
+    bq: BigQuery, stack: LocalStack, real_settings: Settings
+) -> None:
+    """A table of the dataset's columns as they were without coordinates gives trips that lack only these."""
+    built = bq.dataset(real_settings)
+    given_table = f"taxi-local.{bq.settings.dataset}.unlocated"
+    table = naming.dataset_table(real_settings, WINDOW)
+    absent = columns.OPTIONAL
+    bq.client.query(
+        f"CREATE TABLE `{given_table}` AS SELECT * EXCEPT ({', '.join(sorted(absent))}) FROM `{table}`"
+    ).result()
+    chosen = real_settings.with_overrides(source_table=given_table)
+    rows = bq.rows_of(sql.build_dataset(chosen, WINDOW, absent=absent), chosen, WINDOW)
+    (counted,) = bq.run(sql.count_dropped(chosen, WINDOW, absent=absent))
+    written = exported(bq, stack, chosen, Split.TEST)
+    bq.dataset(real_settings)
+
+    assert rows == {key: row | dict.fromkeys(absent) for key, row in built.items()}
+    assert counted["kept"] == len(built)
+    assert {row[name] for row in written for name in absent} == {"-1.000000"}
 
 
 def test_existing_table_loses_impossible_rows(bq: BigQuery, real_settings: Settings) -> None:

@@ -66,6 +66,8 @@ def test_every_feature_that_the_trips_bound_has_a_range() -> None:
     assert found["historical_tripDuration"] == (0, 43_200)
     assert found["histOneWeek_tripDistance"] == (0, 200)
     assert found["rawDistance"] == (0, 321_868.8)
+    assert found["pickup_x"] == found["dropoff_x"] == (0, 165_526)
+    assert found["pickup_y"] == found["dropoff_y"] == (0, 222_390)
 
 
 @pytest.mark.parametrize(

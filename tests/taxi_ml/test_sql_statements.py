@@ -149,6 +149,17 @@ def test_the_columns_are_those_that_are_read(table: str) -> None:
     assert wanted <= set(re.findall(r"\w+", sql.build_dataset(settings, WINDOW).sql))
 
 
+def test_a_table_of_ones_own_may_lack_coordinates() -> None:
+    """Optional columns are not required, and are NULL of their type where a table lacks them."""
+    settings = SETTINGS.with_overrides(source_table="taxi-local.mine.trips")
+    _, wanted = columns.source(settings)
+    built = sql.build_dataset(settings, WINDOW, absent={"pickup_x"}).sql
+
+    assert set(columns.DATASET) - wanted == {"pickup_x", "pickup_y", "dropoff_x", "dropoff_y"}
+    assert "CAST(NULL AS FLOAT64) AS pickup_x" in built
+    assert "CAST(pickup_y AS FLOAT64) AS pickup_y" in built
+
+
 def test_every_input_of_the_model_is_a_listed_column() -> None:
     """The model reads only columns of the dataset, whose types fit the way it reads them."""
     types = {column.name: column.type for column in columns.COLUMNS}

@@ -135,6 +135,25 @@ def distance(trip: Trip) -> float | None:
     return 2 * 6_371_000 * math.asin(math.sqrt(half))
 
 
+def coordinates(trip: Trip) -> dict[str, float | None]:
+    """Return the metres east and north of 41 N, 89 W for places in the box up to 43 N, 87 W."""
+    found: dict[str, float | None] = {}
+    for name, latitude, longitude in (
+        ("pickup", trip.pickup_latitude, trip.pickup_longitude),
+        ("dropoff", trip.dropoff_latitude, trip.dropoff_longitude),
+    ):
+        x = y = None
+        if (
+            latitude is not None
+            and longitude is not None
+            and 41 <= latitude <= 43
+            and -89 <= longitude <= -87
+        ):
+            x, y = rounded((longitude + 89) * 82_763), rounded((latitude - 41) * 111_195)
+        found |= {f"{name}_x": x, f"{name}_y": y}
+    return found
+
+
 def without_copies(trips: Sequence[Trip]) -> list[Trip]:
     """Return the trips that are kept: for each id the one that sorts first."""
     chosen: dict[str | None, Trip] = {}
@@ -146,7 +165,14 @@ def without_copies(trips: Sequence[Trip]) -> list[Trip]:
 def _preference(trip: Trip) -> tuple[Any, ...]:
     """Sort the latest first, and absent numbers before others."""
     end = trip.trip_end_timestamp or trip.trip_start_timestamp
-    rest = (trip.trip_seconds, trip.trip_miles or None, trip.fare, *trip.pair, distance(trip))
+    rest = (
+        trip.trip_seconds,
+        trip.trip_miles or None,
+        trip.fare,
+        *trip.pair,
+        distance(trip),
+        *coordinates(trip).values(),
+    )
     return (
         -trip.trip_start_timestamp.timestamp(),
         -end.timestamp(),
@@ -182,11 +208,11 @@ def rounded(value: float | None) -> float | None:
 
 
 def expected_dataset(trips: Sequence[Trip]) -> dict[str, dict[str, float | None]]:
-    """Return the averages of every trip that belongs to the window."""
+    """Return the averages and coordinates of every trip that belongs to the window."""
     scanned = [trip for trip in trips if SCAN_START <= trip.trip_start_timestamp < END]
     kept = without_copies(scanned)
     return {
-        str(trip.unique_key): averages(trip, kept)
+        str(trip.unique_key): averages(trip, kept) | coordinates(trip)
         for trip in kept
         if trip.trip_start_timestamp >= TRAIN_START
     }
@@ -226,4 +252,6 @@ def _drawn_trip(draw: st.DrawFn, number: int) -> Trip:
         fare=draw(st.sampled_from([7.25, 7.25, 0.01, 199.99, 200.0, 0.0, -3.0, None])),
         pickup_latitude=draw(st.sampled_from([41.9, 41.9, 41.9, None, 0.0, 45.0, 91.0])),
         pickup_longitude=draw(st.sampled_from([-87.6, -87.6, -87.6, 0.0, 500.0])),
+        dropoff_latitude=draw(st.sampled_from([41.98, 41.98, 41.7, 40.99, 43.0])),
+        dropoff_longitude=draw(st.sampled_from([-87.9, -87.9, -88.9, -89.0, -86.99, None])),
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from taxi_airflow.own_tables import absent_columns
 from taxi_airflow.runs import KEPT, run_of
 from taxi_ml import naming, sizing, sql
 from taxi_ml.gate.policy import PolicyError
@@ -19,6 +20,7 @@ from vertex_airflow.operators.connected import ConnectedOperator
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
     from airflow.sdk import Context
 
     from taxi_airflow.runs import Run
@@ -38,13 +40,15 @@ class QueryOperator(ConnectedOperator):
 
     ui_color = "#aecbfa"
 
-    def _rows(self, run: Run, statement: sql.Statement) -> list[Mapping[str, Any]]:
+    def _hook(self) -> BigQueryHook:
         from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook  # noqa: PLC0415  # brings pandas
 
-        hook = BigQueryHook(
+        return BigQueryHook(
             gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain, use_legacy_sql=False
         )
-        job: Any = hook.insert_job(
+
+    def _rows(self, run: Run, statement: sql.Statement) -> list[Mapping[str, Any]]:
+        job: Any = self._hook().insert_job(
             configuration=statement.job_configuration(run.settings, run.labels),
             project_id=run.settings.project,
             location=run.settings.bigquery_location,
@@ -108,15 +112,26 @@ class WaitForTripsOperator(QueryOperator):
 class CheckRowsOperator(QueryOperator):
     """Stop a run whose window has too few trips, too many, too many duplicates or too many days without any.
 
-    It logs the rows of each split, those dropped by reason, the days without trips, and the size of the run
-    that follows (`taxi_ml.sizing`). Returns ``{"table", "rows", "sizing"}``: the name of the window's table,
-    the trips of each split, by which later tasks size their part of the run, and that size in words.
+    It logs the optional columns that a `source_table` lacks, the rows of each split, those dropped by reason,
+    the days without trips, and the size of the run that follows (`taxi_ml.sizing`). Returns
+    ``{"table", "rows", "sizing"}``: the name of the window's table, the trips of each split, by which later
+    tasks size their part of the run, and that size in words.
     """
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Count, decide and log; fail without a retry if there are too few or too many."""
         run = run_of(context)
-        (dropped_row,) = self._rows(run, sql.count_dropped(run.settings, run.window))
+        client = self._hook().get_client(
+            project_id=run.settings.project, location=run.settings.bigquery_location
+        )
+        absent = absent_columns(client, run.settings)
+        if absent:
+            self.log.warning(
+                "%s has no column %s: unknown in every trip",
+                run.settings.source_table,
+                ", ".join(sorted(absent)),
+            )
+        (dropped_row,) = self._rows(run, sql.count_dropped(run.settings, run.window, absent=absent))
         dropped = sql.DroppedTrips.from_row(dropped_row)
         self.log.info("Window %s: %s", run.window.id, dropped.describe())
         (counts_row,) = self._rows(run, sql.count_splits(run.settings, run.window))

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from taxi_airflow.links import BigQueryJobLink
+from taxi_airflow.own_tables import absent_columns
 from taxi_airflow.runs import run_of
 from taxi_ml import naming, sql
 from vertex_airflow.operators.connected import ConnectedOperator
@@ -85,6 +86,23 @@ class StatementOperator(ConnectedOperator):
             deferrable=self.deferrable,
         )
         return self._insert_job
+
+
+class BuildDatasetOperator(StatementOperator):
+    """Build the window's dataset; optional columns that a `source_table` lacks are unknown in every trip."""
+
+    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # StatementOperator's
+        super().__init__(statement=sql.build_dataset, **kwargs)
+
+    def made(self, run: Run) -> Statement:
+        """Look up the columns of the user's table, and return the statement for them."""
+        from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook  # noqa: PLC0415  # brings pandas
+
+        hook = BigQueryHook(
+            gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain, use_legacy_sql=False
+        )
+        client = hook.get_client(project_id=run.settings.project, location=run.settings.bigquery_location)
+        return self.statement(run.settings, run.window, absent=absent_columns(client, run.settings))
 
 
 class ExportSplitOperator(StatementOperator):
