@@ -29,8 +29,8 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Transform raw columns, dense and of shape [batch, 1] each.
 
     Returns float32 `numbers`, `distances`, `places`, `absent`, `same_place` and `cycles`, int64 `area_ids`
-    and `calendar_ids`, each [batch, n], and the label in USD, float32 [batch, 1]. There are only two analyzers
-    because each adds to Beam's graph.
+    and `calendar_ids`, each [batch, n], and the label in USD, float32 [batch, 1]. There are only two
+    analyzers because each adds to Beam's graph.
     """
     columns = {name: tf.reshape(inputs[name], [-1]) for name in features.INPUTS}
     columns[features.DISTANCE], along_streets = _distances(columns)

@@ -21,7 +21,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from taxi_ml.evaluation import rows
 from taxi_ml.evaluation.baseline import BoostedTrees
 from taxi_ml.evaluation.drift import distances
-from taxi_ml.modules.features import NULLABLE_FLOATS
+from taxi_ml.modules.features import COORDINATES, DISTANCE, HISTORY, NULLABLE_FLOATS
 from taxi_ml.pipeline.definition import build_pipeline
 from taxi_ml.pipeline.request import CompileRequest
 
@@ -161,21 +161,26 @@ def _predictions(model: Any, records: list[bytes]) -> dict[str, Any]:  # noqa: A
 
 def _absences(model: Any, records: list[bytes]) -> dict[str, Any]:  # noqa: ANN401  # as above
     """Look at the network's inputs for the nullable floats: is an absent one flagged, and the mean?"""
-    names = NULLABLE_FLOATS
-    raw = tf.io.parse_example(records, {name: tf.io.FixedLenFeature([], tf.float32) for name in names})
-    absent = tf.stack([raw[name] < 0 for name in names], axis=1).numpy()
-    read = model.signatures["transform_features"](examples=tf.constant(records))
-    plain, logarithms = (read["numbers"].numpy()[:, start : start + len(names)] for start in (0, len(names)))
+    spec = {name: tf.io.FixedLenFeature([], tf.float32) for name in NULLABLE_FLOATS}
+    raw = tf.io.parse_example(records, spec)
+    absent = {name: (raw[name] < 0).numpy() for name in NULLABLE_FLOATS}
+    read = {
+        name: value.numpy()
+        for name, value in model.signatures["transform_features"](examples=tf.constant(records)).items()
+    }
+    pairs = [
+        *((name, "numbers", index) for index, name in enumerate((*HISTORY, *HISTORY))),
+        *((DISTANCE, "distances", index) for index in range(4)),
+        *((name, "places", index) for index, name in enumerate(COORDINATES[:2])),
+    ]
     return {
-        "absent": int(absent.sum()),
-        "flagged": bool((read["absent"].numpy() == absent).all()),
-        "largest_imputed": float(max(abs(plain[absent]).max(), abs(logarithms[absent]).max())),
+        "absent": int(sum(map(np.sum, absent.values()))),
+        "flagged": bool((read["absent"] == np.stack(list(absent.values()), axis=1)).all()),
+        "largest_imputed": float(
+            max(abs(read[column][absent[name], index]).max() for name, column, index in pairs)
+        ),
         "smallest_spread_of_present": float(
-            min(
-                part[~absent[:, column], column].std()
-                for part in (plain, logarithms)
-                for column in range(len(names))
-            )
+            min(read[column][~absent[name], index].std() for name, column, index in pairs)
         ),
     }
 
