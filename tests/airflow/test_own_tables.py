@@ -24,7 +24,7 @@ PARAMS = {"window_end": "2015-02-01", "train_months": 12}
 def test_a_table_without_coordinates_is_built_from(
     cloud: LocalStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The dataset of such a table has unknown coordinates in every trip, and check_rows counts all of them."""
+    """The dataset of such a table has unknown coordinates in every trip, and all of them are counted."""
     client, ctx = cloud.bigquery_client(), context(params=PARAMS)
     create = StatementOperator(task_id="create", statement=lambda settings, _: sql.create_schema(settings))
     run_task(create, ctx)
