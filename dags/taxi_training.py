@@ -14,11 +14,16 @@ from taxi_airflow.operators.champion import FindChampionOperator
 from taxi_airflow.operators.gate import GateOperator
 from taxi_airflow.operators.modules import UploadModulesOperator, WriteRequestOperator
 from taxi_airflow.operators.rows import CheckRowsOperator, WaitForTripsOperator
-from taxi_airflow.operators.statement import BuildDatasetOperator, ExportSplitOperator, StatementOperator
+from taxi_airflow.operators.statement import (
+    BuildDatasetOperator,
+    ExportOperator,
+    ExportSplitOperator,
+    StatementOperator,
+)
 from taxi_airflow.operators.validate import PreflightOperator, ValidateOperator
 from taxi_airflow.runs import LONGEST_JOB, longest_run, next_step, run_of, timetable
 from taxi_airflow.smoke import read_trips
-from taxi_ml import sql
+from taxi_ml import naming, sql
 from taxi_ml.gate.anchor import SKILL_LABEL
 from taxi_ml.gate.reasons import OVERRIDABLE
 from taxi_ml.splits import Split
@@ -179,6 +184,7 @@ with DAG(
     with TaskGroup("export") as export:
         for split in Split:
             ExportSplitOperator(task_id=split.value, split=split, rows=ROWS)
+        ExportOperator(task_id="averages", statement=sql.export_averages, replaces=naming.averages_uri)
 
     upload_modules = UploadModulesOperator(
         task_id="upload_modules", folder=str(PRODUCT / "modules"), schema=str(PRODUCT / "schema.pbtxt")

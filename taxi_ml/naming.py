@@ -7,7 +7,7 @@ import re
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
-from taxi_ml.splits import split_pattern
+from taxi_ml.splits import AVERAGES_PATTERN, split_pattern
 
 if TYPE_CHECKING:
     from taxi_ml.settings import Settings
@@ -64,6 +64,11 @@ def data_uri(settings: Settings, window: Window) -> str:
 def split_uri(settings: Settings, window: Window, split: Split) -> str:
     """Return the pattern of one split's files, gs://…/data/<window>/<split>/trips_*.csv (or .parquet)."""
     return f"{data_uri(settings, window)}/{split_pattern(split, settings.examples_format)}"
+
+
+def averages_uri(settings: Settings, window: Window) -> str:
+    """Return the pattern of the files with a window's pair averages, gs://…/averages/pairs_*.csv."""
+    return f"{data_uri(settings, window)}/{AVERAGES_PATTERN}"
 
 
 def cache_period(day: date, days: int) -> str:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
+
+AVERAGES_PATTERN: Final = "averages/pairs_*.csv"
+"""The files with the averages of each pair of areas, below the folder of the window's export; always CSV."""
 
 
 class Split(StrEnum):

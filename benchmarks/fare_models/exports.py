@@ -68,7 +68,8 @@ def exported(ends: Iterable[date], folder: Path) -> Iterator[Exports]:
 
 
 def _export(client: bigquery.Client, settings: Settings, window: Window) -> None:
-    exports = [sql.export_split(settings, window, split) for split in Split]
+    splits = [sql.export_split(settings, window, split) for split in Split]
+    exports = [*splits, sql.export_averages(settings, window)]
     for statement in (sql.create_schema(settings), sql.build_dataset(settings, window), *exports):
         configuration: Any = bigquery.QueryJobConfig.from_api_repr(statement.job_configuration(settings, {}))
         client.query_and_wait(statement.sql, job_config=configuration)

@@ -36,11 +36,13 @@ _READ_ROWS = 4096
 class Sample:
     """Training rows drawn at random: serialized, and as inputs by name, [rows, n], and fares, USD, [rows, 1].
 
-    `total` is the number of rows that they were drawn from.
+    `raw` has the columns of `features.RAW_NAMES` as they are, [rows, n], and `total` is the number of rows
+    that they were drawn from.
     """
 
     records: Any
     inputs: dict[str, Any]
+    raw: Any
     fares: Any
     total: int
 
@@ -58,14 +60,24 @@ class Sample:
 
 def sample(files: Sequence[str], transform: tft.TFTransformOutput, *, seed: int) -> Sample:
     """Draw `SAMPLE_ROWS` training rows, or all if there are fewer; raises ValueError if there are none."""
-    drawn = _drawn(files, SAMPLE_ROWS, seed)
+    return _sample(_drawn(files, SAMPLE_ROWS, seed), transform)
+
+
+def held_out(files: Sequence[str], transform: tft.TFTransformOutput, *, seed: int) -> Sample:
+    """Draw the `LOOK_ROWS` eval rows that `evaluation_batches` has; raises ValueError if there are none."""
+    return _sample(_drawn(files, LOOK_ROWS, seed), transform)
+
+
+def _sample(drawn: sampling.Drawn, transform: tft.TFTransformOutput) -> Sample:
     rows = tf.data.Dataset.from_tensor_slices(drawn.rows).batch(_READ_ROWS)
-    batches = list(_parsed(rows, transform).as_numpy_iterator())
-    names = batches[0][0]
+    spec = transform.transformed_feature_spec()
+    batches = [tf.io.parse_example(batch, spec) for batch in rows]
+    columns = {name: np.concatenate([batch[name] for batch in batches]) for name in spec}
     return Sample(
         records=drawn.rows,
-        inputs={name: np.concatenate([inputs[name] for inputs, _ in batches]) for name in names},
-        fares=np.concatenate([fares for _, fares in batches]),
+        inputs={name: columns[name] for name in features.TRANSFORMED},
+        raw=columns[features.RAW],
+        fares=columns[features.LABEL],
         total=drawn.total,
     )
 
@@ -155,6 +167,7 @@ def _read(files: Sequence[str]) -> Iterator[Any]:
 
 def _parsed(batches: tf.data.Dataset, transform: tft.TFTransformOutput) -> tf.data.Dataset:
     spec = transform.transformed_feature_spec()
+    spec = {name: spec[name] for name in (*features.TRANSFORMED, features.LABEL)}
 
     def parse(serialized: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         columns = tf.io.parse_example(serialized, spec)

@@ -61,6 +61,10 @@ AREA_IDS = "area_ids"
 CALENDAR_IDS = "calendar_ids"
 """Transformed: ids of the other categories and the weekday."""
 
+RAW = "raw"
+"""Transformed: the columns of `RAW_NAMES` as they are, from which the Trainer learns the model's domain."""
+RAW_NAMES = (*NULLABLE_FLOATS, TIMESTAMP)
+
 TRANSFORMED = (NUMBERS, DISTANCES, PLACES, ABSENT, SAME_PLACE, CYCLES, AREA_IDS, CALENDAR_IDS)
 
 VOCABULARY = "categories"

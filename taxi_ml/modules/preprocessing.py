@@ -28,9 +28,9 @@ _EPOCH_WEEKDAY = 4
 def preprocessing_fn(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Transform raw columns, dense and of shape [batch, 1] each.
 
-    Returns float32 `numbers`, `distances`, `places`, `absent`, `same_place` and `cycles`, int64 `area_ids`
-    and `calendar_ids`, each [batch, n], and the label in USD, float32 [batch, 1]. There are only two
-    analyzers because each adds to Beam's graph.
+    Returns float32 `numbers`, `distances`, `places`, `absent`, `same_place`, `cycles` and `raw`, int64
+    `area_ids` and `calendar_ids`, each [batch, n], and the label in USD, float32 [batch, 1]. There are only
+    two analyzers because each adds to Beam's graph.
     """
     columns = {name: tf.reshape(inputs[name], [-1]) for name in features.INPUTS}
     columns[features.DISTANCE], along_streets = _distances(columns)
@@ -41,6 +41,7 @@ def preprocessing_fn(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         features.SAME_PLACE: _stack(columns, (features.DISTANCE,), lambda value: value == 0),
         features.CYCLES: _cycles(columns, weekday),
         **_ids(columns, weekday),
+        features.RAW: _stack(columns, features.RAW_NAMES, lambda value: value),
         features.LABEL: tf.cast(inputs[features.LABEL], tf.float32),
     }
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import posixpath
 from typing import TYPE_CHECKING, Any
 
+import averages  # type: ignore[import-not-found]  # a sibling is a top-level module in the wheel
+import domains  # type: ignore[import-not-found]  # as above
 import features  # type: ignore[import-not-found]  # a sibling is a top-level module in the wheel
+import intervals  # type: ignore[import-not-found]  # as above
 import profiles  # type: ignore[import-not-found]  # as above
 import tensorflow as tf
 from network import fare  # type: ignore[import-not-found]  # as above
@@ -15,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import tensorflow_transform as tft
+    from domains import Domain  # type: ignore[import-not-found]  # as above
+    from intervals import Intervals  # type: ignore[import-not-found]  # as above
 
 CONTRACT_FILE = "assets.extra/instance.json"
 """The path beside the model of the features of an instance and the ranges of their values."""
@@ -26,30 +32,36 @@ def export(
     folder: str,
     *,
     ranges: Mapping[str, Sequence[float]],
+    domain: Domain,
 ) -> None:
     """Save a SavedModel with two signatures over `examples`, strings of shape [batch].
 
     `serving_default` answers `fare`, USD, float32 [batch, 1]; the examples need no label.
     `transform_features` answers the network's inputs and the label, which the examples must have.
-    `ranges` has the smallest and the largest value of features with narrower bounds than their type.
+    `ranges` has the smallest and the largest value of features with narrower bounds than their type. Numbers
+    outside of the `domain` count as its nearest end, and no fare is lower than its least one: that is part of
+    the signature, so that what is judged is what is served.
     """
-    module = _FareModule(network, transform)
+    module = _FareModule(network, transform, domain)
     served = {
         "serving_default": module.predict_fare,
         "transform_features": module.transform_features,
     }
     tf.saved_model.save(module, folder, signatures=served)
     _write_contract(transform, folder, ranges)
+    _write(posixpath.join(folder, domains.FILE), domain.content)
 
 
+_WEEK_SECONDS = 7 * 86_400
 _SERIALIZED = tf.TensorSpec([None], tf.string, name="examples")
 
 
 class _FareModule(tf.Module):  # type: ignore[misc]  # tensorflow has no types
     """Tracks everything that the signatures use; an untracked layer cannot be saved."""
 
-    def __init__(self, network: Any, transform: tft.TFTransformOutput) -> None:  # noqa: ANN401
+    def __init__(self, network: Any, transform: tft.TFTransformOutput, domain: Domain) -> None:  # noqa: ANN401
         super().__init__()
+        self._domain = domain
         self._network = network
         self._weights = [variable.value for variable in network.variables]
         self._transform_layer = transform.transform_features_layer()
@@ -58,9 +70,12 @@ class _FareModule(tf.Module):  # type: ignore[misc]  # tensorflow has no types
 
     @tf.function(input_signature=[_SERIALIZED])  # type: ignore[untyped-decorator]  # tensorflow has no types
     def predict_fare(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        transformed = self._transform_layer(tf.io.parse_example(examples, self._unlabelled))
+        trips = tf.io.parse_example(examples, self._unlabelled)
+        transformed = self._transform_layer({**trips, **_within(trips, self._domain)})
         inputs = {name: transformed[name] for name in features.TRANSFORMED}
-        return {features.LABEL: fare(self._network(inputs, training=False))}
+        return {
+            features.LABEL: tf.maximum(fare(self._network(inputs, training=False)), self._domain.least_fare)
+        }
 
     @tf.function(input_signature=[_SERIALIZED])  # type: ignore[untyped-decorator]  # as above
     def transform_features(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -68,6 +83,21 @@ class _FareModule(tf.Module):  # type: ignore[misc]  # tensorflow has no types
             tf.io.parse_example(examples, self._labelled)
         )
         return transformed
+
+
+def _within(trips: Mapping[str, tf.Tensor], domain: Domain) -> dict[str, tf.Tensor]:
+    """Move known numbers to the domain's nearest end, and times by whole weeks; an unknown stays unknown."""
+    moved = {}
+    for name, ends in domain.numbers.items():
+        given = trips[name]
+        low, high = tf.cast(ends[0], given.dtype), tf.cast(ends[1], given.dtype)
+        if name == features.TIMESTAMP:
+            before, after = tf.maximum(low - given, 0), tf.maximum(given - high, 0)
+            # Weeks are rounded up: -(-x // y).
+            moved[name] = given + _WEEK_SECONDS * (-(-before // _WEEK_SECONDS) + -after // _WEEK_SECONDS)
+        else:
+            moved[name] = tf.where(given < 0, given, tf.clip_by_value(given, low, high))
+    return moved
 
 
 def _spec(transform: tft.TFTransformOutput, names: tuple[str, ...]) -> dict[str, Any]:
@@ -105,6 +135,27 @@ def write_profile(columns: dict[str, Any], transform: tft.TFTransformOutput, fol
         "vocabulary": vocabulary,
     }
     _write(posixpath.join(folder, profiles.FILE), content)
+
+
+def write_intervals(found: Intervals, folder: str) -> None:
+    """Write the intervals of the model's fares beside it."""
+    _write(posixpath.join(folder, intervals.FILE), found.content)
+
+
+def write_averages(pattern: str, folder: str) -> None:
+    """Write the table of pair averages in the CSV files of `pattern` beside the model.
+
+    Raises:
+        FileNotFoundError: if there are none.
+
+    """
+    names = sorted(tf.io.gfile.glob(pattern))
+    if not names:
+        raise FileNotFoundError(f"no pair averages in {pattern}; does the task export.averages write them?")
+    with contextlib.ExitStack() as stack:
+        table = averages.PairAverages.read([stack.enter_context(tf.io.gfile.GFile(name)) for name in names])
+    with tf.io.gfile.GFile(posixpath.join(folder, averages.FILE), "wb") as file:
+        file.write(table.content)
 
 
 def _write(path: str, content: dict[str, Any]) -> None:

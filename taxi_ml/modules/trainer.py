@@ -8,10 +8,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import datasets  # type: ignore[import-not-found]  # a sibling is a top-level module in the wheel
+import features  # type: ignore[import-not-found]  # as above
 import keras
+import numpy as np
 import signatures  # type: ignore[import-not-found]  # as above
 import tensorflow_transform as tft
-from network import RMSE, Hyperparameters, build_network  # type: ignore[import-not-found]  # as above
+from domains import (  # type: ignore[import-not-found]  # as above
+    YEAR_SECONDS,
+    Domain,
+    least_fare,
+    number_ranges,
+)
+from intervals import FEATURE, Intervals  # type: ignore[import-not-found]  # as above
+from network import (  # type: ignore[import-not-found]  # as above
+    RMSE,
+    Hyperparameters,
+    build_network,
+    fare,
+)
 from search import SearchBounds, hyperparameter_search  # type: ignore[import-not-found]  # as above
 from tfx.components.tuner.component import TunerFnResult
 
@@ -26,13 +40,18 @@ _JUDGED = 0.1
 """The share of the training rows, the newest, on which the Tuner judges its trials."""
 _PATIENCE = 0.3
 """Training stops after this share of its epochs without a gain."""
+_PREDICTED_ROWS = 4096
 _MOST_PASSES = 14
 """More passes over few rows make the network memorise them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOptions:
-    """The `custom_config` that the pipeline passes; `ranges` bound the features of a prediction request."""
+    """The `custom_config` that the pipeline passes.
+
+    `ranges` bound the features of a prediction request; `averages` is the pattern of the files with the pair
+    averages, or empty.
+    """
 
     batch_size: int
     seed: int
@@ -40,6 +59,7 @@ class TrainingOptions:
     tuner_steps: int
     tuner_minutes: float
     ranges: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    averages: str = ""
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -61,8 +81,40 @@ def run_fn(fn_args: FnArgs) -> None:
         )
         batches = datasets.training_batches(rows, transform, batch_size=options.batch_size)
         network.fit(batches, **fit_arguments, verbose=2)
-    signatures.export(network, transform, fn_args.serving_model_dir, ranges=options.ranges)
-    signatures.write_profile(sample.inputs, transform, fn_args.serving_model_dir)
+    domain = _domain(sample, transform)
+    folder = fn_args.serving_model_dir
+    signatures.export(network, transform, folder, ranges=options.ranges, domain=domain)
+    signatures.write_profile(sample.inputs, transform, folder)
+    held_out = datasets.held_out(fn_args.eval_files, transform, seed=options.seed)
+    signatures.write_intervals(_intervals(network, held_out, domain), folder)
+    if options.averages:
+        signatures.write_averages(options.averages, folder)
+
+
+def _domain(sample: datasets.Sample, transform: tft.TFTransformOutput) -> Domain:
+    """Describe the training rows; rare categories are outside, since the network cannot tell them apart."""
+    raw = dict(zip(features.RAW_NAMES, sample.raw.T, strict=True))
+    times = raw.pop(features.TIMESTAMP)
+    words = [word.decode().split("=") for word in transform.vocabulary_by_name(features.VOCABULARY)]
+    return Domain(
+        numbers={
+            **number_ranges(raw),
+            features.TIMESTAMP: (float(times.min()), float(times.max()) + YEAR_SECONDS),
+        },
+        categories={
+            name: frozenset(int(value) for word, value in words if word == name)
+            for name in features.CATEGORIES
+        },
+        least_fare=least_fare(sample.fares[:, 0], times),
+    )
+
+
+def _intervals(network: Any, held_out: datasets.Sample, domain: Domain) -> Intervals:  # noqa: ANN401
+    """Calibrate on rows that the network did not learn from, with the floor of the signature."""
+    members = network.predict(held_out.inputs, batch_size=_PREDICTED_ROWS, verbose=0)
+    predicted = np.maximum(fare(members), domain.least_fare)
+    metres = held_out.raw[:, features.RAW_NAMES.index(FEATURE)]
+    return Intervals.of(metres, (held_out.fares - predicted)[:, 0])
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:

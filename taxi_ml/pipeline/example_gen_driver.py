@@ -17,7 +17,7 @@ from tfx.components.example_gen import input_processor
 from tfx.dsl.io import fileio
 from tfx.orchestration.kubeflow.v2.file_based_example_gen import driver
 
-from taxi_ml.splits import ExamplesFormat
+from taxi_ml.splits import AVERAGES_PATTERN, ExamplesFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,10 +30,15 @@ class ContentProcessor(input_processor.FileBasedInputProcessor):  # type: ignore
     """Finds the files of all splits; the same lines, in any order and files, are the same data."""
 
     def get_input_fingerprint(self, span: int, version: int | None) -> str:
-        """Return the splits with the number and the digest of their lines."""
+        """Return the splits and the pair averages with the number and the digest of their lines.
+
+        The Trainer reads the averages by their address, which a new export does not change. With their
+        content in the examples' fingerprint, a model is never taken from the cache with other averages.
+        """
+        patterns = {f"split:{split.name}": split.pattern for split in self._splits}
         return ",".join(
-            f"split:{split.name},{lines_fingerprint(self._lines(split.pattern, span, version))}"
-            for split in self._splits
+            f"{name},{lines_fingerprint(self._lines(pattern, span, version))}"
+            for name, pattern in {**patterns, "averages": AVERAGES_PATTERN}.items()
         )
 
     def _lines(self, pattern: str, span: int, version: int | None) -> Iterable[bytes]:

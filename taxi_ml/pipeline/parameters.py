@@ -51,7 +51,8 @@ class RunParameters:
     Folders are gs:// addresses or local paths. `window` is the window's id. `cache_period` is part of the
     cache's key (`taxi_ml.naming.cache_period`). `ranges` are the smallest and the largest value of each
     feature that a prediction request may have. Without an anchor, the values of its parameters are empty: a
-    pipeline of its own for that would be compiled for the third run.
+    pipeline of its own for that would be compiled for the third run. `averages` is the pattern of the files
+    with the pair averages, or empty.
     """
 
     window: str
@@ -62,6 +63,7 @@ class RunParameters:
     ranges: Mapping[str, Range]
     champion: Champion | None = None
     anchor: Champion | None = None
+    averages: str = ""
 
     @classmethod
     def of(
@@ -86,6 +88,7 @@ class RunParameters:
             ranges=ranges(settings, window),
             champion=champion,
             anchor=anchor,
+            averages=naming.averages_uri(settings, window),
         )
 
     def values(self, request: CompileRequest) -> dict[str, str]:
@@ -98,7 +101,11 @@ class RunParameters:
             Parameter.DATA_URI: self.data_uri,
             Parameter.CACHE_PERIOD: self.cache_period,
             Parameter.TRAIN_ARGS: {"num_steps": self.train_steps, "splits": [Split.TRAIN]},
-            Parameter.TRAINING_OPTIONS: {**training_options(request), "ranges": self.ranges},
+            Parameter.TRAINING_OPTIONS: {
+                **training_options(request),
+                "ranges": self.ranges,
+                "averages": self.averages,
+            },
             Parameter.PUSH_DESTINATION: {"filesystem": {"base_directory": self.serving_uri}},
             Parameter.ANCHOR_NAME: self.anchor.name if self.anchor else "",
             Parameter.ANCHOR_URI: self.anchor.uri if self.anchor else "",
@@ -118,7 +125,7 @@ def names(request: CompileRequest) -> list[str]:
 
 
 def training_options(request: CompileRequest) -> dict[str, Any]:
-    """Return the options of the Tuner, and of the Trainer except the ranges."""
+    """Return the options of the Tuner, and of the Trainer except the ranges and the averages."""
     return {
         "batch_size": request.batch_size,
         "seed": request.seed,

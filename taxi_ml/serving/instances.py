@@ -1,4 +1,4 @@
-"""Instances of a prediction request, checked against the features that the model reads."""
+"""A prediction request, whose instances are checked against the features that the model reads."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _LARGEST_FLOAT32: Final = 3.4028234663852886e38
 """The largest value that a tf.train.Example can carry."""
+_DETAILS: Final = "details"
 
 
 class BadRequestError(ValueError):
@@ -98,6 +99,14 @@ class Feature:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionRequest:
+    """A value for every feature of every instance, and whether the answer is to have the quotes' details."""
+
+    rows: list[dict[str, int | float]]
+    details: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceContract:
     """A model's features and answer; the Trainer writes it beside the SavedModel."""
 
@@ -123,14 +132,21 @@ class InstanceContract:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ContractError(f"the model's instance contract cannot be read: {error!r}") from error
 
-    def rows(self, body: bytes) -> list[dict[str, int | float]]:
-        """Return a value for every feature of every instance of a request's JSON body.
+    def request(self, body: bytes) -> PredictionRequest:
+        """Read a request's JSON body.
 
         Raises:
-            BadRequestError: naming the instance and the feature.
+            BadRequestError: naming the parameter, or the instance and the feature.
 
         """
-        return [self._row(instance, f"instances[{index}]") for index, instance in enumerate(_instances(body))]
+        content = _content(body)
+        return PredictionRequest(
+            rows=[
+                self._row(instance, f"instances[{index}]")
+                for index, instance in enumerate(_instances(content))
+            ],
+            details=_details(content),
+        )
 
     def _row(self, instance: object, place: str) -> dict[str, int | float]:
         if not isinstance(instance, dict):
@@ -143,19 +159,38 @@ class InstanceContract:
         return {feature.name: feature.value(instance, place) for feature in self.features}
 
 
-def _instances(body: bytes) -> Sequence[object]:
+def _content(body: bytes) -> dict[str, object]:
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise BadRequestError(f"the body is not valid JSON: {error}") from error
     if not isinstance(request, dict) or "instances" not in request:
         raise BadRequestError('the body has no "instances"; send {"instances": [{<feature>: <value>, …}]}')
+    return request
+
+
+def _instances(request: Mapping[str, object]) -> Sequence[object]:
     instances = request["instances"]
     if not isinstance(instances, list) or not instances:
         raise BadRequestError(
             f'"instances" is {shortened(repr(instances))}; give a list with at least one instance'
         )
     return instances
+
+
+def _details(request: Mapping[str, object]) -> bool:
+    parameters = request.get("parameters")
+    # Vertex AI's clients send null for none.
+    if parameters is None:
+        return False
+    if not isinstance(parameters, dict) or parameters.keys() - {_DETAILS}:
+        raise BadRequestError(
+            f'"parameters" is {shortened(repr(parameters))}; leave it out, or give {{"{_DETAILS}": true}}'
+        )
+    details = parameters.get(_DETAILS, False)
+    if not isinstance(details, bool):
+        raise BadRequestError(f"parameter {_DETAILS!r} is {shortened(repr(details))}; give true or false")
+    return details
 
 
 def shortened(text: str) -> str:

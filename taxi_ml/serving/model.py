@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import tensorflow as tf
 
 from taxi_ml.serving.instances import FeatureType, InstanceContract
+from taxi_ml.serving.quotes import QuoteBook
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,8 +19,16 @@ CONTRACT_FILE: Final = "assets.extra/instance.json"
 class ServedModel:
     """Predicts fares with the signature over serialized examples that the Evaluator used."""
 
-    def __init__(self, *, contract: InstanceContract, signature: Any, model: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        *,
+        contract: InstanceContract,
+        quotes: QuoteBook,
+        signature: Any,  # noqa: ANN401  # tensorflow has no types
+        model: Any,  # noqa: ANN401  # as above
+    ) -> None:
         self.contract = contract
+        self.quotes = quotes
         self._signature = signature
         self._model = model  # its variables live as long as this reference
 
@@ -29,13 +38,15 @@ class ServedModel:
 
         Raises:
             FileNotFoundError: if the folder lacks the contract.
-            ContractError: if the contract cannot be read.
+            ContractError: if the contract, or a file beside it, cannot be read.
             OSError: if there is no SavedModel.
 
         """
         contract = InstanceContract.parse((folder / CONTRACT_FILE).read_text())
+        quotes = QuoteBook.load(folder, contract)
         model = tf.saved_model.load(str(folder))
-        served = cls(contract=contract, signature=model.signatures[contract.signature], model=model)
+        signature = model.signatures[contract.signature]
+        served = cls(contract=contract, quotes=quotes, signature=signature, model=model)
         served.predict([{feature.name: feature.missing or 0 for feature in contract.features}])
         return served
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from taxi_ml.serving.instances import InstanceContract
+    from taxi_ml.serving.quotes import QuoteBook
     from taxi_ml.serving.settings import ServingSettings
 
 MAX_BODY_BYTES: Final = 10_000_000
@@ -30,6 +31,7 @@ class Model(Protocol):
     """The interface of a model."""
 
     contract: InstanceContract
+    quotes: QuoteBook
 
     def predict(self, rows: Sequence[dict[str, int | float]]) -> list[float]:
         """Return a fare in USD for each row."""
@@ -128,11 +130,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = asked_to_close
         return self.rfile.read(int(text))
 
-    def _predictions(self, body: bytes) -> list[float]:
+    def _predictions(self, body: bytes) -> list[float] | list[dict[str, Any]]:
         model = self.server.model
         if model is None:
             raise _LOADING
-        fares = model.predict(model.contract.rows(body))
+        request = model.contract.request(body)
+        rows, looked_up = model.quotes.completed(request.rows)
+        fares = model.predict(rows)
         for index, fare in enumerate(fares):
             if not 0 <= fare < math.inf:
                 raise HttpError(
@@ -140,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
                     f"instances[{index}]: the model answered {fare} USD, which is not a fare; "
                     "the whole request fails",
                 )
-        return fares
+        return model.quotes.details(rows, fares, looked_up) if request.details else fares
 
     def _answer_error(self, error: HttpError) -> None:
         self._answer(error.status, {"error": {"code": int(error.status), "message": str(error)}})

@@ -107,6 +107,21 @@ The statements name the dataset's two other columns themselves: `trip_id` and `t
 which trips a split has. docs/model.md shows how to add a column.
 """
 
+AVERAGES: Final = tuple(
+    column
+    for column in COLUMNS
+    if column.name
+    in {
+        "pickup_census_tract",
+        "dropoff_census_tract",
+        "historical_tripDuration",
+        "histOneWeek_tripDuration",
+        "historical_tripDistance",
+        "histOneWeek_tripDistance",
+    }
+)
+"""The columns of the table of pair averages, which `taxi_ml.modules.averages` reads."""
+
 DATASET: Final = ("trip_id", *(column.name for column in COLUMNS), "trip_start_timestamp")
 """All columns of the dataset."""
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from taxi_ml.settings import Settings
+    from taxi_ml.sql.columns import Column
     from taxi_ml.window import Window
 
 DAYS_OF_A_MONTH: Final = 30
@@ -159,12 +160,17 @@ def scans(
     A dry run of them needs no dataset, and reads the same bytes. The other statements read what
     `build_dataset` wrote, which is small in comparison.
     """
-    built = build_dataset(settings, window, absent=absent)
-    table = naming.dataset_table(settings, window)
-    query = built.sql.partition(f"CREATE OR REPLACE TABLE `{table}` AS\n")[2]
+    built = {"build_dataset": build_dataset(settings, window, absent=absent)}
+    if not settings.source_table:
+        built["export_averages"] = export_averages(settings, window)
+    queries = {
+        # The first line says where the result goes.
+        name: Statement(sql=statement.sql.partition(" AS\n")[2], parameters=statement.parameters)
+        for name, statement in built.items()
+    }
     return {
         "newest_trip": newest_trip(settings, window),
-        "build_dataset": Statement(sql=query, parameters=built.parameters),
+        **queries,
         "count_dropped": count_dropped(settings, window, absent=absent),
     }
 
@@ -195,18 +201,15 @@ def export_split(settings: Settings, window: Window, split: Split, *, share: flo
     first_day, last_day = (
         (window.test_start, window.end) if split is Split.TEST else (window.train_start, window.test_start)
     )
-    form = _EXPORTS[ExamplesFormat(settings.examples_format)]
-    exported = _listed(
-        _text(_EXPORTED_AS[column.type], {"name": column.name, **form}) for column in columns.COLUMNS
-    )
+    examples_format = ExamplesFormat(settings.examples_format)
     return _statement(
         "export_split",
         {
             "uri": naming.split_uri(settings, window, split),
             "table": naming.dataset_table(settings, window),
             "sample_buckets": str(_SAMPLE_BUCKETS),
-            "columns": exported,
-            **form,
+            "columns": _exported(columns.COLUMNS, examples_format),
+            **_EXPORTS[examples_format],
         },
         {
             "split_start": _midnight(first_day),
@@ -219,6 +222,33 @@ def export_split(settings: Settings, window: Window, split: Split, *, share: flo
     )
 
 
+def export_averages(settings: Settings, window: Window) -> Statement:
+    """Write the averages of each pair of areas as of the window's end to `naming.averages_uri`, as CSV.
+
+    They are those that `build_dataset` would give to a trip that starts at the window's end, with the same
+    frames and formats. A `source_table` comes with its averages: the newest of each pair are written, from
+    the last `history_months` of 30 days of the window's table.
+
+    Files of the same names are replaced; others in the folder stay, so empty it first.
+    """
+    end = _midnight(window.end)
+    history_start = end - timedelta(days=DAYS_OF_A_MONTH * settings.history_months)
+    values = _limits(settings) | {
+        "scan_start": history_start - timedelta(hours=settings.max_trip_hours) - _MAX_DISAGREEMENT,
+        "scan_end": end,
+        "history_start": history_start,
+        "week_start": end - _WEEK,
+    }
+    names = {
+        "uri": naming.averages_uri(settings, window),
+        "columns": _exported(columns.AVERAGES, ExamplesFormat.CSV),
+    }
+    if settings.source_table:
+        table = naming.dataset_table(settings, window)
+        return _statement("export_newest_averages", {**names, "table": table}, values)
+    return _statement("export_averages", {**names, "trips": _trips(settings, ())}, values)
+
+
 def _trips(settings: Settings, absent: Collection[str]) -> str:
     """Return the query of all trips, each with the first reason to leave it out."""
     if settings.source_table:
@@ -229,6 +259,11 @@ def _trips(settings: Settings, absent: Collection[str]) -> str:
         return _text("source_trips", {"source_table": settings.source_table, "columns": typed})
     coordinates = (_text("coordinates", {"place": place}) for place in ("pickup", "dropoff"))
     return _text("trips", {"trips_table": settings.trips_table, "coordinates": ",\n".join(coordinates)})
+
+
+def _exported(listed: Iterable[Column], examples_format: ExamplesFormat) -> str:
+    form = _EXPORTS[examples_format]
+    return _listed(_text(_EXPORTED_AS[column.type], {"name": column.name, **form}) for column in listed)
 
 
 def _limits(settings: Settings) -> dict[str, float | datetime]:

@@ -191,7 +191,7 @@ def test_counts_come_before_the_pipeline() -> None:
     """No pipeline starts for a window with too few rows, and no export either."""
     after = DAG.get_task("check_rows").get_flat_relative_ids(upstream=False)
 
-    assert {"export.train", "export.eval", "export.test", "run_pipeline"} <= after
+    assert {"export.train", "export.eval", "export.test", "export.averages", "run_pipeline"} <= after
 
 
 def test_the_size_is_decided_before_anything_is_made_of_it() -> None:
@@ -236,7 +236,7 @@ def test_statements_are_deferrable() -> None:
     statements = [task for task in DAG.tasks if isinstance(task, StatementOperator)]
 
     assert all(task.deferrable for task in statements)
-    assert len(statements) == 5
+    assert len(statements) == 6
 
 
 @pytest.mark.stack

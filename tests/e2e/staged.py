@@ -35,6 +35,7 @@ _TAKEN_FOR_DONE = (
     "export.train",
     "export.eval",
     "export.test",
+    "export.averages",
 )
 _TAKEN_LATER = ("gate", "run_pipeline", "compile", "write_request")
 

@@ -91,6 +91,17 @@ def test_numbers_reach_the_container_as_doubles(prediction: Client, serving: str
     assert server.models.bodies[-1] == b'{"instances": [{"hour": 7.0}]}'
 
 
+def test_parameters_reach_the_container(prediction: Client, serving: str, server: Server) -> None:
+    """The request's parameters are beside its instances, and predictions may be objects."""
+    server.models.answer = b'{"predictions": [{"fare": 7.5, "low": null, "looked_up": ["miles"]}]}'
+    parameters = json_format.ParseDict({"details": True}, struct_pb2.Value())
+    answer = prediction.predict(endpoint=serving, instances=instances(1), parameters=parameters)
+
+    assert server.models.bodies[-1] == b'{"instances": [{"miles": 2.5}], "parameters": {"details": true}}'
+    assert answer.predictions[0]["fare"] == 7.5
+    assert list(answer.predictions[0]["looked_up"]) == ["miles"]
+
+
 @pytest.mark.parametrize("answer", [b'{"predictions": [NaN]}', b'{"predictions": [1e999]}', b"[" * 100_000])
 def test_an_answer_that_is_not_json_is_the_containers_error(
     prediction: Client, serving: str, server: Server, answer: bytes

@@ -101,7 +101,7 @@ def test_prediction_needs_no_label(facts: dict[str, Any]) -> None:
 
 def test_inputs_are_the_columns_without_label_and_identifier(facts: dict[str, Any]) -> None:
     """Neither the label nor a split is among the model's inputs, raw or transformed."""
-    probe = "import json, features as f; print(json.dumps([f.INPUTS, [*f.TRANSFORMED, f.LABEL]]))"
+    probe = "import json, features as f; print(json.dumps([f.INPUTS, [*f.TRANSFORMED, f.RAW, f.LABEL]]))"
     inputs, transformed = json.loads(
         subprocess.run(
             [sys.executable, "-c", probe], cwd=MODULES, check=True, capture_output=True, text=True

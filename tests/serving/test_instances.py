@@ -35,7 +35,7 @@ def body(*instances: object) -> bytes:
 @pytest.mark.parametrize("instance", [{"metres": 3, "hour": 7}, {"metres": 3.0, "hour": 7.0}])
 def test_values_come_in_the_contracts_order_and_types(instance: dict[str, float]) -> None:
     """A whole number is accepted where a number is required, and a whole double as an integer."""
-    (row,) = CONTRACT.rows(body(instance))
+    (row,) = CONTRACT.request(body(instance)).rows
 
     assert list(row.items()) == [("hour", 7), ("metres", 3.0)]
     assert [type(value) for value in row.values()] == [int, float]
@@ -44,13 +44,15 @@ def test_values_come_in_the_contracts_order_and_types(instance: dict[str, float]
 @pytest.mark.parametrize(("hour", "metres"), [(0, 0), (23, 5e6), (23.0, 5_000_000)])
 def test_ends_of_a_range_are_in_it(hour: float, metres: float) -> None:
     """The least and the largest value are accepted."""
-    assert CONTRACT.rows(body({"hour": hour, "metres": metres})) == [{"hour": hour, "metres": metres}]
+    request = CONTRACT.request(body({"hour": hour, "metres": metres}))
+
+    assert request.rows == [{"hour": hour, "metres": metres}]
 
 
 @pytest.mark.parametrize("instance", [{"hour": 7}, {"hour": 7, "metres": None}])
 def test_nullable_feature_may_be_null_or_absent(instance: dict[str, Any]) -> None:
     """Unknown values become the one that the transform reads as missing."""
-    assert CONTRACT.rows(body(instance)) == [{"hour": 7, "metres": -1.0}]
+    assert CONTRACT.request(body(instance)).rows == [{"hour": 7, "metres": -1.0}]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_nullable_feature_may_be_null_or_absent(instance: dict[str, Any]) -> Non
 def test_wrong_instance_is_named_with_its_feature(instance: object, message: str) -> None:
     """The error names the instance and the feature, the value that was sent, and what to send."""
     with pytest.raises(BadRequestError, match=message):
-        CONTRACT.rows(body({"hour": 7}, instance))
+        CONTRACT.request(body({"hour": 7}, instance))
 
 
 @pytest.mark.parametrize(
@@ -98,14 +100,42 @@ def test_wrong_instance_is_named_with_its_feature(instance: object, message: str
 def test_wrong_body_is_refused(text: bytes, message: str) -> None:
     """The error for anything but a list of instances says what to send."""
     with pytest.raises(BadRequestError, match=message):
-        CONTRACT.rows(text)
+        CONTRACT.request(text)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "details"),
+    [(None, False), ({}, False), ({"details": False}, False), ({"details": True}, True)],
+)
+def test_details_are_given_on_request(parameters: object, details: bool) -> None:  # noqa: FBT001  # a case
+    """Without parameters, or with null as Vertex AI's clients send it, a prediction is a number."""
+    text = json.dumps({"instances": [{"hour": 7}], "parameters": parameters}).encode()
+
+    assert CONTRACT.request(text).details == details
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"detail": True}, r'"parameters" is {\'detail\': True}; leave it out, or give {"details": true}'),
+        ([], r'"parameters" is \[\]; leave it out'),
+        ({"details": "yes"}, "parameter 'details' is 'yes'; give true or false"),
+        ({"details": 1.0}, r"parameter 'details' is 1\.0; give true or false"),
+    ],
+)
+def test_other_parameters_are_refused(parameters: object, message: str) -> None:
+    """A parameter that the server does not have is not ignored."""
+    text = json.dumps({"instances": [{"hour": 7}], "parameters": parameters}).encode()
+
+    with pytest.raises(BadRequestError, match=message):
+        CONTRACT.request(text)
 
 
 @given(json_values)
 def test_any_instance_is_answered_or_refused(instance: object) -> None:
     """Any JSON gives finite values for all features, or a BadRequestError."""
     try:
-        rows = CONTRACT.rows(body(instance))
+        rows = CONTRACT.request(body(instance)).rows
     except BadRequestError:
         return
 
@@ -116,7 +146,7 @@ def test_any_instance_is_answered_or_refused(instance: object) -> None:
 def test_any_body_is_answered_or_refused(text: bytes) -> None:
     """Bytes that are not a request are a BadRequestError and nothing else."""
     with pytest.raises(BadRequestError):
-        CONTRACT.rows(text)
+        CONTRACT.request(text)
 
 
 @pytest.mark.parametrize(

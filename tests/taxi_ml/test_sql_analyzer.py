@@ -67,6 +67,7 @@ def _statements(settings: Settings) -> dict[str, sql.Statement]:
         "count_months": sql.count_months(settings, WINDOW),
         "count_splits": sql.count_splits(settings, WINDOW),
         "list_days": sql.list_days(settings, WINDOW),
+        "export_averages": sql.export_averages(settings, WINDOW),
         **{f"export_split {each}": sql.export_split(settings, WINDOW, each) for each in Split},
         **{
             f"export_split {each}": sql.export_split(settings, WINDOW, Split.TEST, share=each)

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from taxi_airflow.runs import Run
+    from taxi_ml.settings import Settings
     from taxi_ml.splits import Split
     from taxi_ml.sql import Statement
+    from taxi_ml.window import Window
 
 
 class StatementOperator(ConnectedOperator):
@@ -105,7 +107,31 @@ class BuildDatasetOperator(StatementOperator):
         return self.statement(run.settings, run.window, absent=absent_columns(client, run.settings))
 
 
-class ExportSplitOperator(StatementOperator):
+class ExportOperator(StatementOperator):
+    """Export to Cloud Storage, replacing what is there.
+
+    :param replaces: returns the pattern of the files from settings and window
+    """
+
+    def __init__(
+        self,
+        *,
+        replaces: Callable[[Settings, Window], str],
+        **kwargs: Any,  # noqa: ANN401  # StatementOperator's
+    ) -> None:
+        super().__init__(**kwargs)
+        self.replaces = replaces
+
+    def execute(self, context: Context) -> str:
+        """Delete the files of an earlier export, then export."""
+        run, store = run_of(context), self.store()
+        # An earlier export may have had more files than this one overwrites.
+        for uri in store.matching(self.replaces(run.settings, run.window)):
+            store.delete(uri)
+        return super().execute(context)
+
+
+class ExportSplitOperator(ExportOperator):
     """Export one split of the window's trips to Cloud Storage, replacing what is there.
 
     If there are more trips than the settings allow, it exports a sample.
@@ -123,19 +149,18 @@ class ExportSplitOperator(StatementOperator):
         rows: str,
         **kwargs: Any,  # noqa: ANN401  # StatementOperator's
     ) -> None:
-        super().__init__(statement=partial(sql.export_split, split=split), **kwargs)
+        super().__init__(
+            statement=partial(sql.export_split, split=split),
+            replaces=partial(naming.split_uri, split=split),
+            **kwargs,
+        )
         self.split = split
         self.rows = rows
 
     def execute(self, context: Context) -> str:
         """Delete the files of an earlier export, then export."""
-        run = run_of(context)
         # Rows that cannot be read are an error before anything is deleted.
-        run.size(self.rows)
-        store = self.store()
-        # An earlier export may have had more files than this one overwrites.
-        for uri in store.matching(naming.split_uri(run.settings, run.window, self.split)):
-            store.delete(uri)
+        run_of(context).size(self.rows)
         return super().execute(context)
 
     def made(self, run: Run) -> Statement:
