@@ -18,6 +18,7 @@ from local_gcp.layout import PROJECT, REGION
 from taxi_ml.gate import kept
 from taxi_ml.gate import report as reports
 from taxi_ml.gate.decision import Verdict
+from taxi_ml.modules import averages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -28,23 +29,30 @@ if TYPE_CHECKING:
     from taxi_ml.gate.report import Report
 
 _TIMEOUT_SECONDS: Final = 60
-# Columns of the dataset that are not features: the trip's key and the label.
-_NOT_FEATURES: Final = frozenset({"trip_id", "fare"})
+# Columns of the dataset that a customer does not send: the trip's key, the label, and what is looked up.
+_NOT_SENT: Final = frozenset({"trip_id", "fare", *averages.NAMES})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """A fare that the endpoint predicted for a real trip, beside what was paid, in USD."""
+    """A fare that the endpoint predicted for a real trip with its 90 % range, and what was paid, in USD.
+
+    A model that an earlier version trained has no range.
+    """
 
     predicted: float
+    low: float | None
+    high: float | None
     paid: float
     features: Mapping[str, float]
 
     def describe(self) -> str:
-        """Return both fares with the trip's distance and hour."""
+        """Return the fares with the trip's distance and hour."""
         kilometres, hour = self.features["rawDistance"] / 1000, self.features["TripStartHour"]
         trip = f"for {kilometres:.1f} km in a straight line, at {hour:.0f}:00"
-        return f"{self.predicted:.2f} USD predicted, {self.paid:.2f} USD paid, {trip}"
+        low, high = (_or_unknown(end, ".2f") for end in (self.low, self.high))
+        predicted = f"{self.predicted:.2f} USD predicted ({low} to {high})"
+        return f"{predicted}, {self.paid:.2f} USD paid, {trip}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,16 +162,23 @@ class Reader:
         return max(endpoints, key=lambda found: len(found.get("deployedModels", [])), default=None)
 
     def quote(self, endpoint: str, trip: Mapping[str, float]) -> Quote:
-        """Request the fare of an exported trip from the endpoint."""
+        """Request the fare of an exported trip from the endpoint, which looks up the history of its areas."""
         # In an export a negative number stands for a missing value; a request leaves it out.
-        features = {name: value for name, value in trip.items() if name not in _NOT_FEATURES and value >= 0}
+        features = {name: value for name, value in trip.items() if name not in _NOT_SENT and value >= 0}
         response = requests.post(
             f"{self.vertex_url}/v1/{endpoint}:predict",
-            json={"instances": [features]},
+            json={"instances": [features], "parameters": {"details": True}},
             timeout=_TIMEOUT_SECONDS,
         )
         response.raise_for_status()
-        return Quote(predicted=float(response.json()["predictions"][0]), paid=trip["fare"], features=features)
+        (found,) = response.json()["predictions"]
+        return Quote(
+            predicted=found["fare"],
+            low=found["low"],
+            high=found["high"],
+            paid=trip["fare"],
+            features=features,
+        )
 
     def _storage(self) -> Client:
         return Client(

@@ -102,4 +102,5 @@ class PairAverages:
     def _codes(self, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
         """Number pairs of known areas; a pair with an unknown one gets any number."""
         pickup, dropoff = np.searchsorted(self._areas, pairs).T
-        return pickup * (len(self._areas) + 1) + dropoff
+        codes: NDArray[np.int64] = pickup * (len(self._areas) + 1) + dropoff
+        return codes

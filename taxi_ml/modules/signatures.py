@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import tensorflow_transform as tft
-    from domains import Domain  # type: ignore[import-not-found]  # as above
-    from intervals import Intervals  # type: ignore[import-not-found]  # as above
+    from domains import Domain
+    from intervals import Intervals
 
 CONTRACT_FILE = "assets.extra/instance.json"
 """The path beside the model of the features of an instance and the ranges of their values."""

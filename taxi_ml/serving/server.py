@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from taxi_ml.serving.instances import BadRequestError, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from taxi_ml.serving.instances import InstanceContract
     from taxi_ml.serving.quotes import QuoteBook
@@ -33,7 +33,7 @@ class Model(Protocol):
     contract: InstanceContract
     quotes: QuoteBook
 
-    def predict(self, rows: Sequence[dict[str, int | float]]) -> list[float]:
+    def predict(self, rows: Sequence[Mapping[str, int | float]]) -> list[float]:
         """Return a fare in USD for each row."""
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.results import Results
+from demo.results import Quote, Results
 from taxi_ml.gate.decision import decide
 from tests.taxi_ml.reports import POLICY, a_report, metrics, with_metrics
 
@@ -52,3 +52,18 @@ def told(given: Report) -> list[str]:
 def test_a_person_reads_numbers_and_reasons(given: Report, line: str) -> None:
     """The summary has intervals, missing numbers, and reasons with four digits."""
     assert line in told(given)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "fares"),
+    [
+        (30.5, 44.0, "36.11 USD predicted (30.50 to 44.00), 34.25 USD paid"),
+        (None, None, "36.11 USD predicted (unknown to unknown), 34.25 USD paid"),
+    ],
+)
+def test_a_quote_has_its_range(low: float | None, high: float | None, fares: str) -> None:
+    """A quote is told with its range, the fare that was paid, and the trip."""
+    trip = {"rawDistance": 24_800.0, "TripStartHour": 6.0}
+    quote = Quote(predicted=36.11, low=low, high=high, paid=34.25, features=trip)
+
+    assert quote.describe() == f"{fares}, for 24.8 km in a straight line, at 6:00"

@@ -10,6 +10,7 @@ from taxi_ml.gate.champion import Champion
 from taxi_ml.pipeline.modules_check import read_modules
 from taxi_ml.pipeline.parameters import RunParameters
 from taxi_ml.pipeline.request import CompileRequest
+from taxi_ml.splits import AVERAGES_PATTERN
 
 REPOSITORY = Path(__file__).parents[2]
 MODULES = REPOSITORY / "taxi_ml" / "modules"
@@ -54,5 +55,6 @@ def make_parameters(root: Path, **changes: Any) -> RunParameters:  # noqa: ANN40
         train_steps=200,
         cache_period="2015-07-05",
         ranges={"TripStartHour": (0, 23), "rawDistance": (0, 20_015_115)},
+        averages=f"{root}/data/{AVERAGES_PATTERN}",
     )
     return dataclasses.replace(parameters, **changes)

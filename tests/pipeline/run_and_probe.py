@@ -21,7 +21,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from taxi_ml.evaluation import rows
 from taxi_ml.evaluation.baseline import BoostedTrees
 from taxi_ml.evaluation.drift import distances
-from taxi_ml.modules.features import COORDINATES, DISTANCE, HISTORY, NULLABLE_FLOATS
+from taxi_ml.modules.features import COORDINATES, DISTANCE, HISTORY, INPUTS, NULLABLE_FLOATS
 from taxi_ml.pipeline.definition import build_pipeline
 from taxi_ml.pipeline.request import CompileRequest
 
@@ -69,6 +69,7 @@ def probe(root: str) -> dict[str, Any]:
         "baseline": _baseline(root),
         "evaluator": _evaluator_metrics(_only(f"{root}/Evaluator/evaluation/*")),
         "absences": _absences(model, tests),
+        "extremes": _extremes(model, tests[0]),
         **_predictions(model, tests),
     }
 
@@ -157,6 +158,28 @@ def _predictions(model: Any, records: list[bytes]) -> dict[str, Any]:  # noqa: A
             name for name in as_is if not bool(tf.reduce_all(as_is[name] == changed[name]))
         ),
     }
+
+
+def _extremes(model: Any, record: bytes) -> dict[str, float]:  # noqa: ANN401  # as above
+    """Predict a trip whose numbers are all 0, and one with a history of 30 years, or of 2 days."""
+    changed: dict[str, dict[str, float]] = {
+        "zero": dict.fromkeys(INPUTS, 0),
+        "endless history": {"historical_tripDuration": 1e9},
+        "long history": {"historical_tripDuration": 172_800},
+    }
+    records = [_changed(record, values) for values in changed.values()]
+    fares = model.signatures["serving_default"](examples=tf.constant(records))["fare"].numpy()[:, 0]
+    return dict(zip(changed, fares.tolist(), strict=True))
+
+
+def _changed(record: bytes, values: dict[str, float]) -> bytes:
+    example = tf.train.Example.FromString(record)
+    for name, value in values.items():
+        feature = example.features.feature[name]
+        kept = feature.int64_list if feature.HasField("int64_list") else feature.float_list
+        kept.value[:] = [value]
+    serialized: bytes = example.SerializeToString()
+    return serialized
 
 
 def _absences(model: Any, records: list[bytes]) -> dict[str, Any]:  # noqa: ANN401  # as above

@@ -20,6 +20,7 @@ FOLDERS = {
     "again": [2.0, 1.0],
     "changed": [1.0, 2.5],
     "longer": [1.0, 2.0, 2.0],
+    "other averages": [1.0, 2.0],
 }
 
 
@@ -34,13 +35,19 @@ def write_parquet(path: Path, fares: list[float]) -> None:
 
 
 def test_data_is_known_by_its_rows(tmp_path: Path) -> None:
-    """The same rows, written again in another order, have the same fingerprint; other rows have others."""
+    """The same rows, written again in another order, have the same fingerprint; other rows have others.
+
+    The table of pair averages is data of the window as well.
+    """
     folders = []
     for kind, write in {"csv": write_csv, "parquet": write_parquet}.items():
         for name, fares in FOLDERS.items():
             path = tmp_path / kind / name / "train" / "a"
             path.parent.mkdir(parents=True)
             write(path, fares)
+            if name == "other averages":
+                (path.parents[1] / "averages").mkdir()
+                write_csv(path.parents[1] / "averages" / "pairs_0", [600.0])
             folders.append(tmp_path / kind / name)
     ran = subprocess.run(
         [PIPELINE_PYTHON, "-m", "tests.pipeline.fingerprint", *folders],
@@ -52,6 +59,6 @@ def test_data_is_known_by_its_rows(tmp_path: Path) -> None:
     )
     prints = ran.stdout.splitlines()
 
-    for exported, again, changed, longer in (prints[:4], prints[4:]):
+    for exported, again, *others in (prints[: len(FOLDERS)], prints[len(FOLDERS) :]):
         assert exported == again
-        assert len({exported, changed, longer}) == 3
+        assert len({exported, *others}) == len(FOLDERS) - 1

@@ -31,7 +31,7 @@ from tests.pipeline.requests import (
     make_parameters,
     make_request,
 )
-from tests.pipeline.trips import ROWS, write_trips
+from tests.pipeline.trips import PAIR_AVERAGES, ROWS, write_trips
 from tests.serving.servers import serving
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("trained_pipeline")]
@@ -325,16 +325,88 @@ def test_trained_model_refuses_what_its_trips_cannot_have(facts: dict[str, Any],
     assert "'TripStartHour' is 24; give an integer from 0 to 23" in refused.value.read().decode()
 
 
+def test_quote_needs_no_history(facts: dict[str, Any]) -> None:
+    """Without averages a trip gets those of the exported table, and its quote says so."""
+    averages = {name: value for name, value in PAIR_AVERAGES.items() if name in NULLABLE_FLOATS}
+    instance = _trip_without_history()
+    own = instance | {name: None if value == -1.0 else value for name, value in averages.items()}
+
+    with serving(facts["model"]) as url:
+        quotes = [_predict(url, [asked], details=True)[0] for asked in (instance, own)]
+        plain = _predict(url, [instance])
+
+    assert quotes[0]["looked_up"] == ["historical_tripDuration", "historical_tripDistance"]
+    assert quotes[1]["looked_up"] == []
+    assert quotes[0] | {"looked_up": []} == quotes[1]
+    assert plain == [quotes[0]["fare"]]
+
+
+def test_range_holds_the_fares_of_the_test_month(facts: dict[str, Any], root: Path) -> None:
+    """Nine in ten fares of trips that neither training nor calibration saw are from `low` to `high`."""
+    with (root / "data/test/trips_000000000000.csv").open() as file:
+        rows = list(csv.DictReader(file))
+
+    with serving(facts["model"]) as url:
+        quotes = _predict(url, [_instance(row) for row in rows], details=True)
+    inside = [
+        quote["low"] <= float(row["fare"]) <= quote["high"] for quote, row in zip(quotes, rows, strict=True)
+    ]
+
+    assert 0.84 <= sum(inside) / len(inside) <= 0.98
+    assert all(3.25 <= quote["low"] <= quote["fare"] <= quote["high"] for quote in quotes)
+
+
+def test_extremes_are_those_of_the_training_rows(facts: dict[str, Any]) -> None:
+    """Beyond the training rows a trip counts as one at the end of them, and its quote names the feature."""
+    asked = _trip_without_history() | {"historical_tripDuration": 600.0}
+    extremes = [
+        asked | {"rawDistance": 20_000_000},
+        asked | {"rawDistance": 200_000},
+        asked | {"historical_tripDuration": 1e9},
+        asked | {"trip_start_timestamp": asked["trip_start_timestamp"] + 520 * 7 * 86_400},
+        asked | {"pickup_census_tract": 77},
+    ]
+
+    with serving(facts["model"]) as url:
+        quotes = _predict(url, extremes, details=True)
+
+    assert quotes[0] == quotes[1]
+    assert [quote["out_of_domain"] for quote in quotes] == [
+        ["rawDistance"],
+        ["rawDistance"],
+        ["historical_tripDuration"],
+        ["trip_start_timestamp"],
+        ["pickup_census_tract"],
+    ]
+    assert all(3.25 <= quote["fare"] < 200 for quote in quotes)
+
+
+def test_signature_itself_holds_floor_and_domain(facts: dict[str, Any]) -> None:
+    """The signature that is judged and served has no fare below the lowest, nor one of an endless trip."""
+    fares = facts["extremes"]
+
+    assert fares["zero"] >= 3.25
+    assert fares["endless history"] == fares["long history"]
+
+
+def _trip_without_history() -> dict[str, Any]:
+    return {
+        "TripStartYear": 2015, "TripStartMonth": 6, "TripStartDay": 1, "TripStartHour": 9,
+        "TripStartMinute": 0, "pickup_census_tract": 8, "dropoff_census_tract": 28, "rawDistance": 4800.0,
+        "trip_start_timestamp": 1_433_149_200,
+    }  # fmt: skip
+
+
 def _instance(row: dict[str, str]) -> dict[str, Any]:
     """Write a trip as a client does: null where the export says -1."""
     values = {name: json.loads(row[name]) for name in DATASET if name not in ("trip_id", "fare")}
     return {name: None if value == -1.0 else value for name, value in values.items()}
 
 
-def _predict(url: str, instances: list[dict[str, Any]]) -> list[float]:
-    body = json.dumps({"instances": instances}).encode()
+def _predict(url: str, instances: list[dict[str, Any]], **parameters: bool) -> list[Any]:
+    body = json.dumps({"instances": instances, "parameters": parameters}).encode()
     with urllib.request.urlopen(f"{url}/predict", body, timeout=30) as response:
-        predictions: list[float] = json.load(response)["predictions"]
+        predictions: list[Any] = json.load(response)["predictions"]
     return predictions
 
 

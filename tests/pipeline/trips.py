@@ -21,8 +21,24 @@ UNKNOWN: dict[str, str | int | float] = {
 """The values of an export for unknown numbers, for columns that these trips do not set."""
 
 
+PAIR_AVERAGES: dict[str, str | int | float] = {
+    "pickup_census_tract": 8,
+    "dropoff_census_tract": 28,
+    "historical_tripDuration": 720.0,
+    "histOneWeek_tripDuration": -1.0,
+    "historical_tripDistance": 3.3,
+    "histOneWeek_tripDistance": -1.0,
+}
+"""The only row of the table of pair averages; the week had no trips."""
+
+
 def write_trips(folder: Path) -> None:
-    """Write the three splits, the same each time."""
+    """Write the three splits and the table of pair averages, the same each time."""
+    (folder / "averages").mkdir(parents=True)
+    with (folder / "averages" / "pairs_000000000000.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, PAIR_AVERAGES)
+        table.writeheader()
+        table.writerow(PAIR_AVERAGES)
     generator = random.Random(7)  # noqa: S311  # made-up trips need no secrecy
     for split, count in ROWS.items():
         (folder / split).mkdir(parents=True)

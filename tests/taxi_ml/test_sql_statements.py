@@ -28,6 +28,8 @@ STATEMENTS = [
     sql.count_splits(SETTINGS, WINDOW),
     sql.list_days(SETTINGS, WINDOW),
     *(sql.export_split(SETTINGS, WINDOW, split) for split in Split),
+    sql.export_averages(SETTINGS, WINDOW),
+    sql.export_averages(SETTINGS.with_overrides(source_table="taxi-local.mine.trips"), WINDOW),
     *sql.scans(SETTINGS, WINDOW).values(),
 ]
 
@@ -132,9 +134,10 @@ def test_scans_write_nothing(table: str) -> None:
     """A dry run covers a query that writes nothing, and the one that the run will pay for."""
     settings = SETTINGS.with_overrides(source_table=table)
 
-    built = sql.scans(settings, WINDOW)["build_dataset"].sql
+    scanned = sql.scans(settings, WINDOW)
+    built = scanned["build_dataset"].sql
 
-    assert "CREATE" not in built
+    assert not [name for name, each in scanned.items() if re.search("CREATE|EXPORT", each.sql)]
     assert sql.build_dataset(settings, WINDOW).sql.endswith(built)
     assert "SELECT" in built
 
