@@ -75,9 +75,9 @@ def _sample(drawn: sampling.Drawn, transform: tft.TFTransformOutput) -> Sample:
     columns = {name: np.concatenate([batch[name] for batch in batches]) for name in spec}
     return Sample(
         records=drawn.rows,
-        inputs={name: columns[name] for name in features.TRANSFORMED},
-        raw=columns[features.RAW],
-        fares=columns[features.LABEL],
+        raw=columns.pop(features.RAW),
+        fares=columns.pop(features.LABEL),
+        inputs=columns,
         total=drawn.total,
     )
 
@@ -166,8 +166,8 @@ def _read(files: Sequence[str]) -> Iterator[Any]:
 
 
 def _parsed(batches: tf.data.Dataset, transform: tft.TFTransformOutput) -> tf.data.Dataset:
-    spec = transform.transformed_feature_spec()
-    spec = {name: spec[name] for name in (*features.TRANSFORMED, features.LABEL)}
+    spec = dict(transform.transformed_feature_spec())
+    del spec[features.RAW]
 
     def parse(serialized: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         columns = tf.io.parse_example(serialized, spec)

@@ -26,14 +26,15 @@ ROWS = 12_000
 HELD = 1000
 """Rows that are held in memory, in place of the product's 100,000."""
 BATCH = 64
+NAMES = ("time", "raw", "fare")
 
 
 class Identity:
-    """A transform's output that has a number for the time and the label."""
+    """A transform's output that has a number for the time, the raw columns and the label."""
 
     def transformed_feature_spec(self) -> dict[str, Any]:
-        """Name both features."""
-        return {name: tf.io.FixedLenFeature([1], tf.float32) for name in ("time", "fare")}
+        """Name the features."""
+        return {name: tf.io.FixedLenFeature([1], tf.float32) for name in NAMES}
 
 
 def main(folder: Path) -> None:
@@ -57,7 +58,7 @@ def write(path: Path, rows: int) -> str:
     with tf.io.TFRecordWriter(str(path), tf.io.TFRecordOptions(compression_type="GZIP")) as writer:
         for time in range(rows):
             value = tf.train.Feature(float_list=tf.train.FloatList(value=[time]))
-            features = tf.train.Features(feature={"time": value, "fare": value})
+            features = tf.train.Features(feature=dict.fromkeys(NAMES, value))
             writer.write(tf.train.Example(features=features).SerializeToString())
     return str(path)
 
