@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from taxi_ml.evaluation import schemas
-from taxi_ml.modules.features import AREAS, INPUTS, LABEL, MISSING, NULLABLE_FLOATS
+from taxi_ml.evaluation import checks, quantiles, schemas, tags
+from taxi_ml.modules.features import AREAS, CALENDAR, INPUTS, LABEL, MISSING, NULLABLE_FLOATS, TIMESTAMP
 from taxi_ml.splits import ExamplesFormat, Split
 from taxi_ml.sql.columns import COLUMNS, ColumnType
 from taxi_ml.storage import Storage
@@ -27,11 +27,18 @@ if TYPE_CHECKING:
 
 _HEADER: Final = """\
 # Written by `python -m taxi_ml.schema` from the trips in {data}.
-# Review every line: it describes what was seen, with room above the floats (twice the largest) and for absent
-# numbers. Types, ranges and shares are yours to set.
+# Review every line: it describes what was seen, with room above the floats (twice the largest), around
+# medians (four times) and above shares (ten points). Types, ranges, shares and distances are yours to set.
 """
 _ROOM_ABOVE: Final = 2.0
-_ROOM_FOR_ABSENCE: Final = 0.1
+_ROOM_AROUND: Final = 4.0
+"""A median may be a fourth of what it was, or four times that; a wrong unit is further off."""
+_ROOM_FOR_SHARES: Final = 0.1
+_DISTANCE: Final = 0.2
+"""The largest distance of the test trips from the training trips."""
+_HOUR: Final = "TripStartHour"
+_OF_THE_WINDOW: Final = frozenset({*CALENDAR, TIMESTAMP}) - {_HOUR}
+"""Columns whose values are those of the months, and may all be the same in another window."""
 _STEPS: Final = 20
 """Shares are rounded up to a twentieth."""
 
@@ -91,7 +98,7 @@ def _block(column: Column) -> str:
     bounds = f"min: {unknown}"
     if isinstance(column.values, tuple):
         bounds += f" max: {type(unknown)(column.values[1])}"
-    share = [f'  annotation {{ tag: "{schemas.MOST_ABSENT}1" }}'] if column.name in NULLABLE_FLOATS else []
+    share = [f'  annotation {{ tag: "{tags.MOST_ABSENT}:1" }}'] if column.name in NULLABLE_FLOATS else []
     lines = [
         "feature {",
         f'  name: "{column.name}"',
@@ -125,18 +132,32 @@ def describe(data: str) -> str:
 
 
 def _widen(feature: Any, found: Any) -> None:  # noqa: ANN401  # protobuf messages have no types
-    """Give a number's feature its range and how often it may be absent."""
+    """Give a number's feature its range, and the bounds of what its values may be in other months."""
     if not found.HasField("num_stats"):
         return
-    if schemas.is_float(found):
+    if quantiles.is_float(found):
         feature.float_domain.min = found.num_stats.min
         feature.float_domain.max = max(0.0, _ROOM_ABOVE * found.num_stats.max)
     else:
         feature.int_domain.min = int(found.num_stats.min)
-    share = schemas.absent_share(found)
-    if share and (schemas.is_float(found) or feature.name in AREAS):
-        most = min(1.0, math.ceil((share + _ROOM_FOR_ABSENCE) * _STEPS) / _STEPS)
-        feature.annotation.tag.append(f"{schemas.MOST_ABSENT}{most:g}")
+    share = quantiles.absent_share(found)
+    has_unknown = bool(share) and (quantiles.is_float(found) or feature.name in AREAS)
+    if has_unknown:
+        feature.annotation.tag.append(f"{tags.MOST_ABSENT}:{_roomy(share):g}")
+    values = quantiles.numbers(found, zero_is_unknown=has_unknown)
+    if values is None or values.count < checks.FEWEST_VALUES or feature.name in _OF_THE_WINDOW:
+        return
+    feature.annotation.tag.append(f"{tags.MOST_COMMON}:{_roomy(max(values.common.values(), default=0.0)):g}")
+    if quantiles.is_float(found):
+        low, high = values.median / _ROOM_AROUND, values.median * _ROOM_AROUND
+        feature.annotation.tag.append(f"{tags.MEDIAN}:{low:.3g}..{high:.3g}")
+        feature.skew_comparator.jensen_shannon_divergence.threshold = _DISTANCE
+    elif feature.name in (*AREAS, _HOUR):
+        feature.skew_comparator.infinity_norm.threshold = _DISTANCE
+
+
+def _roomy(share: float) -> float:
+    return min(1.0, math.ceil((share + _ROOM_FOR_SHARES) * _STEPS) / _STEPS)
 
 
 def objections(data: str, reviewed: Any) -> Iterator[str]:  # noqa: ANN401  # as above
@@ -148,15 +169,15 @@ def objections(data: str, reviewed: Any) -> Iterator[str]:  # noqa: ANN401  # as
     """
     from tensorflow_data_validation import infer_schema, validate_statistics  # noqa: PLC0415  # seconds to import
 
-    for split in Split:
-        statistics = _statistics(data, split)
-        if split is Split.TRAIN:
-            inferred = infer_schema(statistics, infer_feature_shape=True)
-            yield from map(str, schemas.differences(reviewed, inferred))
-        for feature, info in sorted(validate_statistics(statistics, reviewed).anomaly_info.items()):
-            yield from (f"{split} {feature}: {reason.description}" for reason in info.reason)
-        for absence in schemas.absences(split, reviewed, statistics.SerializeToString()):
-            yield f"{split} {absence.feature}: {absence.description}"
+    statistics = {split: _statistics(data, split) for split in Split}
+    inferred = infer_schema(statistics[Split.TRAIN], infer_feature_shape=True)
+    yield from map(str, schemas.differences(reviewed, inferred))
+    found = checks.anomalies(
+        reviewed,
+        {split: each.SerializeToString() for split, each in statistics.items()},
+        {split: validate_statistics(each, reviewed) for split, each in statistics.items()},
+    )
+    yield from (f"{each.split} {each.feature} {each.kind}: {each.description}" for each in found)
 
 
 def _statistics(data: str, split: Split) -> Any:  # noqa: ANN401  # as above
@@ -180,7 +201,7 @@ def _statistics(data: str, split: Split) -> Any:  # noqa: ANN401  # as above
     rows = pa.concat_tables(tables) if tables else None
     if not rows:
         raise NoTripsError(f"{folder} holds no trips in files that end in {' or '.join(ExamplesFormat)}")
-    options = StatsOptions(num_quantiles_histogram_buckets=schemas.QUANTILES)
+    options = StatsOptions(num_quantiles_histogram_buckets=quantiles.QUANTILES)
     return generate_statistics_from_dataframe(rows.to_pandas(), options)
 
 

@@ -44,13 +44,16 @@ def months(first: date, count: int) -> Iterator[date]:
 
 
 @contextmanager
-def exported(ends: Iterable[date], folder: Path) -> Iterator[Exports]:
-    """Export the windows that end there; the local cloud's state is in `folder` during the context."""
+def exported(ends: Iterable[date], folder: Path, **chosen: object) -> Iterator[Exports]:
+    """Export the windows that end there; the local cloud's state is in `folder` during the context.
+
+    `chosen` are settings in place of the defaults.
+    """
     stack = Stack(Layout(state=(folder / "cloud").resolve()), declarations=CLOUD)
     try:
         stack.up(("bigquery", "gcs"))
         environment = stack.client_environment()
-        settings = Settings.from_environment(environment)
+        settings = Settings.from_environment(environment).with_overrides(**chosen)
         client = bigquery.Client(
             project=PROJECT,
             credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]  # google.auth has none

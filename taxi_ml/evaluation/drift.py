@@ -68,7 +68,7 @@ def _drifts(split: str, learned: Learned, columns: dict[str, Any]) -> Iterator[D
     found = profiles.profile(columns, learned.layout, learned.vocabulary)
     for feature, shares in found.items():
         expected = learned.profile[feature]
-        is_number = len(learned.layout[feature]) > 2  # noqa: PLR2004  # column, index, and those of its flag
+        is_number = len(learned.layout[feature]) > 2  # noqa: PLR2004  # column, index, and its flag or its edges
         yield Drift(
             split=Split(split),
             feature=feature,

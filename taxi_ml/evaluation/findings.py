@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-from taxi_ml.evaluation import baseline, drift, rows, schemas, scores, slicing
+from taxi_ml.evaluation import baseline, drift, rows, schemas, scores, slicing, validator
 from taxi_ml.evaluation.saved_models import saved_model_folder
 from taxi_ml.gate.metrics import Role
-from taxi_ml.gate.report import Anomaly, Challenger, Hashes, Report, ScoredChampion, Trial, Tuning
+from taxi_ml.gate.report import Challenger, Hashes, Report, ScoredChampion, Trial, Tuning
 from taxi_ml.modules.features import LABEL
 from taxi_ml.naming import SCHEMA_FILE
 from taxi_ml.splits import Split
@@ -63,7 +62,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """The addresses of the artifacts; `splits`, `statistics` and `anomalies` are folders by split.
+    """The addresses of the artifacts; `splits` and `statistics` are folders by split.
 
     `fingerprint` is the ExampleGen driver's, over the rows; None if the orchestrator lost it.
     """
@@ -73,7 +72,7 @@ class Sources:
     statistics: Mapping[str, str]
     schema: str
     inferred_schema: str
-    anomalies: Mapping[str, str]
+    anomalies: str
     challenger: str
     champion: str | None
     tuner_results: str | None
@@ -126,7 +125,7 @@ def gather(sources: Sources, run: Run) -> Report:
         unchanged=scores.is_unchanged(predictions)
         or (champion is not None and champion.uri.rstrip("/") == challenger),
         slices=slicing.slices(predictions, scored.slicing),
-        anomalies=tuple(_anomalies(sources, reviewed)),
+        anomalies=validator.read(sources.anomalies),
         schema=schemas.differences(reviewed, inferred),
         tuner=_tuner(sources.tuner_results),
         blessed=_blessed(sources.blessing),
@@ -222,29 +221,6 @@ def _references(run: Run, scored: Scored) -> Iterator[Reference]:
     for role, (fares, name, uri) in models.items():
         if fares is not None:
             yield scores.reference(role, scored.predictions, fares, name=name, uri=uri, seed=run.seed)
-
-
-def _anomalies(sources: Sources, reviewed: Any) -> Iterator[Anomaly]:  # noqa: ANN401  # a protobuf message
-    for split, folder in sources.anomalies.items():
-        yield from _validated(split, folder)
-        statistics = _content(sources.statistics[split], rows.STATISTICS_FILE)
-        yield from schemas.absences(Split(split), reviewed, statistics)
-
-
-def _validated(split: str, folder: str) -> Iterator[Anomaly]:
-    """Yield one anomaly for each reason, each with the kind that TFDV gives it."""
-    found = anomalies_pb2.Anomalies.FromString(_content(folder, "SchemaDiff.pb"))
-    entries = sorted(found.anomaly_info.items())
-    if found.HasField("dataset_anomaly_info"):
-        entries.append(("", found.dataset_anomaly_info))
-    for feature, entry in entries:
-        for reason in entry.reason:
-            yield Anomaly(
-                split=Split(split),
-                feature=feature,
-                description=reason.description,
-                kind=anomalies_pb2.AnomalyInfo.Type.Name(reason.type),
-            )
 
 
 def _tuner(folder: str | None) -> Tuning | None:

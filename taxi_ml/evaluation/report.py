@@ -133,7 +133,7 @@ def _sources(inputs: Mapping[str, Sequence[Any]]) -> findings.Sources:
         statistics=_folders(inputs["statistics"], splits),
         schema=artifact_utils.get_single_uri(inputs["schema"]),
         inferred_schema=artifact_utils.get_single_uri(inputs["inferred_schema"]),
-        anomalies=_folders(inputs["anomalies"], splits),
+        anomalies=artifact_utils.get_single_uri(inputs["anomalies"]),
         challenger=artifact_utils.get_single_uri(inputs["model"]),
         champion=_optional_uri(inputs, "champion"),
         tuner_results=_optional_uri(inputs, "tuner_results"),

@@ -93,6 +93,10 @@ class AnomalyRules:
     splits: frozenset[Split]
     tolerated_kinds: frozenset[str]
 
+    def apply_to(self, split: Split, kind: str) -> bool:
+        """Return True if an anomaly of this kind in this split decides."""
+        return split in self.splits and kind not in self.tolerated_kinds
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistanceRules:

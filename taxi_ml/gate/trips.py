@@ -33,7 +33,7 @@ def few_rows(policy: Policy, report: Report) -> Iterator[Reason]:
 def anomalies(policy: Policy, report: Report) -> Iterator[Reason]:
     """Yield a reason for each anomaly that the policy does not tolerate."""
     for found in report.anomalies:
-        if found.split in policy.anomalies.splits and found.kind not in policy.anomalies.tolerated_kinds:
+        if policy.anomalies.apply_to(found.split, found.kind):
             yield Reason(
                 code=ReasonCode.DATA_ANOMALY,
                 metric=f"{found.split} {found.feature}",

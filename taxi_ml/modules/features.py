@@ -81,4 +81,5 @@ PROFILED = {
     **{name: (CALENDAR_IDS, index) for index, name in enumerate((*CATEGORIES[len(AREAS) :], "weekday"))},
 }
 """The place of each feature in the transformed columns: column and index of a category, or those of a
-number's logarithm, or of a coordinate of the pick-up, followed by those of its flag."""
+number's logarithm, or of a coordinate of the pick-up, followed by those of its flag. The label is profiled as
+well, by its tenths."""

@@ -1,8 +1,8 @@
 """Profiles of a model's training rows: the shares of each feature's values, for comparison with other trips.
 
-A profile describes the model's own inputs: ids of its vocabulary, and standardised logarithms in bins. This
-module imports no other of the product, because the trainer imports it top-level and the report as a part of
-its package.
+A profile describes the model's own inputs: ids of its vocabulary, and standardised logarithms in bins; and
+the label, in tenths of the training rows. This module imports no other of the product, because the trainer
+imports it top-level and the report as a part of its package.
 """
 
 from __future__ import annotations
@@ -34,19 +34,33 @@ def profile(
 ) -> dict[str, Shares]:
     """Return the shares of each feature's values among transformed rows; `columns` are [rows, n] each.
 
-    `layout` gives each feature its column and index, and a number also those of its flag for absence.
+    `layout` gives each feature its column and index; a number also those of its flag for absence, or the
+    edges of its bins if it has no flag.
     """
     found: dict[str, Shares] = {}
-    low_ends = np.array(["-inf", *(f"{edge:g}" for edge in _EDGES)], dtype=object)
     names = np.array([*(word.partition("=")[2] for word in vocabulary), NEW], dtype=object)
-    for feature, (column, index, *flag) in layout.items():
+    for feature, (column, index, *more) in layout.items():
         values = columns[column][:, index]
-        if flag:
-            is_absent = columns[flag[0]][:, flag[1]] > 0
-            found[feature] = _shares(np.where(is_absent, ABSENT, low_ends[np.digitize(values, _EDGES)]))
-        else:
-            found[feature] = _shares(names[np.minimum(values, len(vocabulary))])
+        match more:
+            case []:
+                found[feature] = _shares(names[np.minimum(values, len(vocabulary))])
+            case [edges]:
+                found[feature] = _shares(_low_ends(values, edges))
+            case [flags, place]:
+                is_absent = columns[flags][:, place] > 0
+                found[feature] = _shares(np.where(is_absent, ABSENT, _low_ends(values, _EDGES)))
     return found
+
+
+def tenths(values: NDArray[Any]) -> list[float]:
+    """Return edges with about a tenth of the values between each two; fewer if many values are equal."""
+    return [float(edge) for edge in np.unique(np.quantile(values, np.linspace(0.1, 0.9, 9)))]
+
+
+def _low_ends(values: NDArray[Any], edges: Sequence[float] | NDArray[Any]) -> NDArray[Any]:
+    names = np.array(["-inf", *(f"{edge:g}" for edge in edges)], dtype=object)
+    named: NDArray[Any] = names[np.digitize(values, edges)]
+    return named
 
 
 def _shares(values: NDArray[Any]) -> Shares:

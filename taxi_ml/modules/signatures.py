@@ -126,12 +126,14 @@ def _write_contract(
 
 
 def write_profile(columns: dict[str, Any], transform: tft.TFTransformOutput, folder: str) -> None:
-    """Write the profile of the model's training rows, `columns`, beside it."""
+    """Write the profile of the model's training rows beside it; `columns` are its inputs and the label."""
     vocabulary = [word.decode() for word in transform.vocabulary_by_name(features.VOCABULARY)]
+    label = (features.LABEL, 0, profiles.tenths(columns[features.LABEL]))
+    layout = features.PROFILED | {features.LABEL: label}
     content = {
         "rows": len(columns[features.NUMBERS]),
-        "profile": profiles.profile(columns, features.PROFILED, vocabulary),
-        "layout": features.PROFILED,
+        "profile": profiles.profile(columns, layout, vocabulary),
+        "layout": layout,
         "vocabulary": vocabulary,
     }
     _write(posixpath.join(folder, profiles.FILE), content)

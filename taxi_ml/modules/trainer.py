@@ -84,7 +84,7 @@ def run_fn(fn_args: FnArgs) -> None:
     domain = _domain(sample, transform)
     folder = fn_args.serving_model_dir
     signatures.export(network, transform, folder, ranges=options.ranges, domain=domain)
-    signatures.write_profile(sample.inputs, transform, folder)
+    signatures.write_profile(sample.inputs | {features.LABEL: sample.fares}, transform, folder)
     held_out = datasets.held_out(fn_args.eval_files, transform, seed=options.seed)
     signatures.write_intervals(_intervals(network, held_out, domain), folder)
     if options.averages:

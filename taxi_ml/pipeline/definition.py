@@ -11,9 +11,10 @@ from tfx import v1 as tfx
 from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 
-from taxi_ml.evaluation import schemas
+from taxi_ml.evaluation import quantiles
 from taxi_ml.evaluation.findings import Run
 from taxi_ml.evaluation.report import Report
+from taxi_ml.evaluation.validator import Validator
 from taxi_ml.naming import SCHEMA_FILE
 from taxi_ml.pipeline import csv_examples, evaluator, parquet_examples
 from taxi_ml.pipeline.parameters import Parameter, training_options
@@ -86,7 +87,7 @@ def _examples(request: CompileRequest, values: Mapping[str, Any]) -> Examples:
     examples = _example_gen(request, values[Parameter.DATA_URI])
     statistics = tfx.components.StatisticsGen(
         examples=examples.outputs["examples"],
-        stats_options=tfdv.StatsOptions(num_quantiles_histogram_buckets=schemas.QUANTILES),
+        stats_options=tfdv.StatsOptions(num_quantiles_histogram_buckets=quantiles.QUANTILES),
     )
     schema = tfx.components.ImportSchemaGen(schema_file=f"{request.modules_uri}/{SCHEMA_FILE}")
     return Examples(
@@ -99,9 +100,11 @@ def _examples(request: CompileRequest, values: Mapping[str, Any]) -> Examples:
             infer_feature_shape=True,
             exclude_splits=[Split.EVAL, Split.TEST],
         ),
-        anomalies=tfx.components.ExampleValidator(
-            statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
-        ),
+        anomalies=Validator(
+            statistics=statistics.outputs["statistics"],
+            schema=schema.outputs["schema"],
+            rules=values[Parameter.ANOMALY_RULES],
+        ).with_id("ExampleValidator"),
     )
 
 
@@ -127,6 +130,8 @@ def _training(request: CompileRequest, values: Mapping[str, Any], data: Examples
         disable_analyzer_cache=True,
         disable_statistics=True,
     )
+    # Broken trips are named here, and not by the error of whichever component cannot parse them.
+    transform.add_upstream_node(data.anomalies)
     learning = {
         "module_file": str(modules / "trainer.py"),
         "examples": transform.outputs["transformed_examples"],

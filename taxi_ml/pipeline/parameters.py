@@ -6,11 +6,13 @@ A month without a change of code or settings reuses the compiled pipeline with o
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 from taxi_ml import naming, sizing
+from taxi_ml.gate import policy
+from taxi_ml.gate.reasons import ReasonCode
 from taxi_ml.splits import Split
 from taxi_ml.sql.ranges import ranges
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from datetime import date
 
     from taxi_ml.gate.champion import Champion
+    from taxi_ml.gate.decision import Override
+    from taxi_ml.gate.policy import AnomalyRules
     from taxi_ml.pipeline.request import CompileRequest
     from taxi_ml.settings import Settings
     from taxi_ml.sql.columns import Range
@@ -31,6 +35,7 @@ class Parameter(StrEnum):
     WINDOW = "window"
     DATA_URI = "data_uri"
     CACHE_PERIOD = "cache_period"
+    ANOMALY_RULES = "anomaly_rules"
     TRAIN_ARGS = "train_args"
     TRAINING_OPTIONS = "training_options"
     PUSH_DESTINATION = "push_destination"
@@ -52,7 +57,7 @@ class RunParameters:
     cache's key (`taxi_ml.naming.cache_period`). `ranges` are the smallest and the largest value of each
     feature that a prediction request may have. Without an anchor, the values of its parameters are empty: a
     pipeline of its own for that would be compiled for the third run. `averages` is the pattern of the files
-    with the pair averages, or empty.
+    with the pair averages, or empty. `anomalies` says which of the trips' anomalies stop the run.
     """
 
     window: str
@@ -60,13 +65,14 @@ class RunParameters:
     serving_uri: str
     train_steps: int
     cache_period: str
+    anomalies: AnomalyRules
     ranges: Mapping[str, Range]
     champion: Champion | None = None
     anchor: Champion | None = None
     averages: str = ""
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913  # each is a fact of the run
         cls,
         settings: Settings,
         window: Window,
@@ -74,17 +80,23 @@ class RunParameters:
         champion: Champion | None,
         anchor: Champion | None = None,
         cache_day: date | None,
+        override: Override | None = None,
     ) -> Self:
         """Return the parameters of a run of these settings over this window.
 
         It may use cached outputs of the period of `cache_day`, the day of the run; None turns the cache off.
+        An override of `data_anomaly` lets it train on trips whatever their anomalies.
         """
+        rules = policy.load().anomalies
+        if override is not None and ReasonCode.DATA_ANOMALY in override.codes:
+            rules = replace(rules, splits=frozenset())
         return cls(
             window=window.id,
             data_uri=naming.data_uri(settings, window),
             serving_uri=naming.serving_uri(settings, window),
             train_steps=settings.train_steps or sizing.LEAST_STEPS,
             cache_period=naming.cache_period(cache_day, settings.cache_days) if cache_day else "",
+            anomalies=rules,
             ranges=ranges(settings, window),
             champion=champion,
             anchor=anchor,
@@ -100,6 +112,10 @@ class RunParameters:
             Parameter.WINDOW: self.window,
             Parameter.DATA_URI: self.data_uri,
             Parameter.CACHE_PERIOD: self.cache_period,
+            Parameter.ANOMALY_RULES: {
+                "splits": sorted(self.anomalies.splits),
+                "tolerated_kinds": sorted(self.anomalies.tolerated_kinds),
+            },
             Parameter.TRAIN_ARGS: {"num_steps": self.train_steps, "splits": [Split.TRAIN]},
             Parameter.TRAINING_OPTIONS: {
                 **training_options(request),

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from taxi_ml.gate import policy
 from taxi_ml.gate.champion import Champion
 from taxi_ml.pipeline.modules_check import read_modules
 from taxi_ml.pipeline.parameters import RunParameters
@@ -54,6 +55,7 @@ def make_parameters(root: Path, **changes: Any) -> RunParameters:  # noqa: ANN40
         serving_uri=f"{root}/serving",
         train_steps=200,
         cache_period="2015-07-05",
+        anomalies=policy.load().anomalies,
         ranges={"TripStartHour": (0, 23), "rawDistance": (0, 20_015_115)},
         averages=f"{root}/data/{AVERAGES_PATTERN}",
     )

@@ -101,7 +101,7 @@ def test_no_month_is_in_the_spec(compiled: Compiled, name: str) -> None:
         parameter: {"parameterType": "STRING"}
         for parameter in (
             {"cache_period", "data_uri", "push_destination", "train_args", "training_options", "window"}
-            | {"anchor_name", "anchor_uri"}
+            | {"anchor_name", "anchor_uri", "anomaly_rules"}
             | champion
         )
     }

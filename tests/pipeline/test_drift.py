@@ -34,6 +34,18 @@ def test_profile_names_categories_absence_and_bins() -> None:
     }
 
 
+def test_profile_has_the_label_in_tenths_of_the_training_rows() -> None:
+    """Fares fall between edges of their own, which another currency would have as well."""
+    fares = np.arange(1.0, 101.0)
+    layout = {"fare": ("fare", 0, profiles.tenths(fares))}
+    cents = profiles.profile({"fare": fares[:, None] * 100}, layout, [])
+    found = profiles.profile({"fare": fares[:, None]}, layout, [])
+
+    assert list(found["fare"].values()) == pytest.approx([0.1] * 10)
+    assert jensen_shannon(found["fare"], cents["fare"]) > 0.5
+    assert profiles.tenths(np.full(5, 7.0)) == [7.0]
+
+
 def test_l_infinity_is_the_largest_difference_of_a_share() -> None:
     """The distance of categories is TFDV's, and new categories are counted elsewhere."""
     distance = l_infinity({"8": 0.7, "32": 0.3}, {"8": 0.3, "32": 0.3, profiles.NEW: 0.4})

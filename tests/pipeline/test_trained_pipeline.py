@@ -202,6 +202,7 @@ def test_model_says_what_it_learned_from(facts: dict[str, Any]) -> None:
     sums = {feature: sum(shares.values()) for feature, shares in learned["profile"].items()}
 
     assert learned["rows"] == ROWS["train"]
+    assert sorted(learned["profile"]["fare"].values()) == pytest.approx([0.1] * 10, abs=0.05)
     assert sums == pytest.approx(dict.fromkeys(learned["layout"], 1.0))
 
 
@@ -209,7 +210,7 @@ def test_model_is_at_no_distance_from_its_own_training_rows(facts: dict[str, Any
     """A model that is the champion of its own run finds no drift in its training rows."""
     train = [found for found in facts["drift"] if found["split"] == "train"]
 
-    assert {found["feature"] for found in train} >= {"rawDistance", "pickup_census_tract"}
+    assert {found["feature"] for found in train} >= {"rawDistance", "pickup_census_tract", "fare"}
     assert [found["distance"] for found in train] == pytest.approx([0.0] * len(train), abs=1e-6)
     assert any(found["distance"] > 0 for found in facts["drift"] if found["split"] == "test")
 

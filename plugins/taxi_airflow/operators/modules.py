@@ -127,6 +127,7 @@ class WriteRequestOperator(ConnectedOperator):
             champion=champion,
             anchor=_model(self.anchor_name, self.anchor_uri),
             cache_day=datetime.now(UTC).date() if cached else None,
+            override=run.override,
         )
         folder = naming.compile_uri(settings, self.modules_digest, request.digest)
         values = naming.parameters_uri(settings, job_id(self.dag_id, str(context["dag_run"].run_id)))
