@@ -32,7 +32,7 @@ def told(given: Report) -> list[str]:
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        (a_report(), "difference RMSE -0.100 USD (-0.600 to +0.400), MAE -0.100 USD (-0.600 to +0.400)"),
+        (a_report(), "difference RMSE -0.100 USD (-0.130 to -0.070), MAE -0.050 USD (-0.080 to -0.020)"),
         (a_report(with_champion=False), "difference nothing to compare with"),
         (
             with_metrics(a_report(), metrics(None, 2.4)),

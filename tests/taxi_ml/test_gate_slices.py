@@ -70,8 +70,9 @@ def test_slice_that_may_be_worse_by_chance_does_not_reject() -> None:
 def test_more_slices_need_more_certainty() -> None:
     """A loss that alone would count does not among hundreds, and a certain one counts among any number."""
     chance, certain = _bad_slice(50, half_width=0.7), _bad_slice(50, half_width=0.3)
+    usual = metrics(4, 2, 50)
     many = tuple(
-        reports.slice_of("pickup_census_tract", str(tract), *[metrics(4, 2, 50)] * 3) for tract in range(300)
+        reports.slice_of("pickup_census_tract", str(tract), usual, usual, usual) for tract in range(300)
     )
 
     assert codes(_sliced(chance)) == [ReasonCode.SLICE_WORSE]
@@ -92,10 +93,12 @@ def test_slice_without_variance_is_judged_by_its_estimate() -> None:
 def test_slice_of_just_enough_rows_decides() -> None:
     """A slice with the policy's rows is not among the undecided ones, one with a row less is."""
     enough = POLICY.slices.min_rows
-    parts = tuple(
-        slice_of("TripStartHour", str(count), *[metrics(4.0, 2.2, count)] * 3)
-        for count in (enough - 1, enough)
-    )
+    parts = tuple(_same(count) for count in (enough - 1, enough))
     decision = decide(POLICY, replace(a_report(), slices=(*a_report().slices, *parts)))
 
     assert decision.undecided_slices == (f"TripStartHour={enough - 1}",)
+
+
+def _same(count: int) -> Slice:
+    usual = metrics(4.0, 2.2, count)
+    return slice_of("TripStartHour", str(count), usual, usual, usual)
