@@ -110,9 +110,9 @@ class Baseline:
 
 
 def _from_json(model: dict[str, Any] | None) -> RegisteredModel | None:
-    return model and RegisteredModel(
-        name=ModelName.parse(model["name"]), uri=model["uri"], labels=model["labels"]
-    )
+    if model is None:
+        return None
+    return RegisteredModel(name=ModelName.parse(model["name"]), uri=model["uri"], labels=model["labels"])
 
 
 def _to_json(model: RegisteredModel | None) -> dict[str, Any] | None:
