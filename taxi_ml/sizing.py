@@ -82,9 +82,9 @@ GROWTH: Final[Mapping[Component, Growth]] = {
         uses_beam=True,
     ),
     Component.PUSHER: Growth(),
-    # Training rows cost neither memory nor time.
+    # The baseline learns from a bounded number of training rows; the other ones are only read.
     Component.REPORT: Growth(
-        reads=_TEST, fixed_bytes=1.35 * GB, row_bytes=200, fixed_seconds=11, row_seconds=29e-6
+        reads=_TEST, fixed_bytes=1.35 * GB, row_bytes=200, fixed_seconds=16, row_seconds=65e-6
     ),
 }
 
