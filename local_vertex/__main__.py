@@ -89,7 +89,9 @@ def _serve(chosen: argparse.Namespace) -> None:
         sys.stdout.write(f"vertex: REST {rest} gRPC {host}:{doors.grpc_port}\n")
         sys.stdout.write(f"vertex: console {rest}/console, state {chosen.state}\n")
         sys.stdout.flush()
-        _on_signals(_ignore)
+        # A signal that comes before the web server has handlers of its own, or that it raises again after its
+        # end. Unlike SIG_IGN, a function is not inherited by children.
+        _on_signals(lambda _number, _frame: doors.stop())
         doors.serve()
     finally:
         vertex.close()
@@ -98,13 +100,6 @@ def _serve(chosen: argparse.Namespace) -> None:
 def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handler)
-
-
-def _ignore(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing: the web server ends on a signal and raises it again, when the end is under way.
-
-    Unlike SIG_IGN, a function is not inherited by children.
-    """
 
 
 def _image_table(chosen: argparse.Namespace) -> ImageTable:

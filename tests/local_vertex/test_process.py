@@ -246,6 +246,15 @@ def test_predict(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_comes_at_once_ends_the_server(tmp_path: Path, number: signal.Signals) -> None:
+    """A signal counts from the line with the ports on, before the web server answers."""
+    process = start(tmp_path)
+    process.popen.send_signal(number)
+
+    assert process.popen.wait(30) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_end_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
     """A signal ends the server with status 0, and all its children with it."""
     process = start(tmp_path)
