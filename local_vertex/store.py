@@ -304,7 +304,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
             raise sqlite3.DatabaseError(problem)  # noqa: TRY301  # one message for whatever finds the damage
-        connection.executescript(_SCHEMA)
+        # In one transaction: each waits for the disk.
+        connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
     except sqlite3.DatabaseError as error:

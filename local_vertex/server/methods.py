@@ -6,7 +6,8 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from google.cloud import aiplatform_v1, resourcemanager_v3
@@ -71,36 +72,31 @@ def method_table(services: Mapping[str, object]) -> tuple[Method, ...]:
     `services` maps the full name of a gRPC service to the object that implements it: the method
     `CreatePipelineJob` is answered by its attribute `create_pipeline_job`, if there is one.
     """
-    table: dict[str, Method] = {}
-    for method in _declared_methods(services):
-        known = table.get(method.path)
-        table[method.path] = method if known is None else _merge(known, method)
-    return tuple(table.values())
-
-
-def _merge(known: Method, again: Method) -> Method:
-    rules = dict.fromkeys((*known.rules, *again.rules))
-    return Method(
-        service=known.service,
-        rpc=known.rpc,
-        request_type=known.request_type,
-        rules=tuple(rules),
-        handler=known.handler,
+    return tuple(
+        # CreatePipelineJob is answered by create_pipeline_job.
+        replace(
+            each,
+            handler=getattr(
+                services.get(each.service), re.sub(r"(?<!^)(?=[A-Z])", "_", each.rpc).lower(), None
+            ),
+        )
+        for each in _declared_methods()
     )
 
 
-def _declared_methods(services: Mapping[str, object]) -> Iterator[Method]:
+@cache
+def _declared_methods() -> tuple[Method, ...]:
+    """Return every method without a handler; the clients are the same for every server of a process."""
+    table: dict[str, Method] = {}
     for service, types, transport in _transports():
         for rpc, rules in _rules(transport):
             owner, module = _MIXINS.get(rpc, (service, types))
-            yield Method(
-                service=owner,
-                rpc=rpc,
-                request_type=_message_type(module, f"{rpc}Request"),
-                rules=rules,
-                # CreatePipelineJob is answered by create_pipeline_job.
-                handler=getattr(services.get(owner), re.sub(r"(?<!^)(?=[A-Z])", "_", rpc).lower(), None),
-            )
+            request_type = _message_type(module, f"{rpc}Request")
+            method = Method(service=owner, rpc=rpc, request_type=request_type, rules=rules)
+            known = table.get(method.path, method)
+            # Many services declare the same mixin, each with bindings of its own.
+            table[method.path] = replace(known, rules=tuple(dict.fromkeys((*known.rules, *rules))))
+    return tuple(table.values())
 
 
 def _transports() -> Iterator[tuple[str, object, type]]:

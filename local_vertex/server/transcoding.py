@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from local_vertex.api.messages import Message
     from local_vertex.server.methods import HttpRule, Method
 
+# A part of a template ends at a slash that is outside of braces.
+_PART = re.compile(r"(?:\{[^}]*\}|[^/{])+")
 _HTTP_BODY = httpbody_pb2.HttpBody.DESCRIPTOR
 # What json_format lets through beside its own error, as for a number in a Struct that no double holds.
 _UNREADABLE = (ValueError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -42,7 +45,7 @@ class _Template:
         path, action = _split_action(rule.uri)
         segments: list[str] = []
         variables: list[tuple[str, int, int]] = []
-        for part in _parts(path):
+        for part in _PART.findall(path):
             field, _, pattern = part.strip("{}").partition("=") if part.startswith("{") else ("", "", part)
             start = len(segments)
             segments += (pattern or "*").split("/")
@@ -92,20 +95,6 @@ def _split_action(path: str) -> tuple[str, str]:
     head, slash, last = path.rpartition("/")
     bare, _, action = last.partition(":")
     return f"{head}{slash}{bare}", action
-
-
-def _parts(path: str) -> Iterable[str]:
-    """Split a template at the slashes outside of braces."""
-    depth = 0
-    part = ""
-    for char in path.strip("/"):
-        depth += {"{": 1, "}": -1}.get(char, 0)
-        if char == "/" and depth == 0:
-            yield part
-            part = ""
-        else:
-            part += char
-    yield part
 
 
 def parse_request(route: Route, query: Iterable[tuple[str, str]], body: bytes, content_type: str) -> Message:
