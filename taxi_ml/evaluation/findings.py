@@ -155,7 +155,7 @@ def _score(sources: Sources, run: Run) -> Scored:
         "champion": sources.champion,
         Role.ANCHOR: run.anchor_uri,
     }
-    models = {name: _model(folder) for name, folder in folders.items() if folder}
+    models = {name: serving_model(folder) for name, folder in folders.items() if folder}
     models[Role.BASELINE] = baseline.BoostedTrees.trained(learned, seed=run.seed).predict
     parts = [
         rows.columns(batch, _COLUMNS) | {name: model(batch) for name, model in models.items()}
@@ -170,13 +170,13 @@ def _score(sources: Sources, run: Run) -> Scored:
             champion=columns.get("champion"),
             baseline=columns[Role.BASELINE],
         ),
-        slicing={name: columns[name] for name in SLICES} | {"distance_km": _distance_bands(metres)},
+        slicing={name: columns[name] for name in SLICES} | {"distance_km": distance_bands(metres)},
         quotable=metres > 0,
         anchor=columns.get(Role.ANCHOR),
     )
 
 
-def _model(artifact_uri: str) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
+def serving_model(artifact_uri: str) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
     """Load the signature that serves, so that the model is judged by what it will answer."""
     model = tf.saved_model.load(saved_model_folder(artifact_uri))
 
@@ -187,7 +187,8 @@ def _model(artifact_uri: str) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
     return predict
 
 
-def _distance_bands(metres: NDArray[np.float64]) -> NDArray[np.str_]:
+def distance_bands(metres: NDArray[np.float64]) -> NDArray[np.str_]:
+    """Return the band of each straight distance, a negative one being unknown."""
     edges = [0, *_BANDS_KM]
     names = [f"{low}-{high}" for low, high in zip(edges, _BANDS_KM, strict=False)]
     names = ["unknown", *names, f"{edges[-1]}+"]

@@ -34,7 +34,7 @@ CHAIN = ["CsvExampleGen", "StatisticsGen", "ExampleValidator", "Transform", "Tun
     ],
 )
 def test_critical_path(name: str, made: set[str], expected: list[str]) -> None:
-    """A month without a change starts eight machines in a row, one with a change nine, with the compiler's."""
+    """A month starts eight machines in a row, or nine with the compiler's if something has changed."""
     spec = json.loads((GOLDENS / name).read_text())["pipelineSpec"]
     chain = longest(with_jobs(taxi_training.dag, spec, made=made))
     print(f"{len(chain)} starts: {' → '.join(chain)}")  # noqa: T201  # the critical path itself

@@ -69,7 +69,6 @@ def _statements(settings: Settings) -> dict[str, sql.Statement]:
         "list_days": sql.list_days(settings, WINDOW),
         "export_averages": sql.export_averages(settings, WINDOW),
         **{f"export_split {each}": sql.export_split(settings, WINDOW, each) for each in Split},
-        "export_averages": sql.export_averages(settings, WINDOW),
         **{
             f"export_split {each}": sql.export_split(settings, WINDOW, Split.TEST, share=each)
             for each in (0.1, 1)
