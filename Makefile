@@ -1,6 +1,6 @@
 # Every command of this project; CI uses the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test test-fast test-compose chaos conformance mutation lint format lock lock-check sbom plan deploy bench clean
+.PHONY: help setup demo replay up down status test test-fast test-compose chaos conformance mutation lint format lock lock-check sbom plan deploy bench clean
 
 # Airflow's lock is for one minor version of Python, that of Composer 3.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -40,6 +40,9 @@ pipeline-env: .venv/complete
 
 demo: setup ## train on real trips and serve a model, with Airflow and the local Google Cloud
 	@$(BIN)/python -m demo
+
+replay: setup ## train a year of real months and compare policies of the gate (ARGS="--policy mine.toml")
+	@$(BIN)/python -m demo.replay $(ARGS)
 
 up: setup ## start the local Google Cloud and Airflow
 	@$(BIN)/python -m local_gcp up --airflow

@@ -26,6 +26,7 @@ from taxi_airflow.smoke import read_trips
 from taxi_ml import naming, sql
 from taxi_ml.gate.anchor import SKILL_LABEL
 from taxi_ml.gate.reasons import OVERRIDABLE
+from taxi_ml.settings import parallel_runs
 from taxi_ml.splits import Split
 from vertex_airflow.operators.custom_job import VertexCustomJobOperator
 from vertex_airflow.operators.deploy import DeployModelOperator, UndeployOthersOperator
@@ -135,6 +136,13 @@ PARAMS = {
         title="Promote",
         description="Serve the model if the gate accepts it. Off: only train, evaluate and decide.",
     ),
+    "compare": Param(
+        True,  # noqa: FBT003  # as above
+        type="boolean",
+        title="Compare",
+        description="Judge the model against the one in production. Off: whatever serves does not matter, as "
+        "in the months of a replay; a model that is not compared replaces none.",
+    ),
     "override_codes": Param(
         [],
         type="array",
@@ -159,7 +167,7 @@ with DAG(
     schedule=timetable(os.environ),
     start_date=datetime(2013, 2, 1, tzinfo=UTC),
     catchup=False,
-    max_active_runs=1,
+    max_active_runs=parallel_runs(os.environ),
     dagrun_timeout=longest_run(os.environ),
     default_args={
         "retries": 3,
@@ -194,6 +202,7 @@ with DAG(
         model_name=pinned("settings.model_name"),
         window=pinned("window.id"),
         evaluate_only="{{ not taxi().params.promote }}",
+        compares=pinned("params.compare"),
         **ENDPOINT,
     )
     write_request = WriteRequestOperator(

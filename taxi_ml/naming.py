@@ -124,6 +124,11 @@ def parameters_uri(settings: Settings, first_job_id: str) -> str:
     return f"{run_uri(settings, first_job_id)}/parameters.json"
 
 
+def replay_uri(settings: Settings, plan_id: str) -> str:
+    """Return the folder of a replay's plan, predictions and results, gs://…/replays/<id>."""
+    return f"{settings.bucket}/replays/{plan_id}"
+
+
 def report_uri(settings: Settings, pipeline_job_id: str) -> str:
     """Return where the gate keeps the report that it read."""
     return f"{run_uri(settings, pipeline_job_id)}/report.json"

@@ -135,6 +135,9 @@ class Settings:
     preflight_skip: Annotated[tuple[str, ...], _CHECKS] = ()
 
     schedule: Annotated[str, _SCHEDULE] = MONTHLY
+    parallel_runs: Annotated[int, between(1, 100, "runs of taxi_training at once")] = 1
+    """With more than 1, the months of a replay train at once. Of two runs that promote at once, the second is
+    refused, because what it was compared with no longer serves."""
 
     max_fare_usd: Annotated[float, between(1, 10_000, "USD")] = 200.0
     max_trip_miles: Annotated[float, between(1, 10_000, "miles")] = 100.0
@@ -288,6 +291,16 @@ def wait_days(environ: Mapping[str, str]) -> int:
     except SettingsError:
         return WAIT_DAYS
     return days
+
+
+def parallel_runs(environ: Mapping[str, str]) -> int:
+    """Return TAXI_PARALLEL_RUNS alone; a wrong one counts as unset, as above."""
+    given = environ.get(f"{PREFIX}PARALLEL_RUNS", 1)
+    try:
+        runs: int = _checked({"parallel_runs": given}, required=frozenset())["parallel_runs"]
+    except SettingsError:
+        return 1
+    return runs
 
 
 _REQUIRED: Final = frozenset(

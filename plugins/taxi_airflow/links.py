@@ -20,6 +20,13 @@ class ModelCardLink(StoredLink):
     key = "model_card_link"
 
 
+class ReplayLink(StoredLink):
+    """Open the page of a replay."""
+
+    name = "Replay"
+    key = "replay_link"
+
+
 class BigQueryJobLink(BaseOperatorLink):
     """The Google provider's link to a BigQuery job, imported only when it is used: that takes 0.5 s."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
-from taxi_airflow.links import BigQueryJobLink, ModelCardLink
+from taxi_airflow.links import BigQueryJobLink, ModelCardLink, ReplayLink
 from vertex_airflow.links import VertexLink
 
 
@@ -12,4 +12,4 @@ class TaxiPlugin(AirflowPlugin):
     """Make the links of deserialized DAGs known to the web server."""
 
     name = "taxi_airflow"
-    operator_extra_links = [VertexLink(), ModelCardLink(), BigQueryJobLink()]  # noqa: RUF012  # AirflowPlugin declares an instance variable
+    operator_extra_links = [VertexLink(), ModelCardLink(), ReplayLink(), BigQueryJobLink()]  # noqa: RUF012  # AirflowPlugin declares an instance variable

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from taxi_ml.gate.policy import PolicyError
 from taxi_ml.gate.report import ReportError
 from taxi_ml.replay import policies
-from taxi_ml.replay.document import replay
+from taxi_ml.replay.document import replay, summary
 from taxi_ml.replay.page import render
 from taxi_ml.replay.stored import StoredError, load
 from taxi_ml.storage import Storage
@@ -31,17 +31,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (StoredError, PolicyError, ReportError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    sys.stdout.write(found.describe())
+    document = found.to_json()
+    sys.stdout.write(summary(document))
     if options.out:
         out = options.out.rstrip("/")
-        storage.write(f"{out}/replay.json", found.to_json().encode())
+        storage.write(f"{out}/replay.json", document.encode())
         storage.write(f"{out}/replay.html", render(found).encode())
         sys.stdout.write(f"{out}/replay.html\n")
     return 0
 
 
 def _own(storage: Storage, files: Sequence[str]) -> list[Policy]:
-    return [policies.of_text(Path(file).stem, storage.read(file).decode()) for file in files]
+    return [policies.of_text(Path(file).stem, storage.read(file).decode()) for file in files if file]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -80,22 +80,24 @@ class Replay:
         document = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
         return json.dumps(document, indent=2, sort_keys=True, allow_nan=False)
 
-    def describe(self) -> str:
-        """Return the sentence and a table of the policies for a person, as lines of text."""
-        lines = [
-            self.sentence,
-            "",
-            f"{'policy':16} {'promotions':>10}  {'MAE of users (95 %)':24}  minus {self.reference} (95 %)",
-        ]
-        for policy in self.policies:
-            mae, against = policy.users.mae, policy.users.against
-            users = f"{mae.estimate:.3f} ({mae.low:.3f} to {mae.high:.3f})"
-            difference = f"{against.estimate:+.3f} ({against.low:+.3f} to {against.high:+.3f})"
-            lines.append(f"{policy.name:16} {policy.promotions:10}  {users:24}  {difference}")
-        for fault in self.faults:
-            found = (f"{name} {fault.verdicts.get(name, '')} {usd:.2f}" for name, usd in fault.mae.items())
-            lines.append(f"{fault.name:20} {fault.month[:7]}  {', '.join(found)}")
-        return "\n".join([*lines, ""])
+
+def summary(document: str | bytes) -> str:
+    """Return replay.json's sentence and a table of its policies for a person, as lines of text."""
+    found = json.loads(document)
+    lines = [
+        found["sentence"],
+        "",
+        f"{'policy':16} {'promotions':>10}  {'MAE of users (95 %)':24}  minus {found['reference']} (95 %)",
+    ]
+    for policy in found["policies"]:
+        mae, against = policy["users"]["mae"], policy["users"]["against"]
+        users = f"{mae['estimate']:.3f} ({mae['low']:.3f} to {mae['high']:.3f})"
+        difference = f"{against['estimate']:+.3f} ({against['low']:+.3f} to {against['high']:+.3f})"
+        lines.append(f"{policy['name']:16} {policy['promotions']:10}  {users:24}  {difference}")
+    for fault in found["faults"]:
+        after = (f"{name} {fault['verdicts'].get(name, '')} {usd:.2f}" for name, usd in fault["mae"].items())
+        lines.append(f"{fault['name']:20} {fault['month'][:7]}  {', '.join(after)}")
+    return "\n".join([*lines, ""])
 
 
 def replay(stored: Stored, policies: Sequence[Policy]) -> Replay:

@@ -42,6 +42,7 @@ class FindChampionOperator(RecordBaselineOperator):
     :param model_name: display name of the registered model, whose versions may be the anchor
     :param window: id of the window that the run trains and tests on
     :param evaluate_only: whether the run promotes nothing
+    :param compares: whether the run is compared with what serves; if not, there is no champion for it
     """
 
     template_fields: Sequence[str] = (
@@ -49,6 +50,7 @@ class FindChampionOperator(RecordBaselineOperator):
         "model_name",
         "window",
         "evaluate_only",
+        "compares",
     )
 
     def __init__(
@@ -57,12 +59,14 @@ class FindChampionOperator(RecordBaselineOperator):
         model_name: str,
         window: str,
         evaluate_only: bool | str = False,
+        compares: bool | str = True,
         **kwargs: Any,  # noqa: ANN401  # RecordBaselineOperator's
     ) -> None:
         super().__init__(**kwargs)
         self.model_name = model_name
         self.window = window
         self.evaluate_only = evaluate_only
+        self.compares = compares
 
     def look(self, hook: VertexHook) -> Baseline:
         """Return what serves, and the anchor."""
@@ -73,6 +77,9 @@ class FindChampionOperator(RecordBaselineOperator):
     def returned(self, context: Context, baseline: Baseline) -> dict[str, str]:
         """Return the champion; raise where the gate would reject whatever the run trains."""
         check_given(window=self.window)
+        if not is_true(self.compares):
+            self.log.info("Compare is off: this run is compared with no model")
+            return {"name": "", "uri": "", "anchor_name": "", "anchor_uri": ""}
         champion = champion_of(baseline)
         self._describe(baseline, champion)
         compared = has_saved_model(self.store(), champion)
