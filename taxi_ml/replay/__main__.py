@@ -12,6 +12,7 @@ from taxi_ml.gate.report import ReportError
 from taxi_ml.replay import policies
 from taxi_ml.replay.document import replay, summary
 from taxi_ml.replay.page import render
+from taxi_ml.replay.power import DRAWS
 from taxi_ml.replay.stored import StoredError, load
 from taxi_ml.storage import Storage
 
@@ -27,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     storage = Storage()
     try:
         months = load(storage, options.errors).between(options.first, options.last)
-        found = replay(months, [*_own(storage, options.policy), *policies.standard()])
+        chosen = [*_own(storage, options.policy), *policies.standard()]
+        found = replay(months, chosen, draws=options.draws)
     except (StoredError, PolicyError, ReportError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -58,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", help="folder or gs:// address for replay.json and replay.html")
     parser.add_argument("--first", default="", metavar="YYYY-MM", help="leave out months that end earlier")
     parser.add_argument("--last", default="9999", metavar="YYYY-MM", help="leave out months that end later")
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=DRAWS,
+        help=f"draws for each point of the power curve, {DRAWS} by default; 0: none",
+    )
     return parser
 
 

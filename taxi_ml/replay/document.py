@@ -14,7 +14,7 @@ from taxi_ml.gate.decision import Verdict
 from taxi_ml.replay.comparison import compare
 from taxi_ml.replay.contest import SEED, Reports
 from taxi_ml.replay.policies import ALWAYS, SHIPPED
-from taxi_ml.replay.power import power
+from taxi_ml.replay.power import DRAWS, power
 from taxi_ml.replay.simulation import HINDSIGHT, hindsight, simulate, users
 
 if TYPE_CHECKING:
@@ -100,8 +100,11 @@ def summary(document: str | bytes) -> str:
     return "\n".join([*lines, ""])
 
 
-def replay(stored: Stored, policies: Sequence[Policy]) -> Replay:
-    """Simulate every policy and hindsight on the same months, and every fault once for each policy."""
+def replay(stored: Stored, policies: Sequence[Policy], *, draws: int = DRAWS) -> Replay:
+    """Simulate every policy and hindsight on the same months, and every fault once for each policy.
+
+    The power curve takes `draws` of every size; 0 leaves it out.
+    """
     reports = Reports()
     chains = [*(simulate(stored, policy, reports) for policy in policies), hindsight(stored)]
     trips = users(stored)
@@ -109,7 +112,13 @@ def replay(stored: Stored, policies: Sequence[Policy]) -> Replay:
     reference = ALWAYS if ALWAYS in names else names[0]
     errors = compare(chains, trips, reference=reference, seed=SEED)
     known = {policy.name: policy for policy in policies}
-    results = tuple(_result(chain, known.get(chain.policy), errors[chain.policy], stored) for chain in chains)
+    curves = {
+        policy.name: power(stored, policy.gate, draws=draws) for policy in policies if policy.gate and draws
+    }
+    results = tuple(
+        _result(chain, known.get(chain.policy), errors[chain.policy], curves.get(chain.policy, ()))
+        for chain in chains
+    )
     faults = tuple(_fault(stored, fault, policies) for fault in stored.faults)
     return Replay(
         months=tuple(month.id for month in stored.months),
@@ -121,7 +130,9 @@ def replay(stored: Stored, policies: Sequence[Policy]) -> Replay:
     )
 
 
-def _result(chain: Chain, policy: Policy | None, errors: UserErrors, stored: Stored) -> PolicyResult:
+def _result(
+    chain: Chain, policy: Policy | None, errors: UserErrors, curve: tuple[PowerAt, ...]
+) -> PolicyResult:
     return PolicyResult(
         name=chain.policy,
         serves=policy.serves if policy else 1,
@@ -136,7 +147,7 @@ def _result(chain: Chain, policy: Policy | None, errors: UserErrors, stored: Sto
                 for code in {reason.code.value for reason in step.reasons}
             )
         ),
-        power=power(stored, policy.gate) if policy and policy.gate else (),
+        power=curve,
     )
 
 
