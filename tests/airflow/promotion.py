@@ -57,6 +57,7 @@ class Promotion:
     trained: tuple[str, str] = ("", "")
     skill: str = ""
     evaluate_only: bool = False
+    compares: bool = True
     form: Mapping[str, Any] = field(default_factory=dict)
     champion: dict[str, str] = field(init=False)
     model: str = field(init=False)
@@ -70,6 +71,7 @@ class Promotion:
             model_name=NAME,
             window=self.window,
             evaluate_only=self.evaluate_only,
+            compares=self.compares,
             **FAST,
         )
 

@@ -164,6 +164,13 @@ def test_evaluating_does_not_excuse_lost_files(begin: Begin) -> None:
         begin("run-2", evaluate_only=True)
 
 
+def test_a_run_that_compares_with_nothing_meets_no_champion(begin: Begin) -> None:
+    """Whatever serves, newer or without its files, the months of a replay train and report alone."""
+    lose_files(begin("run-1").promote())
+
+    assert begin("run-2", window=EARLIER, compares=False).champion == {"name": "", "uri": ""}
+
+
 @pytest.mark.parametrize("window", [OWN, LATER])
 def test_the_same_and_later_windows_meet_the_champion(begin: Begin, window: str) -> None:
     """The same month can be run again, and later months follow."""

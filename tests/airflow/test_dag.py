@@ -15,6 +15,7 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from taxi_airflow.operators.statement import StatementOperator
 from taxi_airflow.runs import longest_run, run_of
+from taxi_ml.settings import parallel_runs
 from tests.airflow.servers import REGION
 from tests.airflow.tasks import context
 from vertex_airflow.operators.custom_job import VertexCustomJobOperator
@@ -63,6 +64,12 @@ def test_the_schedule_has_data_intervals() -> None:
     """A run stands for a month: monthly, with an interval, one at a time, no catch-up."""
     assert isinstance(DAG.timetable, CronDataIntervalTimetable)
     assert (DAG.catchup, DAG.max_active_runs) == (False, 1)
+
+
+@pytest.mark.parametrize(("text", "runs"), [("", 1), ("3", 3), ("0", 1), ("many", 1)])
+def test_runs_at_once_are_a_setting(text: str, runs: int) -> None:
+    """One run at a time unless the installation says otherwise; a wrong setting counts as unset."""
+    assert parallel_runs({"TAXI_PARALLEL_RUNS": text} if text else {}) == runs
 
 
 @pytest.mark.parametrize("task", DAG.tasks)

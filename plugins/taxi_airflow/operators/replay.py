@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 TRAINING_DAG: Final = "taxi_training"
 _OVER: Final = ("success", "failed")
+_POLL_SECONDS: Final = 5
+# The ExampleGen is named by the format of its files.
+_EXAMPLES: Final = "ExampleGen.examples"
+_REPORT: Final = "Report.report"
 SETTINGS_KEY: Final = "settings"
 """The XCom key of what the jobs of a replay need of the settings."""
 
@@ -78,7 +82,6 @@ class TrainMonthOperator(TriggerDagRunOperator):
         self,
         *,
         after: str = "",
-        poke_interval: int = 5,
         **kwargs: Any,  # noqa: ANN401  # BaseOperator's
     ) -> None:
         super().__init__(
@@ -87,7 +90,7 @@ class TrainMonthOperator(TriggerDagRunOperator):
             logical_date=None,
             wait_for_completion=True,
             deferrable=True,
-            poke_interval=poke_interval,
+            poke_interval=_POLL_SECONDS,
             fail_when_dag_is_paused=True,
             # The run keeps exactly what it was triggered with.
             openlineage_inject_parent_info=False,
@@ -139,23 +142,9 @@ class PlanReplayOperator(ConnectedOperator):
 
     Returns ``{"plan", "folder", "policy", "results"}``: addresses on Cloud Storage; `policy` is empty for the
     shipped one. The folder is named by the plan, the results by the policy too.
-
-    :param examples: the pipeline's output with the examples
-    :param report: the pipeline's output with the report
     """
 
     ui_color = "#ceead6"
-
-    def __init__(
-        self,
-        *,
-        examples: str = "ExampleGen.examples",
-        report: str = "Report.report",
-        **kwargs: Any,  # noqa: ANN401  # ConnectedOperator's
-    ) -> None:
-        super().__init__(**kwargs)
-        self.examples = examples
-        self.report = report
 
     def execute(self, context: Context) -> dict[str, str]:
         """Read what the runs returned."""
@@ -190,10 +179,10 @@ class PlanReplayOperator(ConnectedOperator):
             return dict(found)
 
         artifacts = returned("run_pipeline")["artifacts"]
-        examples = [uri for output, uri in artifacts.items() if output.endswith(self.examples)]
+        examples = [uri for output, uri in artifacts.items() if output.endswith(_EXAMPLES)]
         return PlannedMonth(
             window=returned("validate")["window"],
-            report=f"{artifacts[self.report]}/report.json",
+            report=f"{artifacts[_REPORT]}/report.json",
             examples=f"{examples[0]}/Split-test",
         )
 
