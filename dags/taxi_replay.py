@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from airflow.sdk import DAG, Param
 
@@ -34,7 +35,7 @@ def months(title: str) -> Param:
     return Param(None, type=["null", "integer"], minimum=1, maximum=240, title=title, description=text)
 
 
-JOB = {
+JOB: dict[str, Any] = {
     "region": setting("region"),
     "image": setting("pipeline_image"),
     "machine_type": setting("compile_machine_type"),
