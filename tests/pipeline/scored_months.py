@@ -1,7 +1,7 @@
 """Make models and examples of two months, and a plan; for the pipeline environment.
 
-`python -m tests.pipeline.scored_months FOLDER` writes FOLDER/plan.json. The fare of a model is the hour of the
-trip times a factor, USD.
+`python -m tests.pipeline.scored_months FOLDER` writes FOLDER/plan.json. The fare of a model is the hour of
+the trip times a factor, USD.
 """
 
 from __future__ import annotations
