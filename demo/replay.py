@@ -98,6 +98,8 @@ def _replay(conf: dict[str, Any]) -> None:
     airflow.authenticate(*login(layout))
     for dag_id in (TRAINING_DAG, REPLAY_DAG):
         airflow.await_dag(dag_id, deadline_seconds=_PARSE_SECONDS)
+    # A replay refuses to trigger runs of a DAG that is paused, which new ones are.
+    airflow.call("PATCH", f"dags/{TRAINING_DAG}", {"is_paused": False})
     run_id = airflow.trigger(REPLAY_DAG, conf)
     to_stderr(f"all servers up after {time.monotonic() - began:.0f} s; run {run_id}")
     _watch(airflow, run_id, began)

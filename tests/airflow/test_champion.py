@@ -168,7 +168,9 @@ def test_a_run_that_compares_with_nothing_meets_no_champion(begin: Begin) -> Non
     """Whatever serves, newer or without its files, the months of a replay train and report alone."""
     lose_files(begin("run-1").promote())
 
-    assert begin("run-2", window=EARLIER, compares=False).champion == {"name": "", "uri": ""}
+    found = begin("run-2", window=EARLIER, compares=False).champion
+
+    assert found == {"name": "", "uri": "", "anchor_name": "", "anchor_uri": ""}
 
 
 @pytest.mark.parametrize("window", [OWN, LATER])
