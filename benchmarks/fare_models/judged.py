@@ -91,7 +91,15 @@ def _report(trained: Path, window: str) -> Report:
                 tuner_results=None,
                 blessing=str(folder / "blessing"),
             ),
-            findings.Run(window=window, champion_name=None, modules_digest="", request_digest="", seed=SEED),
+            findings.Run(
+                window=window,
+                champion_name=None,
+                anchor_name="",
+                anchor_uri="",
+                modules_digest="",
+                request_digest="",
+                seed=SEED,
+            ),
         )
 
 

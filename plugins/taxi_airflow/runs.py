@@ -171,8 +171,13 @@ class Run:
 
     @property
     def accepted(self) -> frozenset[ReasonCode]:
-        """The reasons against a comparison that do not stop it: a run that promotes nothing may be unfair."""
+        """The reasons against a comparison that do not stop it: a run that promotes nothing may be unfair.
+
+        A run that compares with nothing does not look for a champion.
+        """
         codes = self.override.codes if self.override else frozenset()
+        if not self.params.get("compare", True):
+            return codes | {ReasonCode.CHAMPION_MISSING, ReasonCode.CHAMPION_NEWER}
         return codes if self.params.get("promote", True) else codes | {ReasonCode.CHAMPION_NEWER}
 
     @property

@@ -7,6 +7,8 @@ as it is, so that a run that was interrupted goes on.
 from __future__ import annotations
 
 import argparse
+import posixpath
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -14,11 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from taxi_ml.evaluation import rows
+from taxi_ml.evaluation import baseline, rows
 from taxi_ml.evaluation.findings import SLICES, distance_bands, serving_model
+from taxi_ml.gate.metrics import Role
 from taxi_ml.gate.report import ReportError, parse
 from taxi_ml.modules.features import LABEL, TIMESTAMP
 from taxi_ml.replay import stored
+from taxi_ml.replay.contest import SEED
 from taxi_ml.replay.plan import Plan, PlanError
 from taxi_ml.storage import Storage
 
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 
 _BATCH_ROWS: Final = 4096
 _DAY_SECONDS: Final = 86_400
+_LEARNED: Final = "Split-train"
 _DISTANCE: Final = "rawDistance"
 _COLUMNS: Final = {LABEL: float, TIMESTAMP: int, _DISTANCE: float, **dict.fromkeys(SLICES, int)}
 
@@ -84,7 +89,12 @@ class Scorer:
                 self._storage.write(uri, content)
         for place, month in enumerate(plan.months):
             self._predict(month, plan.months[place:])
-        stored.write_index(self._storage, self._out, [month.window for month in plan.months], ())
+        stored.write_index(
+            self._storage,
+            self._out,
+            [month.window for month in plan.months],
+            [month.window for month in plan.months if self._predict_baseline(month)],
+        )
 
     def score_fault(self, name: str, broken: PlannedMonth, plan: Plan) -> None:
         """Write a fault of one of the plan's months; `broken` has its run's report and test examples.
@@ -139,6 +149,22 @@ class Scorer:
         for each, uri in missing:
             self._storage.write(uri, stored.pack_predictions(_answers(model, self._examples(each))))
         print(f"{month.window}: predicted {len(missing)} months", flush=True)  # noqa: T201  # a job's log
+
+    def _predict_baseline(self, month: PlannedMonth) -> bool:
+        """Train the baseline of a month's report again, which is quick; return False if it has none."""
+        if parse(self._storage.read(month.report)).reference(Role.BASELINE) is None:
+            return False
+        uri = stored.predictions_uri(self._out, month.window, stored.BASELINE)
+        if self._lacks(uri):
+            learned = self._local(
+                f"{posixpath.dirname(month.examples)}/{_LEARNED}", f"learned-{month.window}"
+            )
+            trees = baseline.BoostedTrees.trained(
+                rows.sample(learned, baseline.MOST_ROWS, seed=SEED), seed=SEED
+            )
+            self._storage.write(uri, stored.pack_predictions(_answers(trees.predict, self._examples(month))))
+            shutil.rmtree(learned)
+        return True
 
     def _model_of(self, month: PlannedMonth) -> Model:
         return self._model(parse(self._storage.read(month.report)), month.window)
