@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -55,13 +56,16 @@ class PolicyResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultResult:
-    """A broken month: each policy's verdict on it, and its users' MAE in the month after it, USD."""
+    """A broken month: each policy's verdict on it, and its users' MAE in the month after it, USD.
+
+    The MAE is None if a model predicts something that is not a number.
+    """
 
     name: str
     month: str
     verdicts: Mapping[str, Verdict]
     reasons: Mapping[str, tuple[str, ...]]
-    mae: Mapping[str, float]
+    mae: Mapping[str, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +99,10 @@ def summary(document: str | bytes) -> str:
         difference = f"{against['estimate']:+.3f} ({against['low']:+.3f} to {against['high']:+.3f})"
         lines.append(f"{policy['name']:16} {policy['promotions']:10}  {users:24}  {difference}")
     for fault in found["faults"]:
-        after = (f"{name} {fault['verdicts'].get(name, '')} {usd:.2f}" for name, usd in fault["mae"].items())
+        after = (
+            f"{name} {fault['verdicts'].get(name, '')} {'not a number' if usd is None else f'{usd:.2f}'}"
+            for name, usd in fault["mae"].items()
+        )
         lines.append(f"{fault['name']:20} {fault['month'][:7]}  {', '.join(after)}")
     return "\n".join([*lines, ""])
 
@@ -157,8 +164,13 @@ def _month(step: Step) -> MonthResult:
         verdict=step.verdict,
         reasons=tuple(str(reason) for reason in step.reasons),
         serves=step.serves,
-        mae=float(np.abs(step.errors).mean()) if len(step.errors) else None,
+        mae=_mae(step) if len(step.errors) else None,
     )
+
+
+def _mae(step: Step) -> float | None:
+    mean = float(np.abs(step.errors).mean())
+    return mean if math.isfinite(mean) else None
 
 
 def _fault(stored: Stored, fault: Fault, policies: Sequence[Policy]) -> FaultResult:
@@ -175,7 +187,7 @@ def _fault(stored: Stored, fault: Fault, policies: Sequence[Policy]) -> FaultRes
         month=fault.month,
         verdicts={name: step.verdict for name, step in steps.items() if step.verdict},
         reasons={name: tuple(map(str, step.reasons)) for name, step in steps.items()},
-        mae={name: float(np.abs(step.errors).mean()) for name, step in steps.items() if len(step.errors)},
+        mae={name: _mae(step) for name, step in steps.items() if len(step.errors)},
     )
 
 
@@ -206,8 +218,12 @@ def _prevented(name: str, reference: str, faults: Sequence[FaultResult]) -> str:
     if not told:
         return ""
     stopped = sum(fault.verdicts.get(name) is not Verdict.PROMOTE for fault in told)
-    ours, theirs = (float(np.mean([fault.mae[each] for fault in told])) for each in (name, reference))
+    # A median, because one fault may cost a thousand dollars a trip; what is not a number is the worst.
+    ours, theirs = (
+        float(np.median([math.inf if (usd := fault.mae[each]) is None else usd for fault in told]))
+        for each in (name, reference)
+    )
     return (
-        f"; of {len(told)} broken months it rejects {stopped}, and the error after one is {ours:.2f} USD "
-        f"instead of {theirs:.2f}"
+        f"; of {len(told)} broken months it rejects {stopped}, and the median error after one is "
+        f"{ours:.2f} USD instead of {theirs:.2f}"
     )

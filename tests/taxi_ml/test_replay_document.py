@@ -104,7 +104,7 @@ def test_the_sentence_says_the_result_and_what_was_prevented(found: Replay) -> N
     assert re.match(
         r"Over the 3 months that follow a decision, users of the shipped policy would have met .* with "
         r"'always'.*: a mean absolute error of \d\.\d{3} USD \(.*95 % interval .*\); of 1 broken months it "
-        r"rejects 1, and the error after one is \d\.\d\d USD instead of \d\.\d\d\.$",
+        r"rejects 1, and the median error after one is \d\.\d\d USD instead of \d\.\d\d\.$",
         found.sentence,
     )
 
