@@ -15,7 +15,7 @@ from taxi_ml.replay.stored import BASELINE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from taxi_ml.gate.metrics import Reference
+    from taxi_ml.gate.metrics import Reference, Slice
     from taxi_ml.gate.report import Report
     from taxi_ml.replay.stored import Judged, Month, Numbers
 
@@ -84,10 +84,20 @@ def report_of(contest: Contest) -> Report:
         ),
         difference=scores.difference(scored, seed=SEED),
         references=tuple(_references(contest, scored)),
-        slices=slicing.slices(scored, judged.rows.slicing),
+        slices=tuple(_slices(judged, scored)),
         unchanged=scores.is_unchanged(scored),
         drift=(),
     )
+
+
+def _slices(judged: Judged, scored: scores.Predictions) -> Iterator[Slice]:
+    """Yield the slices; without predictions of the baseline, with the run's own comparison with it."""
+    known = {part.name: part for part in judged.report.slices}
+    for part in slicing.slices(scored, judged.rows.slicing):
+        own = known.get(part.name) if scored.baseline is None else None
+        yield (
+            replace(part, baseline=own.baseline, baseline_difference=own.baseline_difference) if own else part
+        )
 
 
 def _references(contest: Contest, scored: scores.Predictions) -> Iterator[Reference]:
