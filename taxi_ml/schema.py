@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("\n".join(found) or f"{options.data} conforms to {options.against}")  # noqa: T201  # a command's answer
             return 1 if found else 0
         text = describe(options.data)
-    except (schemas.SchemaError, NoTripsError, FileNotFoundError) as error:
+    except (tags.SchemaError, NoTripsError, FileNotFoundError) as error:
         print(f"cannot read {options.complete or options.data}: {error}", file=sys.stderr)  # noqa: T201  # as above
         return 2
     Storage().write(options.out, text.encode())

@@ -92,6 +92,7 @@ def by_age(sample: Sample, *, newest: float) -> tuple[Sample, Sample]:
 def _part(sample: Sample, places: NDArray[np.int64]) -> Sample:
     return Sample(
         records=sample.records[places],
+        raw=sample.raw[places],
         inputs={name: values[places] for name, values in sample.inputs.items()},
         fares=sample.fares[places],
         total=len(places),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from taxi_ml.dataflow import BeamArguments
-from taxi_ml.evaluation import schemas
+from taxi_ml.evaluation import schemas, tags
 from taxi_ml.modules.features import INPUTS, LABEL
 from taxi_ml.naming import SCHEMA_FILE
 from taxi_ml.pipeline import beam_worker, parameters
@@ -39,7 +39,7 @@ _DRIVER: Final = "taxi_ml.pipeline.example_gen_driver"
 _REFUSALS: Final = (
     RequestError,
     ModuleError,
-    schemas.SchemaError,
+    tags.SchemaError,
     StaleModulesError,
     NoWorkerError,
     UnknownMachineTypeError,
@@ -119,8 +119,8 @@ def _fetch_modules(request: CompileRequest, storage: Storage, folder: Path) -> N
     read_modules(folder, folder / SCHEMA_FILE)
     try:
         schemas.parse(files[SCHEMA_FILE], required=(*INPUTS, LABEL))
-    except schemas.SchemaError as error:
-        raise schemas.SchemaError(f"{request.modules_uri}/{SCHEMA_FILE}: {error}") from error
+    except tags.SchemaError as error:
+        raise tags.SchemaError(f"{request.modules_uri}/{SCHEMA_FILE}: {error}") from error
 
 
 def _compiled(request: CompileRequest, modules: Path, root: Path) -> dict[str, Any]:
