@@ -145,6 +145,7 @@ def test_a_month_without_a_change_has_the_address_of_the_one_before(store: Objec
         "champion_uri",
         "data_uri",
         "push_destination",
+        "training_options",  # the address of the pair averages
         "window",
     }
 

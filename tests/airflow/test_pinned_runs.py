@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 pytestmark = pytest.mark.stack
-PARAMS = {"window_end": "2015-02-01", "train_months": 12, "promote": True, "force_retrain": False}
+PARAMS = {
+    "window_end": "2015-02-01",
+    "train_months": 12,
+    "promote": True,
+    "compare": True,
+    "force_retrain": False,
+}
 ELSEWHERE = f"gs://{BUCKET}/elsewhere"
 OWN_TASKS = [task for task in taxi_training.dag.tasks if "taxi()" in str(vars(task))]
 

@@ -68,6 +68,7 @@ def test_a_query_over_its_limit_is_found() -> None:
     assert [each.subject for each in found if each.failed] == [
         "newest_trip",
         "build_dataset",
+        "export_averages",
         "count_dropped",
     ]
     assert "set TAXI_MAXIMUM_BYTES_BILLED to" in found[0].remedy

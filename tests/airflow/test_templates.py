@@ -23,6 +23,7 @@ NOT_TEMPLATED = {
     "patience",
     "policy",
     "read_instances",
+    "replaces",
     "settle",
     "shortest_poll",
     "split",

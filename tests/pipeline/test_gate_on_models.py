@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from taxi_ml.evaluation import scores
-from taxi_ml.gate import policy
 from taxi_ml.gate.decision import Verdict, decide
 from taxi_ml.gate.reasons import ReasonCode
 from taxi_ml.gate.report import Challenger, ScoredChampion
-from tests.taxi_ml.reports import CHALLENGER, CHAMPION, CHAMPION_NAME, a_report
+from tests.taxi_ml.reports import CHALLENGER, CHAMPION, CHAMPION_NAME, POLICY, a_report
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +43,7 @@ def judged(challenger: NDArray[np.float64], champion: NDArray[np.float64]) -> De
     ours = scores.metrics(fares, found.challenger)
     theirs = scores.metrics(fares, np.polyval(champion, miles).astype(np.float64))
     return decide(
-        policy.load(),
+        POLICY,
         replace(
             a_report(),
             challenger=Challenger(uri=CHALLENGER, metrics=ours),

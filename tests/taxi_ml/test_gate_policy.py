@@ -36,7 +36,7 @@ TEXT = policy.DEFAULT_PATH.read_text(encoding="utf-8")
         ("mae = 4.0", "mae = 0", "policy.max_usd.mae is 0.0; give a ceiling above 0"),
         ("mae = 0.02", "mae = -1", "policy.margin.mae is -1.0; give a fraction, 0 or more"),
         ("better = 0.02", "", "policy.margin has no better"),
-        ("required = false", "required = 0", "policy.baseline.required is 0; it must be true or false"),
+        ("required = true", "required = 0", "policy.baseline.required is 0; it must be true or false"),
         ("alpha = 0.05", "alpha = 0", "policy.slices.alpha is 0.0; give a share above 0, 1 at most"),
         (
             "min_rows = 30",
