@@ -50,9 +50,7 @@ FAULTS: Final[Mapping[str, Callable[[Splits], Splits]]] = {
     ),
     "hour 99": _everywhere(lambda _: {_HOUR: [99]}),
     "constant hour": _everywhere(lambda _: {_HOUR: [12]}),
-    "no history": _everywhere(
-        lambda _: {name: [features.MISSING] for name in features.NULLABLE_FLOATS if name != _METRES}
-    ),
+    "no history": _everywhere(lambda _: {name: [features.MISSING] for name in features.HISTORY}),
     "constant fare": _everywhere(lambda _: {features.LABEL: [10.0]}),
     "truncated month": _truncated,
     "labels shifted": _shifted,

@@ -6,6 +6,7 @@ from the pipeline's own component, the stored predictions from the replay's scor
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -18,7 +19,7 @@ import tensorflow as tf
 import tensorflow_data_validation as tfdv
 
 from benchmarks.fare_models.trips import RAW_SPEC
-from taxi_ml.evaluation import findings, rows, schemas
+from taxi_ml.evaluation import checks, findings, quantiles, rows, schemas, validator
 from taxi_ml.naming import SCHEMA_FILE
 from taxi_ml.replay.plan import Plan, PlannedMonth
 from taxi_ml.replay.score import Scorer
@@ -26,6 +27,8 @@ from taxi_ml.splits import Split
 from taxi_ml.storage import Storage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from taxi_ml.gate.report import Report
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -74,8 +77,7 @@ def _report(trained: Path, window: str) -> Report:
         for split, found in statistics.items():
             (folder / split).mkdir()
             (folder / split / rows.STATISTICS_FILE).write_bytes(found.SerializeToString())
-            anomalies = tfdv.validate_statistics(found, reviewed)
-            (folder / split / "SchemaDiff.pb").write_bytes(anomalies.SerializeToString())
+        (folder / validator.FILE_NAME).write_text(_anomalies(reviewed, statistics))
         (folder / "blessing").mkdir()
         (folder / "blessing" / "BLESSED").touch()
         return findings.gather(
@@ -85,7 +87,7 @@ def _report(trained: Path, window: str) -> Report:
                 statistics={split: str(folder / split) for split in splits},
                 schema=str(folder),
                 inferred_schema=str(folder / "inferred"),
-                anomalies={split: str(folder / split) for split in splits},
+                anomalies=str(folder),
                 challenger=str(trained / "model"),
                 champion=None,
                 tuner_results=None,
@@ -103,6 +105,16 @@ def _report(trained: Path, window: str) -> Report:
         )
 
 
+def _anomalies(reviewed: Any, statistics: Mapping[str, Any]) -> str:  # noqa: ANN401  # as below
+    """Return what ExampleValidator writes: the reasons for which it ends a run before training."""
+    found = checks.anomalies(
+        reviewed,
+        {Split(split): each.SerializeToString() for split, each in statistics.items()},
+        {Split(split): tfdv.validate_statistics(each, reviewed) for split, each in statistics.items()},
+    )
+    return json.dumps([dataclasses.asdict(each) for each in found])
+
+
 def _statistics(examples: str) -> Any:  # noqa: ANN401  # tfdv has no types
     parsed = [tf.io.parse_example(batch, RAW_SPEC) for batch in rows.batches(examples, 4096)]
     frame = pd.DataFrame(
@@ -110,7 +122,7 @@ def _statistics(examples: str) -> Any:  # noqa: ANN401  # tfdv has no types
         if (parts := parsed)
         else {}
     )
-    options = tfdv.StatsOptions(num_quantiles_histogram_buckets=schemas.QUANTILES)
+    options = tfdv.StatsOptions(num_quantiles_histogram_buckets=quantiles.QUANTILES)
     return tfdv.generate_statistics_from_dataframe(frame, stats_options=options, n_jobs=1)
 
 
