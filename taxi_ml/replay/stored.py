@@ -52,15 +52,6 @@ class Rows:
     metres: Numbers
     slicing: Mapping[str, NDArray[Any]]
 
-    def of(self, rows: NDArray[np.bool_]) -> Rows:
-        """Return those rows only."""
-        return Rows(
-            fares=self.fares[rows],
-            days=self.days[rows],
-            metres=self.metres[rows],
-            slicing={name: values[rows] for name, values in self.slicing.items()},
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
