@@ -63,7 +63,7 @@ def test_everything_of_a_month_is_read_from_its_address(tmp_path: Path) -> None:
         assert {name: each.tolist() for name, each in theirs.rows.slicing.items()} == {
             name: each.tolist() for name, each in ours.rows.slicing.items()
         }
-        assert (theirs.rows.fares.dtype, theirs.predictions[window(0)].dtype) == (np.float64, np.float64)
+        assert theirs.rows.fares.dtype == theirs.predictions[window(0)].dtype == np.float64
     index = json.loads((tmp_path / "index.json").read_text())
     assert index == {
         "schema_version": 1,
