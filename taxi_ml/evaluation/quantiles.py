@@ -118,7 +118,8 @@ def absent_share(found: Any) -> float:  # noqa: ANN401  # as above
         for bucket in histogram.buckets
         if bucket.high_value < 0
     )
-    return float(below / count)
+    # The counts of buckets are fractions, which may add up to a little more than all.
+    return min(1.0, float(below / count))
 
 
 def is_float(found: Any) -> bool:  # noqa: ANN401  # as above

@@ -88,6 +88,16 @@ def test_healthy_quarters_pass(quarters: list[Path]) -> None:
     assert objections(quarters) == {str(folder): [] for folder in quarters}
 
 
+def test_trips_without_coordinates_pass(windows: list[Path], tmp_path: Path) -> None:
+    """A table may lack them: all are unknown in every row, whatever the number of rows."""
+    unknown = dict.fromkeys(("pickup_x", "pickup_y", "dropoff_x", "dropoff_y"), "-1.000000")
+    folders = [
+        corrupted(each, tmp_path / each.name, lambda row: {**row, **unknown}, SPLITS) for each in windows[::5]
+    ]
+
+    assert objections(folders) == {str(folder): [] for folder in folders}
+
+
 def corrupted(source: Path, target: Path, change: Callable[[Row], Row], splits: tuple[str, ...]) -> Path:
     """Copy an export and change each trip of some splits."""
     shutil.copytree(source, target)
