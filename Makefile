@@ -53,11 +53,18 @@ down: .venv/complete ## stop both; their state is kept
 status: .venv/complete ## list the servers with their addresses
 	@$(BIN)/python -m local_gcp status
 
-test: setup ## all tests
+# Two at once are those that leave cores free; the others start Airflow or TFX, which use both of a small machine.
+SLOW := e2e or pipeline or composer
+test: setup ## all tests (ARGS="tests/airflow -k gate" for some)
+ifeq ($(ARGS),)
+	@$(BIN)/python -m pytest -n 2 -m "not ($(SLOW) or large)"
+	@$(BIN)/python -m pytest -m "($(SLOW)) and not large"
+else
 	@$(BIN)/python -m pytest $(ARGS)
+endif
 
 test-fast: setup ## only the tests that start neither TFX nor Airflow
-	@$(BIN)/python -m pytest -m "not e2e and not pipeline and not composer" $(ARGS)
+	@$(BIN)/python -m pytest -m "not ($(SLOW) or large)" $(ARGS)
 
 chaos: setup ## kill parts of Airflow and the local Vertex AI 50 times while the DAG runs (ARGS="--kills 9 --seed 2")
 	@$(BIN)/python -m tests.chaos $(ARGS)
