@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -14,13 +13,11 @@ from urllib.parse import quote
 import requests
 
 from demo.progress import PipelineProgress
-from demo.results import Reader, read_results
-from local_gcp.airflow import AIRFLOW, login
-from local_gcp.airflow_client import AirflowClient, AirflowError, RunState
+from demo.results import read_results
+from demo.servers import check_success, start
+from local_gcp.airflow_client import AirflowError, RunState
 from local_gcp.errors import LocalCloudError
-from local_gcp.layout import Layout
-from local_gcp.services import CLOUD
-from local_gcp.stack import Stack, to_stderr
+from local_gcp.stack import to_stderr
 from taxi_ml.gate.kept import DecisionError
 from taxi_ml.gate.report import ReportError
 
@@ -28,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from demo.results import Results
+    from local_gcp.airflow_client import AirflowClient
 
 DAG_ID: Final = "taxi_training"
 # The first window with enough of the 15,002 bundled trips in its training months and in its test month.
@@ -35,7 +33,6 @@ FIRST_WINDOW_END: Final = date(2015, 2, 1)
 LAST_WINDOW_END: Final = date(2016, 1, 1)
 _NOT_STARTED: Final = frozenset({None, "scheduled", "queued"})
 _RUN_SECONDS: Final = 1800
-_PARSE_SECONDS: Final = 90
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +40,6 @@ class Demo:
     """A running stack, with the clients that the demo uses."""
 
     airflow: AirflowClient
-    environment: Mapping[str, str]
     vertex_url: str
 
     def next_window_end(self) -> date:
@@ -72,12 +68,7 @@ class Demo:
         for task in self.airflow.watch(DAG_ID, run_id, deadline_seconds=_RUN_SECONDS, each=pipeline.show):
             if task.state not in _NOT_STARTED:
                 to_stderr(f"{time.monotonic() - began:6.0f} s  {task.task_id:<32} {task.state}")
-        if self.airflow.run_state(DAG_ID, run_id) != RunState.SUCCESS:
-            failed = [task for task in self.airflow.task_instances(DAG_ID, run_id) if task.state == "failed"]
-            logs = (f"\n{task.task_id}: {self.airflow.log(DAG_ID, run_id, task)[-2000:]}" for task in failed)
-            raise AirflowError(
-                f"run {run_id} failed in {', '.join(task.task_id for task in failed)}{''.join(logs)}"
-            )
+        check_success(self.airflow, DAG_ID, run_id)
         return run_id
 
     def run_url(self, run_id: str) -> str:
@@ -110,14 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _demonstrate(window_end: date | None) -> Results:
     began = time.monotonic()
-    layout = Layout.from_environment(os.environ)
-    stack = Stack(layout, declarations=(*CLOUD, *AIRFLOW))
-    stack.up()
-    urls = {service.name: service.urls[0] for service in stack.status() if service.urls}
-    airflow = AirflowClient(urls["airflow-api"])
-    airflow.authenticate(*login(layout))
-    airflow.await_dag(DAG_ID, deadline_seconds=_PARSE_SECONDS)
-    demo = Demo(airflow=airflow, environment=stack.client_environment(), vertex_url=urls["vertex"])
+    servers = start([DAG_ID])
+    demo = Demo(airflow=servers.airflow, vertex_url=servers.reader.vertex_url)
     end = window_end or demo.next_window_end()
     if end > LAST_WINDOW_END:
         raise LocalCloudError(
@@ -127,12 +112,8 @@ def _demonstrate(window_end: date | None) -> Results:
         )
     to_stderr(f"all servers up after {time.monotonic() - began:.0f} s; testing on the months before {end}")
     run_id = demo.run({"window_end": end.isoformat()})
-    gate = airflow.xcom(DAG_ID, run_id, "gate")
-    return read_results(
-        Reader(environment=demo.environment, vertex_url=demo.vertex_url),
-        gate,
-        airflow_url=demo.run_url(run_id),
-    )
+    gate = demo.airflow.xcom(DAG_ID, run_id, "gate")
+    return read_results(servers.reader, gate, airflow_url=demo.run_url(run_id))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -13,24 +12,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 import requests
 
-from demo.results import Reader
-from local_gcp.airflow import AIRFLOW, login
-from local_gcp.airflow_client import AirflowClient, AirflowError, RunState
+from demo.servers import check_success, start
+from local_gcp.airflow_client import AirflowError
 from local_gcp.errors import LocalCloudError
-from local_gcp.layout import Layout
-from local_gcp.services import CLOUD
-from local_gcp.stack import Stack, to_stderr
+from local_gcp.stack import to_stderr
 from taxi_ml.replay.document import summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from local_gcp.airflow_client import AirflowClient
 
 REPLAY_DAG: Final = "taxi_replay"
 TRAINING_DAG: Final = "taxi_training"
 _FIRST_END: Final = date(2015, 2, 1)
 _LAST_END: Final = date(2016, 1, 1)
 _REPLAY_SECONDS: Final = 7200
-_PARSE_SECONDS: Final = 90
 
 
 @dataclass(slots=True)
@@ -90,23 +87,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _replay(conf: dict[str, Any]) -> None:
     began = time.monotonic()
-    layout = Layout.from_environment(os.environ)
-    stack = Stack(layout, declarations=(*CLOUD, *AIRFLOW))
-    stack.up()
-    urls = {service.name: service.urls[0] for service in stack.status() if service.urls}
-    airflow = AirflowClient(urls["airflow-api"])
-    airflow.authenticate(*login(layout))
-    for dag_id in (TRAINING_DAG, REPLAY_DAG):
-        airflow.await_dag(dag_id, deadline_seconds=_PARSE_SECONDS)
+    servers = start([TRAINING_DAG, REPLAY_DAG])
+    airflow = servers.airflow
     # A replay refuses to trigger runs of a DAG that is paused, which new ones are.
     airflow.call("PATCH", f"dags/{TRAINING_DAG}", {"is_paused": False})
     run_id = airflow.trigger(REPLAY_DAG, conf)
     to_stderr(f"all servers up after {time.monotonic() - began:.0f} s; run {run_id}")
     _watch(airflow, run_id, began)
     shown = airflow.xcom(REPLAY_DAG, run_id, "show")
-    reader = Reader(environment=stack.client_environment(), vertex_url=urls["vertex"])
-    sys.stdout.write(summary(reader.text(shown["document"])))
-    page = layout.gcs_root / str(shown["page"]).removeprefix("gs://")
+    sys.stdout.write(summary(servers.reader.text(shown["document"])))
+    page = servers.layout.gcs_root / str(shown["page"]).removeprefix("gs://")
     sys.stdout.write(f"\npage       {page}\nafter      {time.monotonic() - began:.0f} s\n")
 
 
@@ -117,10 +107,7 @@ def _watch(airflow: AirflowClient, run_id: str, began: float) -> None:
     ):
         if task.task_id != "train":
             to_stderr(f"{time.monotonic() - began:6.0f} s  {task.task_id:<40} {task.state}")
-    if airflow.run_state(REPLAY_DAG, run_id) != RunState.SUCCESS:
-        failed = [task for task in airflow.task_instances(REPLAY_DAG, run_id) if task.state == "failed"]
-        logs = (f"\n{task.task_id}: {airflow.log(REPLAY_DAG, run_id, task)[-2000:]}" for task in failed)
-        raise AirflowError(f"run {run_id} of {REPLAY_DAG} failed{''.join(logs)}")
+    check_success(airflow, REPLAY_DAG, run_id)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def test_next_window_follows_the_latest_successful_one(runs: list[dict[str, Any]
     """Each demo tests on the next month, across the end of a year, and a failed month is run again."""
     airflow = create_autospec(AirflowClient, instance=True)  # a server would take a minute to start
     airflow.runs.return_value = runs
-    found = Demo(airflow=airflow, environment={}, vertex_url="").next_window_end()
+    found = Demo(airflow=airflow, vertex_url="").next_window_end()
 
     assert found == expected
     airflow.runs.assert_called_once_with(DAG_ID)
