@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MONTHS = stored((1.0, 0.8, 1.5), rows=50)
+SHORT = {window(0): np.zeros(3), window(1): np.zeros(50)}
+EMPTY = replace(MONTHS.months[1].rows, fares=np.zeros(0))
 
 
 def write(months: Stored, folder: Path, baselines: tuple[str, ...]) -> None:
@@ -54,6 +57,7 @@ def test_everything_of_a_month_is_read_from_its_address(tmp_path: Path) -> None:
 
     for place, (ours, theirs) in enumerate(zip(MONTHS.months, read.months, strict=True)):
         names = {window(number) for number in range(place + 1)} | ({BASELINE} if place == 1 else set())
+        assert theirs.judged.report == ours.judged.report
         assert set(theirs.predictions) == set(theirs.judged.predictions) == names
         for name in names:
             assert theirs.predictions[name] == pytest.approx(ours.predictions[name], abs=1e-5)
@@ -83,7 +87,7 @@ def test_a_fault_is_read_from_its_address(tmp_path: Path) -> None:
 
     (read,) = load(Storage(), str(tmp_path)).faults
 
-    assert (read.name, read.month) == ("too high", window(1))
+    assert (read.name, read.month, read.judged.report) == ("too high", window(1), each.judged.report)
     assert set(read.judged.predictions) == set(each.judged.predictions)
     assert read.judged.predictions[window(1)] == pytest.approx(each.judged.predictions[window(1)], abs=1e-4)
     assert read.judged.rows.metres == pytest.approx(each.judged.rows.metres, rel=1e-6)
@@ -114,6 +118,14 @@ def test_a_fault_changes_its_month_and_its_models_later_predictions_only() -> No
             f"{window(1)} has 50 rows and 0 predictions of the model of {window(0)}; score it again",
         ),
         (
+            (MONTHS.months[0], replace(MONTHS.months[1], predictions=SHORT)),
+            f"{window(1)} has 50 rows and 3 predictions of the model of {window(0)}; score it again",
+        ),
+        (
+            (MONTHS.months[0], replace(MONTHS.months[1], rows=EMPTY)),
+            f"{window(1)} has no test rows; leave the month out",
+        ),
+        (
             (MONTHS.months[0], MONTHS.months[0]),
             rf"needs two months or more in order; these are \['{window(0)}', '{window(0)}'\]",
         ),
@@ -132,6 +144,9 @@ def test_months_are_cut_at_both_ends() -> None:
     def kept(first: str, last: str) -> list[str]:
         return [month.id for month in months.between(first, last).months]
 
+    broken = replace(months, faults=(fault(months, 0, usd=1.0), fault(months, 3, usd=1.0)))
+    assert [each.month for each in broken.between("2015-02", "2015-03").faults] == []
+    assert [each.month for each in broken.between("2015-02", "2015-04").faults] == [window(3)]
     assert kept("", "9999") == [month.id for month in months.months]
     assert kept("2015-02", "2015-03") == kept(window(1), window(2)) == [window(1), window(2)]
 
@@ -147,9 +162,14 @@ def test_numbers_survive_without_pickles() -> None:
 
     assert unpack_predictions(pack_predictions(fares)) == pytest.approx(fares, abs=0.005)
     assert unpack_rows(pack_rows(MONTHS.months[0].rows)).days.dtype == np.int64
+    assert unpack(pack_predictions(fares))["fares"].dtype == np.float32
     assert unpack(pack({"a": np.array(["x"])}))["a"].tolist() == ["x"]
     with pytest.raises(ValueError, match="allow_pickle"):
         pack({"a": np.array([{}], object)})
+    pickled = io.BytesIO()
+    np.savez_compressed(pickled, a=np.array([{}], object))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        unpack(pickled.getvalue())
 
 
 def test_a_plan_names_what_is_wrong_with_it() -> None:
@@ -168,6 +188,9 @@ def test_a_plans_digest_names_its_folder() -> None:
     months = [PlannedMonth(window=window(number), report=f"r/{number}", examples="e") for number in (0, 1)]
     plan = Plan.of(months)
 
-    assert json.loads(plan.to_json())["schema_version"] == 1
+    assert Plan.parse(plan.to_json()) == plan
+    assert plan.to_json().startswith(
+        '{\n  "months": [\n    {\n      "examples": "e",\n      "report": "r/0",'
+    )
     assert len(plan.id) == len(f"{int(plan.id, 16):016x}") == 16
     assert plan.id != Plan.of([replace(months[0], report="r/2"), months[1]]).id
