@@ -61,8 +61,9 @@ SPLITS = ("train", "eval", "test")
 
 @pytest.fixture(scope="module")
 def windows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
-    """The exports of all healthy months, in order."""
-    with exported(months(FIRST_HEALTHY_END, HEALTHY_MONTHS), tmp_path_factory.mktemp("healthy")) as exports:
+    """The exports of every third healthy month and of the last one, in order."""
+    ends = tuple(reversed(tuple(reversed(months(FIRST_HEALTHY_END, HEALTHY_MONTHS)))[::3]))
+    with exported(ends, tmp_path_factory.mktemp("healthy")) as exports:
         yield list(exports.folders.values())
 
 
@@ -75,8 +76,8 @@ def quarters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
         yield list(exports.folders.values())
 
 
-def test_every_healthy_month_passes(windows: list[Path]) -> None:
-    """The real trips of each month, after one or two years to train on, have no anomaly at all."""
+def test_healthy_months_pass(windows: list[Path]) -> None:
+    """The real trips of a month, after one or two years to train on, have no anomaly at all."""
     found = objections(windows)
 
     assert windows[-1].name.startswith(f"{LAST_WINDOW_END:%Y-%m}")
@@ -92,7 +93,7 @@ def test_trips_without_coordinates_pass(windows: list[Path], tmp_path: Path) -> 
     """A table may lack them: all are unknown in every row, whatever the number of rows."""
     unknown = dict.fromkeys(("pickup_x", "pickup_y", "dropoff_x", "dropoff_y"), "-1.000000")
     folders = [
-        corrupted(each, tmp_path / each.name, lambda row: {**row, **unknown}, SPLITS) for each in windows[::5]
+        corrupted(each, tmp_path / each.name, lambda row: {**row, **unknown}, SPLITS) for each in windows[::3]
     ]
 
     assert objections(folders) == {str(folder): [] for folder in folders}
