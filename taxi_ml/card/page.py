@@ -35,6 +35,7 @@ def render(report: Report, decision: Decision, *, sizing: str = "") -> str:
         decision=decision,
         sizing=sizing,
         metrics=plots.metric_rows(report),
+        margins=plots.margin_rows(report, decision.policy),
         differences=plots.difference_bars(report),
         slices=plots.slice_rows(report, decision.policy.slices.min_rows),
         residuals=plots.residual_bars(report.fit) if report.fit else None,

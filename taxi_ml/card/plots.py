@@ -12,12 +12,14 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from taxi_ml.gate.metrics import Role, is_finite
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from taxi_ml.gate.distributions import Drift, FareBand, Fit
-    from taxi_ml.gate.metrics import Interval, Slice
-    from taxi_ml.gate.policy import DistanceRules
+    from taxi_ml.gate.metrics import Difference, Interval, Metrics, Slice
+    from taxi_ml.gate.policy import DistanceRules, Policy
     from taxi_ml.gate.report import Report, Tuning
 
 WIDTH: Final = 360.0
@@ -43,6 +45,20 @@ class MetricRow:
     challenger: float | None
     champion: float | None
     difference: Interval | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarginRow:
+    """The high end of a difference's 95 % interval and the highest that the policy allows, in USD."""
+
+    metric: str
+    high: float | None
+    most: float | None
+
+    @property
+    def is_within(self) -> bool:
+        """Whether both numbers are known and the margin holds."""
+        return is_finite(self.high) and is_finite(self.most) and self.high <= self.most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +176,44 @@ def metric_rows(report: Report) -> tuple[MetricRow, ...]:
             champion=theirs.mean_label if theirs else None,
             difference=None,
         ),
+    )
+
+
+def margin_rows(report: Report, policy: Policy) -> tuple[tuple[str, tuple[MarginRow, ...]], ...]:
+    """Return what the policy allows against each other model of the report, the champion first."""
+    every = []
+    if report.champion is not None:
+        found = _margins(
+            report.champion.metrics, report.difference, policy.margin.mae, policy.margin.clipped_rmse
+        )
+        every.append(("champion", found))
+    for role, mae, clipped_rmse in (
+        (Role.BASELINE, policy.baseline.mae, policy.baseline.clipped_rmse),
+        (Role.ANCHOR, policy.anchor.mae, policy.anchor.clipped_rmse),
+    ):
+        if (other := report.reference(role)) is not None:
+            every.append((role.value, _margins(other.metrics, other.difference, mae, clipped_rmse)))
+    return tuple(every)
+
+
+def _margins(
+    theirs: Metrics, difference: Difference | None, mae: float, clipped_rmse: float
+) -> tuple[MarginRow, ...]:
+    return tuple(
+        MarginRow(
+            metric=metric,
+            high=found.high if found else None,
+            most=None if error is None else margin * error,
+        )
+        for metric, margin, error, found in (
+            ("MAE", mae, theirs.mae, difference.mae if difference else None),
+            (
+                "clipped RMSE",
+                clipped_rmse,
+                theirs.clipped_rmse,
+                difference.clipped_rmse if difference else None,
+            ),
+        )
     )
 
 

@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taxi_ml.card import render
-from taxi_ml.card.plots import WIDTH, calibration_dots, difference_bars, shown
+from taxi_ml.card.plots import WIDTH, calibration_dots, difference_bars, margin_rows, shown
 from taxi_ml.gate.champion import Champion
 from taxi_ml.gate.decision import Override, decide
 from taxi_ml.gate.distributions import Fit
 from taxi_ml.gate.metrics import Difference, Interval
+from taxi_ml.gate.reasons import ReasonCode
 from taxi_ml.gate.report import Anomaly, parse
 from taxi_ml.gate.schema import Change, SchemaDifference
 from taxi_ml.splits import Split
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from taxi_ml.gate.policy import Policy
     from taxi_ml.gate.report import Report
 
+ABOVE = {ReasonCode.ABOVE_MARGIN, ReasonCode.ABOVE_BASELINE_MARGIN, ReasonCode.ABOVE_ANCHOR_MARGIN}
+
 
 def card(given_report: Report, override: Override | None = None, policy: Policy = POLICY) -> str:
     """Return the page of a report with the gate's decision about it."""
@@ -37,9 +40,20 @@ def card(given_report: Report, override: Override | None = None, policy: Policy 
 
 def test_card_shows_both_models_with_the_interval() -> None:
     """Challenger and champion are shown beside each other, the difference with its 95 % interval."""
-    page = card(a_report())
+    page = re.sub(r' data-name="[^"]*"', "", card(a_report()))
 
-    assert re.search(r"RMSE</td><td>4.40</td><td>4.50</td>\s*<td>-0.10</td><td>-0.13 to -0.07</td>", page)
+    assert re.search(r"RMSE</td><td>4.40</td><td>4.50</td>\s*<td>-0.100</td><td>-0.130 to -0.070</td>", page)
+
+
+def test_card_shows_what_each_margin_allows() -> None:
+    """Each high end is shown beside the most that the policy allows, 2 % and 4 % of the champion's errors."""
+    page = re.sub(r"<[^>]*>", "", card(a_report()))
+
+    assert re.search(
+        r"from the champion:\s+MAE -0.020 of at most 0.049 USD;\s+clipped RMSE -0.070 of at most 0.180 USD",
+        page,
+    )
+    assert all(f"High end of the difference from the {role}:" in page for role in ("baseline", "anchor"))
 
 
 def test_card_shows_references_warnings_and_power() -> None:
@@ -126,6 +140,28 @@ def test_plots_are_drawings(with_champion: bool) -> None:  # noqa: FBT001  # a p
     assert len(drawings) == (3 if with_champion else 2)
     assert all(len(ET.fromstring(drawing)) > 1 for drawing in drawings)  # noqa: S314  # our own text
     assert not any("None" in drawing or "nan" in drawing for drawing in drawings)
+
+
+@settings(max_examples=100, deadline=None)
+@given(reports.policies(), reports.reports())
+def test_margins_are_broken_where_the_gate_says_so(policy: Policy, given_report: Report) -> None:
+    """The gate has a reason or a warning for each margin that the card shows as broken, and for no other."""
+    decision = decide(policy, given_report)
+    found = (*decision.reasons, *decision.warnings)
+    said = {reason.metric for reason in found}
+    above = {reason.metric for reason in found if reason.code in ABOVE}
+    broken = {
+        f"{row.metric.lower().replace(' ', '_')}: high end of the difference from the {other}"
+        for other, rows in margin_rows(given_report, policy)
+        for row in rows
+        if not row.is_within
+    }
+
+    assert above <= broken
+    assert all(
+        metric in said or metric.replace(": high end of the difference from", " of") in said
+        for metric in broken
+    )
 
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHROMIUM = shutil.which("chromium")
-WIDTHS = (390, 1400)
-# The width of the page that must fit, and the distances by which labels of each drawing extend beyond it.
+WIDTHS = (360, 800, 1100, 1600)
+# The page's width, and the most by which a label extends beyond its drawing, and a table beyond its box.
 MEASURE = """
 <script>
 addEventListener("load", () => {
@@ -34,7 +34,8 @@ addEventListener("load", () => {
       return [...drawing.querySelectorAll("text")].map(text => text.getBoundingClientRect())
         .map(text => Math.max(box.left - text.left, text.right - box.right, text.bottom - box.bottom));
     });
-    return [page.documentElement.scrollWidth, Math.max(...outside)];
+    const hidden = [...page.querySelectorAll(".scroll")].map(box => box.scrollWidth - box.clientWidth);
+    return [page.documentElement.scrollWidth, Math.max(...outside), Math.max(...hidden)];
   });
   document.body.innerHTML = "<output>" + JSON.stringify(found) + "</output>";
 });
@@ -44,7 +45,7 @@ addEventListener("load", () => {
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
 def test_card_fits_narrow_and_wide_windows(tmp_path: Path) -> None:
-    """Nothing is wider than the window, and no text of a drawing is cut."""
+    """Nothing is wider than the window, no text of a drawing is cut, and every column is in sight."""
     found = Anomaly(split=Split.TEST, feature="rawDistance", description="expected FLOAT, found STRING " * 4)
     report = replace(a_report(), anomalies=(found,), blessed=False)
     card = html.escape(render(report, decide(POLICY, report)))
@@ -56,5 +57,6 @@ def test_card_fits_narrow_and_wide_windows(tmp_path: Path) -> None:
     dom = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
     measured = json.loads(re.findall(r"<output>(.*?)</output>", dom)[0])
 
-    assert all(wide <= width for (wide, _), width in zip(measured, WIDTHS, strict=True))
-    assert all(outside <= 1 for _, outside in measured)
+    assert all(wide <= width for (wide, *_), width in zip(measured, WIDTHS, strict=True))
+    assert all(outside <= 1 for _, outside, _ in measured)
+    assert all(hidden <= 0 for *_, hidden in measured)
