@@ -8,11 +8,13 @@ import pytest
 
 from taxi_ml.evaluation import scores
 from taxi_ml.gate.decision import Verdict, decide
+from taxi_ml.gate.distributions import Distance, Drift
 from taxi_ml.gate.metrics import Role
 from taxi_ml.gate.policy import DEFAULT_PATH, load
 from taxi_ml.replay.contest import SEED, Contest, Reports, report_of
 from taxi_ml.replay.policies import gated, never, of_text, standard
 from taxi_ml.replay.stored import BASELINE
+from taxi_ml.splits import Split
 from tests.taxi_ml.replays import stored, window
 
 if TYPE_CHECKING:
@@ -67,6 +69,18 @@ def test_every_number_of_the_report_is_of_the_models_of_the_contest() -> None:
     assert (report.unchanged, report.drift) == (False, ())
 
 
+def test_nothing_of_the_runs_own_comparison_is_left() -> None:
+    """The run's slices are of its own champion and baseline, its drift is from another champion."""
+    own = report_of(contest())
+    slices = tuple(replace(part, baseline=None, baseline_difference=None) for part in own.slices)
+    drift = Drift(
+        split=Split.TEST, feature="fare", measure=Distance.JENSEN_SHANNON, distance=0.5, new_share=0.0
+    )
+    judged = replace(MONTH.judged, report=replace(MONTH.judged.report, slices=slices, drift=(drift,)))
+
+    assert report_of(replace(contest(), month=replace(MONTH, judged=judged))) == own
+
+
 def test_a_model_that_meets_itself_is_unchanged() -> None:
     """The gate has nothing to decide."""
     report = report_of(contest(challenger=(window(1),)))
@@ -86,12 +100,13 @@ def test_a_baseline_without_a_name_in_the_run_has_one() -> None:
 def test_slices_keep_the_runs_own_comparison_with_its_baseline() -> None:
     """Only without predictions of the baseline; the rest of a slice is the contest's."""
     own = report_of(contest())
-    (first, *others) = own.slices
-    report = report_of(without_baseline(replace(MONTH.judged.report, slices=(first,))))
-    (kept, *bare) = report.slices
+    largest = max(own.slices, key=lambda part: part.count)
+    report = report_of(without_baseline(replace(MONTH.judged.report, slices=(largest,))))
+    bare = [part for part in report.slices if part != largest]
 
-    assert kept == first
-    assert [part.name for part in bare] == [part.name for part in others]
+    assert largest.baseline_difference is not None
+    assert [part.name for part in report.slices] == [part.name for part in own.slices]
+    assert len(bare) == len(own.slices) - 1
     assert all(part.baseline is None and part.baseline_difference is None for part in bare)
     assert all(part.champion is not None for part in bare)
 
