@@ -80,7 +80,7 @@ test-compose: .venv/complete ## docker compose up to a promoted model (needs roo
 
 MUTMUT := $(CURDIR)/$(BIN)/uv run --quiet --no-project --python $(CURDIR)/$(BIN)/python \
 	--with mutmut==3.8.1 mutmut
-MUTATED_REPLAY := comparison contest document simulation stored
+MUTATED_REPLAY := comparison contest simulation stored
 mutation: .venv/complete ## run the mutants of the gate and the replay against their tests (ARGS="taxi_ml.gate.*")
 	@folder=$$(mktemp -d); trap 'rm -r "$$folder"' EXIT; mkdir -p $$folder/tests/taxi_ml; \
 	cp -r taxi_ml $$folder; cp tests/taxi_ml/reports.py tests/taxi_ml/replays.py $$folder/tests/taxi_ml; \

@@ -12,7 +12,8 @@ from taxi_ml.gate.distributions import Distance, Drift
 from taxi_ml.gate.metrics import Role
 from taxi_ml.gate.policy import DEFAULT_PATH, load
 from taxi_ml.replay.contest import SEED, Contest, Reports, report_of
-from taxi_ml.replay.policies import gated, never, of_text, standard
+from taxi_ml.replay.policies import Policy, always, gated, never, of_text, standard
+from taxi_ml.replay.simulation import simulate
 from taxi_ml.replay.stored import BASELINE
 from taxi_ml.splits import Split
 from tests.taxi_ml.replays import stored, window
@@ -20,6 +21,7 @@ from tests.taxi_ml.replays import stored, window
 if TYPE_CHECKING:
     from taxi_ml.gate.report import Report
     from taxi_ml.replay.contest import Lineup
+    from taxi_ml.replay.policies import Outcome
 
 MONTHS = stored((1.0, 0.8, 1.5))
 MONTH = MONTHS.months[2]
@@ -117,6 +119,27 @@ def test_a_mean_of_models_is_not_compared_with_a_baseline_that_is_unknown() -> N
 
     assert report_of(bare).references == MONTH.judged.report.references
     assert report_of(replace(bare, challenger=(window(1), window(2)))).references == ()
+
+
+@pytest.mark.parametrize("serves", [1, 2])
+def test_a_month_is_a_choice_between_the_last_models(serves: int) -> None:
+    """A challenger is the month's own model, alone or in place of the oldest that serves."""
+    months = stored((1.0, 1.0, 1.0, 1.0), rows=20)
+    seen: list[tuple[Lineup, Lineup]] = []
+
+    def watching(each: Contest, reports: Reports) -> Outcome:
+        seen.append((each.challenger, each.champion))
+        return always(each, reports)
+
+    steps = simulate(months, Policy(name="watching", rule=watching, serves=serves), Reports()).steps
+    ids = [month.id for month in months.months]
+
+    assert [step.month for step in steps] == ids
+    assert [step.verdict for step in steps] == [None, *[Verdict.PROMOTE] * 3]
+    assert seen == [
+        (tuple(ids[max(0, place + 1 - serves) : place + 1]), tuple(ids[max(0, place - serves) : place]))
+        for place in (1, 2, 3)
+    ]
 
 
 @pytest.mark.parametrize("serves", [1, 3])
