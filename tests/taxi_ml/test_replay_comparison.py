@@ -89,6 +89,7 @@ def test_hindsight_serves_the_model_that_is_best_in_the_following_month() -> Non
         best = min(errors, key=lambda name: float(np.abs(errors[name]).sum()))
         assert (step.month, step.serves) == (window(place), (best,))
         assert step.errors.tolist() == errors[best].tolist()
+        assert (step.verdict, step.reasons) == (None, ())
     assert (found.policy, len(found.steps), len(found.steps[-1].errors)) == ("hindsight", len(NOISE), 0)
 
 
@@ -123,6 +124,25 @@ def test_the_anchor_is_of_the_last_twelve_months() -> None:
     assert [seen[window(number)] for number in range(1, 13)] == [(window(0),)] * 12
     assert seen[window(13)] != (window(0),)
     assert seen[window(14)] != (window(0),)
+
+
+def test_without_baselines_there_is_no_anchor() -> None:
+    """Skill is unknown, so that no champion is the best."""
+    months = Stored(
+        months=tuple(
+            replace(month, judged=replace(month.judged, report=replace(month.judged.report, references=())))
+            for month in MONTHS.months
+        )
+    )
+    seen = []
+
+    def watching(contest: Contest, _reports: Reports) -> Outcome:
+        seen.append(contest.anchor)
+        return always(contest, _reports)
+
+    simulate(months, Policy(name="watching", rule=watching), Reports())
+
+    assert seen == [()] * (len(NOISE) - 1)
 
 
 def test_an_equal_model_is_not_better() -> None:

@@ -53,7 +53,7 @@ def test_everything_of_a_month_is_read_from_its_address(tmp_path: Path) -> None:
     """Fares, days, distances and slices, the models up to the month's own, and the baseline where it is."""
     write(MONTHS, tmp_path, (window(1),))
 
-    read = load(Storage(), str(tmp_path))
+    read = load(Storage(), f"{tmp_path}/")
 
     for place, (ours, theirs) in enumerate(zip(MONTHS.months, read.months, strict=True)):
         names = {window(number) for number in range(place + 1)} | ({BASELINE} if place == 1 else set())
@@ -137,6 +137,23 @@ def test_what_is_missing_is_named(months: tuple[object, ...], problem: str) -> N
         Stored(months=months)  # type: ignore[arg-type]  # parametrized
 
 
+@pytest.mark.parametrize(
+    ("index", "problem"),
+    [
+        (None, "score the months first, see docs/replay.md"),
+        ("{}", "does not hold stored predictions: KeyError"),
+        ('{"schema_version": 9}', "is of version 9, not 1"),
+    ],
+)
+def test_another_folder_is_refused(tmp_path: Path, index: str | None, problem: str) -> None:
+    """The error says what the folder lacks."""
+    if index is not None:
+        (tmp_path / "index.json").write_text(index)
+
+    with pytest.raises(StoredError, match=problem):
+        load(Storage(), str(tmp_path))
+
+
 def test_months_are_cut_at_both_ends() -> None:
     """Both ends are included, as a month or as a whole id."""
     months = stored((1.0, 1.0, 1.0, 1.0), rows=10)
@@ -162,7 +179,9 @@ def test_numbers_survive_without_pickles() -> None:
 
     assert unpack_predictions(pack_predictions(fares)) == pytest.approx(fares, abs=0.005)
     assert unpack_rows(pack_rows(MONTHS.months[0].rows)).days.dtype == np.int64
-    assert unpack(pack_predictions(fares))["fares"].dtype == np.float32
+    packed = unpack(pack_fault(MONTHS.months[0].rows, {"a": fares}, {"b": fares}))
+    small = [packed[name].dtype for name in ("fares", "metres", "model.a", "later.b")]
+    assert [unpack(pack_predictions(fares))["fares"].dtype, *small] == [np.float32] * 5
     assert unpack(pack({"a": np.array(["x"])}))["a"].tolist() == ["x"]
     with pytest.raises(ValueError, match="allow_pickle"):
         pack({"a": np.array([{}], object)})
