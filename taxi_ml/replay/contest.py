@@ -84,17 +84,22 @@ def report_of(contest: Contest) -> Report:
         ),
         difference=scores.difference(scored, seed=SEED),
         references=tuple(_references(contest, scored)),
-        slices=tuple(_slices(judged, scored)),
+        slices=tuple(_slices(contest, scored)),
         unchanged=scores.is_unchanged(scored),
         drift=(),
     )
 
 
-def _slices(judged: Judged, scored: scores.Predictions) -> Iterator[Slice]:
-    """Yield the slices; without predictions of the baseline, with the run's own comparison with it."""
-    known = {part.name: part for part in judged.report.slices}
+def _slices(contest: Contest, scored: scores.Predictions) -> Iterator[Slice]:
+    """Yield the slices; without predictions of the baseline, with the run's own comparison with it.
+
+    The run compared its own model alone, which says nothing of a mean.
+    """
+    judged = contest.month.judged
+    has_own = scored.baseline is None and len(contest.challenger) == 1
+    known = {part.name: part for part in judged.report.slices} if has_own else {}
     for part in slicing.slices(scored, judged.rows.slicing):
-        own = known.get(part.name) if scored.baseline is None else None
+        own = known.get(part.name)
         yield (
             replace(part, baseline=own.baseline, baseline_difference=own.baseline_difference) if own else part
         )

@@ -110,7 +110,7 @@ def summary(document: str | bytes) -> str:
 def replay(stored: Stored, policies: Sequence[Policy], *, draws: int = DRAWS) -> Replay:
     """Simulate every policy and hindsight on the same months, and every fault once for each policy.
 
-    The power curve takes `draws` of every size; 0 leaves it out.
+    The power curve takes `draws` of every size; 0 leaves it out. It is the gate's, whatever a policy serves.
     """
     reports = Reports()
     chains = [*(simulate(stored, policy, reports) for policy in policies), hindsight(stored)]
@@ -120,7 +120,9 @@ def replay(stored: Stored, policies: Sequence[Policy], *, draws: int = DRAWS) ->
     errors = compare(chains, trips, reference=reference, seed=SEED)
     known = {policy.name: policy for policy in policies}
     curves = {
-        policy.name: power(stored, policy.gate, draws=draws) for policy in policies if policy.gate and draws
+        policy.name: power(stored, policy.gate, draws=draws)
+        for policy in policies
+        if policy.gate and policy.serves == 1 and draws
     }
     results = tuple(
         _result(chain, known.get(chain.policy), errors[chain.policy], curves.get(chain.policy, ()))

@@ -21,7 +21,8 @@ SHIPPED: Final = "shipped"
 ALWAYS: Final = "always"
 NEVER: Final = "never"
 BETTER_ONLY: Final = "better-only"
-_NAMES: Final = frozenset({SHIPPED, ALWAYS, NEVER, BETTER_ONLY})
+MEAN_OF_3: Final = "mean_of_3"
+_NAMES: Final = frozenset({SHIPPED, ALWAYS, NEVER, BETTER_ONLY, MEAN_OF_3})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +77,10 @@ def gated(name: str, policy: GatePolicy, *, serves: int = 1) -> Policy:
 
 
 def standard() -> tuple[Policy, ...]:
-    """Return the shipped policy and the three rules to compare it with."""
+    """Return the shipped policy, the same with the mean of three models served, and three simple rules."""
     return (
         gated(SHIPPED, load()),
+        gated(MEAN_OF_3, load(), serves=3),
         Policy(name=ALWAYS, rule=always),
         Policy(name=NEVER, rule=never),
         Policy(name=BETTER_ONLY, rule=better_only),

@@ -14,7 +14,7 @@ from taxi_ml.replay import __main__ as command
 from taxi_ml.replay.document import replay, summary
 from taxi_ml.replay.page import render
 from taxi_ml.replay.plan import Plan, PlanError, PlannedMonth
-from taxi_ml.replay.policies import ALWAYS, NEVER, SHIPPED, standard
+from taxi_ml.replay.policies import ALWAYS, MEAN_OF_3, NEVER, SHIPPED, standard
 from taxi_ml.replay.power import power
 from taxi_ml.replay.stored import (
     StoredError,
@@ -130,8 +130,15 @@ def test_the_summary_lists_every_policy(found: Replay) -> None:
     lines = summary(found.to_json()).splitlines()
 
     assert lines[0] == found.sentence
-    assert [line.split()[0] for line in lines[3:8]] == [SHIPPED, ALWAYS, NEVER, "better-only", "hindsight"]
-    assert lines[8].startswith("too high")
+    assert [line.split()[0] for line in lines[3:9]] == [
+        SHIPPED,
+        MEAN_OF_3,
+        ALWAYS,
+        NEVER,
+        "better-only",
+        "hindsight",
+    ]
+    assert lines[9].startswith("too high")
 
 
 def test_the_page_needs_nothing_else(found: Replay) -> None:
