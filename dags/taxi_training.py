@@ -203,6 +203,7 @@ with DAG(
         window=pinned("window.id"),
         evaluate_only="{{ not taxi().params.promote }}",
         compares=pinned("params.compare"),
+        serve=pinned("settings.serve"),
         **ENDPOINT,
     )
     write_request = WriteRequestOperator(
@@ -213,6 +214,7 @@ with DAG(
         champion_uri=result("find_champion", "uri"),
         anchor_name=result("find_champion", "anchor_name"),
         anchor_uri=result("find_champion", "anchor_uri"),
+        members=result("find_champion", "members"),
         enable_cache="{{ not taxi().params.force_retrain }}",
     )
     compile_pipeline = VertexCustomJobOperator(

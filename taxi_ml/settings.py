@@ -38,6 +38,18 @@ class PipelineSchema(StrEnum):
     OLDER = "2.0"
 
 
+class Serve(StrEnum):
+    """What a promoted model answers: its own network's fare, or the mean of the last three approved ones."""
+
+    NEWEST = "newest"
+    MEAN_OF_3 = "mean_of_3"
+
+    @property
+    def earlier(self) -> int:
+        """The number of earlier approved models that a new one is averaged with, at most."""
+        return 2 if self is Serve.MEAN_OF_3 else 0
+
+
 class Check(StrEnum):
     """The checks that preflight makes before anything is spent."""
 
@@ -173,6 +185,7 @@ class Settings:
     tuner_trials: Annotated[int, between(0, 1000, "trials; 0 turns the Tuner off")] = 7
     tuner_steps: Annotated[int, _STEPS] = 200
     seed: Annotated[int, between(0, 2**31 - 1, "as a seed")] = 20
+    serve: Annotated[str, matches("|".join(Serve), f"choose one of {', '.join(Serve)}")] = Serve.NEWEST.value
     beam_runner: Annotated[str, matches("|".join(BeamRunner), f"choose one of {', '.join(BeamRunner)}")] = (
         BeamRunner.AUTO.value
     )

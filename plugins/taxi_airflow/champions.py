@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from taxi_ml.gate.anchor import Candidate, best_first
-from taxi_ml.gate.champion import Champion, parse_window
+from taxi_ml.gate.champion import Champion, newest_first, parse_window
 from taxi_ml.gate.decision import objections
 from taxi_ml.gate.reasons import ReasonCode
 from vertex_airflow import model_registry
@@ -40,6 +41,11 @@ def anchor_of(baseline: Baseline) -> Champion:
     return Champion.of(name=str(anchor.name), uri=anchor.uri, labels=anchor.labels)
 
 
+def members_of(baseline: Baseline) -> list[Champion]:
+    """Return the earlier models that a run averages its own with, as the gate knows them."""
+    return [Champion.of(name=str(each.name), uri=each.uri, labels=each.labels) for each in baseline.members]
+
+
 def find_anchor(
     hook: VertexHook, store: ObjectStore, model_name: str, window: str, champion: RegisteredModel | None
 ) -> RegisteredModel | None:
@@ -52,11 +58,35 @@ def find_anchor(
     )
     for found in best_first(filter(None, candidates), window):
         version = versions[found.model.name]
-        # The list may be from before a roll-back.
-        aliases = model_registry.aliases_of(hook, version.name)
-        if model_registry.served_alias(version.name) in aliases and has_saved_model(store, found.model):
+        if _has_served(hook, version) and has_saved_model(store, found.model):
             return version
     return None
+
+
+def find_members(
+    hook: VertexHook, store: ObjectStore, model_name: str, window: str, most: int
+) -> tuple[RegisteredModel, ...]:
+    """Return the last versions of a model that have served and precede a window, the newest first.
+
+    There are `most` at most. One whose files are gone is passed over.
+    """
+    model = model_registry.find_model(hook, model_name) if most else None
+    served = model_registry.list_served(hook, model) if model is not None else []
+    # The registry counts the versions of a model.
+    served.sort(key=lambda each: int(each.name.version or 0), reverse=True)
+    versions = {str(each.name): each for each in served}
+    known = (Champion.of(name=name, uri=each.uri, labels=each.labels) for name, each in versions.items())
+    kept = (
+        versions[found.name]
+        for found in newest_first(known, window)
+        if _has_served(hook, versions[found.name]) and has_saved_model(store, found)
+    )
+    return tuple(islice(kept, most))
+
+
+def _has_served(hook: VertexHook, version: RegisteredModel) -> bool:
+    """Return whether a listed version has served; the list may be from before a roll-back."""
+    return model_registry.served_alias(version.name) in model_registry.aliases_of(hook, version.name)
 
 
 def has_saved_model(store: ObjectStore, champion: Champion) -> bool:

@@ -25,13 +25,14 @@ class Baseline:
     """The models that served before a run began; `split` has the deployed ones with traffic, by id.
 
     `champion` has most of the traffic; None if no model has any. `anchor` is another version that the run is
-    compared with, if there is one.
+    compared with, if there is one. `members` are further versions that the run builds on.
     """
 
     deployed: Mapping[str, ModelName]
     split: Mapping[str, int]
     champion: RegisteredModel | None
     anchor: RegisteredModel | None = None
+    members: tuple[RegisteredModel, ...] = ()
 
     @classmethod
     def of(cls, endpoint: LiveEndpoint | None, champion: RegisteredModel | None) -> Self:
@@ -71,6 +72,7 @@ class Baseline:
             split=document["split"],
             champion=_from_json(document["champion"]),
             anchor=_from_json(document.get("anchor")),
+            members=tuple(filter(None, map(_from_json, document.get("members", ())))),
         )
 
     def to_json(self) -> bytes:
@@ -78,6 +80,7 @@ class Baseline:
         document = {
             "anchor": _to_json(self.anchor),
             "champion": _to_json(self.champion),
+            "members": [_to_json(each) for each in self.members],
             "deployed": {each: str(name) for each, name in self.deployed.items()},
             "split": dict(self.split),
         }

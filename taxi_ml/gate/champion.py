@@ -11,7 +11,7 @@ from taxi_ml.rules import SettingsError
 from taxi_ml.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 WINDOW_LABEL: Final = "window"
 """The label of a model version that holds the id of the window that it was trained for."""
@@ -88,6 +88,11 @@ class Champion:
         own = parse_window(self.window)
         return own is not None and own.end > window.end
 
+    def precedes(self, window: Window) -> bool:
+        """Return True if its window ends earlier than this one, and it was trained on no test day of this."""
+        own = parse_window(self.window)
+        return own is not None and own.end < window.end and not self.has_learned_from(window)
+
     def has_learned_from(self, window: Window) -> bool:
         """Return True if the champion was trained on test days of this window.
 
@@ -95,6 +100,17 @@ class Champion:
         known.
         """
         return self.training is not None and self.training.includes_test_of(window)
+
+
+def newest_first(models: Iterable[Champion], window: str) -> list[Champion]:
+    """Return the models that precede a run of the window with this id, those of the latest windows first.
+
+    Of two for the same window, the one that comes first in `models` is first.
+    """
+    run = parse_window(window)
+    preceding = [each for each in models if run is not None and each.precedes(run)]
+    # Ids begin with the month in which their window ends.
+    return sorted(preceding, key=lambda each: each.window[:7], reverse=True)
 
 
 def parse_window(text: str) -> Window | None:

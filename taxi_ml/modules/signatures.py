@@ -11,6 +11,7 @@ import averages  # type: ignore[import-not-found]  # a sibling is a top-level mo
 import domains  # type: ignore[import-not-found]  # as above
 import features  # type: ignore[import-not-found]  # a sibling is a top-level module in the wheel
 import intervals  # type: ignore[import-not-found]  # as above
+import means  # type: ignore[import-not-found]  # as above
 import profiles  # type: ignore[import-not-found]  # as above
 import tensorflow as tf
 from network import fare  # type: ignore[import-not-found]  # as above
@@ -22,17 +23,15 @@ if TYPE_CHECKING:
     from domains import Domain
     from intervals import Intervals
 
-CONTRACT_FILE = "assets.extra/instance.json"
-"""The path beside the model of the features of an instance and the ranges of their values."""
 
-
-def export(
+def export(  # noqa: PLR0913  # the parts of what is served
     network: Any,  # noqa: ANN401  # keras has no types
     transform: tft.TFTransformOutput,
     folder: str,
     *,
     ranges: Mapping[str, Sequence[float]],
     domain: Domain,
+    members: Sequence[str] = (),
 ) -> None:
     """Save a SavedModel with two signatures over `examples`, strings of shape [batch].
 
@@ -41,13 +40,19 @@ def export(
     `ranges` has the smallest and the largest value of features with narrower bounds than their type. Numbers
     outside of the `domain` count as its nearest end, and no fare is lower than its least one: that is part of
     the signature, so that what is judged is what is served.
+
+    With `members`, the folders of earlier networks, it answers the mean of the network and of these, and the
+    network alone is in `own/`.
     """
     module = _FareModule(network, transform, domain)
     served = {
         "serving_default": module.predict_fare,
         "transform_features": module.transform_features,
     }
-    tf.saved_model.save(module, folder, signatures=served)
+    own = posixpath.join(folder, means.OWN) if members else folder
+    tf.saved_model.save(module, own, signatures=served)
+    if members:
+        means.save_mean(folder, members, least_fare=domain.least_fare)
     _write_contract(transform, folder, ranges)
     _write(posixpath.join(folder, domains.FILE), domain.content)
 
@@ -122,7 +127,7 @@ def _write_contract(
         "signature": "serving_default",
         "prediction": features.LABEL,
     }
-    _write(posixpath.join(folder, CONTRACT_FILE), contract)
+    _write(posixpath.join(folder, means.CONTRACT_FILE), contract)
 
 
 def write_profile(columns: dict[str, Any], transform: tft.TFTransformOutput, folder: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import datasets  # type: ignore[import-not-found]  # a sibling is a top-level module in the wheel
 import features  # type: ignore[import-not-found]  # as above
 import keras
+import means  # type: ignore[import-not-found]  # as above
 import numpy as np
 import signatures  # type: ignore[import-not-found]  # as above
 import tensorflow_transform as tft
@@ -50,7 +51,7 @@ class TrainingOptions:
     """The `custom_config` that the pipeline passes.
 
     `ranges` bound the features of a prediction request; `averages` is the pattern of the files with the pair
-    averages, or empty.
+    averages, or empty. `members` are the addresses of earlier models whose mean with the new one is exported.
     """
 
     batch_size: int
@@ -60,11 +61,13 @@ class TrainingOptions:
     tuner_minutes: float
     ranges: Mapping[str, Sequence[float]] = field(default_factory=dict)
     averages: str = ""
+    members: Sequence[str] = ()
 
 
 def run_fn(fn_args: FnArgs) -> None:
     """Train on the train split, stop early on the eval split, export the SavedModel."""
     options = TrainingOptions(**fn_args.custom_config)
+    members = list(means.networks(options.members))  # before the training, because files may be gone
     keras.utils.set_random_seed(options.seed)
     transform = tft.TFTransformOutput(fn_args.transform_output)
     sample = datasets.sample(fn_args.train_files, transform, seed=options.seed)
@@ -83,7 +86,7 @@ def run_fn(fn_args: FnArgs) -> None:
         network.fit(batches, **fit_arguments, verbose=2)
     domain = _domain(sample, transform)
     folder = fn_args.serving_model_dir
-    signatures.export(network, transform, folder, ranges=options.ranges, domain=domain)
+    signatures.export(network, transform, folder, ranges=options.ranges, domain=domain, members=members)
     signatures.write_profile(sample.inputs | {features.LABEL: sample.fares}, transform, folder)
     held_out = datasets.held_out(fn_args.eval_files, transform, seed=options.seed)
     signatures.write_intervals(_intervals(network, held_out, domain), folder)

@@ -57,7 +57,9 @@ class RunParameters:
     cache's key (`taxi_ml.naming.cache_period`). `ranges` are the smallest and the largest value of each
     feature that a prediction request may have. Without an anchor, the values of its parameters are empty: a
     pipeline of its own for that would be compiled for the third run. `averages` is the pattern of the files
-    with the pair averages, or empty. `anomalies` says which of the trips' anomalies stop the run.
+    with the pair averages, or empty. `members` are the folders of earlier models whose mean with the new one
+    is judged and served; there are none unless the settings ask for a mean. `anomalies` says which of the
+    trips' anomalies stop the run.
     """
 
     window: str
@@ -70,6 +72,7 @@ class RunParameters:
     champion: Champion | None = None
     anchor: Champion | None = None
     averages: str = ""
+    members: tuple[str, ...] = ()
 
     @classmethod
     def of(  # noqa: PLR0913  # each is a fact of the run
@@ -79,6 +82,7 @@ class RunParameters:
         *,
         champion: Champion | None,
         anchor: Champion | None = None,
+        members: tuple[str, ...] = (),
         cache_day: date | None,
         override: Override | None = None,
     ) -> Self:
@@ -101,6 +105,7 @@ class RunParameters:
             champion=champion,
             anchor=anchor,
             averages=naming.averages_uri(settings, window),
+            members=members,
         )
 
     def values(self, request: CompileRequest) -> dict[str, str]:
@@ -121,6 +126,7 @@ class RunParameters:
                 **training_options(request),
                 "ranges": self.ranges,
                 "averages": self.averages,
+                "members": self.members,
             },
             Parameter.PUSH_DESTINATION: {"filesystem": {"base_directory": self.serving_uri}},
             Parameter.ANCHOR_NAME: self.anchor.name if self.anchor else "",
@@ -141,7 +147,7 @@ def names(request: CompileRequest) -> list[str]:
 
 
 def training_options(request: CompileRequest) -> dict[str, Any]:
-    """Return the options of the Tuner, and of the Trainer except the ranges and the averages."""
+    """Return the options of the Tuner, and of the Trainer except what differs from run to run."""
     return {
         "batch_size": request.batch_size,
         "seed": request.seed,

@@ -29,7 +29,8 @@ Begin: TypeAlias = "Callable[..., Promotion]"
 """The type of the fixture `begin`."""
 
 NAME = "chicago-taxi-fare"
-NO_ANCHOR = {"anchor_name": "", "anchor_uri": ""}
+NO_ANCHOR = {"anchor_name": "", "anchor_uri": "", "members": ""}
+OVERRIDE = {"override_codes": ["champion_newer"], "override_reason": "a test"}
 # Lists show nothing that a test makes, and traffic takes effect while the smoke test sends requests.
 LAGGING = {"current": NO_LAGS, "lagging": Lags(lists=3600.0, traffic=0.3)}
 FAST: dict[str, Any] = {
@@ -58,6 +59,7 @@ class Promotion:
     skill: str = ""
     evaluate_only: bool = False
     compares: bool = True
+    serve: str = "newest"
     form: Mapping[str, Any] = field(default_factory=dict)
     champion: dict[str, str] = field(init=False)
     model: str = field(init=False)
@@ -72,6 +74,7 @@ class Promotion:
             window=self.window,
             evaluate_only=self.evaluate_only,
             compares=self.compares,
+            serve=self.serve,
             **FAST,
         )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.airflow.promotion import deploy_foreign
+from tests.airflow.promotion import OVERRIDE, deploy_foreign
 from vertex_airflow import model_registry
 from vertex_airflow.baseline import Baseline
 from vertex_airflow.names import ModelName
@@ -116,9 +116,6 @@ def test_a_cleared_task_keeps_the_anchor(begin: Begin, files: ObjectStore) -> No
     assert anchor(run.begin()) == ("", "")
     assert recorded.anchor is not None
     assert str(recorded.anchor.name) == best.model
-
-
-OVERRIDE = {"override_codes": ["champion_newer"], "override_reason": "a test"}
 
 
 def test_a_record_without_an_anchor_is_read() -> None:

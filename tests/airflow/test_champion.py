@@ -170,7 +170,7 @@ def test_a_run_that_compares_with_nothing_meets_no_champion(begin: Begin) -> Non
 
     found = begin("run-2", window=EARLIER, compares=False).champion
 
-    assert found == {"name": "", "uri": "", "anchor_name": "", "anchor_uri": ""}
+    assert found == {"name": "", "uri": "", **NO_ANCHOR}
 
 
 @pytest.mark.parametrize("window", [OWN, LATER])

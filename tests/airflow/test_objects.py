@@ -113,6 +113,21 @@ def test_the_pipeline_is_given_the_champion(
     assert (champion is not None, False, champion) == (request.compares, request.enable_cache, given)
 
 
+def test_the_trainer_is_given_the_members(store: ObjectStore) -> None:
+    """The folders of the models to average with are options of the Trainer; the request is the same."""
+    written = [
+        run_task(
+            WriteRequestOperator(task_id="write", modules_digest="abc", rows=ROWS, members=members),
+            context(params=PARAMS),
+        )
+        for members in ("", "gs://b/2 gs://b/1")
+    ]
+    options = json.loads(json.loads(store.read(written[1]["parameters"]))["training_options"])
+
+    assert written[0]["compiled"] == written[1]["compiled"]
+    assert options["members"] == ["gs://b/2", "gs://b/1"]
+
+
 def test_a_month_without_a_change_has_the_address_of_the_one_before(store: ObjectStore) -> None:
     """Window, data and models are the run's own; what is compiled, and where it lies, is the same."""
     runs = (

@@ -77,7 +77,8 @@ def probe(root: str) -> dict[str, Any]:
 def _retrained(request: CompileRequest, root: str) -> dict[str, list[float]]:
     """Train briefly on the transformed rows, twice by one seed and once by another; predict the test rows.
 
-    Then the same with less room than there are rows, so that they are shuffled through files.
+    Then the same with less room than there are rows, so that they are shuffled through files; and twice as
+    the mean with earlier ones, of which the second time one is a mean itself.
     """
     # The modules import each other as TFX's wheel has them: top-level.
     sys.path.insert(0, request.modules_uri)
@@ -89,12 +90,14 @@ def _retrained(request: CompileRequest, root: str) -> dict[str, list[float]]:
     options = {"batch_size": 64, "tuner_trials": 0, "tuner_steps": 1, "tuner_minutes": 1.0}
     found = {}
     kept = datasets.SAMPLE_ROWS, datasets.LOOK_ROWS
-    for name, seed, room in (
-        ("once", 1, kept),
-        ("again", 1, kept),
-        ("otherwise", 2, kept),
-        ("through files", 1, (300, 100)),
-        ("through files again", 1, (300, 100)),
+    for name, seed, room, members in (
+        ("once", 1, kept, ()),
+        ("again", 1, kept, ()),
+        ("otherwise", 2, kept, ()),
+        ("through files", 1, (300, 100), ()),
+        ("through files again", 1, (300, 100), ()),
+        ("mean", 3, kept, ("once", "otherwise")),
+        ("next mean", 4, kept, ("mean", "once")),
     ):
         datasets.SAMPLE_ROWS, datasets.LOOK_ROWS = room
         arguments = FnArgs(
@@ -103,13 +106,25 @@ def _retrained(request: CompileRequest, root: str) -> dict[str, list[float]]:
             transform_output=_only(f"{root}/Transform/transform_graph/*"),
             train_steps=20,
             serving_model_dir=f"{root}/retrained/{name}",
-            custom_config={**options, "seed": seed},
+            custom_config={
+                **options,
+                "seed": seed,
+                "members": [f"{root}/retrained/{each}" for each in members],
+            },
         )
         trainer.run_fn(arguments)
-        model = tf.saved_model.load(arguments.serving_model_dir)
-        fares = model.signatures["serving_default"](examples=tf.constant(tests))["fare"]
-        found[name] = fares.numpy()[:, 0].tolist()
-    return found
+        found[name] = _fares(arguments.serving_model_dir, tests)
+    return found | {
+        f"{name}/own": _fares(f"{root}/retrained/{name}/own", tests) for name in ("mean", "next mean")
+    }
+
+
+def _fares(folder: str, records: list[bytes]) -> list[float]:
+    model = tf.saved_model.load(folder)
+    fares: list[float] = (
+        model.signatures["serving_default"](examples=tf.constant(records))["fare"].numpy()[:, 0].tolist()
+    )
+    return fares
 
 
 def _drift(root: str) -> tuple[Drift, ...]:

@@ -39,6 +39,28 @@ def test_served_predictions_are_the_evaluated_ones(facts: dict[str, Any], root: 
     assert served == pytest.approx([facts["predictions"][row["trip_id"]] for row in rows], rel=1e-5)
 
 
+def test_a_mean_is_one_of_networks(facts: dict[str, Any]) -> None:
+    """A model that is averaged with a mean is averaged with that one's own network."""
+    trained = {name: np.array(fares) for name, fares in facts["retrained"].items()}
+    mean = (trained["mean/own"] + trained["once"] + trained["otherwise"]) / 3
+    following = (trained["next mean/own"] + trained["mean/own"] + trained["once"]) / 3
+
+    assert trained["mean"] == pytest.approx(mean, rel=1e-5)
+    assert trained["next mean"] == pytest.approx(following, rel=1e-5)
+    assert np.abs(trained["mean"] - trained["mean/own"]).max() > 0.01
+
+
+def test_the_mean_is_what_is_served(facts: dict[str, Any], root: Path) -> None:
+    """The server answers the mean of the test trips, from a folder with all that a model has."""
+    with (root / "data/test/trips_000000000000.csv").open() as file:
+        instances = [_instance(row) for row in csv.DictReader(file)]
+
+    with serving(f"{root}/local_root/retrained/mean") as url:
+        served = _predict(url, instances)
+
+    assert sorted(served) == pytest.approx(sorted(facts["retrained"]["mean"]), rel=1e-5)
+
+
 def test_trip_without_optional_features_gets_a_sane_fare(facts: dict[str, Any]) -> None:
     """With every optional feature missing the fare is finite and one that trips have."""
     required = {name: 0 for name in INPUTS if name not in NULLABLE_FLOATS}

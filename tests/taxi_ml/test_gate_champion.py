@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taxi_ml.gate import kept
-from taxi_ml.gate.champion import Champion, Training, parse_window
+from taxi_ml.gate.champion import Champion, Training, newest_first, parse_window
 from taxi_ml.gate.decision import Override, Verdict, decide, objections
 from taxi_ml.gate.reasons import ReasonCode
 from taxi_ml.naming import job_labels
@@ -263,3 +263,29 @@ def test_what_serves_only_adds_its_own_reasons(
 
     assert tuple(reason for reason in beside.reasons if reason.code not in own) == alone.reasons
     assert (beside.verdict is Verdict.PROMOTE) == (beside.reasons == ())
+
+
+def test_models_of_earlier_windows_come_newest_first() -> None:
+    """Those of this window and later ones are left out, and of one window the first in the list is first."""
+    labels = {
+        "old": ("2014-12_train24_test1", ""),
+        "same": ("2015-07_train24_test1", ""),
+        "later": ("2015-08_train24_test1", ""),
+        "new": ("2015-06_train24_test1", ""),
+        "new again": ("2015-06_train12_test1", ""),
+        "learned": ("2015-05_train24_test1", "2015-06-02"),
+        "foreign": ("", ""),
+    }
+    models = [
+        Champion.of(
+            name=name,
+            uri="",
+            labels={"window": window, "trained_from": "2013-01-01", "trained_until": until},
+        )
+        for name, (window, until) in labels.items()
+    ]
+
+    found = newest_first(models, "2015-07_train24_test1")
+
+    assert [each.name for each in found] == ["new", "new again", "old"]
+    assert newest_first(models, "another window") == []

@@ -101,6 +101,7 @@ def test_text_becomes_the_type_of_the_setting() -> None:
         ("machine_type", "big", "n1-standard-4"),
         ("examples_format", "avro", "choose one of csv, parquet"),
         ("pipeline_schema", "3", "choose one of 2.1, 2.0"),
+        ("serve", "mean_of_2", "choose one of newest, mean_of_3"),
         ("resources", "Trainr=cpu:8", "one of ExampleGen, StatisticsGen"),
         ("resources", "Trainer=cpu:8 Trainer=memory:1G", "Trainer is named twice"),
         ("resources", "Trainer", "write <component>=cpu:<vCPUs>"),

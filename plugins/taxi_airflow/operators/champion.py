@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from taxi_airflow.champions import Comparison, anchor_of, champion_of, find_anchor, has_saved_model
+from taxi_airflow.champions import (
+    Comparison,
+    anchor_of,
+    champion_of,
+    find_anchor,
+    find_members,
+    has_saved_model,
+    members_of,
+)
 from taxi_airflow.runs import run_of
 from taxi_ml.gate.reasons import ReasonCode
+from taxi_ml.settings import Serve
 from vertex_airflow.operators.connected import check_given, is_true
 from vertex_airflow.operators.deploy import RecordBaselineOperator
 
@@ -26,12 +35,16 @@ if TYPE_CHECKING:
 class FindChampionOperator(RecordBaselineOperator):
     """Record what serves before a run, and refuse a champion that the run cannot be compared with fairly.
 
-    Returns the champion's name and the folder of its files, and those of the anchor, ``{"name", "uri",
-    "anchor_name", "anchor_uri"}``; they are empty where nothing serves, and where there is no anchor.
+    Returns the champion's name and the folder of its files, those of the anchor, and the folders of the
+    members, separated by spaces, ``{"name", "uri", "anchor_name", "anchor_uri", "members"}``; they are empty
+    where nothing serves, where there is no anchor, and where there are no members.
 
     The anchor is the best other version of the registered model that has served and was trained for a window
     that ends within the 12 months before this one's, by its label `skill` (`taxi_ml.gate.anchor`). A version
     that was trained on this window's test months, or whose files are gone, is passed over.
+
+    Where a mean is to serve, the members are the newest versions that have served, of windows that end before
+    this one. The run's model is averaged with them. The same versions are passed over.
 
     The task fails before anything is recorded where the champion's files are gone, or where it was trained
     on this window's test months or for a later window. Preflight has looked for that before the run waited
@@ -43,6 +56,7 @@ class FindChampionOperator(RecordBaselineOperator):
     :param window: id of the window that the run trains and tests on
     :param evaluate_only: whether the run promotes nothing
     :param compares: whether the run is compared with what serves; if not, there is no champion for it
+    :param serve: what is to serve, ``newest`` or ``mean_of_3``; see `taxi_ml.settings.Serve`
     """
 
     template_fields: Sequence[str] = (
@@ -51,6 +65,7 @@ class FindChampionOperator(RecordBaselineOperator):
         "window",
         "evaluate_only",
         "compares",
+        "serve",
     )
 
     def __init__(
@@ -60,6 +75,7 @@ class FindChampionOperator(RecordBaselineOperator):
         window: str,
         evaluate_only: bool | str = False,
         compares: bool | str = True,
+        serve: str = Serve.NEWEST,
         **kwargs: Any,  # noqa: ANN401  # RecordBaselineOperator's
     ) -> None:
         super().__init__(**kwargs)
@@ -67,19 +83,22 @@ class FindChampionOperator(RecordBaselineOperator):
         self.window = window
         self.evaluate_only = evaluate_only
         self.compares = compares
+        self.serve = serve
 
     def look(self, hook: VertexHook) -> Baseline:
-        """Return what serves, and the anchor."""
+        """Return what serves, the anchor, and the members."""
         found = super().look(hook)
-        anchor = find_anchor(hook, self.store(), self.model_name, self.window, found.champion)
-        return replace(found, anchor=anchor)
+        store = self.store()
+        anchor = find_anchor(hook, store, self.model_name, self.window, found.champion)
+        members = find_members(hook, store, self.model_name, self.window, Serve(self.serve).earlier)
+        return replace(found, anchor=anchor, members=members)
 
     def returned(self, context: Context, baseline: Baseline) -> dict[str, str]:
         """Return the champion; raise where the gate would reject whatever the run trains."""
         check_given(window=self.window)
         if not is_true(self.compares):
             self.log.info("Compare is off: this run is compared with no model")
-            return {"name": "", "uri": "", "anchor_name": "", "anchor_uri": ""}
+            return {"name": "", "uri": "", "anchor_name": "", "anchor_uri": "", "members": ""}
         champion = champion_of(baseline)
         self._describe(baseline, champion)
         compared = has_saved_model(self.store(), champion)
@@ -91,11 +110,15 @@ class FindChampionOperator(RecordBaselineOperator):
         # Its files may have been deleted since a try that recorded it.
         kept = has_saved_model(self.store(), anchor)
         self.log.info("Anchor: %s", f"{anchor.name} of {anchor.window}" if kept else "none")
+        members = [each for each in members_of(baseline) if has_saved_model(self.store(), each)]
+        for each in members:
+            self.log.info("The run's model is averaged with %s of %s", each.name, each.window)
         return {
             "name": champion.name,
             "uri": champion.uri if compared else "",
             "anchor_name": anchor.name if kept else "",
             "anchor_uri": anchor.uri.rstrip("/") if kept else "",
+            "members": " ".join(each.uri.rstrip("/") for each in members),
         }
 
     def _judge(self, found: Comparison, context: Context) -> None:

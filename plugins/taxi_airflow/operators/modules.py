@@ -73,6 +73,7 @@ class WriteRequestOperator(ConnectedOperator):
     :param champion_uri: ``gs://…`` folder of its SavedModel; empty: the run compares with no model
     :param anchor_name: resource name of an earlier version to compare with too; empty: there is none
     :param anchor_uri: ``gs://…`` folder of its SavedModel
+    :param members: ``gs://…`` folders of earlier models, separated by spaces, to average the new one with
     :param enable_cache: whether components may take their outputs from the cache
     """
 
@@ -84,6 +85,7 @@ class WriteRequestOperator(ConnectedOperator):
         "champion_uri",
         "anchor_name",
         "anchor_uri",
+        "members",
         "enable_cache",
     )
     ui_color = "#ceead6"
@@ -97,6 +99,7 @@ class WriteRequestOperator(ConnectedOperator):
         champion_uri: str = "",
         anchor_name: str = "",
         anchor_uri: str = "",
+        members: str = "",
         enable_cache: bool | str = True,
         **kwargs: Any,  # noqa: ANN401  # ConnectedOperator's
     ) -> None:
@@ -107,6 +110,7 @@ class WriteRequestOperator(ConnectedOperator):
         self.champion_uri = champion_uri
         self.anchor_name = anchor_name
         self.anchor_uri = anchor_uri
+        self.members = members
         self.enable_cache = enable_cache
 
     def execute(self, context: Context) -> dict[str, str]:
@@ -126,6 +130,7 @@ class WriteRequestOperator(ConnectedOperator):
             run.window,
             champion=champion,
             anchor=_model(self.anchor_name, self.anchor_uri),
+            members=() if is_empty(self.members) else tuple(self.members.split()),
             cache_day=datetime.now(UTC).date() if cached else None,
             override=run.override,
         )

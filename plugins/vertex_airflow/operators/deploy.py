@@ -61,7 +61,7 @@ class RecordBaselineOperator(VertexOperationOperator[Baseline]):
         return self.look(hook)
 
     def look(self, hook: VertexHook) -> Baseline:
-        """Return what is recorded; a subclass may add an anchor."""
+        """Return what is recorded; a subclass may add an anchor and members."""
         return Baseline.live(hook, self.endpoint_name)
 
     def apply(self, hook: VertexHook, context: Context, state: Baseline) -> dict[str, Any]:
