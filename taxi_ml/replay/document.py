@@ -17,6 +17,7 @@ from taxi_ml.replay.contest import SEED, Reports
 from taxi_ml.replay.policies import ALWAYS, SHIPPED
 from taxi_ml.replay.power import DRAWS, power
 from taxi_ml.replay.simulation import HINDSIGHT, hindsight, simulate, users
+from taxi_ml.replay.stored import BASELINE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -178,11 +179,13 @@ def _mae(step: Step) -> float | None:
 def _fault(stored: Stored, fault: Fault, policies: Sequence[Policy]) -> FaultResult:
     # Reports of other months differ too where the broken model serves, so that none is kept.
     broken, reports = stored.with_fault(fault), Reports()
+    # Without the baseline's predictions a mean cannot be compared with it: the run compared its model alone.
+    judged = [each for each in policies if each.serves == 1 or BASELINE in fault.judged.predictions]
     steps = {
         policy.name: next(
             step for step in simulate(broken, policy, reports).steps if step.month == fault.month
         )
-        for policy in policies
+        for policy in judged
     }
     return FaultResult(
         name=fault.name,

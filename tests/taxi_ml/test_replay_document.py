@@ -17,6 +17,7 @@ from taxi_ml.replay.plan import Plan, PlanError, PlannedMonth
 from taxi_ml.replay.policies import ALWAYS, MEAN_OF_3, NEVER, SHIPPED, standard
 from taxi_ml.replay.power import power
 from taxi_ml.replay.stored import (
+    BASELINE,
     StoredError,
     load,
     pack_fault,
@@ -234,3 +235,16 @@ def test_numbers_of_a_page_are_finite(found: Replay) -> None:
 
     assert "nan" not in render(replace(found, policies=same)).lower().replace("finance", "")
     assert np.isfinite(float(re.findall(r'cx="([^"]+)"', render(found))[0]))
+
+
+def test_a_mean_is_left_out_of_a_broken_month_without_a_baseline() -> None:
+    """A mean is not judged by the comparison of the run's own model with the baseline; its cell is empty."""
+    whole = fault(MONTHS, 2, usd=6.0)
+    judged = {name: fares for name, fares in whole.judged.predictions.items() if name != BASELINE}
+    cut = replace(whole, judged=replace(whole.judged, predictions=judged))
+
+    with_it, without = (replay(replace(MONTHS, faults=(each,)), standard(), draws=0) for each in (whole, cut))
+
+    assert MEAN_OF_3 in with_it.faults[0].mae
+    assert with_it.faults[0].mae.keys() - without.faults[0].mae.keys() == {MEAN_OF_3}
+    assert "not a number" not in render(without)
