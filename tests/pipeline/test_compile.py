@@ -121,6 +121,7 @@ def test_a_run_gives_its_pipeline_all_that_it_takes(
         ("CsvExampleGen", "cache_period"): "2015-07-05",
         ("CsvExampleGen", "data_uri"): f"{root}/data",
         ("CsvExampleGen", "input_base"): f"{root}/data",
+        ("ExampleValidator", "rules"): values["anomaly_rules"],
         ("ImportSchemaGen", "cache_period"): "2015-07-05",
         ("ImportSchemaGen", "data_uri"): f"{root}/data",
         ("Pusher", "push_destination"): json.dumps({"filesystem": {"base_directory": f"{root}/serving"}}),

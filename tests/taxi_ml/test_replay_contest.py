@@ -156,15 +156,16 @@ def test_a_gated_policy_asks_the_gate(serves: int) -> None:
     assert of_text("mine", DEFAULT_PATH.read_text()).gate == policy
 
 
-def test_the_standard_policies_have_names_and_one_model_each() -> None:
-    """The shipped one has the gate's own rules."""
+def test_the_standard_policies_have_names_and_numbers_of_models() -> None:
+    """The shipped one has the gate's own rules, as has the mean."""
     assert [(each.name, each.serves) for each in standard()] == [
         ("shipped", 1),
+        ("mean_of_3", 3),
         ("always", 1),
         ("never", 1),
         ("better-only", 1),
     ]
-    assert standard()[0].gate == load()
+    assert standard()[0].gate == standard()[1].gate == load()
     assert never(contest(), Reports()).verdict is Verdict.REJECT
 
 
@@ -172,7 +173,7 @@ def test_a_lower_error_is_better_and_not_a_lower_fare() -> None:
     """Forty percent of the fare is farther from it than one and a half times."""
     predictions = {**MONTH.predictions, window(2): FARES * 0.4, window(1): FARES * 1.5}
     month = replace(MONTH, judged=replace(MONTH.judged, predictions=predictions))
-    better_only = standard()[3]
+    (better_only,) = (each for each in standard() if each.name == "better-only")
 
     assert better_only.rule(replace(contest(), month=month), Reports()).verdict is Verdict.REJECT
     assert np.all(predictions[window(2)] < predictions[window(1)])
