@@ -34,7 +34,8 @@ def main(request_path: str, folder: str) -> None:
     request = CompileRequest.parse(Path(request_path).read_text())
     root = f"{folder}/local_root"
     values = json.loads(Path(folder, "parameters.json").read_text())
-    tf.saved_model.save(TenDollars(), values["anchor_uri"])
+    if values["anchor_uri"]:
+        tf.saved_model.save(TenDollars(), values["anchor_uri"])
     pipeline = build_pipeline(request, values, modules=Path(request.modules_uri), root=root)
     pipeline.metadata_connection_config = tfx.orchestration.metadata.sqlite_metadata_connection_config(
         f"{folder}/metadata.db"
