@@ -298,22 +298,21 @@ def schedule(environ: Mapping[str, str]) -> str | None:
 
 def wait_days(environ: Mapping[str, str]) -> int:
     """Return TAXI_WAIT_DAYS alone; a wrong one counts as unset, since the first task of a run refuses it."""
-    given = environ.get(f"{PREFIX}WAIT_DAYS", WAIT_DAYS)
-    try:
-        days: int = _checked({"wait_days": given}, required=frozenset())["wait_days"]
-    except SettingsError:
-        return WAIT_DAYS
-    return days
+    return _lenient(environ, "wait_days", WAIT_DAYS)
 
 
 def parallel_runs(environ: Mapping[str, str]) -> int:
     """Return TAXI_PARALLEL_RUNS alone; a wrong one counts as unset, as above."""
-    given = environ.get(f"{PREFIX}PARALLEL_RUNS", 1)
+    return _lenient(environ, "parallel_runs", 1)
+
+
+def _lenient(environ: Mapping[str, str], name: str, default: int) -> int:
+    given = {name: environ.get(f"{PREFIX}{name.upper()}", default)}
     try:
-        runs: int = _checked({"parallel_runs": given}, required=frozenset())["parallel_runs"]
+        number: int = _checked(given, required=frozenset())[name]
     except SettingsError:
-        return 1
-    return runs
+        return default
+    return number
 
 
 _REQUIRED: Final = frozenset(
