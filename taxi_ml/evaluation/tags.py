@@ -27,7 +27,7 @@ class SchemaError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """The bounds of one feature in each split; None is no bound."""
+    """The bounds of one feature in each split; None means unbounded."""
 
     most_absent: float | None = None
     most_common: float | None = None

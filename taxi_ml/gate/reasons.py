@@ -63,7 +63,7 @@ Rejecting it would keep a model that is worse for users.
 class Reason:
     """One rule that the challenger breaks.
 
-    `slice` is None if the rule is about all rows, `observed` if there is no value. `required` describes the
+    `slice` is None if the rule is about all rows, `observed` if it is missing. `required` describes the
     values that pass.
     """
 

@@ -62,7 +62,7 @@ def predicted(predictions: Judged | Month, lineup: Lineup) -> Numbers:
 def report_of(contest: Contest) -> Report:
     """Return the run's own report with this champion and anchor in place of those that it met.
 
-    Without the champion's profile of its training rows there is no drift, which only warns.
+    Drift is left out, because the champion's profile of its training rows is not stored; it only warns.
     """
     judged = contest.month.judged
     fares = judged.rows.fares

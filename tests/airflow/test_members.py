@@ -38,7 +38,7 @@ def test_the_last_two_models_that_served_are_the_members(begin: Begin) -> None:
 
 
 def test_the_newest_model_alone_serves_by_default(begin: Begin) -> None:
-    """Without the setting, and for a run that is compared with nothing, there are no members."""
+    """A run has no members if the setting is off, or if it is compared with nothing."""
     begin("run-1", window=MARCH).promote()
 
     assert begin("run-2", window=APRIL).champion["members"] == ""

@@ -37,7 +37,7 @@ class FindChampionOperator(RecordBaselineOperator):
 
     Returns the champion's name and the folder of its files, those of the anchor, and the folders of the
     members, separated by spaces, ``{"name", "uri", "anchor_name", "anchor_uri", "members"}``; they are empty
-    where nothing serves, where there is no anchor, and where there are no members.
+    if nothing serves, if no earlier version can be the anchor, or if the run averages no models.
 
     The anchor is the best other version of the registered model that has served and was trained for a window
     that ends within the 12 months before this one's, by its label `skill` (`taxi_ml.gate.anchor`). A version
@@ -55,7 +55,7 @@ class FindChampionOperator(RecordBaselineOperator):
     :param model_name: display name of the registered model, whose versions may be the anchor
     :param window: id of the window that the run trains and tests on
     :param evaluate_only: whether the run promotes nothing
-    :param compares: whether the run is compared with what serves; if not, there is no champion for it
+    :param compares: whether to compare the run with what serves; if false, the champion is ignored
     :param serve: what is to serve, ``newest`` or ``mean_of_3``; see `taxi_ml.settings.Serve`
     """
 

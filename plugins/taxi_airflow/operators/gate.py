@@ -52,7 +52,7 @@ class GateOperator(ConnectedOperator):
     is a success of this task; a report or policy that cannot be read fails it without a retry. The run's
     parameters may override reasons by their codes, with a written reason, which the decision records.
     Returns ``{"verdict", "decision", "report", "card", "card_problem", "challenger", "skill"}``: a word,
-    addresses, why there is no card, and how good the challenger is (`taxi_ml.gate.anchor`). A card that
+    addresses, why the card is missing, and how good the challenger is (`taxi_ml.gate.anchor`). A card that
     cannot be written changes nothing else; clear the task to write it again.
 
     :param job: resource name of the pipeline job
