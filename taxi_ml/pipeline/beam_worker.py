@@ -79,9 +79,21 @@ def _launch(arguments: Sequence[str]) -> str:
         command.append(f"{_PERSISTENT}={tempfile.gettempdir()}")
     paths = filter(None, [os.environ.get("PYTHONPATH"), str(PACKAGES)])
     environment = {**os.environ, "PIP_TARGET": str(PACKAGES), "PYTHONPATH": ":".join(paths)}
-    boot = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    boots: list[subprocess.Popen[str]] = []
+    early: list[int] = []
+
+    def pass_on(number: int, _: object) -> None:
+        if boots:
+            boots[0].send_signal(number)
+        else:
+            early.append(number)
+
+    # Before the launcher runs: a signal in between would end this process alone, and nobody the launcher.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: boot.send_signal(received))
+        signal.signal(number, pass_on)
+    boots.append(boot := subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+    for number in early:
+        boot.send_signal(number)
     lines = _passed_on(boot.stderr) if boot.stderr else deque[str]()
     code = boot.wait()
     # A signal ends a worker whose job has ended.

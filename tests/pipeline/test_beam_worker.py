@@ -85,12 +85,15 @@ def test_a_launcher_that_is_started_by_hand_fails_as_itself(
     assert capfd.readouterr().err == "No id provided.\n"
 
 
-def test_the_launcher_is_told_to_end(whole: Path) -> None:
-    """A signal to the container reaches Beam's launcher, and its exit is not reported as a failure."""
+@pytest.mark.parametrize("late", [0, 0.5])
+def test_the_launcher_is_told_to_end(whole: Path, late: float) -> None:
+    """A signal reaches Beam's launcher, even before the entry point knows it, and is not a failure."""
     ready = "trap 'echo ended; exit' TERM; echo ready; while :; do sleep 0.1; done"
     (whole / "boot").write_text(f"#!/bin/sh\n{ready}\n")
     program = (
-        "import pathlib, sys; from taxi_ml.pipeline import beam_worker; beam_worker.problems = lambda _: (); "
+        "import pathlib, subprocess, sys, time; from taxi_ml.pipeline import beam_worker; "
+        "start = subprocess.Popen; beam_worker.problems = lambda _: (); "
+        f"subprocess.Popen = lambda *a, **k: (start(*a, **k), time.sleep({late}))[0]; "
         f"beam_worker.BOOT = pathlib.Path('{whole}/boot'); sys.exit(beam_worker.main(['--id=1']))"
     )
 
