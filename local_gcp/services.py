@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from local_gcp.layout import Layout
 
 HOSTS_VARIABLE: Final = "LOCAL_GCP_HOSTS"
+# A demo's roll-out lasts seconds, Cloud Monitoring's own period a minute.
+_METRICS: Final = ("--metrics-period=2", "--metrics-delay=0.5:1.5")
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?")
 
 
@@ -96,6 +98,7 @@ def client_environment(setting: Setting) -> dict[str, str]:
             "is_anonymous": True,
             "project": PROJECT,
             "vertex_endpoint": setting.url("vertex.grpc"),
+            "monitoring_endpoint": setting.url("vertex.grpc"),
             "vertex_console": setting.console or f"{setting.url('vertex.rest')}/console",
             "registry_endpoint": setting.url("vertex.rest"),
         },
@@ -206,7 +209,7 @@ def _build_vertex(setting: Setting) -> Service:
     command += ["--gcs-root", str(layout.gcs_root), "--images", str(layout.images)]
     command += ["--own-images", str(layout.own_images)]
     command += ["--project", PROJECT, "--region", REGION, "--host", setting.bind, "--prestart"]
-    command += setting.allow_hosts(names[0])
+    command += [*_METRICS, *setting.allow_hosts(names[0])]
     return Service(
         name="vertex",
         command=tuple(command),

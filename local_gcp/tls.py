@@ -29,6 +29,7 @@ _REST: Final = {
     "aiplatform.googleapis.com": "vertex.rest",
     "*-aiplatform.googleapis.com": "vertex.rest",
     "cloudresourcemanager.googleapis.com": "vertex.rest",
+    "monitoring.googleapis.com": "vertex.rest",
     "storage.googleapis.com": "gcs",
     "bigquery.googleapis.com": "bigquery.rest",
 }

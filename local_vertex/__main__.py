@@ -18,6 +18,7 @@ from local_vertex.composition import HOST, Doors, LocalVertex, Options, build_en
 from local_vertex.domain.past import Lags
 from local_vertex.gcs_objects import adopt, leave
 from local_vertex.images import ImageRule, ImageTable, ImageTableError, container_environment, read_images
+from local_vertex.monitoring.samples import Sampling
 from local_vertex.run.ports import EngineSettings
 from local_vertex.server.grpc_server import PortInUseError
 from local_vertex.store import StateInUseError, StateUnreadableError
@@ -48,6 +49,7 @@ _OWN_IMAGES = (
     "(default: own-images.json in the state)"
 )
 _GIGABYTE = 10**9
+_SHORTEST_PERIOD = 0.1
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -77,6 +79,7 @@ def _serve(chosen: argparse.Namespace) -> None:
         faults=chosen.faults,
         lean_skipped=chosen.lean_skipped,
         lags=Lags(lists=chosen.stale_lists, traffic=chosen.late_traffic),
+        sampling=_sampling(chosen),
         addresses=tuple(chosen.allow_host),
     )
     vertex = LocalVertex(options, partial(build_engines, _engine_settings(chosen), images))
@@ -95,6 +98,11 @@ def _serve(chosen: argparse.Namespace) -> None:
         doors.serve()
     finally:
         vertex.close()
+
+
+def _sampling(chosen: argparse.Namespace) -> Sampling:
+    soonest, latest = chosen.metrics_delay
+    return Sampling(period=chosen.metrics_period, soonest=soonest, latest=latest)
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
@@ -175,6 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--faults", action="store_true", help="let requests ask for faults on the wire")
     _add_lags(parser)
+    _add_metrics(parser)
     return parser
 
 
@@ -184,6 +193,42 @@ def _add_lags(parser: argparse.ArgumentParser) -> None:
     )
     for option, meaning in _LAGS.items():
         lags.add_argument(option, type=_duration, default=0.0, metavar="SECONDS", help=meaning)
+
+
+def _add_metrics(parser: argparse.ArgumentParser) -> None:
+    metrics = parser.add_argument_group("Cloud Monitoring", "points of the time series about predictions")
+    metrics.add_argument(
+        "--metrics-period",
+        type=_period,
+        default=60.0,
+        metavar="SECONDS",
+        help="time that a point is about, and the shortest alignment period if it is less than a minute "
+        "(%(default)g, Google's)",
+    )
+    metrics.add_argument(
+        "--metrics-delay",
+        type=_delay,
+        default=(2.0, 2.0),
+        metavar="SECONDS[:SECONDS]",
+        help="a point is visible so long after its period, or between the two (2); on Google after minutes",
+    )
+
+
+def _period(text: str) -> float:
+    seconds = _duration(text)
+    if seconds < _SHORTEST_PERIOD:
+        raise argparse.ArgumentTypeError(
+            f"{text} s is too short; a period has {_SHORTEST_PERIOD:g} s or more"
+        )
+    return seconds
+
+
+def _delay(text: str) -> tuple[float, float]:
+    soonest, _, latest = text.partition(":")
+    delay = _duration(soonest), _duration(latest or soonest)
+    if delay[0] > delay[1]:
+        raise argparse.ArgumentTypeError(f"{text}: the longest delay, {latest} s, comes second")
+    return delay
 
 
 def _duration(text: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
@@ -19,6 +19,7 @@ from local_vertex.api.job_service import JobService
 from local_vertex.api.location_service import LocationService, ProjectService
 from local_vertex.api.metadata import Metadata
 from local_vertex.api.metadata_service import MetadataService
+from local_vertex.api.metric_service import MetricService
 from local_vertex.api.model_service import ModelService
 from local_vertex.api.models import Models
 from local_vertex.api.operations import Operations
@@ -31,6 +32,7 @@ from local_vertex.domain.names import Project
 from local_vertex.domain.past import NO_LAGS, Past
 from local_vertex.guard import Guard, addresses
 from local_vertex.images import NO_IMAGES
+from local_vertex.monitoring.samples import Samples, Sampling
 from local_vertex.processes.guarded import GuardedLauncher
 from local_vertex.processes.model_servers import LocalModelServers
 from local_vertex.processes.warm import WarmLauncher, WarmSettings
@@ -73,6 +75,7 @@ SERVICES: Mapping[type, str] = {
     Operations: methods.OPERATIONS,
     LocationService: methods.LOCATIONS,
     ProjectService: methods.PROJECTS,
+    MetricService: methods.METRICS,
 }
 """The methods of each gRPC service."""
 
@@ -90,8 +93,8 @@ class Options:
     `images` are shown as a container registry shows them. With `faults`, requests and callers of `/faults`
     may order faults on the wire. With `lean_skipped`, the tasks of a job that came from the cache list no
     outputs: Vertex AI does not promise any, and the metadata store has them. `lags`, measured by `clock` in
-    seconds, are those of a service of many replicas. `addresses` are those by which REST is reached beyond
-    loopback's own.
+    seconds, are those of a service of many replicas. `sampling` makes Cloud Monitoring's points. `addresses`
+    are those by which REST is reached beyond loopback's own.
     """
 
     state: Path
@@ -105,6 +108,7 @@ class Options:
     lean_skipped: bool = False
     lags: Lags = NO_LAGS
     clock: Callable[[], float] = time.monotonic
+    sampling: Sampling = field(default_factory=Sampling)
     addresses: tuple[str, ...] = ()
 
 
@@ -174,17 +178,19 @@ class LocalVertex:
         self._pipelines = PipelineService(region, jobs, self._operations, self._engines.pipelines)
         models = Models(region)
         self._deployments = Deployments(region, models, self._engines.servers)
+        self._samples = Samples(self._store, options.sampling)
         endpoints = EndpointService(region, models, self._operations, self._deployments)
         answering = (
             self._pipelines,
             self._jobs,
             ModelService(region, models, self._operations),
             endpoints,
-            PredictionService(region, self._engines.servers),
+            PredictionService(region, self._engines.servers, self._samples),
             MetadataService(region, metadata),
             self._operations,
             LocationService(region),
             ProjectService(region),
+            MetricService(region, self._samples, options.sampling),
         )
         table = methods.method_table({SERVICES[type(each)]: each for each in answering})
         self.methods = tuple(
@@ -214,6 +220,7 @@ class LocalVertex:
         self._deployments.close()
         self._operations.close()
         self._engines.close()
+        self._samples.close()
         self._store.close()
 
 

@@ -58,6 +58,16 @@ DIFFERENCES: Final[Mapping[str, str]] = {
     "Locations.ListLocations": "The one region that is served.",
     "Locations.GetLocation": "The one region that is served.",
     "Projects.GetProject": "The one project that is served.",
+    "MetricService.ListTimeSeries": "Metric types `aiplatform.googleapis.com/prediction/online/…`: "
+    "`prediction_count`, `error_count`, `response_count`, `prediction_latencies`; Google's others for "
+    "endpoints are refused with UNIMPLEMENTED, unknown ones with NOT_FOUND. Labels, kinds and units are "
+    "those of Google's list of metrics and of a recorded answer. Not documented, so that Google may differ: "
+    "`response_code` is `2xx`, `4xx` or `5xx`; an error is any answer but a 2xx; `prediction_count` counts "
+    "instances, a `rawPredict` as one; the buckets of latencies (66, from 1 ms, factor 1.4); a period "
+    "without requests has no point. Samples are kept for a day. Alignment: `ALIGN_DELTA`, `ALIGN_SUM`, `ALIGN_RATE`, "
+    "`ALIGN_PERCENTILE_…`; reduction: `REDUCE_SUM`, of numbers `REDUCE_MEAN`, `REDUCE_MIN`, `REDUCE_MAX`, of "
+    "distributions `REDUCE_PERCENTILE_…`; filters: `=`, `!=`, `starts_with`, `ends_with`, `has_substring`, "
+    "`one_of`. Others, and `secondary_aggregation`, are refused with UNIMPLEMENTED.",
     "Operations.CancelOperation": "Reaches deployments; any other operation is done at once.",
 }
 """Differences of supported methods from the real ones, by service and method."""
@@ -67,10 +77,10 @@ _HEAD = """\
 
 <!-- Written by `python -m local_vertex.fidelity`; do not edit. -->
 
-The local Vertex AI answers `google.cloud.aiplatform.v1` over gRPC and REST from one table of methods, which
-is read from Google's generated clients. *Supported* means that the method behaves as documented, as far as
-the clients can tell; *partial* means that it does, with the differences named. Anything else is refused with
-UNIMPLEMENTED, and nothing is done.
+The local Vertex AI answers `google.cloud.aiplatform.v1`, and what its clients need of other services, over
+gRPC and REST from one table of methods, which is read from Google's generated clients. *Supported* means
+that the method behaves as documented, as far as the clients can tell; *partial* means that it does, with the
+differences named. Anything else is refused with UNIMPLEMENTED, and nothing is done.
 
 On all methods: there is one project in one region; credentials and permissions are not checked; quotas are
 those of the machine; `v1beta1` is not served. NaN and Infinity in a Struct, messages nested more than 90 deep
@@ -85,6 +95,13 @@ Lists and traffic are current, which Google does not promise. To test a client w
 | --- | --- |
 | `--stale-lists SECONDS` | {stale} |
 | `--late-traffic SECONDS` | {late} |
+
+Cloud Monitoring has a point a minute about predictions, which is visible some minutes later. Here:
+
+| Option | What it does |
+| --- | --- |
+| `--metrics-period SECONDS` | {period} |
+| `--metrics-delay SECONDS[:SECONDS]` | {delay} |
 """
 _STALE = (
     "List methods show the state of SECONDS ago: what is new is missing, what was deleted or changed is "
@@ -94,6 +111,17 @@ _LATE = (
     "Predict and RawPredict are routed by the traffic split of SECONDS ago. Before its first split takes "
     'effect, an endpoint answers FAILED_PRECONDITION, "doesn\'t have traffic_split". A request that the old '
     "split gives to a model that is no longer deployed is UNAVAILABLE."
+)
+_PERIOD = (
+    "The time that a point is about; 60 is the default, as on Google. With a shorter one, the shortest "
+    "alignment period, a minute on Google, is as short. `python -m local_gcp` sets 2 seconds: a roll-out of "
+    "the demo lasts seconds."
+)
+_DELAY = (
+    "A point is visible SECONDS after its period, by default 2; with two numbers, between them, each series' "
+    "points at times of their own, so that errors may be seen before or after the requests. `python -m "
+    "local_gcp` sets 0.5:1.5. Google documents up to six minutes for other metrics of endpoints, nothing for "
+    "these."
 )
 
 _RULES_HEAD = """\
@@ -125,7 +153,7 @@ def render() -> str:
     evidence = Evidence.read()
     return "\n".join(
         [
-            _HEAD.format(stale=_STALE, late=_LATE),
+            _HEAD.format(stale=_STALE, late=_LATE, period=_PERIOD, delay=_DELAY),
             f"{count} of {len(table)} methods are supported.\n",
             *(line for name, methods in served.items() for line in _section(name, methods, evidence)),
             *evidence.section(),

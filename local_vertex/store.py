@@ -15,7 +15,7 @@ from local_vertex.domain.past import Past, Row
 _LOG = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 _SCHEMA = """
@@ -35,6 +35,8 @@ CREATE TABLE IF NOT EXISTS tasks (
     PRIMARY KEY (job, task_id)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS samples (ended REAL NOT NULL, body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS samples_by_end ON samples (ended);
 """
 
 # Primary result codes, https://www.sqlite.org/rescode.html.
@@ -58,7 +60,7 @@ class StateUnreadableError(Exception):
 
 
 class Store:
-    """Resources as opaque bodies, the tasks of pipeline jobs, and counters.
+    """Resources as opaque bodies, the tasks of pipeline jobs, counters, and samples of predictions.
 
     Safe for many threads: one connection behind a re-entrant lock. A `transaction` makes several
     calls atomic; single calls commit by themselves. `earlier` needs a `past` that is kept.
@@ -243,6 +245,21 @@ class Store:
         """Forget the tasks of a job."""
         with self._lock:
             self._execute("DELETE FROM tasks WHERE job = ?", (job,))
+
+    def add_samples(self, samples: Iterable[tuple[float, str]], *, forget_before: float) -> None:
+        """Keep samples, each with its end (seconds since 1970), and forget those that ended before a time."""
+        with self.transaction():
+            for sample in samples:
+                self._execute("INSERT INTO samples (ended, body) VALUES (?, ?)", sample)
+            self._execute("DELETE FROM samples WHERE ended < ?", (forget_before,))
+
+    def samples(self, after: float, until: float) -> list[str]:
+        """Return the samples that ended after one time and not after another, the oldest first."""
+        with self._lock:
+            rows = self._execute(
+                "SELECT body FROM samples WHERE ended > ? AND ended <= ? ORDER BY ended", (after, until)
+            ).fetchall()
+        return [row[0] for row in rows]
 
     def next_value(self, counter: str) -> int:
         """Count one further and return it: 1, 2, 3, …; a value is never given twice."""

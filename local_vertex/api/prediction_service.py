@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from local_vertex.domain.errors import (
     Unavailable,
 )
 from local_vertex.domain.names import EndpointName
+from local_vertex.monitoring.samples import Served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from local_vertex.domain.errors import (
         VertexError,
     )
+    from local_vertex.monitoring.samples import Request, Samples
     from local_vertex.run.ports import ModelServers
 
 _OK = 200
@@ -46,11 +49,15 @@ _MAX_REQUEST_BYTES = 1_572_864
 
 
 class PredictionService:
-    """Answers google.cloud.aiplatform.v1.PredictionService, as far as custom containers go."""
+    """Answers google.cloud.aiplatform.v1.PredictionService, as far as custom containers go.
 
-    def __init__(self, region: Region, servers: ModelServers) -> None:
+    Every request that reaches a deployed model is counted in `samples`.
+    """
+
+    def __init__(self, region: Region, servers: ModelServers, samples: Samples) -> None:
         self._region = region
         self._servers = servers
+        self._samples = samples
         self._endpoints = Collection(region.store, ENDPOINT)
         self._random = SystemRandom()
 
@@ -60,6 +67,7 @@ class PredictionService:
         Every number reaches the container as a double, which is what a Value carries. A 4xx of the container
         becomes INVALID_ARGUMENT with the container's message.
         """
+        begin = time.perf_counter()
         _check_size(request.ByteSize())
         content: dict[str, Any] = {"instances": [plain(each) for each in request.instances]}
         if request.HasField("parameters"):
@@ -67,33 +75,25 @@ class PredictionService:
         body = json.dumps(content).encode()
         # Which of its two forms the service measures is not documented.
         _check_size(len(body))
-        deployed = self._choose(request.endpoint)
-        answer = _parse(self._ask(deployed, body))
-        response = aiplatform_v1.PredictResponse.pb()(
-            deployed_model_id=deployed.id,
-            model=deployed.model,
-            model_version_id=deployed.model_version_id,
-            model_display_name=deployed.display_name,
-        )
-        try:
-            json_format.ParseDict(answer, response)
-        except json_format.ParseError as error:
-            raise Internal(
-                f"the model's container answered with a value that a Value cannot hold: {error}"
-            ) from error
-        for index, each in enumerate(response.predictions):
-            for found in _not_finite(each, f"predictions[{index}]"):
-                raise Internal(f"the model's container answered with something other than JSON: {found}")
+        endpoint, deployed = self._choose(request.endpoint)
+        with self._samples.request(_served(endpoint, deployed), begin) as counted:
+            response = _response(deployed, _parse(self._ask(deployed, body, counted)))
+            counted.predictions = len(response.predictions)
         return response
 
     def raw_predict(self, request: Message) -> Message:
         """Answer RawPredict: the body to the container and its answer back, as they are."""
+        begin = time.perf_counter()
         _check_size(len(request.http_body.data))
-        deployed = self._choose(request.endpoint)
-        body = self._ask(deployed, request.http_body.data)
+        endpoint, deployed = self._choose(request.endpoint)
+        with self._samples.request(_served(endpoint, deployed), begin) as counted:
+            body = self._ask(deployed, request.http_body.data, counted)
+            # Its form is the container's own: how many instances it answers is unknown.
+            counted.predictions = 1
         return httpbody_pb2.HttpBody(content_type="application/json", data=body)
 
-    def _choose(self, name: str) -> Message:
+    def _choose(self, name: str) -> tuple[Message, Message]:
+        """Return the endpoint, and the one of its deployed models that is to answer."""
         endpoint = self._endpoints.get(str(EndpointName.parse(self._region.canonical(name))))
         if not endpoint.deployed_models:
             raise FailedPrecondition(f"endpoint '{endpoint.name}' has no deployed model; deploy one first")
@@ -104,7 +104,7 @@ class PredictionService:
         ids, percentages = zip(*split.items(), strict=True)
         chosen = self._random.choices(ids, percentages)[0]
         try:
-            return find_deployed(endpoint, chosen)
+            return endpoint, find_deployed(endpoint, chosen)
         except NotFound as error:
             raise Unavailable(f"deployed model '{chosen}' is undeployed; retry") from error
 
@@ -116,15 +116,44 @@ class PredictionService:
         known = (each for each in self._endpoints.earlier(age=late) if each.name == endpoint.name)
         return next((dict(each.traffic_split) for each in known), {})
 
-    def _ask(self, deployed: Message, body: bytes) -> bytes:
+    def _ask(self, deployed: Message, body: bytes, counted: Request) -> bytes:
         try:
-            status, answer = self._servers.predict(deployed.id, body)
+            with counted.of_model():
+                status, answer = self._servers.predict(deployed.id, body)
         except NotFound as error:
             reason = deployed.status.message or "its server is starting"
             raise Unavailable(f"deployed model '{deployed.id}' does not answer: {reason}") from error
         if status != _OK:
             raise _refused(deployed, status, answer)
         return answer
+
+
+def _served(endpoint: Message, deployed: Message) -> Served:
+    return Served(
+        endpoint_id=endpoint.name.rpartition("/")[2],
+        endpoint_display_name=endpoint.display_name,
+        deployed_model_id=deployed.id,
+        model_display_name=deployed.display_name,
+    )
+
+
+def _response(deployed: Message, answer: dict[str, Any]) -> Message:
+    response = aiplatform_v1.PredictResponse.pb()(
+        deployed_model_id=deployed.id,
+        model=deployed.model,
+        model_version_id=deployed.model_version_id,
+        model_display_name=deployed.display_name,
+    )
+    try:
+        json_format.ParseDict(answer, response)
+    except json_format.ParseError as error:
+        raise Internal(
+            f"the model's container answered with a value that a Value cannot hold: {error}"
+        ) from error
+    for index, each in enumerate(response.predictions):
+        for found in _not_finite(each, f"predictions[{index}]"):
+            raise Internal(f"the model's container answered with something other than JSON: {found}")
+    return response
 
 
 def _check_size(size: int) -> None:

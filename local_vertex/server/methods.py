@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from google.cloud import aiplatform_v1, resourcemanager_v3
+from google.cloud import aiplatform_v1, monitoring_v3, resourcemanager_v3
 from google.cloud.aiplatform_v1 import services as aiplatform_services
 from google.cloud.location import locations_pb2
 from google.longrunning import operations_pb2
@@ -26,6 +26,21 @@ AIPLATFORM = "google.cloud.aiplatform.v1"
 OPERATIONS = "google.longrunning.Operations"
 LOCATIONS = "google.cloud.location.Locations"
 PROJECTS = "google.cloud.resourcemanager.v3.Projects"
+METRICS = "google.monitoring.v3.MetricService"
+
+# Its client speaks gRPC only: the bindings are those of google/monitoring/v3/metric_service.proto, as far as
+# a path has a fixed number of segments.
+_METRIC_RULES = {
+    "ListMonitoredResourceDescriptors": ("GET", "/monitoredResourceDescriptors", None),
+    "GetMonitoredResourceDescriptor": None,
+    "ListMetricDescriptors": ("GET", "/metricDescriptors", None),
+    "GetMetricDescriptor": None,
+    "CreateMetricDescriptor": ("POST", "/metricDescriptors", "metric_descriptor"),
+    "DeleteMetricDescriptor": None,
+    "ListTimeSeries": ("GET", "/timeSeries", None),
+    "CreateTimeSeries": ("POST", "/timeSeries", "*"),
+    "CreateServiceTimeSeries": ("POST", "/timeSeries:createService", "*"),
+}
 
 _MIXINS = {
     "ListOperations": (OPERATIONS, operations_pb2),
@@ -36,6 +51,7 @@ _MIXINS = {
     "GetLocation": (LOCATIONS, locations_pb2),
     "ListLocations": (LOCATIONS, locations_pb2),
 }
+_SHARED_REQUESTS = {"CreateServiceTimeSeries": "CreateTimeSeries"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +83,7 @@ class Method:
 
 
 def method_table(services: Mapping[str, object]) -> tuple[Method, ...]:
-    """Return every method of Vertex AI's v1 clients, with handlers for those that are supported.
+    """Return every method of the clients, with handlers for those that are supported.
 
     `services` maps the full name of a gRPC service to the object that implements it: the method
     `CreatePipelineJob` is answered by its attribute `create_pipeline_job`, if there is one.
@@ -96,7 +112,17 @@ def _declared_methods() -> tuple[Method, ...]:
             known = table.get(method.path, method)
             # Many services declare the same mixin, each with bindings of its own.
             table[method.path] = replace(known, rules=tuple(dict.fromkeys((*known.rules, *rules))))
-    return tuple(table.values())
+    return (*table.values(), *_metric_methods())
+
+
+def _metric_methods() -> Iterator[Method]:
+    for rpc, rule in _METRIC_RULES.items():
+        request_type = _message_type(monitoring_v3, f"{_SHARED_REQUESTS.get(rpc, rpc)}Request")
+        rules: tuple[HttpRule, ...] = ()
+        if rule:
+            verb, rest, body = rule
+            rules = (HttpRule(verb=verb, uri=f"/v3/{{name=projects/*}}{rest}", body=body),)
+        yield Method(service=METRICS, rpc=rpc, request_type=request_type, rules=rules)
 
 
 def _transports() -> Iterator[tuple[str, object, type]]:

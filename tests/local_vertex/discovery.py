@@ -221,7 +221,7 @@ def described(method: Method) -> tuple[Document, list[tuple[HttpRule, JSON]]]:
 
     Raises LookupError for a method that is in none.
     """
-    for api in ("aiplatform.v1", "cloudresourcemanager.v3"):
+    for api in ("aiplatform.v1", "cloudresourcemanager.v3", "monitoring.v3"):
         of = document(api)
         bindings = [(rule, found) for rule in method.rules if (found := of.method(rule)) is not None]
         if bindings:

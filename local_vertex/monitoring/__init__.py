@@ -1,0 +1,1 @@
+"""Cloud Monitoring's time series about the predictions of deployed models."""
