@@ -1,4 +1,4 @@
-"""The command line of the local cloud: ``python -m local_gcp up | down | status | reset | logs | env``."""
+"""The local cloud's command line: ``python -m local_gcp up | down | status | reset | logs | fault | env``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 from local_gcp.airflow import AIRFLOW, login
 from local_gcp.errors import LocalCloudError
 from local_gcp.layout import Layout
-from local_gcp.services import CLOUD
+from local_gcp.services import CLOUD, VERTEX
 from local_gcp.stack import Condition, Stack
 from local_gcp.tls import TLS, is_on
+from local_vertex import order_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("-f", "--follow", action="store_true", help="wait for new lines")
     logs.add_argument("-n", "--lines", type=int, default=20, help="lines of each log (%(default)s)")
     logs.set_defaults(run=_logs)
+    fault = commands.add_parser("fault", help="make deployed models slow or failing")
+    order_fault.add_arguments(fault)
+    fault.set_defaults(run=_fault)
     env = commands.add_parser(
         "env", help='print the variables for clients: eval "$(python -m local_gcp env)"'
     )
@@ -123,6 +127,13 @@ def _logs(_stack: Stack, layout: Layout, options: argparse.Namespace) -> int:
     follow = ["-F"] if options.follow else []
     command = ["tail", "-n", str(options.lines), *follow, *map(str, files)]
     return subprocess.run(command, check=False).returncode
+
+
+def _fault(stack: Stack, _layout: Layout, options: argparse.Namespace) -> int:
+    for service in stack.status():
+        if service.name == VERTEX.name and service.condition is Condition.RUNNING:
+            return order_fault.run(service.urls[0], options)
+    return _fail("Vertex AI is not running; run `python -m local_gcp up`")
 
 
 def _env(stack: Stack, _layout: Layout, _options: argparse.Namespace) -> None:

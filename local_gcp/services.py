@@ -208,7 +208,7 @@ def _build_vertex(setting: Setting) -> Service:
     command += ["--rest-port", str(setting.ports[names[0]]), "--grpc-port", str(setting.ports[names[1]])]
     command += ["--gcs-root", str(layout.gcs_root), "--images", str(layout.images)]
     command += ["--own-images", str(layout.own_images)]
-    command += ["--project", PROJECT, "--region", REGION, "--host", setting.bind, "--prestart"]
+    command += ["--project", PROJECT, "--region", REGION, "--host", setting.bind, "--prestart", "--faults"]
     command += [*_METRICS, *setting.allow_hosts(names[0])]
     return Service(
         name="vertex",

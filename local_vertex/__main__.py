@@ -1,4 +1,7 @@
-"""The command `local-vertex serve`, also `python -m local_vertex`: serve until SIGTERM or SIGINT."""
+"""The commands `local-vertex serve`, which serves until SIGTERM or SIGINT, and `local-vertex fault`.
+
+`python -m local_vertex` is the same.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local_vertex import limits
+from local_vertex import limits, order_fault
 from local_vertex.composition import HOST, Doors, LocalVertex, Options, build_engines
 from local_vertex.domain.past import Lags
 from local_vertex.gcs_objects import adopt, leave
@@ -34,6 +37,7 @@ _LAGS = {
     "--stale-lists": "lists show the state of SECONDS ago: new resources are missing, deleted ones stay",
     "--late-traffic": "predictions are routed by the traffic split of SECONDS ago",
 }
+_COMMAND = "the default; the other command is `local-vertex fault --help`"
 _STATE = "folder that keeps the state (%(default)s)"
 _GCS_ROOT = (
     "folder whose subfolders are the buckets, if fake-gcs-server serves them: files that tasks write become "
@@ -54,8 +58,11 @@ _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve; return 0 after a clean end and 1, with one line that says what to do, otherwise."""
-    chosen = _parsed(arguments)
+    """Serve, or order a fault; return 0 after a clean end and 1, with one line on what to do, otherwise."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["fault"]:
+        return order_fault.main(given[1:])
+    chosen = _parsed(given)
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
     _on_signals(lambda _number, _frame: sys.exit(0))
     try:
@@ -142,7 +149,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="local-vertex", description=_ABOUT)
-    parser.add_argument("command", nargs="?", choices=["serve"], help="the only command, and the default")
+    parser.add_argument("command", nargs="?", choices=["serve"], help=_COMMAND)
     parser.add_argument("--version", action="version", version=_version(), help="print the version")
     parser.add_argument("--state", type=_absolute, default=_absolute(".local-vertex"), help=_STATE)
     parser.add_argument("--gcs-root", type=_absolute, metavar="FOLDER", help=_GCS_ROOT)
@@ -181,7 +188,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--lean-skipped", action="store_true", help="list no outputs for tasks from the cache"
     )
-    parser.add_argument("--faults", action="store_true", help="let requests ask for faults on the wire")
+    parser.add_argument(
+        "--faults",
+        action="store_true",
+        help="let requests ask for faults on the wire, and `local-vertex fault` for those of models",
+    )
     _add_lags(parser)
     _add_metrics(parser)
     return parser

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
@@ -43,6 +44,7 @@ from local_vertex.server import faults, methods
 from local_vertex.server.fault_orders import FaultOrders
 from local_vertex.server.grpc_server import GrpcServer, PortInUseError
 from local_vertex.server.image_registry import ImageRegistry
+from local_vertex.server.model_faults import ModelFaults
 from local_vertex.server.rest import RestApi
 from local_vertex.store import Store
 from local_vertex.ui.pages import Pages
@@ -178,6 +180,7 @@ class LocalVertex:
         self._pipelines = PipelineService(region, jobs, self._operations, self._engines.pipelines)
         models = Models(region)
         self._deployments = Deployments(region, models, self._engines.servers)
+        self.model_faults = ModelFaults()
         self._samples = Samples(self._store, options.sampling)
         endpoints = EndpointService(region, models, self._operations, self._deployments)
         answering = (
@@ -185,7 +188,7 @@ class LocalVertex:
             self._jobs,
             ModelService(region, models, self._operations),
             endpoints,
-            PredictionService(region, self._engines.servers, self._samples),
+            PredictionService(region, partial(self.model_faults.ask, self._engines.servers), self._samples),
             MetadataService(region, metadata),
             self._operations,
             LocationService(region),
@@ -237,7 +240,8 @@ class Doors:
         self.grpc_port = self._grpc.port
         grpc = f"{options.host}:{self.grpc_port}"
         health = {"project": options.project, "region": options.region, "grpc": grpc}
-        orders = [FaultOrders(self._faults).route()] if options.faults else []
+        self._model_faults = vertex.model_faults
+        orders = [FaultOrders(self._faults, self._model_faults).route()] if options.faults else []
         pages = [*vertex.pages.routes(), *orders, *ImageRegistry(options.images).routes()]
         application = RestApi(vertex.methods, health, dispatch=dispatch, pages=pages).application()
         guard = Guard(application, addresses(self.rest_port, options.addresses), _takes_json)
@@ -258,6 +262,7 @@ class Doors:
             self._rest.run(sockets=[self._socket])
         finally:
             self._faults.close()
+            self._model_faults.close()
             self._grpc.stop()
             self._socket.close()
 

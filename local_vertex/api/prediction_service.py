@@ -27,7 +27,7 @@ from local_vertex.domain.names import EndpointName
 from local_vertex.monitoring.samples import Served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from google.protobuf import struct_pb2
 
@@ -37,7 +37,9 @@ if TYPE_CHECKING:
         VertexError,
     )
     from local_vertex.monitoring.samples import Request, Samples
-    from local_vertex.run.ports import ModelServers
+
+    AskModel = Callable[[Message, bytes], tuple[int, bytes]]
+    """Posts a body to the server of a deployed model, as `ModelServers.predict` does."""
 
 _OK = 200
 _CLIENT_ERRORS = range(400, 500)
@@ -54,9 +56,9 @@ class PredictionService:
     Every request that reaches a deployed model is counted in `samples`.
     """
 
-    def __init__(self, region: Region, servers: ModelServers, samples: Samples) -> None:
+    def __init__(self, region: Region, ask: AskModel, samples: Samples) -> None:
         self._region = region
-        self._servers = servers
+        self._ask_model = ask
         self._samples = samples
         self._endpoints = Collection(region.store, ENDPOINT)
         self._random = SystemRandom()
@@ -119,7 +121,7 @@ class PredictionService:
     def _ask(self, deployed: Message, body: bytes, counted: Request) -> bytes:
         try:
             with counted.of_model():
-                status, answer = self._servers.predict(deployed.id, body)
+                status, answer = self._ask_model(deployed, body)
         except NotFound as error:
             reason = deployed.status.message or "its server is starting"
             raise Unavailable(f"deployed model '{deployed.id}' does not answer: {reason}") from error

@@ -50,7 +50,7 @@ class Process:
         return connect(client_type, self, "grpc", recorder=self.recorder)  # type: ignore[arg-type]  # has the ports
 
 
-def start(folder: Path) -> Process:
+def start(folder: Path, *options: str) -> Process:
     """Start a server and wait for the line with its ports."""
     (folder / "gcs").mkdir(exist_ok=True)
     images = [
@@ -59,7 +59,7 @@ def start(folder: Path) -> Process:
     (folder / "images.json").write_text(json.dumps(images))
     command = [sys.executable, "-m", "local_vertex", "--state", str(folder / "vertex")]
     command += ["--gcs-root", str(folder / "gcs"), "--images", str(folder / "images.json")]
-    command += ["--project", PROJECT, "--region", REGION, "--no-warm"]
+    command += ["--project", PROJECT, "--region", REGION, "--no-warm", *options]
     popen = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
     if popen.stdout is None:
         pytest.fail("no output")
@@ -72,9 +72,9 @@ def _port(address: str) -> int:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Process]:
+def serving(folder: Path, *options: str) -> Iterator[Process]:
     """Serve, then end with SIGTERM and check what was answered."""
-    process = start(folder)
+    process = start(folder, *options)
     try:
         yield process
     finally:
