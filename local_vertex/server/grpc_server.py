@@ -83,8 +83,8 @@ def _serialize(message: Message | bytes) -> bytes:
 
 def _refusal(path: str) -> Callable[[bytes, grpc.ServicerContext], bytes]:
     error = Unimplemented(
-        f"'{path}' is not a method of google.cloud.aiplatform.v1 or MetricService of google.monitoring.v3; "
-        "the local Vertex AI serves no others"
+        f"'{path}' is not a method of google.cloud.aiplatform.v1, or of Cloud Monitoring's MetricService; "
+        "the local Vertex AI serves v1 only"
     )
 
     def refuse(_request: bytes, context: grpc.ServicerContext) -> bytes:
