@@ -11,10 +11,12 @@ import pytest
 from google.api_core import exceptions
 from google.cloud import aiplatform_v1
 
+from local_vertex.monitoring.samples import Sampling
 from tests.local_vertex.servers import PARENT, connect, running_server
 from tests.local_vertex.test_custom_jobs import custom_job
 from tests.local_vertex.test_endpoints import AUTOMATIC
 from tests.local_vertex.test_models import upload
+from tests.local_vertex.test_monitoring import Clock, set_up
 from tests.local_vertex.test_process import (
     RUNNING,
     descendants,
@@ -186,3 +188,18 @@ def test_a_refused_write_leaves_the_store_in_order(small_disk: Path) -> None:
 
         assert kept == []
         assert len(list(models.list_models(parent=PARENT))) == 1
+
+
+def test_predictions_go_on_while_samples_cannot_be_written(small_disk: Path) -> None:
+    """A model answers on a full disk; what was counted meanwhile is written when there is space again."""
+    clock = Clock()
+    sampling = Sampling(period=60, soonest=0, latest=0, clock=clock)
+    with running_server(small_disk, sampling=sampling) as server:
+        setting = set_up(server, clock)
+        with filled(small_disk):
+            for _ in range(30):
+                setting.predict()
+                clock.now += 60
+        (series,) = setting.list("prediction_count")
+
+    assert sum(each.value.int64_value for each in series.points) == 30
