@@ -80,7 +80,7 @@ class PredictionService:
         endpoint, deployed = self._choose(request.endpoint)
         with self._samples.request(_served(endpoint, deployed), begin) as counted:
             response = _response(deployed, _parse(self._ask(deployed, body, counted)))
-            counted.predictions = len(response.predictions)
+            counted.predictions = len(request.instances)
         return response
 
     def raw_predict(self, request: Message) -> Message:

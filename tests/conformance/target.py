@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import grpc
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import aiplatform_v1
+from google.cloud import aiplatform_v1, monitoring_v3
 from google.cloud.storage import Client as StorageClient
 
 if TYPE_CHECKING:
@@ -86,6 +86,14 @@ class Target:
         if self.transport == "grpc":
             return client_type(transport=transport(channel=grpc.insecure_channel(place)))
         return client_type(transport=transport(host=place, credentials=_nobody(), url_scheme="http"))
+
+    def metrics(self) -> Client:
+        """Return the client of Cloud Monitoring's MetricService, which speaks gRPC only."""
+        if not self.endpoint:
+            return monitoring_v3.MetricServiceClient()
+        transport = monitoring_v3.MetricServiceClient.get_transport_class("grpc")
+        channel = grpc.insecure_channel(urlsplit(self.endpoint).netloc)
+        return monitoring_v3.MetricServiceClient(transport=transport(channel=channel))
 
     def storage(self) -> StorageClient:
         """Return the client of Cloud Storage, which without an endpoint heeds STORAGE_EMULATOR_HOST."""
