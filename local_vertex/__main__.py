@@ -236,7 +236,7 @@ def _period(text: str) -> float:
 
 def _delay(text: str) -> tuple[float, float]:
     soonest, _, latest = text.partition(":")
-    delay = _duration(soonest), _duration(latest or soonest)
+    delay = _duration(soonest), _duration(latest if ":" in text else soonest)
     if delay[0] > delay[1]:
         raise argparse.ArgumentTypeError(f"{text}: the longest delay, {latest} s, comes second")
     return delay

@@ -85,6 +85,15 @@ def test_env_can_be_evaluated_by_a_shell(local_gcp: CommandLine) -> None:
     assert shell.stdout.startswith('gs://taxi-local {"conn_type":"google_cloud_platform"')
 
 
+def test_a_fault_needs_a_running_vertex_ai(local_gcp: CommandLine) -> None:
+    """Without the server that would take the order, the command says what to start."""
+    local_gcp.run("up", "--only", "gcs")
+    done = local_gcp.run("fault", "taxi-fare@*", "delay=1")
+
+    assert done.returncode == 1
+    assert "Vertex AI is not running" in done.stderr
+
+
 def test_logs_show_a_service(local_gcp: CommandLine) -> None:
     """Logs shows the end of a service's log."""
     local_gcp.run("up", "--only", "gcs")

@@ -41,6 +41,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
 SCRIPT = Path(__file__).with_name("stock_operators.py")
 REFRESHING = Path(__file__).with_name("refreshing_trigger.py")
 SDK_SCRIPT = Path(__file__).with_name("sdk_over_grpc.py")
+MONITORING_SCRIPT = Path(__file__).with_name("monitoring_at_google.py")
 SDK_REST_SCRIPT = Path(__file__).with_name("sdk_without_project.py")
 SUCCEEDED = "PIPELINE_STATE_SUCCEEDED"
 SECONDS = 900  # only a hanging client takes so long
@@ -163,6 +164,15 @@ def test_the_sdk_without_a_project(cloud: Cloud, tmp_path: Path) -> None:
     }
 
 
+def test_cloud_monitoring(cloud: Cloud, tmp_path: Path) -> None:
+    """Google's clients for Cloud Monitoring reach the local one at Google's address."""
+    assert printed(MONITORING_SCRIPT, cloud, tmp_path) == {
+        "at": "monitoring.googleapis.com",
+        "series": [],
+        "asynchronous": [],
+    }
+
+
 @pytest.fixture
 def https(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> requests.Session:
     """A session that knows the output of `env`, and nothing else."""
@@ -178,6 +188,14 @@ def test_rest_of_cloud_storage(https: requests.Session) -> None:
     answers = [https.get(url).json()["name"] for _ in range(2)]
 
     assert answers == ["taxi-local", "taxi-local"]
+
+
+def test_rest_of_cloud_monitoring(https: requests.Session) -> None:
+    """REST for Cloud Monitoring reaches the local one, which says what is missing."""
+    answer = https.get("https://monitoring.googleapis.com/v3/projects/taxi-local/timeSeries")
+
+    assert answer.status_code == HTTPStatus.BAD_REQUEST
+    assert answer.json()["error"]["message"].startswith("filter: it is empty")
 
 
 def test_rest_of_a_service_that_is_not_here(https: requests.Session) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -15,7 +16,9 @@ from google.api_core import exceptions
 from google.cloud import aiplatform_v1, monitoring_v3
 from google.protobuf import json_format, struct_pb2
 
-from local_vertex.monitoring.samples import KEPT_SECONDS, Sampling
+from local_vertex.__main__ import main
+from local_vertex.monitoring.samples import KEPT_SECONDS, Samples, Sampling, Served
+from local_vertex.store import Store
 from tests.local_vertex.servers import PARENT, PROJECT, connect, running_server
 from tests.local_vertex.test_endpoints import deploy
 from tests.local_vertex.test_models import upload
@@ -297,6 +300,41 @@ def test_counts_survive_a_restart(tmp_path: Path, clock: Clock) -> None:
         (series,) = setting.list("prediction_count")
 
     assert [each.value.int64_value for each in series.points] == [5]
+
+
+def test_an_hour_of_requests_leaves_sixty_samples(tmp_path: Path, clock: Clock) -> None:
+    """What is kept grows with time, not with the number of requests."""
+    store = Store(tmp_path / "vertex.sqlite")
+    samples = Samples(store, Sampling(clock=clock))
+    served = Served(endpoint_id="1", endpoint_display_name="e", deployed_model_id="2", model_display_name="m")
+    for _ in range(20 * 3600):
+        with samples.request(served, time.perf_counter()):
+            clock.now += 0.05
+    samples.close()
+    found = samples.between(BEGIN, clock.now + 60)
+    store.close()
+
+    assert len(found) == 60
+    assert sum(each.responses["2xx"] for each in found) == 20 * 3600
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--metrics-period", "0"),
+        ("--metrics-period", "soon"),
+        ("--metrics-delay", "3:1"),
+        ("--metrics-delay", "-1"),
+        ("--metrics-delay", "1:"),
+        ("--metrics-delay", "1:x"),
+    ],
+)
+def test_times_of_points_are_seconds(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Anything else is refused with the option's name."""
+    with pytest.raises(SystemExit):
+        main([f"{option}={value}"])
+
+    assert option in capsys.readouterr().err
 
 
 def test_old_samples_are_forgotten(serving: Setting, clock: Clock) -> None:
