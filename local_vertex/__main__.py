@@ -86,7 +86,9 @@ def _serve(chosen: argparse.Namespace) -> None:
         faults=chosen.faults,
         lean_skipped=chosen.lean_skipped,
         lags=Lags(lists=chosen.stale_lists, traffic=chosen.late_traffic),
-        sampling=_sampling(chosen),
+        sampling=Sampling(
+            period=chosen.metrics_period, soonest=chosen.metrics_delay[0], latest=chosen.metrics_delay[1]
+        ),
         addresses=tuple(chosen.allow_host),
     )
     vertex = LocalVertex(options, partial(build_engines, _engine_settings(chosen), images))
@@ -105,11 +107,6 @@ def _serve(chosen: argparse.Namespace) -> None:
         doors.serve()
     finally:
         vertex.close()
-
-
-def _sampling(chosen: argparse.Namespace) -> Sampling:
-    soonest, latest = chosen.metrics_delay
-    return Sampling(period=chosen.metrics_period, soonest=soonest, latest=latest)
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:

@@ -64,11 +64,12 @@ DIFFERENCES: Final[Mapping[str, str]] = {
     " those of Google's list of metrics and of a recorded answer. Not documented, so Google may differ:"
     " `response_code` is `2xx`, `4xx` or `5xx`; an error is any answer but a 2xx; `prediction_count` "
     "counts instances, a `rawPredict` as one; the buckets of latencies (66, from 1 ms, factor 1.4); a "
-    "period without requests has no point. Samples are kept for a day. Alignment: `ALIGN_DELTA`, "
-    "`ALIGN_SUM`, `ALIGN_RATE`, `ALIGN_PERCENTILE_…`; reduction: `REDUCE_SUM`, of numbers "
-    "`REDUCE_MEAN`, `REDUCE_MIN`, `REDUCE_MAX`, of distributions `REDUCE_PERCENTILE_…`; filters: `=`, "
-    "`!=`, `starts_with`, `ends_with`, `has_substring`, `one_of`. Others, and `secondary_aggregation`, "
-    "are refused with UNIMPLEMENTED.",
+    "period without requests has no point; a point belongs to the alignment period in which it ends, "
+    "and the first of these may begin before the interval; a reduced series keeps `project_id`. Samples"
+    " are kept for a day. Alignment: `ALIGN_DELTA`, `ALIGN_SUM`, `ALIGN_RATE`, `ALIGN_PERCENTILE_…`; "
+    "reduction: `REDUCE_SUM`, of numbers `REDUCE_MEAN`, `REDUCE_MIN`, `REDUCE_MAX`, of distributions "
+    "`REDUCE_PERCENTILE_…`; filters: `=`, `!=`, `starts_with`, `ends_with`, `has_substring`, `one_of`. "
+    "Others, and `secondary_aggregation`, are refused with UNIMPLEMENTED.",
     "Operations.CancelOperation": "Reaches deployments; any other operation is done at once.",
 }
 """Differences of supported methods from the real ones, by service and method."""

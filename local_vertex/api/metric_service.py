@@ -57,7 +57,10 @@ class MetricService:
         start, end = _interval(request)
         how = _aggregation(request)
         how.check(metric.value_type, shortest=min(SHORTEST_PERIOD, self._sampling.period))
-        _check_rest(request)
+        if request.order_by:
+            raise InvalidArgument.of("order_by", "unsupported; it must be left blank")
+        if request.page_size < 0:
+            raise InvalidArgument.of("page_size", f"{request.page_size} is negative")
         series = [each for each in self._raw(metric, how, start, end) if chosen.keeps(_fields(metric, each))]
         if how.aligns:
             aligned = (align(each, how, start=start, end=end) for each in series)
@@ -135,13 +138,6 @@ def _aggregation(request: Message) -> Aggregation:
         reducer=reducer.name,
         group_by=tuple(asked.group_by_fields),
     )
-
-
-def _check_rest(request: Message) -> None:
-    if request.order_by:
-        raise InvalidArgument.of("order_by", "unsupported; it must be left blank")
-    if request.page_size < 0:
-        raise InvalidArgument.of("page_size", f"{request.page_size} is negative")
 
 
 def _fields(metric: Metric, series: Series) -> filters.Fields:

@@ -17,7 +17,8 @@ from google.cloud import aiplatform_v1, monitoring_v3
 from google.protobuf import json_format, struct_pb2
 
 from local_vertex.__main__ import main
-from local_vertex.monitoring.samples import KEPT_SECONDS, Samples, Sampling, Served
+from local_vertex.monitoring.samples import KEPT_SECONDS, Sample, Samples, Sampling, Served
+from local_vertex.monitoring.series import METRICS, visible
 from local_vertex.store import Store
 from tests.local_vertex.servers import PARENT, PROJECT, connect, running_server
 from tests.local_vertex.test_endpoints import deploy
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from local_vertex.monitoring.series import Metric
     from tests.local_vertex.servers import Client, Server
 
 ONLINE: Final = "aiplatform.googleapis.com/prediction/online"
@@ -270,20 +272,36 @@ def test_a_point_is_late(serving: Setting, clock: Clock) -> None:
     assert len(serving.list("prediction_count")) == 1
 
 
-def test_points_of_a_minute_do_not_come_together(tmp_path: Path, clock: Clock) -> None:
+def test_points_of_a_minute_do_not_come_together(clock: Clock) -> None:
     """Between the two delays, each series' points are visible at times of their own, and then stay so."""
-    with running_server(tmp_path, sampling=Sampling(soonest=0, latest=240, clock=clock)) as server:
-        setting = set_up(server, clock)
-        setting.predict()
-        clock.now += 60
-        seen = []
-        for _ in range(25):
-            seen.append({metric for metric in ("prediction_count", "error_count") if setting.list(metric)})
-            clock.now += 10
+    sampling = Sampling(soonest=60, latest=240, clock=clock)
+    samples = [Sample(served=served(str(number)), start=BEGIN, end=BEGIN + 60) for number in range(40)]
+    errors, predictions = (METRICS[f"{ONLINE}/{name}"] for name in ("error_count", "prediction_count"))
+    seen: list[tuple[set[str], set[str]]] = []
+    for late in (59, 120, 180, 240):
+        clock.now = BEGIN + 60 + late
+        seen.append((models_of(errors, samples, sampling), models_of(predictions, samples, sampling)))
 
-    assert {1, 2} <= {len(each) for each in seen}
-    assert all(before <= after for before, after in pairwise(seen))
-    assert len(seen[-1]) == 2
+    assert [len(each) for each in seen[0]] == [0, 0]
+    assert [len(each) for each in seen[-1]] == [40, 40]
+    assert all(before <= after for both in zip(*seen, strict=True) for before, after in pairwise(both))
+    assert all(first != second for first, second in seen[1:-1])
+
+
+def served(deployed_model_id: str) -> Served:
+    """Return a deployed model."""
+    return Served(
+        endpoint_id="1",
+        endpoint_display_name="e",
+        deployed_model_id=deployed_model_id,
+        model_display_name="m",
+    )
+
+
+def models_of(metric: Metric, samples: list[Sample], sampling: Sampling) -> set[str]:
+    """Return the ids of the deployed models that have a point."""
+    series = visible(metric, samples, sampling, project=PROJECT, location="us-central1")
+    return {dict(each.metric)["deployed_model_id"] for each in series}
 
 
 def test_counts_survive_a_restart(tmp_path: Path, clock: Clock) -> None:
