@@ -22,7 +22,7 @@ from taxi_airflow.operators.statement import (
 )
 from taxi_airflow.operators.validate import PreflightOperator, ValidateOperator
 from taxi_airflow.runs import LONGEST_JOB, longest_run, next_step, run_of, timetable
-from taxi_airflow.smoke import read_trips
+from taxi_airflow.smoke import read_golden
 from taxi_ml import naming, sql
 from taxi_ml.gate.anchor import SKILL_LABEL
 from taxi_ml.gate.reasons import OVERRIDABLE
@@ -276,9 +276,9 @@ with DAG(
         )
         smoke_predict = SmokePredictOperator(
             task_id="smoke_predict",
-            instances_uri=pinned("test_uri"),
-            read_instances=read_trips,
-            largest=pinned("settings.max_fare_usd"),
+            golden_uri=result("gate", "golden"),
+            check_uri=result("gate", "golden_check"),
+            read_golden=read_golden,
             **PROMOTED,
         )
         shift_traffic = ShiftTrafficOperator(task_id="shift_traffic", **PROMOTED)

@@ -139,6 +139,16 @@ def decision_uri(settings: Settings, pipeline_job_id: str) -> str:
     return f"{run_uri(settings, pipeline_job_id)}/decision.json"
 
 
+def golden_uri(settings: Settings, pipeline_job_id: str) -> str:
+    """Return where the gate keeps the trips that the deployed model must answer as the evaluated one did."""
+    return f"{run_uri(settings, pipeline_job_id)}/golden.json"
+
+
+def golden_check_uri(settings: Settings, pipeline_job_id: str) -> str:
+    """Return where the smoke test writes how the deployed model answered them."""
+    return f"{run_uri(settings, pipeline_job_id)}/golden_check.json"
+
+
 def card_uri(settings: Settings, pipeline_job_id: str) -> str:
     """Return where the gate writes the model card, once."""
     return f"{run_uri(settings, pipeline_job_id)}/card.html"

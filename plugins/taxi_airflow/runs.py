@@ -20,7 +20,6 @@ from taxi_ml.gate.reasons import ReasonCode
 from taxi_ml.rules import SettingsError
 from taxi_ml.settings import AUTO_MONTHS, Settings, schedule, wait_days
 from taxi_ml.sizing import plan
-from taxi_ml.splits import Split
 from taxi_ml.sql.counts import SplitCounts
 from vertex_airflow.labels import job_id
 from vertex_airflow.objects import ObjectStore
@@ -189,11 +188,6 @@ class Run:
     def baseline_uri(self) -> str:
         """Where the run records what served before it."""
         return naming.baseline_uri(self.settings, job_id(self.dag_id, self.run_id))
-
-    @property
-    def test_uri(self) -> str:
-        """Where the test trips are exported to, ``gs://…/trips_*.csv`` or ``.parquet``."""
-        return naming.split_uri(self.settings, self.window, Split.TEST)
 
     def size(self, rows: str) -> Sizing:
         """Return how large the run is, from the number of trips of each split as JSON.

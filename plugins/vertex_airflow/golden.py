@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from vertex_airflow.hooks.vertex import VertexHook
+    from vertex_airflow.objects import ObjectStore
 
 TOLERANCE: Final = 1e-4
 """The largest relative difference of two predictions that count as the same."""
@@ -163,6 +164,25 @@ class GoldenCheck:
             age = time.monotonic() - began
         asking.check_answered(age)
         return asking.result()
+
+
+def read_json_lines(store: ObjectStore, uri: str) -> list[GoldenRow]:
+    """Return the rows of a file with one JSON object ``{"instance", "prediction"}`` per line.
+
+    Raises:
+        ValueError: naming the line that is anything else.
+
+    """
+    rows = []
+    for number, line in enumerate(store.read(uri).decode().splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            rows.append(GoldenRow(instance=dict(row["instance"]), expected=float(row["prediction"])))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f'line {number} is not {{"instance": {{…}}, "prediction": …}}: {error!r}'
+            ) from error
+    return rows
 
 
 def latency(seconds: Sequence[float]) -> dict[str, float | int] | None:

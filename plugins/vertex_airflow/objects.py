@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_RANGE = 64 * 1024
 
 # The same object without and with signing in.
 _ANONYMOUS = "https://storage.googleapis.com/"
@@ -38,14 +36,6 @@ class ObjectStore:
         except NotFound as error:
             raise FileNotFoundError(f"{uri} does not exist") from error
         return content
-
-    def open(self, uri: str) -> BinaryIO:
-        """Return an object as a seekable file, which is read in ranges of 64 KB or more.
-
-        Reading raises google.api_core's NotFound for an object that does not exist.
-        """
-        reader: BinaryIO = self._blob(uri).open("rb", chunk_size=_RANGE)
-        return reader
 
     def exists(self, uri: str) -> bool:
         """Return whether an object exists."""

@@ -1,4 +1,4 @@
-"""The pipeline's last component: everything the gate needs to know about a run, as report.json."""
+"""The pipeline's last component: everything the gate needs to know about a run, and golden rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.types.experimental import simple_artifacts
 
-from taxi_ml.evaluation import findings
+from taxi_ml.evaluation import findings, golden
+from taxi_ml.promotion.golden import FILE_NAME as GOLDEN_FILE
+from taxi_ml.splits import Split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +23,7 @@ FILE_NAME: Final = "report.json"
 
 
 class ReportSpec(types.ComponentSpec):  # type: ignore[misc]  # tfx has no types
-    """The component's inputs and parameters, and its output: a folder with report.json."""
+    """The component's inputs and parameters, and its output: a folder with report.json and golden.json."""
 
     PARAMETERS: Final = {
         "window": ExecutionParameter(type=str),
@@ -47,7 +49,7 @@ class ReportSpec(types.ComponentSpec):  # type: ignore[misc]  # tfx has no types
 
 
 class ReportExecutor(base_executor.BaseExecutor):  # type: ignore[misc]  # tfx has no types
-    """Score all models on the test rows and write the report."""
+    """Score all models on the test rows; write the report, and the rows that the served model must repeat."""
 
     def Do(  # noqa: N802  # TFX's name
         self,
@@ -55,7 +57,7 @@ class ReportExecutor(base_executor.BaseExecutor):  # type: ignore[misc]  # tfx h
         output_dict: Mapping[str, Sequence[Any]],
         exec_properties: Mapping[str, Any],
     ) -> None:
-        """Write report.json into the output artifact's folder.
+        """Write report.json and golden.json into the output artifact's folder.
 
         Raises:
             FileNotFoundError: if a model's artifact has no SavedModel.
@@ -66,6 +68,8 @@ class ReportExecutor(base_executor.BaseExecutor):  # type: ignore[misc]  # tfx h
         sources = _sources(input_dict)
         report = findings.gather(sources, _run(exec_properties))
         folder = artifact_utils.get_single_uri(output_dict["report"])
+        rows = golden.choose(sources.splits[Split.TEST], sources.challenger)
+        findings.write(posixpath.join(folder, GOLDEN_FILE), rows.to_json())
         findings.write(posixpath.join(folder, FILE_NAME), report.to_json())
 
 

@@ -138,6 +138,14 @@ class Fields:
             for key, value in ((key, self._take(key)) for key in tuple(self._left))
         }
 
+    def other_numbers(self) -> dict[str, float | None]:
+        """Return all fields that have not been read yet; they must be finite numbers or null."""
+        taken = {key: self._take(key) for key in tuple(self._left)}
+        return {
+            key: None if value is None else self.as_number(key, value, whole=True)
+            for key, value in taken.items()
+        }
+
     def has(self, name: str) -> bool:
         """Return True if the field is there, even if it is null."""
         return name in self._left

@@ -13,6 +13,7 @@ from taxi_airflow.operators.champion import FindChampionOperator
 from tests.airflow.servers import REGION
 from tests.airflow.tasks import context, run_task
 from vertex_airflow import endpoints, model_registry
+from vertex_airflow.golden import GoldenRow
 from vertex_airflow.names import ModelName
 from vertex_airflow.objects import ObjectStore
 from vertex_airflow.operators.deploy import DeployModelOperator, UndeployOthersOperator
@@ -30,6 +31,8 @@ Begin: TypeAlias = "Callable[..., Promotion]"
 
 NAME = "chicago-taxi-fare"
 NO_ANCHOR = {"anchor_name": "", "anchor_uri": "", "members": ""}
+# The answer of the fake model servers.
+GOLDEN = GoldenRow(instance={"TripStartHour": 8}, expected=12.5, why=("no averages",))
 OVERRIDE = {"override_codes": ["champion_newer"], "override_reason": "a test"}
 # Lists show nothing that a test makes, and traffic takes effect while the smoke test sends requests.
 LAGGING = {"current": NO_LAGS, "lagging": Lags(lists=3600.0, traffic=0.3)}
@@ -94,6 +97,11 @@ class Promotion:
         return f"{self.folder}/runs/{self.run_id}/baseline.json"
 
     @property
+    def check_uri(self) -> str:
+        """The URI at which the run records how the deployed model answered."""
+        return f"{self.folder}/runs/{self.run_id}/golden_check.json"
+
+    @property
     def common(self) -> dict[str, Any]:
         """The arguments of every task on the endpoint."""
         return {"endpoint_name": NAME, "model": self.model, "baseline_uri": self.baseline_uri, **FAST}
@@ -133,9 +141,9 @@ class Promotion:
     def smoke_task(self, **changes: Any) -> SmokePredictOperator:  # noqa: ANN401  # arguments of the operator
         """Return the task that requests fares."""
         arguments = {
-            "instances_uri": "gs://b/instances.jsonl",
-            "read_instances": lambda _store, _uri: [{"TripStartHour": 8}],
-            "largest": "200.0",
+            "golden_uri": "gs://b/golden.json",
+            "read_golden": lambda _store, _uri: [GOLDEN],
+            "check_uri": self.check_uri,
             "shortest_pause": 0.01,
             **self.common,
             **changes,

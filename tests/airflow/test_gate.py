@@ -17,8 +17,9 @@ from taxi_airflow.runs import next_step, run_of
 from taxi_ml.gate.anchor import skill
 from taxi_ml.gate.metrics import Difference, Interval
 from taxi_ml.gate.report import parse
+from taxi_ml.promotion.golden import Golden
 from tests.airflow.tasks import context, run_task
-from tests.taxi_ml.reports import CHALLENGER, a_report
+from tests.taxi_ml.reports import CHALLENGER, GOLDEN, a_report
 from vertex_airflow.baseline import Baseline
 from vertex_airflow.model_registry import RegisteredModel
 from vertex_airflow.names import ModelName
@@ -49,10 +50,13 @@ def judge(  # noqa: PLR0913  # what the gate is told
     *,
     pushed_to: str = PUSHED,
     parameters_uri: str = "",
+    golden: bool = True,
 ) -> Any:  # noqa: ANN401  # XCom's
     """Let the gate judge what a job has written as its report; the model was pushed to `PUSHED`."""
     uri = f"gs://taxi-local/reports/{job}/report.json"
     store.write(uri, content)
+    if golden:
+        store.write(f"gs://taxi-local/reports/{job}/golden.json", GOLDEN.to_json().encode())
     for folder in (CHALLENGER, PUSHED):
         store.write(f"{folder}/saved_model.pb", b"graph")
     running = running or context(params=PARAMS)
@@ -76,6 +80,24 @@ def test_the_gate_keeps_its_decision(store: ObjectStore) -> None:
     again = gate(store, "job-kept", {**REPORT, "blessed": False})
 
     assert ("promote", first) == (first["verdict"], again)
+
+
+def test_the_gate_keeps_the_golden_trips(store: ObjectStore) -> None:
+    """They stand beside the decision, and are written once."""
+    first = gate(store, "job-golden", REPORT)
+    other = replace(GOLDEN, trips=GOLDEN.trips[:1]).to_json().encode()
+    store.write("gs://taxi-local/reports/job-golden/golden.json", other)
+
+    judge(store, "job-golden", json.dumps(REPORT).encode(), golden=False)
+
+    assert first["golden"] == first["decision"].replace("decision", "golden")
+    assert Golden.parse(store.read(first["golden"])) == GOLDEN
+
+
+def test_a_report_without_golden_trips_is_made_again(store: ObjectStore) -> None:
+    """A pipeline of an earlier version wrote none: there is no decision, and the error says what to do."""
+    with pytest.raises(AirflowFailException, match=r"golden.json does not exist; .* run it again with"):
+        judge(store, "job-older", json.dumps(REPORT).encode(), golden=False)
 
 
 def test_an_unchanged_model_is_no_failure(store: ObjectStore) -> None:

@@ -17,7 +17,6 @@ from taxi_airflow.operators.rows import CheckRowsOperator, WaitForTripsOperator
 from taxi_airflow.operators.statement import ExportSplitOperator, StatementOperator
 from taxi_airflow.operators.validate import ValidateOperator
 from taxi_airflow.runs import run_of
-from taxi_airflow.smoke import read_trips
 from taxi_ml import naming, sql
 from taxi_ml.modules.features import MISSING, NULLABLE_FLOATS
 from taxi_ml.pipeline.request import CompileRequest
@@ -375,13 +374,3 @@ def test_a_month_that_stops_early_is_waited_for(cloud: LocalStack, monkeypatch: 
     assert waiting.value.method_name == "execute_complete"
     assert timedelta(hours=5) < waiting.value.trigger.moment - datetime.now(UTC) <= timedelta(hours=6)
     assert task.execute_complete(ctx, event=None) == f"{last}"
-
-
-def test_instances_of_the_smoke_test_are_real_trips(store: ObjectStore) -> None:
-    """The trips for the smoke test hold every input, and neither the label nor the identifier."""
-    export()
-
-    instances = read_trips(store, "gs://taxi-local/data/2015-02_train12_test1/test/trips_*.csv")
-
-    assert len(instances) == 3
-    assert {"fare", "trip_id"}.isdisjoint(instances[0])

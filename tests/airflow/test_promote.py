@@ -7,6 +7,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from local_vertex.domain.past import NO_LAGS, Lags
+from taxi_ml.promotion.golden_check import GoldenCheckRecord
 from tests.airflow.promotion import (
     FAST,
     LAGGING,
@@ -209,30 +210,76 @@ def test_a_share_that_takes_no_effect_fails_in_time(vertex: Vertex, begin: Begin
     with pytest.raises(AirflowFailException) as failure:
         run_task(first.smoke_task(ask_for="0.3"), context("run-1"))
 
-    words = r"answered 0 of \d+ requests in \d+ s with 10 % .* Last error: .* doesn't have traffic_split"
+    words = r"with 10 % .* answered 0 of \d+ requests in \d+ s; .* Last error: .* doesn't have traffic_split"
     assert re.search(words, str(failure.value))
     assert serving(vertex) == {}
 
 
 def test_nothing_to_ask_fails_for_good(vertex: Vertex, begin: Begin) -> None:
-    """A file without instances proves nothing about a model; the share goes back."""
+    """A file without rows proves nothing about a model; the share goes back."""
     begin("run-1").promote()
     second = begin("run-2").prepare()
 
-    with pytest.raises(AirflowFailException, match="holds no instances to send"):
-        run_task(second.smoke_task(read_instances=lambda _store, _uri: []), context("run-2"))
+    with pytest.raises(AirflowFailException, match="there are no golden rows"):
+        run_task(second.smoke_task(read_golden=lambda _store, _uri: []), context("run-2"))
 
     assert serving(vertex) == {"1": 100}
 
 
-@pytest.mark.parametrize("fare", [-1.0, 250.0, None])
-def test_an_unbelievable_fare_fails_for_good(vertex: Vertex, begin: Begin, fare: float | None) -> None:
-    """A negative fare, one above the bound and one that is not a number fail; the share goes back."""
+@pytest.mark.parametrize("fare", [-12.5, 12.502, None])
+def test_another_fare_fails_for_good(
+    vertex: Vertex, begin: Begin, store: ObjectStore, fare: float | None
+) -> None:
+    """A fare that differs from the evaluated model's fails, and is recorded; the share goes back."""
     begin("run-1").promote()
     second = begin("run-2").prepare()
     vertex.servers.fare = fare
 
-    with pytest.raises(AirflowFailException, match="every prediction must be a number between 0 and 200"):
+    with pytest.raises(AirflowFailException, match=r"answers 1 of 1 .* row 0 \(no averages\): expected 12.5"):
+        second.smoke()
+
+    assert serving(vertex) == {"1": 100}
+    assert GoldenCheckRecord.parse(store.read(second.check_uri)).differing == 1
+
+
+def test_an_answer_is_recorded_with_both_latencies(begin: Begin, store: ObjectStore) -> None:
+    """The record says how the challenger answered, and how long it and the champion took."""
+    first, second = begin("run-1").promote(), begin("run-2").prepare()
+
+    second.smoke()
+
+    alone, compared = (GoldenCheckRecord.parse(store.read(each.check_uri)) for each in (first, second))
+    assert (alone.rows, alone.differing, alone.problem, alone.champion) == (1, 0, "", None)
+    assert compared.deployed_model == second.deployed
+    assert all(each and each.p50 <= each.p95 for each in (compared.challenger, compared.champion))
+
+
+def test_a_promotion_that_is_cleared_keeps_its_record(begin: Begin, store: ObjectStore) -> None:
+    """The smoke test of a promoted model passes, and does not forget the champion of that time."""
+    begin("run-1").promote()
+    second = begin("run-2").promote()
+    recorded = store.read(second.check_uri)
+
+    second.smoke()
+
+    assert store.read(second.check_uri) == recorded
+
+
+def test_a_decision_without_golden_requests_is_made_again(begin: Begin) -> None:
+    """What an earlier version decided has none, which the error says."""
+    first = begin("run-1").prepare()
+
+    with pytest.raises(AirflowFailException, match=r"golden_uri is empty: .* start a new run"):
+        run_task(first.smoke_task(golden_uri=""), context("run-1"))
+
+
+def test_a_model_that_refuses_a_request_fails_for_good(vertex: Vertex, begin: Begin) -> None:
+    """The others answer the same request, so that it is this one's refusal; it is not waited for."""
+    begin("run-1").promote()
+    second = begin("run-2").prepare()
+    vertex.servers.refusing.add(str(second.deployed))
+
+    with pytest.raises(AirflowFailException, match=r"answered 0 of .* Last error: 400 .*no such feature"):
         second.smoke()
 
     assert serving(vertex) == {"1": 100}

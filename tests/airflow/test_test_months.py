@@ -73,7 +73,6 @@ def test_small_months_are_tested_on_together(capsys: pytest.CaptureFixture[str])
 
     assert (run.window.id, run.settings.test_months) == ("2015-07_train12_test3", 3)
     assert run.labels["window"] == run.window.id
-    assert f"/data/{run.window.id}/test/" in run.test_uri
     assert "3 test months, chosen by the number of trips: about 1," in capsys.readouterr().out
 
 

@@ -12,7 +12,7 @@ from local_gcp.airflow import login
 from local_gcp.airflow_client import AirflowClient, AirflowError, RunState
 from local_gcp.layout import BUCKET
 from taxi_ml.modules.features import INPUTS
-from taxi_ml.splits import ExamplesFormat, Split, split_pattern
+from taxi_ml.promotion.golden import Golden, GoldenTrip
 from tests.chaos.cloud import Cloud
 from tests.waiting import wait_for
 
@@ -94,18 +94,22 @@ class Staged:
 
     def answer_for_the_gate(self) -> None:
         """Write the decision to promote where the gate would return it."""
-        self._answer("gate", {"verdict": "promote", "challenger": self.artifact})
+        answer = {"verdict": "promote", "challenger": self.artifact, "golden": self._golden}
+        self._answer("gate", answer)
 
     def _answer(self, task: str, value: Mapping[str, object]) -> None:
         path = f"dags/{DAG_ID}/dagRuns/{self.run_id}/taskInstances/{task}/xcomEntries"
         self.stage.airflow.call("POST", path, {"key": "return_value", "value": value, "map_index": -1})
 
-    def write_trips(self) -> None:
-        """Put a test trip where the run's smoke test looks for one."""
-        splits = self.stage.airflow.xcom(DAG_ID, self.run_id, "validate")["splits"]
-        pattern = f"{splits}/{split_pattern(Split.TEST, ExamplesFormat.CSV)}"
-        trip = [",".join(INPUTS), ",".join("8" for _ in INPUTS)]
-        self.stage.blob(pattern.replace("*", "staged")).upload_from_string("\n".join(trip))
+    @property
+    def _golden(self) -> str:
+        return f"{self.artifact}/golden.json"
+
+    def write_golden(self) -> None:
+        """Put a trip and its fare, the hour, where the gate would keep them."""
+        trip = GoldenTrip(instance=dict.fromkeys(INPUTS, 8), fare=8.0, why=("staged",))
+        golden = Golden(model=self.artifact, trips=(trip,))
+        self.stage.blob(self._golden).upload_from_string(golden.to_json())
 
     def mark_failed(self) -> None:
         """Mark the run failed, as a person does by a button."""
@@ -182,7 +186,7 @@ class Stage:
         wait_for(lambda: all(run.state_of("find_champion") == "success" for run in runs), SECONDS)
         self.pause(paused=True)
         for run in runs:
-            run.write_trips()
+            run.write_golden()
             run.answer_for_the_gate()
             run.mark_succeeded(*_TAKEN_LATER)
         self.pause(paused=False)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from google.cloud import bigquery
 
-from taxi_airflow.smoke import from_csv, from_parquet
 from taxi_ml import naming, sql
 from taxi_ml.settings import Settings
 from taxi_ml.splits import ExamplesFormat, Split
@@ -100,12 +99,3 @@ def test_zeros_are_values(made: dict[str, Any]) -> None:
 
     assert ["int64_list", [0]] in minutes
     assert {len(values) for _, values in minutes} == {1}
-
-
-def test_smoke_test_reads_either_format(exported: Path) -> None:
-    """The first trips of a split are the same prediction instances from CSV and from Parquet."""
-    (csv,) = (exported / "csv" / "test").glob("*.csv")
-    (parquet,) = (exported / "parquet" / "test").glob("*.parquet")
-
-    with parquet.open("rb") as columns, csv.open("rb") as lines:
-        assert from_parquet(columns) == from_csv(lines)

@@ -12,6 +12,7 @@ from taxi_ml.gate.metrics import Difference, Interval, Metrics, Reference, Role,
 from taxi_ml.gate.policy import Policy
 from taxi_ml.gate.report import Anomaly, Challenger, Hashes, Report, ScoredChampion, Trial, Tuning
 from taxi_ml.gate.schema import Change, SchemaDifference
+from taxi_ml.promotion.golden import Golden, GoldenTrip
 from taxi_ml.splits import Split
 from taxi_ml.sql.counts import SplitCounts
 
@@ -23,6 +24,14 @@ CHAMPION = "gs://taxi-local/serving/2015-06/1"
 CHAMPION_NAME = "projects/taxi-local/locations/us-central1/models/7@3"
 ANCHOR = "gs://taxi-local/serving/2015-01/1"
 ANCHOR_NAME = "projects/taxi-local/locations/us-central1/models/7@1"
+
+GOLDEN = Golden(
+    model=CHALLENGER,
+    trips=(
+        GoldenTrip(instance={"TripStartHour": 8, "rawDistance": 1250.5}, fare=12.5, why=("largest fare",)),
+        GoldenTrip(instance={"TripStartHour": 9, "rawDistance": None}, fare=7.0, why=("no rawDistance",)),
+    ),
+)
 
 
 def metrics(rmse: float | None, mae: float | None, count: int = 400) -> Metrics:

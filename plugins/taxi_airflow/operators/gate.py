@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from taxi_ml.gate.policy import DEFAULT_PATH, PolicyError
 from taxi_ml.gate.policy import load as load_policy
 from taxi_ml.gate.report import ReportError
 from taxi_ml.gate.report import parse as parse_report
+from taxi_ml.promotion.golden import FILE_NAME as GOLDEN_FILE
+from taxi_ml.promotion.golden import Golden, GoldenError
 from vertex_airflow.baseline import Baseline
 from vertex_airflow.names import PipelineJobName
 from vertex_airflow.operators.connected import ConnectedOperator, is_empty
@@ -51,12 +54,13 @@ class GateOperator(ConnectedOperator):
     The decision is written once: another try, or a cleared task, reads the one that is there. A rejection
     is a success of this task; a report or policy that cannot be read fails it without a retry. The run's
     parameters may override reasons by their codes, with a written reason, which the decision records.
-    Returns ``{"verdict", "decision", "report", "card", "card_problem", "challenger", "skill"}``: a word,
-    addresses, why the card is missing, and how good the challenger is (`taxi_ml.gate.anchor`). A card that
+    Returns ``{"verdict", "decision", "report", "golden", "golden_check", "card", "card_problem",
+    "challenger", "skill"}``: a word, addresses, why the card is missing, and how good the challenger is
+    (`taxi_ml.gate.anchor`). At `golden_check` nothing stands yet: the smoke test writes it. A card that
     cannot be written changes nothing else; clear the task to write it again.
 
     :param job: resource name of the pipeline job
-    :param report_uri: ``gs://…/report.json``
+    :param report_uri: ``gs://…/report.json``, with golden.json beside it
     :param parameters_uri: ``gs://…`` JSON object of the job's parameters, for the decision; empty: none
     :param pushed_to: ``gs://…`` folder that the Pusher copied the model to; empty: it pushed none
     :param sizing: the size that was chosen for the run, for the card
@@ -100,6 +104,7 @@ class GateOperator(ConnectedOperator):
         store = self.store()
         uri = naming.decision_uri(run.settings, job_id)
         report_uri = naming.report_uri(run.settings, job_id)
+        golden_uri = naming.golden_uri(run.settings, job_id)
         try:
             decision = _written(store, uri)
             self.log.info("%s was written before and stands", uri)
@@ -107,7 +112,9 @@ class GateOperator(ConnectedOperator):
             report = store.read(self.report_uri)
             serving = champion_of(Baseline.recorded(store, run.baseline_uri))
             decided = self._decide(store, report, run.window.id, run.override, serving)
+            golden = self._golden(store)
             store.write_once(report_uri, report)
+            store.write_once(golden_uri, golden)
             store.write_once(uri, decided.to_json().encode())
             # The first writer decides, which need not be this try.
             decision = _written(store, uri)
@@ -119,11 +126,31 @@ class GateOperator(ConnectedOperator):
             "verdict": decision["verdict"],
             "decision": uri,
             "report": report_uri,
+            "golden": golden_uri,
+            "golden_check": naming.golden_check_uri(run.settings, job_id),
             "card": "" if problem else card,
             "card_problem": problem,
             "challenger": decision["challenger"],
             "skill": self._skill(store.read(report_uri)),
         }
+
+    def _golden(self, store: ObjectStore) -> bytes:
+        """Return the trips that the served model must answer as the evaluated one did.
+
+        Raises:
+            AirflowFailException: if the pipeline wrote none, or of another version.
+
+        """
+        uri = f"{posixpath.dirname(self.report_uri)}/{GOLDEN_FILE}"
+        try:
+            content = store.read(uri)
+            Golden.parse(content)
+        except (FileNotFoundError, GoldenError) as error:
+            raise AirflowFailException(
+                f"{uri}: {error}; another version of the pipeline made this report: run it again with "
+                "force_retrain"
+            ) from error
+        return content
 
     def _skill(self, report: bytes) -> str:
         """Return the challenger's skill; empty for a report of an earlier version, whose decision stands."""
