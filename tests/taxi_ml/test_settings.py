@@ -102,6 +102,14 @@ def test_text_becomes_the_type_of_the_setting() -> None:
         ("examples_format", "avro", "choose one of csv, parquet"),
         ("pipeline_schema", "3", "choose one of 2.1, 2.0"),
         ("serve", "mean_of_2", "choose one of newest, mean_of_3"),
+        ("rollout", "10:15m 50:15m", "as in 10:15m 50:15m 100"),
+        ("rollout", "50:15m 10:15m 100", "steps <percent>:<time> that rise"),
+        ("rollout", "10 100", "steps <percent>:<time> that rise"),
+        ("rollout", "0:15m 100", "steps <percent>:<time> that rise"),
+        ("rollout", "10:15 100", "a time is in s, m, h or d"),
+        ("rollout_longest_wait", "15", "a time in s, m, h or d"),
+        ("rollout_without_metrics", "pass", "choose one of roll_back, wait, continue"),
+        ("keep_previous", 2, "0 to 1 versions"),
         ("resources", "Trainr=cpu:8", "one of ExampleGen, StatisticsGen"),
         ("resources", "Trainer=cpu:8 Trainer=memory:1G", "Trainer is named twice"),
         ("resources", "Trainer", "write <component>=cpu:<vCPUs>"),
@@ -214,7 +222,7 @@ def test_lists_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"TAXI_RESOURCES": "Trainer=cpu:8", "TAXI_BEAM_ARGS": "--direct_num_workers=2"}
     chosen = Settings.from_environment(REQUIRED | given)
     reads: list[str] = []
-    for module, read in (("taxi_ml.resources", "_resources"), ("taxi_ml.settings", "_converted")):
+    for module, read in (("taxi_ml.resources", "_resources"), ("taxi_ml.settings.reading", "_converted")):
         monkeypatch.setattr(f"{module}.{read}", lambda *texts: reads.append(texts))
     rows = SplitCounts(train=10_000, eval=500, test=400)
     plan(chosen, rows)
