@@ -58,7 +58,11 @@ ENDPOINT = {
 }
 LABELS = {label: pinned(f"labels.{label}") for label in ("app", "dag", "run", "window")}
 # What a version was trained on, by which later runs know what they can be compared with.
-TRAINED = {"trained_from": pinned("window.train_start"), "trained_until": pinned("window.test_start")}
+TRAINED = {
+    "trained_from": pinned("window.train_start"),
+    "trained_until": result("gate", "trained_until"),
+    "judged_until": pinned("window.test_start"),
+}
 COMPILED = result("write_request", "compiled")
 PARAMETERS = result("write_request", "parameters")
 ROWS = "{{ (ti.xcom_pull(task_ids='check_rows') or {}).get('rows') | tojson }}"

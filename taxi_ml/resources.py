@@ -22,6 +22,7 @@ class Component(StrEnum):
     TRANSFORM = "Transform"
     TUNER = "Tuner"
     TRAINER = "Trainer"
+    REFIT = "Refit"
     EVALUATOR = "Evaluator"
     PUSHER = "Pusher"
     REPORT = "Report"

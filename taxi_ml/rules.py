@@ -44,6 +44,11 @@ def between(low: float, high: float, unit: str) -> Rule:
     return Rule(lambda number: low <= number <= high, f"give {low} to {high} {unit}")
 
 
+def switch() -> Rule:
+    """Accept true and false."""
+    return Rule(lambda _: True, "choose true or false", words={"true": True, "false": False})
+
+
 def shown_value(raw: object) -> str:
     """Return a value as an error shows it: quoted, and shortened if it is long."""
     try:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from taxi_ml.gate.metrics import Reference
+    from taxi_ml.gate.refits import Refit
 
 SIGNATURE: Final = "serving_default"
 """The signature that serves, and is therefore judged; `taxi_ml/modules/signatures.py` exports it."""
@@ -74,6 +75,7 @@ class Sources:
     inferred_schema: str
     anomalies: str
     challenger: str
+    refit: str | None = None
     champion: str | None
     tuner_results: str | None
     blessing: str
@@ -83,13 +85,15 @@ class Sources:
 class Scored:
     """The test rows with the models' predictions, and the columns to slice by.
 
-    `quotable` marks the trips whose distance is known and above 0. `anchor` are that model's fares in USD.
+    `quotable` marks the trips whose distance is known and above 0. `anchor` and `refit` are those models'
+    fares in USD.
     """
 
     predictions: scores.Predictions
     slicing: Mapping[str, NDArray[Any]]
     quotable: NDArray[np.bool_]
     anchor: NDArray[np.float64] | None
+    refit: NDArray[np.float64] | None
 
 
 def gather(sources: Sources, run: Run) -> Report:
@@ -119,6 +123,7 @@ def gather(sources: Sources, run: Run) -> Report:
             metrics=scores.metrics(predictions.fares, predictions.challenger),
             quotable=scores.metrics(quotable.fares, quotable.challenger),
         ),
+        refit=_refit(sources, scored),
         champion=champion,
         difference=scores.difference(predictions, seed=run.seed),
         references=tuple(_references(run, scored)),
@@ -153,6 +158,7 @@ def _score(sources: Sources, run: Run) -> Scored:
     folders = {
         "challenger": sources.challenger,
         "champion": sources.champion,
+        "refit": sources.refit,
         Role.ANCHOR: run.anchor_uri,
     }
     models = {name: serving_model(folder) for name, folder in folders.items() if folder}
@@ -173,6 +179,7 @@ def _score(sources: Sources, run: Run) -> Scored:
         slicing={name: columns[name] for name in SLICES} | {"distance_km": distance_bands(metres)},
         quotable=metres > 0,
         anchor=columns.get(Role.ANCHOR),
+        refit=columns.get("refit"),
     )
 
 
@@ -199,6 +206,16 @@ def _content(folder: str, name: str) -> bytes:
     with tf.io.gfile.GFile(posixpath.join(folder, name), "rb") as file:
         content: bytes = file.read()
     return content
+
+
+def _refit(sources: Sources, scored: Scored) -> Refit | None:
+    if sources.refit is None or scored.refit is None:
+        return None
+    return scores.refit(
+        scored.predictions,
+        scored.refit,
+        uri=object_uri(saved_model_folder(sources.refit), os.environ),
+    )
 
 
 def _champion(

@@ -14,6 +14,7 @@ from tfx.types.experimental import simple_artifacts
 
 from taxi_ml.evaluation import findings, golden
 from taxi_ml.promotion.golden import FILE_NAME as GOLDEN_FILE
+from taxi_ml.promotion.golden import REFIT_FILE
 from taxi_ml.splits import Split
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class ReportSpec(types.ComponentSpec):  # type: ignore[misc]  # tfx has no types
         "inferred_schema": ChannelParameter(type=standard_artifacts.Schema),
         "anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies),
         "model": ChannelParameter(type=standard_artifacts.Model),
+        "refit": ChannelParameter(type=standard_artifacts.Model, optional=True),
         "champion": ChannelParameter(type=standard_artifacts.Model, optional=True),
         "tuner_results": ChannelParameter(type=standard_artifacts.TunerResults, optional=True),
         "blessing": ChannelParameter(type=standard_artifacts.ModelBlessing),
@@ -70,11 +72,14 @@ class ReportExecutor(base_executor.BaseExecutor):  # type: ignore[misc]  # tfx h
         folder = artifact_utils.get_single_uri(output_dict["report"])
         rows = golden.choose(sources.splits[Split.TEST], sources.challenger)
         findings.write(posixpath.join(folder, GOLDEN_FILE), rows.to_json())
+        if sources.refit:
+            rows = golden.choose(sources.splits[Split.TEST], sources.refit)
+            findings.write(posixpath.join(folder, REFIT_FILE), rows.to_json())
         findings.write(posixpath.join(folder, FILE_NAME), report.to_json())
 
 
 class Report(base_component.BaseComponent):  # type: ignore[misc]  # tfx has no types
-    """The node of `ReportExecutor`; `champion` and `tuner_results` are None if a run has none."""
+    """The node of `ReportExecutor`; `refit`, `champion` and `tuner_results` are None if a run has none."""
 
     SPEC_CLASS = ReportSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(ReportExecutor)
@@ -88,6 +93,7 @@ class Report(base_component.BaseComponent):  # type: ignore[misc]  # tfx has no 
         inferred_schema: Any,  # noqa: ANN401  # as above
         anomalies: Any,  # noqa: ANN401  # as above
         model: Any,  # noqa: ANN401  # as above
+        refit: Any,  # noqa: ANN401  # as above
         champion: Any,  # noqa: ANN401  # as above
         tuner_results: Any,  # noqa: ANN401  # as above
         blessing: Any,  # noqa: ANN401  # as above
@@ -101,6 +107,7 @@ class Report(base_component.BaseComponent):  # type: ignore[misc]  # tfx has no 
                 inferred_schema=inferred_schema,
                 anomalies=anomalies,
                 model=model,
+                refit=refit,
                 champion=champion,
                 tuner_results=tuner_results,
                 blessing=blessing,
@@ -139,6 +146,7 @@ def _sources(inputs: Mapping[str, Sequence[Any]]) -> findings.Sources:
         inferred_schema=artifact_utils.get_single_uri(inputs["inferred_schema"]),
         anomalies=artifact_utils.get_single_uri(inputs["anomalies"]),
         challenger=artifact_utils.get_single_uri(inputs["model"]),
+        refit=_optional_uri(inputs, "refit"),
         champion=_optional_uri(inputs, "champion"),
         tuner_results=_optional_uri(inputs, "tuner_results"),
         blessing=artifact_utils.get_single_uri(inputs["blessing"]),

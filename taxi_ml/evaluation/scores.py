@@ -11,6 +11,7 @@ import numpy as np
 
 from taxi_ml.gate.distributions import FareBand, Fit
 from taxi_ml.gate.metrics import Difference, Interval, Metrics, Reference
+from taxi_ml.gate.refits import Refit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -112,6 +113,12 @@ def reference(  # noqa: PLR0913  # a model, and the rows that it answered
         metrics=metrics(predictions.fares, answers),
         difference=paired(predictions.fares, predictions.challenger, answers, seed=seed),
     )
+
+
+def refit(predictions: Predictions, answers: Numbers, *, uri: str) -> Refit:
+    """Return how far the `answers` of the challenger's refit, in USD, are from the challenger's own."""
+    moved = answers - predictions.challenger
+    return Refit(uri=uri, mean_absolute=_finite(_mean(np.abs(moved))), mean_signed=_finite(_mean(moved)))
 
 
 def is_unchanged(predictions: Predictions) -> bool:

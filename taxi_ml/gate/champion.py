@@ -20,6 +20,14 @@ TRAINED_FROM_LABEL: Final = "trained_from"
 TRAINED_UNTIL_LABEL: Final = "trained_until"
 """The labels of the first day that a version was trained on and of the first day after it, as 2015-07-01."""
 
+JUDGED_UNTIL_LABEL: Final = "judged_until"
+"""The label of the first day after those that the judged model was trained on.
+
+It is earlier than `trained_until` if the version is a refit, which has learned from its test months too.
+"""
+JUDGED_FOLDER: Final = "judged"
+"""The folder of the judged model, in that of its refit."""
+
 _WINDOW_ID: Final = re.compile(r"([0-9]{4})-([0-9]{2})_train([0-9]{1,4})_test([0-9]{1,4})")
 
 
@@ -54,6 +62,16 @@ class Training:
         except ValueError:
             return cls(start=own.train_start, until=own.test_start) if own else None
 
+    @classmethod
+    def of_judged(cls, labels: Mapping[str, str]) -> Training | None:
+        """Return what the judged model of a refit was trained on, or None if the version is not a refit."""
+        names = (TRAINED_FROM_LABEL, JUDGED_UNTIL_LABEL, TRAINED_UNTIL_LABEL)
+        try:
+            start, until, refit_until = (date.fromisoformat(labels.get(name, "")) for name in names)
+        except ValueError:
+            return None
+        return cls(start=start, until=until) if start < until < refit_until else None
+
     def includes_test_of(self, window: Window) -> bool:
         """Return True if a test day of this window is among the days that the model was trained on."""
         return self.start < window.end and window.test_start < self.until
@@ -63,9 +81,10 @@ class Training:
 class Champion:
     """The model that serves when a run begins; all strings are empty if none does.
 
-    `name` is its resource name with version, `uri` the folder that it is registered with, which may have been
-    deleted. `window` is the id of the window that it was trained for, empty if its labels do not have it, and
-    `training` what it was trained on, None if they do not say.
+    `name` is its resource name with version, `uri` the folder of the model to compare with, which may have
+    been deleted: the one that it is registered with, or the judged model's if that is a refit. `window` is
+    the id of the window that it was trained for, empty if its labels do not have it, and `training` what that
+    model was trained on, None if they do not say.
     """
 
     name: str = ""
@@ -81,6 +100,11 @@ class Champion:
         """
         window = labels.get(WINDOW_LABEL, "")
         known = window if parse_window(window) else ""
+        judged = Training.of_judged(labels)
+        if judged is not None and uri:
+            # A refit would win any comparison on the test months that it has learned from.
+            folder = f"{uri.rstrip('/')}/{JUDGED_FOLDER}"
+            return cls(name=name, uri=folder, window=known, training=judged)
         return cls(name=name, uri=uri, window=known, training=Training.of(labels))
 
     def is_later_than(self, window: Window) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from taxi_ml.gate import margins, trips
+from taxi_ml.gate import margins, refits, trips
 from taxi_ml.gate.champion import parse_window
 from taxi_ml.gate.margins import LEAST_POWER
 from taxi_ml.gate.reasons import FORGIVEN, OVERRIDABLE, Reason, ReasonCode, finite
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from taxi_ml.gate.champion import Champion
     from taxi_ml.gate.policy import Policy
+    from taxi_ml.gate.refits import Refit
     from taxi_ml.gate.report import Hashes, Report
     from taxi_ml.sql.counts import SplitCounts
 
@@ -84,7 +85,8 @@ class Decision:
     `undecided_slices` had too few rows. `warnings` are rules that do not reject. `power` is the probability
     that a model which is equal to the champion passes the margin in MAE on this many rows, `rows_needed` how
     many test rows make that 80 %; both are None without a comparison, `rows_needed` also if no number does.
-    `parameters` are the values that the compiled pipeline ran with.
+    `challenger` is the model to serve: the one that was judged, or its refit if `serves_refit`. `refit` is
+    None without one. `parameters` are the values that the compiled pipeline ran with.
     """
 
     verdict: Verdict
@@ -104,6 +106,8 @@ class Decision:
     warnings: tuple[Reason, ...] = ()
     power: float | None = None
     rows_needed: int | None = None
+    refit: Refit | None = None
+    serves_refit: bool = False
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -122,6 +126,12 @@ class Decision:
             lines.append(
                 f"power: an equal model passes on {self.rows.test} test rows with a probability of "
                 f"{self.power:.0%}; {needed} {LEAST_POWER:.0%}"
+            )
+        if self.refit is not None:
+            lines.append(
+                f"refit: {'the refit' if self.serves_refit else 'the judged model'} is to serve; the refit's "
+                f"fares are {_usd(self.refit.mean_absolute)} from the judged model's on average, "
+                f"{_usd(self.refit.mean_signed)} with the sign"
             )
         if self.override is not None:
             person = f" by {self.override.by}" if self.override.by else ""
@@ -144,6 +154,8 @@ def decide(
     forgiven = FORGIVEN if margins.is_better(policy, report) else frozenset()
     reasons = tuple(reason for reason in broken if reason.code not in forgiven)
     known = margins.power(policy, report)
+    apart = tuple(refits.differences(policy.refit, report))
+    refit = report.refit
     metrics = report.challenger.metrics
     name = champion.name if champion else serving.name if serving else ""
     return Decision(
@@ -152,7 +164,7 @@ def decide(
         override=override,
         window=report.window,
         rows=report.rows,
-        challenger=report.challenger.uri,
+        challenger=report.challenger.uri if apart or not refit else refit.uri,
         champion=name or None,
         rmse=finite(metrics.rmse),
         mae=finite(metrics.mae),
@@ -165,9 +177,12 @@ def decide(
             *(reason for reason in broken if reason.code in forgiven),
             *trips.drift(policy, report),
             *margins.low_power(known),
+            *apart,
         ),
         power=known.power if known else None,
         rows_needed=known.rows_needed if known else None,
+        refit=refit,
+        serves_refit=refit is not None and not apart,
     )
 
 
@@ -228,6 +243,10 @@ def _broken(policy: Policy, report: Report) -> Iterator[Reason]:
     if policy.require_blessing and report.blessed is not True:
         observed = None if report.blessed is None else "not blessed"
         yield Reason(code=ReasonCode.NOT_BLESSED, metric="blessing", observed=observed, required="blessed")
+
+
+def _usd(amount: float | None) -> str:
+    return "unknown" if amount is None else f"{amount:.3f} USD"
 
 
 def _listed(codes: frozenset[ReasonCode]) -> str:

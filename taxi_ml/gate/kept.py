@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from taxi_ml.gate import policy, report
+from taxi_ml.gate import policy, refits, report
 from taxi_ml.gate.decision import (
     SCHEMA_VERSION,
     Decision,
@@ -54,6 +54,8 @@ def parse(text: str | bytes) -> Decision:
         warnings=fields.read_list("warnings", _read_reason),
         power=fields.number_or_none("power"),
         rows_needed=fields.count_or_none("rows_needed"),
+        refit=fields.read_or_none("refit", refits.refit) if fields.has("refit") else None,
+        serves_refit=fields.flag("serves_refit") if fields.has("serves_refit") else False,
         parameters={name: str(value) for name, value in parameters.items()},
     )
     fields.close()

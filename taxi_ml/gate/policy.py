@@ -113,6 +113,21 @@ class DistanceRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefitRules:
+    """How far a refit's fares may be from the judged model's, as fractions of that one's MAE.
+
+    `mean_absolute` bounds the mean of the distances, `mean_signed` that of the differences, up or down.
+    """
+
+    mean_absolute: float
+    mean_signed: float
+
+
+_REFIT: Final = RefitRules(mean_absolute=0.25, mean_signed=0.1)
+"""The rules of policies and decisions from before there were refits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """All rules of the gate; raising a bar can only turn a promotion into a rejection."""
 
@@ -127,6 +142,7 @@ class Policy:
     anomalies: AnomalyRules
     drift: DistanceRules
     skew: DistanceRules
+    refit: RefitRules = _REFIT
 
     def __post_init__(self) -> None:
         """Refuse bars that let nothing pass, or that compare nothing.
@@ -168,6 +184,8 @@ _MARGINS: Final = (
     "anchor.clipped_rmse",
     "slices.champion",
     "slices.baseline",
+    "refit.mean_absolute",
+    "refit.mean_signed",
 )
 _SHARES: Final = (
     "slices.alpha",
@@ -256,6 +274,16 @@ def read(fields: Fields) -> Policy:
         ),
         drift=fields.read("drift", lambda each: _distance_rules(each, "drift")),
         skew=fields.read("skew", lambda each: _distance_rules(each, "skew")),
+        refit=(
+            fields.read(
+                "refit",
+                lambda each: RefitRules(
+                    mean_absolute=each.number("mean_absolute"), mean_signed=each.number("mean_signed")
+                ),
+            )
+            if fields.has("refit")
+            else _REFIT
+        ),
     )
 
 

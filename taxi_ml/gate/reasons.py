@@ -31,13 +31,20 @@ class ReasonCode(StrEnum):
     DRIFT_MISSING = "drift_missing"
     SKEW_MISSING = "skew_missing"
     LOW_POWER = "low_power"
+    REFIT_DIFFERS = "refit_differs"
 
 
 NEVER_OVERRIDDEN: Final = frozenset({ReasonCode.METRIC_MISSING, ReasonCode.SLICES_MISSING})
 """A number that was never computed cannot be overridden."""
 
 ONLY_WARN: Final = frozenset(
-    {ReasonCode.DATA_DRIFT, ReasonCode.DRIFT_MISSING, ReasonCode.SKEW_MISSING, ReasonCode.LOW_POWER}
+    {
+        ReasonCode.DATA_DRIFT,
+        ReasonCode.DRIFT_MISSING,
+        ReasonCode.SKEW_MISSING,
+        ReasonCode.LOW_POWER,
+        ReasonCode.REFIT_DIFFERS,
+    }
 )
 """These never reject, so that there is nothing to override."""
 

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from taxi_ml.gate import distributions
+from taxi_ml.gate import distributions, refits
 from taxi_ml.gate.fields import Fields
 from taxi_ml.gate.metrics import Role, contradiction, difference, metrics, part, reference
 from taxi_ml.gate.schema import schema_difference
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from taxi_ml.gate.distributions import Drift, Fit
     from taxi_ml.gate.metrics import Difference, Metrics, Reference, Slice
+    from taxi_ml.gate.refits import Refit
     from taxi_ml.gate.schema import SchemaDifference
 
 SCHEMA_VERSION: Final = 2
@@ -98,7 +99,8 @@ class Report:
     `unchanged` is whether challenger and champion answer every test row alike. `drift` is empty without a
     champion, or with one that has no profile of its training rows. `skew` is the distance of the test rows
     from those that the challenger learned from, empty if it has no profile of them. `fit` and `schema`, the
-    differences from the reviewed schema, do not affect the decision.
+    differences from the reviewed schema, do not affect the decision. `refit` is the challenger trained again
+    with the test rows, None unless the settings ask for it.
     """
 
     window: str
@@ -117,6 +119,7 @@ class Report:
     skew: tuple[Drift, ...] = ()
     fit: Fit | None = None
     schema: tuple[SchemaDifference, ...] = ()
+    refit: Refit | None = None
 
     def __post_init__(self) -> None:
         """Refuse a comparison on different rows, with a wrong difference, or of a model with itself.
@@ -230,6 +233,7 @@ def parse(text: str | bytes, *, window: str | None = None) -> Report:
         skew=fields.read_list("skew", distributions.drift) if fields.has("skew") else (),
         fit=fields.read_or_none("fit", distributions.fit) if fields.has("fit") else None,
         schema=fields.read_list("schema", schema_difference) if fields.has("schema") else (),
+        refit=fields.read_or_none("refit", refits.refit) if fields.has("refit") else None,
     )
     fields.close()
     if window is not None and report.window != window:

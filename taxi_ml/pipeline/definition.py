@@ -45,11 +45,12 @@ class Examples:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """The nodes that train; `tuner` is None if the request allows no trials."""
+    """The nodes that train; `tuner` is None if the request allows no trials, `refit` if it wants none."""
 
     transform: Any
     tuner: Any
     trainer: Any
+    refit: Any
 
 
 def build_pipeline(
@@ -125,15 +126,17 @@ def _training(request: CompileRequest, values: Mapping[str, Any], data: Examples
         examples=data.examples.outputs["examples"],
         schema=data.schema.outputs["schema"],
         module_file=str(modules / "preprocessing.py"),
-        # The test split stays out, so that nothing that is trained can depend on it.
-        splits_config=tfx.proto.SplitsConfig(analyze=[Split.TRAIN], transform=[Split.TRAIN, Split.EVAL]),
+        # Without a refit, the test split stays out, so that nothing that is trained can depend on it.
+        splits_config=tfx.proto.SplitsConfig(
+            analyze=[Split.TRAIN],
+            transform=[Split.TRAIN, Split.EVAL, *([Split.TEST] if request.refit else [])],
+        ),
         disable_analyzer_cache=True,
         disable_statistics=True,
     )
     # Broken trips are named here, and not by the error of whichever component cannot parse them.
     transform.add_upstream_node(data.anomalies)
     learning = {
-        "module_file": str(modules / "trainer.py"),
         "examples": transform.outputs["transformed_examples"],
         "transform_graph": transform.outputs["transform_graph"],
         "eval_args": tfx.proto.EvalArgs(splits=[Split.EVAL]),
@@ -142,6 +145,7 @@ def _training(request: CompileRequest, values: Mapping[str, Any], data: Examples
     tuner = (
         tfx.components.Tuner(
             **learning,
+            module_file=str(modules / "trainer.py"),
             train_args=tfx.proto.TrainArgs(splits=[Split.TRAIN]),
             custom_config=training_options(request),
         )
@@ -149,13 +153,24 @@ def _training(request: CompileRequest, values: Mapping[str, Any], data: Examples
         else None
     )
     options = values[Parameter.TRAINING_OPTIONS]  # a RuntimeParameter, or the JSON of its value
+    learning |= {
+        "custom_config": json.loads(options) if isinstance(options, str) else options,
+        "hyperparameters": tuner.outputs["best_hyperparameters"] if tuner else None,
+    }
     trainer = tfx.components.Trainer(
-        **learning,
-        train_args=values[Parameter.TRAIN_ARGS],
-        custom_config=json.loads(options) if isinstance(options, str) else options,
-        hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
+        **learning, module_file=str(modules / "trainer.py"), train_args=values[Parameter.TRAIN_ARGS]
     )
-    return Training(transform=transform, tuner=tuner, trainer=trainer)
+    refit = (
+        tfx.components.Trainer(
+            **learning,
+            module_file=str(modules / "refit.py"),
+            train_args=values[Parameter.REFIT_ARGS],
+            base_model=trainer.outputs["model"],
+        ).with_id("Refit")
+        if request.refit
+        else None
+    )
+    return Training(transform=transform, tuner=tuner, trainer=trainer, refit=refit)
 
 
 def _verdict(
@@ -178,7 +193,8 @@ def _verdict(
         module_path="taxi_ml.evaluation.saved_models",
     )
     pusher = tfx.components.Pusher(
-        model=training.trainer.outputs["model"],
+        # A refit's folder has the judged model too.
+        model=(training.refit or training.trainer).outputs["model"],
         model_blessing=evaluation.outputs["blessing"],
         push_destination=values[Parameter.PUSH_DESTINATION],
     )
@@ -189,6 +205,7 @@ def _verdict(
         inferred_schema=data.inferred.outputs["schema"],
         anomalies=data.anomalies.outputs["anomalies"],
         model=training.trainer.outputs["model"],
+        refit=training.refit.outputs["model"] if training.refit else None,
         champion=champion.outputs["result"] if champion else None,
         tuner_results=training.tuner.outputs["tuner_results"] if training.tuner else None,
         blessing=evaluation.outputs["blessing"],

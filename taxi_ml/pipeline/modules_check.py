@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 REQUIRED_FUNCTIONS: Final = {
     "preprocessing.py": frozenset({"preprocessing_fn"}),
     "trainer.py": frozenset({"run_fn", "tuner_fn"}),
+    "refit.py": frozenset({"run_fn"}),
 }
 """The functions that TFX calls, by file."""
 

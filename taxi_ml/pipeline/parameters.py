@@ -37,6 +37,7 @@ class Parameter(StrEnum):
     CACHE_PERIOD = "cache_period"
     ANOMALY_RULES = "anomaly_rules"
     TRAIN_ARGS = "train_args"
+    REFIT_ARGS = "refit_args"
     TRAINING_OPTIONS = "training_options"
     PUSH_DESTINATION = "push_destination"
     CHAMPION_NAME = "champion_name"
@@ -47,6 +48,9 @@ class Parameter(StrEnum):
 
 OF_A_CHAMPION = frozenset({Parameter.CHAMPION_NAME, Parameter.CHAMPION_URI})
 """The parameters that only a pipeline with a champion has."""
+
+OF_A_REFIT = frozenset({Parameter.REFIT_ARGS})
+"""The parameters that only a pipeline with a refit has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +136,11 @@ class RunParameters:
             Parameter.ANCHOR_NAME: self.anchor.name if self.anchor else "",
             Parameter.ANCHOR_URI: self.anchor.uri if self.anchor else "",
         }
+        if request.refit:
+            values[Parameter.REFIT_ARGS] = {
+                "num_steps": self.train_steps,
+                "splits": [Split.TRAIN, Split.TEST],
+            }
         if self.champion is not None:
             values[Parameter.CHAMPION_NAME] = self.champion.name
             values[Parameter.CHAMPION_URI] = self.champion.uri
@@ -143,7 +152,10 @@ class RunParameters:
 
 def names(request: CompileRequest) -> list[str]:
     """Return the parameters of the pipeline that `request` compiles to."""
-    return [str(name) for name in Parameter if request.compares or name not in OF_A_CHAMPION]
+    absent: frozenset[Parameter] = frozenset()
+    absent |= frozenset() if request.compares else OF_A_CHAMPION
+    absent |= frozenset() if request.refit else OF_A_REFIT
+    return [str(name) for name in Parameter if name not in absent]
 
 
 def training_options(request: CompileRequest) -> dict[str, Any]:

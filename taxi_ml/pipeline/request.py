@@ -45,7 +45,8 @@ class CompileRequest:
     Folders are gs:// addresses or local paths. `compiler` is a digest of the code that compiles, so that
     pipelines compiled by other code have another address, whatever the image's tag. `resources` are the
     settings of single components, in the form of `taxi_ml.resources`; others take theirs from `machine_type`.
-    `compares` is whether there is a champion to compare with. `max_rmse_usd` is the Evaluator's ceiling,
+    `compares` is whether there is a champion to compare with, `refit` whether the model is trained again with
+    the test rows. `max_rmse_usd` is the Evaluator's ceiling,
     `max_rmse_growth` the largest growth of the RMSE over the champion's, as a fraction. The gate judges with
     confidence intervals; the Evaluator has none, and RMSEs of a few hundred trips differ by a tenth by
     chance. Its bounds only stop broken models, so they are wider than every limit of the gate's policy: twice
@@ -66,6 +67,7 @@ class CompileRequest:
     seed: int
     enable_cache: bool
     compares: bool = False
+    refit: bool = False
     resources: tuple[str, ...] = ()
     examples_format: str = ExamplesFormat.CSV.value
     pipeline_schema: str = PipelineSchema.NEWER.value
@@ -98,6 +100,7 @@ class CompileRequest:
             seed=settings.seed,
             enable_cache=enable_cache,
             compares=compares,
+            refit=settings.refit,
             resources=settings.resources.texts,
             examples_format=settings.examples_format,
             pipeline_schema=settings.pipeline_schema,

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Final = 1
 FILE_NAME: Final = "golden.json"
+REFIT_FILE: Final = "golden_refit.json"
+"""The name of golden.json for the judged model's refit, where a run has one."""
 
 
 class GoldenError(ValueError):

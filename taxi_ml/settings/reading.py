@@ -63,8 +63,8 @@ def _converted(kind: Any, raw: object) -> object:  # noqa: ANN401  # a type form
         return _whole_number(raw)
     if kind is float and isinstance(raw, int | float | str) and not isinstance(raw, bool):
         return _number(raw)
-    if kind is str and isinstance(raw, str):
-        return raw.strip()
+    if kind in {bool, str} and isinstance(raw, kind):
+        return raw.strip() if isinstance(raw, str) else raw
     if kind in _OF_STRINGS:
         if isinstance(raw, str):
             return _OF_STRINGS[kind](tuple(shlex.split(raw)))
@@ -75,7 +75,7 @@ def _converted(kind: Any, raw: object) -> object:  # noqa: ANN401  # a type form
     raise ValueError(f"it is of type {type(raw).__name__}; give {_KINDS.get(kind, 'a list of strings')}")
 
 
-_KINDS: Final = {str: "a string", int: "a whole number", float: "a number"}
+_KINDS: Final = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 _OF_STRINGS: Final[Mapping[Any, Callable[[tuple[str, ...]], object]]] = {
     tuple[str, ...]: tuple,
     BeamArguments: BeamArguments,

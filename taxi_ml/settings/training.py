@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final
 
-from taxi_ml.rules import between, matches
+from taxi_ml.rules import between, matches, switch
 
 
 class PipelineSchema(StrEnum):
@@ -43,6 +43,8 @@ class TrainingSettings:
     tuner_steps: Annotated[int, _STEPS] = 200
     seed: Annotated[int, between(0, 2**31 - 1, "as a seed")] = 20
     serve: Annotated[str, matches("|".join(Serve), f"choose one of {', '.join(Serve)}")] = Serve.NEWEST.value
+    refit: Annotated[bool, switch()] = False
+    """Whether an approved model is trained again with its test months before it serves."""
     cache_days: Annotated[
         int, between(1, 3650, "days; fewer by three than the bucket keeps pipeline_root/")
     ] = 30

@@ -14,6 +14,7 @@ from taxi_airflow.links import ModelCardLink
 from taxi_airflow.runs import run_of
 from taxi_ml import naming
 from taxi_ml.gate.anchor import SKILL_LABEL, skill
+from taxi_ml.gate.champion import JUDGED_FOLDER
 from taxi_ml.gate.decision import Verdict, decide
 from taxi_ml.gate.kept import parse as parse_decision
 from taxi_ml.gate.policy import DEFAULT_PATH, PolicyError
@@ -21,7 +22,7 @@ from taxi_ml.gate.policy import load as load_policy
 from taxi_ml.gate.report import ReportError
 from taxi_ml.gate.report import parse as parse_report
 from taxi_ml.promotion.golden import FILE_NAME as GOLDEN_FILE
-from taxi_ml.promotion.golden import Golden, GoldenError
+from taxi_ml.promotion.golden import REFIT_FILE, Golden, GoldenError
 from vertex_airflow.baseline import Baseline
 from vertex_airflow.names import PipelineJobName
 from vertex_airflow.operators.connected import ConnectedOperator, is_empty
@@ -55,9 +56,13 @@ class GateOperator(ConnectedOperator):
     is a success of this task; a report or policy that cannot be read fails it without a retry. The run's
     parameters may override reasons by their codes, with a written reason, which the decision records.
     Returns ``{"verdict", "decision", "report", "golden", "golden_check", "card", "card_problem",
-    "challenger", "skill"}``: a word, addresses, why the card is missing, and how good the challenger is
-    (`taxi_ml.gate.anchor`). At `golden_check` nothing stands yet: the smoke test writes it. A card that
-    cannot be written changes nothing else; clear the task to write it again.
+    "challenger", "skill", "trained_until"}``: a word, addresses, why the card is missing, how good the
+    challenger is (`taxi_ml.gate.anchor`), and the first day after those that it was trained on. At
+    `golden_check` nothing stands yet: the smoke test writes it. A card that cannot be written changes
+    nothing else; clear the task to write it again.
+
+    With a refit, the challenger is the Pusher's copy of it, or the judged model inside of that copy if the two
+    differ too much.
 
     :param job: resource name of the pipeline job
     :param report_uri: ``gs://…/report.json``, with golden.json beside it
@@ -112,7 +117,7 @@ class GateOperator(ConnectedOperator):
             report = store.read(self.report_uri)
             serving = champion_of(Baseline.recorded(store, run.baseline_uri))
             decided = self._decide(store, report, run.window.id, run.override, serving)
-            golden = self._golden(store)
+            golden = self._golden(store, REFIT_FILE if decided.serves_refit else GOLDEN_FILE)
             store.write_once(report_uri, report)
             store.write_once(golden_uri, golden)
             store.write_once(uri, decided.to_json().encode())
@@ -132,16 +137,18 @@ class GateOperator(ConnectedOperator):
             "card_problem": problem,
             "challenger": decision["challenger"],
             "skill": self._skill(store.read(report_uri)),
+            # A refit has learned from the test months as well.
+            "trained_until": str(run.window.end if decision.get("serves_refit") else run.window.test_start),
         }
 
-    def _golden(self, store: ObjectStore) -> bytes:
+    def _golden(self, store: ObjectStore, name: str) -> bytes:
         """Return the trips that the served model must answer as the evaluated one did.
 
         Raises:
             AirflowFailException: if the pipeline wrote none, or of another version.
 
         """
-        uri = f"{posixpath.dirname(self.report_uri)}/{GOLDEN_FILE}"
+        uri = f"{posixpath.dirname(self.report_uri)}/{name}"
         try:
             content = store.read(uri)
             Golden.parse(content)
@@ -196,12 +203,11 @@ class GateOperator(ConnectedOperator):
                     "pipeline again with force_retrain"
                 )
             return report
-        trained, pushed = report.challenger.uri, self.pushed_to.rstrip("/")
-        if store.read(f"{pushed}/{_GRAPH}") != store.read(f"{trained}/{_GRAPH}"):
-            raise ReportError(
-                f"{pushed} holds a different model than {trained}: two runs pushed in the same second; run "
-                "the pipeline again with force_retrain"
-            )
+        pushed, refit = self.pushed_to.rstrip("/"), report.refit
+        if refit is not None:
+            _require_copy(store, refit.uri, pushed)
+            report, pushed = replace(report, refit=replace(refit, uri=pushed)), f"{pushed}/{JUDGED_FOLDER}"
+        _require_copy(store, report.challenger.uri, pushed)
         return replace(report, challenger=replace(report.challenger, uri=pushed))
 
     def _write_card(self, store: ObjectStore, card: str, *, report_uri: str, decision_uri: str) -> str:
@@ -219,6 +225,14 @@ class GateOperator(ConnectedOperator):
             self.log.exception("No model card: clear this task to write it again; the decision stands")
             return f"{type(error).__name__}: {error}"
         return ""
+
+
+def _require_copy(store: ObjectStore, trained: str, pushed: str) -> None:
+    if store.read(f"{pushed}/{_GRAPH}") != store.read(f"{trained}/{_GRAPH}"):
+        raise ReportError(
+            f"{pushed} holds a different model than {trained}: two runs pushed in the same second; run "
+            "the pipeline again with force_retrain"
+        )
 
 
 def _written(store: ObjectStore, uri: str) -> dict[str, Any]:
