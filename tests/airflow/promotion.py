@@ -51,6 +51,7 @@ class Promotion:
     """One DAG run, from its look at the endpoint to its end; `folder` is the bucket's, for this test.
 
     `trained` are the labels of the first day that its model was trained on, and of the one after the last.
+    With `judged_until` it is a refit, of a model that was trained until that day.
     """
 
     vertex: Vertex
@@ -59,6 +60,7 @@ class Promotion:
     kind: str = ""
     window: str = "2015-07_train24_test1"
     trained: tuple[str, str] = ("", "")
+    judged_until: str = ""
     skill: str = ""
     evaluate_only: bool = False
     compares: bool = True
@@ -118,6 +120,7 @@ class Promotion:
                 "window": self.window,
                 "trained_from": self.trained[0],
                 "trained_until": self.trained[1],
+                "judged_until": self.judged_until,
                 "skill": self.skill,
             },
             **FAST,
@@ -125,7 +128,9 @@ class Promotion:
 
     def register(self) -> Promotion:
         """Register the trained model, with a placeholder for its SavedModel."""
-        ObjectStore(gcp_conn_id="google_cloud_default").write(f"{self.artifact}/saved_model.pb", b"")
+        store = ObjectStore(gcp_conn_id="google_cloud_default")
+        for folder in (self.artifact, *([f"{self.artifact}/judged"] if self.judged_until else [])):
+            store.write(f"{folder}/saved_model.pb", b"")
         self.model = str(run_task(self.register_task(), context(self.run_id))["model"])
         return self
 

@@ -145,6 +145,25 @@ def test_a_version_says_what_it_was_trained_on(begin: Begin) -> None:
     assert begin("run-3", window="2015-08_train24_test1").champion["name"] == refit.model
 
 
+def test_a_refit_is_met_by_the_model_that_was_judged(begin: Begin) -> None:
+    """No test month is lost: what serves has learned from June, and its judged model has not."""
+    refit = begin("run-1", trained=("2013-06-01", "2015-07-01"), judged_until="2015-06-01").promote()
+
+    for run, window in (("run-2", OWN), ("run-3", "2015-08_train24_test2")):
+        found = begin(run, window=window).champion
+
+        assert (found["name"], found["uri"]) == (refit.model, f"{refit.artifact}/judged")
+
+
+def test_a_mean_is_made_of_judged_models(begin: Begin) -> None:
+    """A refit that has learned from this run's test months would make its mean easy to judge."""
+    refit = begin("run-1", trained=("2013-06-01", "2015-07-01"), judged_until="2015-06-01").promote()
+
+    run = begin("run-2", window="2015-08_train24_test2", serve="mean_of_3")
+
+    assert run.champion["members"] == f"{refit.artifact}/judged"
+
+
 @pytest.mark.parametrize("choice", [{"evaluate_only": True}, overriding("champion_newer")])
 def test_a_newer_champion_is_compared_with_all_the_same(begin: Begin, choice: dict[str, Any]) -> None:
     """A run that promotes nothing continues, and so does one whose form overrides the reason."""

@@ -107,6 +107,37 @@ def test_an_unchanged_model_is_no_failure(store: ObjectStore) -> None:
     assert (returned["verdict"], returned["card_problem"]) == ("unchanged", "")
 
 
+@pytest.mark.parametrize("differs", [False, True])
+def test_the_gate_names_the_model_to_serve(store: ObjectStore, *, differs: bool) -> None:
+    """It is the pushed refit, or the judged model in its folder, with the golden trips of that very model."""
+    refit = "gs://taxi-local/refit/1"
+    golden = replace(GOLDEN, model=refit)
+    for folder in (refit, f"{PUSHED}/judged"):
+        store.write(f"{folder}/saved_model.pb", b"graph")
+    job = f"job-refit-{differs}".lower()
+    store.write(f"gs://taxi-local/reports/{job}/golden_refit.json", golden.to_json().encode())
+    found = {"uri": refit, "mean_absolute": 100.0 if differs else 0.01, "mean_signed": 0.0}
+
+    returned = gate(
+        store, job, {**REPORT, "refit": {"uri": refit, "mean_absolute": moved, "mean_signed": 0.0}}
+    )
+
+    served = f"{PUSHED}/judged" if differs else PUSHED
+    assert (returned["verdict"], returned["challenger"], returned["card_problem"]) == ("promote", served, "")
+    assert returned["trained_until"] == ("2015-01-01" if differs else "2015-02-01")
+    assert Golden.parse(store.read(returned["golden"])) == (GOLDEN if differs else golden)
+
+
+def test_another_model_beside_the_refit_is_found(store: ObjectStore) -> None:
+    """The judged model must be in the pushed folder as it was judged."""
+    refit = {"uri": "gs://taxi-local/refit/2", "mean_absolute": 0.0, "mean_signed": 0.0}
+    store.write(f"{refit['uri']}/saved_model.pb", b"graph")
+    store.write(f"{PUSHED}/judged/saved_model.pb", b"another graph")
+
+    with pytest.raises(AirflowFailException, match=r"/judged holds a different model"):
+        gate(store, "job-other-twin", {**REPORT, "refit": refit})
+
+
 def test_a_rejection_is_no_failure(store: ObjectStore) -> None:
     """A model that is not good enough gives a decision with reasons, not an error."""
     returned = gate(store, "job-rejected", {**REPORT, "blessed": False})

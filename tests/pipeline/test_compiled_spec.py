@@ -24,8 +24,12 @@ pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("compiled_spec")]
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """The compiled jobs, by the names of their goldens or as `older`."""
-    changes: dict[str, dict[str, object]] = {**VARIANTS, "older": {"pipeline_schema": "2.0"}}
+    """The compiled jobs, by the names of their goldens or as `older` and `refit`."""
+    changes: dict[str, dict[str, object]] = {
+        **VARIANTS,
+        "older": {"pipeline_schema": "2.0"},
+        "refit": {"refit": True},
+    }
     roots = {name: tmp_path_factory.mktemp("compiled") for name in changes}
     texts = compile_texts({roots[name]: make_request(roots[name], **changes[name]) for name in changes})
     return dict(zip(changes, texts, strict=True)).__getitem__
@@ -115,6 +119,31 @@ def test_parameters_are_those_of_the_spec(compiled: Compiled, tmp_path: Path) ->
         values = make_parameters(tmp_path, champion=champion).values(request)
 
         assert values.keys() == compiled(name)["root"]["inputDefinitions"]["parameters"].keys()
+
+
+def test_a_refit_is_a_task_of_its_own(compiled: Compiled, tmp_path: Path) -> None:
+    """Without the setting there is none; with it, the Pusher takes it, and the Evaluator the judged model."""
+    spec = compiled("refit")
+    tasks = spec["root"]["dag"]["tasks"]
+    values = make_parameters(tmp_path).values(make_request(tmp_path, refit=True))
+    producers = {
+        (name, key): tasks[name]["inputs"]["artifacts"][key]["taskOutputArtifact"]["producerTask"]
+        for name, key in (
+            *(("Refit", key) for key in ("base_model", "hyperparameters")),
+            *(("Pusher", "model"), ("Evaluator", "model"), ("Report", "model"), ("Report", "refit")),
+        )
+    }
+
+    assert "Refit" not in json.dumps(compiled("first_run.json"))
+    assert values.keys() == spec["root"]["inputDefinitions"]["parameters"].keys()
+    assert producers == {
+        ("Refit", "base_model"): "Trainer",
+        ("Refit", "hyperparameters"): "Tuner",
+        ("Pusher", "model"): "Refit",
+        ("Evaluator", "model"): "Trainer",
+        ("Report", "model"): "Trainer",
+        ("Report", "refit"): "Refit",
+    }
 
 
 def test_nothing_waits_for_report_and_pusher(compiled: Compiled) -> None:

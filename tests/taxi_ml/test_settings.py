@@ -75,6 +75,15 @@ def test_text_becomes_the_type_of_the_setting() -> None:
     assert chosen.beam_args.texts == ("--runner=DataflowRunner", "--label=a b")
 
 
+@pytest.mark.parametrize(("given", "meant"), [("true", True), (" False ", False), (True, True)])
+def test_a_switch_is_true_or_false(given: object, meant: bool) -> None:  # noqa: FBT001  # a value
+    """It reads words in any case, and is written as one."""
+    chosen = Settings.from_environment(REQUIRED).with_overrides(refit=given)
+
+    assert (chosen.refit, chosen.values()["refit"]) == (meant, str(meant).lower())
+    assert Settings.from_values(chosen.values()) == chosen
+
+
 @pytest.mark.parametrize(
     ("name", "value", "remedy"),
     [
@@ -102,6 +111,8 @@ def test_text_becomes_the_type_of_the_setting() -> None:
         ("examples_format", "avro", "choose one of csv, parquet"),
         ("pipeline_schema", "3", "choose one of 2.1, 2.0"),
         ("serve", "mean_of_2", "choose one of newest, mean_of_3"),
+        ("refit", "yes", "of type str; give true or false"),
+        ("refit", 1, "of type int; give true or false"),
         ("rollout", "10:15m 50:15m", "as in 10:15m 50:15m 100"),
         ("rollout", "50:15m 10:15m 100", "steps <percent>:<time> that rise"),
         ("rollout", "10 100", "steps <percent>:<time> that rise"),

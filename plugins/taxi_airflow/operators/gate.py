@@ -61,8 +61,8 @@ class GateOperator(ConnectedOperator):
     `golden_check` nothing stands yet: the smoke test writes it. A card that cannot be written changes
     nothing else; clear the task to write it again.
 
-    With a refit, the challenger is the Pusher's copy of it, or the judged model inside of that copy if the two
-    differ too much.
+    With a refit, the challenger is the Pusher's copy of it, or the judged model inside of that copy if the
+    two differ too much.
 
     :param job: resource name of the pipeline job
     :param report_uri: ``gs://…/report.json``, with golden.json beside it
