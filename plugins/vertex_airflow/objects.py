@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
 # The same object without and with signing in.
 _ANONYMOUS = "https://storage.googleapis.com/"
 _SIGNED_IN = "https://storage.cloud.google.com/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """An object in a listing; another `generation` of the same name has another content."""
+
+    generation: int
+    updated: datetime
 
 
 class ObjectStore:
@@ -77,6 +87,18 @@ class ObjectStore:
         bucket, _, path = pattern.removeprefix("gs://").partition("/")
         names = self._hook.list(bucket, prefix=path.partition("*")[0])
         return sorted(f"gs://{bucket}/{name}" for name in names if fnmatchcase(name, path))
+
+    def listing(self, prefix: str) -> dict[str, Listed]:
+        """Return the objects whose addresses begin with ``gs://bucket/path``, by address, sorted."""
+        bucket, _, path = prefix.removeprefix("gs://").partition("/")
+        blobs = self._hook.get_conn().list_blobs(
+            bucket, prefix=path, fields="items(name,generation,updated),nextPageToken"
+        )
+        found = {
+            f"gs://{bucket}/{each.name}": Listed(generation=int(each.generation), updated=each.updated)
+            for each in blobs
+        }
+        return dict(sorted(found.items()))
 
     def _blob(self, uri: str) -> Any:  # noqa: ANN401  # google-cloud-storage has no types
         bucket, _, name = uri.removeprefix("gs://").partition("/")

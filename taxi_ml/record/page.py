@@ -46,7 +46,6 @@ class WorseSlice:
 
     part: Slice
     is_certain: bool
-    decides: bool
     rejects: bool
 
 
@@ -118,7 +117,7 @@ def goes_on(record: RunRecord, state: str) -> bool:
 
 
 def worse_slices(record: RunRecord) -> list[WorseSlice]:
-    """Return the slices in which the champion is better, the most certain loss first."""
+    """Return the slices with enough trips in which the champion is better, the most certain loss first."""
     report, decision = record.report, record.decision
     if report is None or decision is None:
         return []
@@ -126,18 +125,17 @@ def worse_slices(record: RunRecord) -> list[WorseSlice]:
     found = []
     for part in report.slices:
         loss = part.difference.mae if part.difference else None
-        if loss is not None and is_finite(loss.estimate) and loss.estimate > 0:
+        if part.count < decision.policy.slices.min_rows or loss is None:
+            continue
+        if is_finite(loss.estimate) and loss.estimate > 0:
             found.append(
                 WorseSlice(
                     part=part,
                     is_certain=is_finite(loss.low) and loss.low > 0,
-                    decides=part.count >= decision.policy.slices.min_rows,
                     rejects=part.name in rejecting,
                 )
             )
-    return sorted(
-        found, key=lambda each: (not each.rejects, not each.decides, not each.is_certain, _loss(each))
-    )
+    return sorted(found, key=lambda each: (not each.rejects, not each.is_certain, _loss(each)))
 
 
 def _loss(found: WorseSlice) -> float:
@@ -159,6 +157,8 @@ def _environment() -> jinja2.Environment:
     environment.filters["fixed"] = plots.shown
     environment.filters["clock"] = sentences.clock
     environment.filters["reading"] = reading
+    environment.filters["minute"] = lambda moment: f"{moment:%Y-%m-%d %H:%M}"
+    environment.filters["short"] = short_name
     environment.filters["length_of_time"] = length_of_time
     return environment
 
@@ -185,3 +185,8 @@ def length_of_time(seconds: float) -> str:
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:g} {unit}"
     return f"{seconds:g} s"
+
+
+def short_name(resource: str) -> str:
+    """Return a resource's name without project and location, such as `models/7@3`."""
+    return "/".join(resource.split("/")[-2:])

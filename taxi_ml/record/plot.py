@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from taxi_ml.card.plots import shown
 from taxi_ml.gate.metrics import is_finite
-from taxi_ml.record.run import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
+    from taxi_ml.gate.metrics import Interval
+    from taxi_ml.record.run import Outcome
     from taxi_ml.record.track import Entry, TrackRecord
 
 WIDTH: Final = 360.0
@@ -26,18 +27,18 @@ _MOST_LABELS: Final = 6
 _MOST_MARKS: Final = 5
 _HIGHEST: Final = 3.0
 """The top of the plot in terms of the median error: a model that diverged is drawn at the edge."""
-_LABEL: Final = 40.0
-"""The narrowest block that has room for the name of a month."""
+_LABEL: Final = 4.6
+"""The width of a letter in a block's label."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dot:
-    """A challenger's error; `low` and `high` are the ends of its interval, None without one."""
+    """A challenger's error, or its difference from the champion's from `low` to `high`."""
 
     x: float
     y: float
-    low: float | None
-    high: float | None
+    low: float
+    high: float
     outcome: Outcome
     title: str
 
@@ -54,11 +55,16 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """The champion's errors as a line, the challengers' as dots, what served as blocks, and both axes."""
+    """The champion's errors as a line, the challengers' as dots, and what served as blocks, over the months.
+
+    `differences` and their marks have the same months, and a scale of their own.
+    """
 
     line: str
     champions: tuple[tuple[float, float, str], ...]
     challengers: tuple[Dot, ...]
+    differences: tuple[Dot, ...]
+    difference_marks: tuple[tuple[float, str], ...]
     blocks: tuple[Block, ...]
     across: tuple[tuple[float, str], ...]
     up: tuple[tuple[float, str], ...]
@@ -90,6 +96,8 @@ def draw(track: TrackRecord) -> Plot | None:
         return None
     scale = _scale(entries)
     by_month = {entry.record.run.window.end: entry for entry in entries if is_finite(entry.champion_mae)}
+    compared = [entry for entry in entries if _is_whole(entry.difference)]
+    apart = _scale_of_differences(compared, scale)
     champions = tuple(
         (
             scale.x(end),
@@ -102,6 +110,8 @@ def draw(track: TrackRecord) -> Plot | None:
         line=" ".join(f"{x},{y}" for x, y, _ in champions),
         champions=champions,
         challengers=tuple(_dot(entry, scale) for entry in entries),
+        differences=tuple(_difference(entry, apart) for entry in compared),
+        difference_marks=tuple((apart.y(usd), f"{usd:+g}" if usd else "0") for usd in _marks(apart)),
         blocks=_blocks([entry for _, entry in sorted(by_month.items())], scale),
         across=_labels(entries, scale),
         up=tuple((scale.y(usd), f"{usd:g}") for usd in _marks(scale)),
@@ -110,12 +120,11 @@ def draw(track: TrackRecord) -> Plot | None:
 
 def _scale(entries: Sequence[Entry]) -> _Scale:
     usual = [error for entry in entries for error in (entry.mae, entry.champion_mae) if is_finite(error)]
-    ends = [end for entry in entries for end in _interval(entry) if is_finite(end)]
     edge = _HIGHEST * median(usual)
-    inside = [error for error in (*usual, *ends) if error <= edge] or [1.0]
+    inside = [error for error in usual if error <= edge]
+    months = [_number(entry.record.run.window.end) for entry in entries]
     least, most = min(inside), max(inside)
     room = 0.08 * (most - least) or 0.5
-    months = [_number(entry.record.run.window.end) for entry in entries]
     return _Scale(
         first=min(months),
         months=max(months) - min(months) + 1,
@@ -124,23 +133,44 @@ def _scale(entries: Sequence[Entry]) -> _Scale:
     )
 
 
-def _interval(entry: Entry) -> tuple[float | None, float | None]:
-    """Return the challenger's error as the interval of its difference from the champion's has it."""
-    base, found = entry.champion_mae, entry.difference
-    if found is None or base is None or found.low is None or found.high is None:
-        return None, None
-    return base + found.low, base + found.high
+def _scale_of_differences(entries: Sequence[Entry], months: _Scale) -> _Scale:
+    sizes = [abs(end) for entry in entries for end in _ends(entry.difference)]
+    edge = _HIGHEST * median(sizes) if sizes else 0.0
+    most = 1.1 * max((size for size in sizes if size <= edge), default=0.0) or 0.5
+    return replace(months, least=-most, most=most)
+
+
+def _ends(found: Interval | None) -> tuple[float, ...]:
+    ends = (found.low, found.estimate, found.high) if found else ()
+    return tuple(end for end in ends if is_finite(end))
+
+
+def _is_whole(found: Interval | None) -> bool:
+    return len(_ends(found)) == 3  # noqa: PLR2004  # low, estimate and high
 
 
 def _dot(entry: Entry, scale: _Scale) -> Dot:
-    low, high = _interval(entry)
+    y = scale.y(entry.mae or 0.0)
     return Dot(
         x=scale.x(entry.record.run.window.end),
-        y=scale.y(entry.mae or 0.0),
-        low=scale.y(low) if is_finite(low) else None,
-        high=scale.y(high) if is_finite(high) else None,
+        y=y,
+        low=y,
+        high=y,
         outcome=entry.outcome,
         title=f"{entry.record.months}: challenger {shown(entry.mae)} USD, {entry.outcome}",
+    )
+
+
+def _difference(entry: Entry, scale: _Scale) -> Dot:
+    low, estimate, high = _ends(entry.difference)
+    return Dot(
+        x=scale.x(entry.record.run.window.end),
+        y=scale.y(estimate),
+        low=scale.y(low),
+        high=scale.y(high),
+        outcome=entry.outcome,
+        title=f"{entry.record.months}: {shown(estimate, 3, '+')} USD "
+        f"({shown(low, 3, '+')} to {shown(high, 3, '+')}), {entry.outcome}",
     )
 
 
@@ -172,7 +202,7 @@ def _block(group: Sequence[Entry], scale: _Scale) -> Block:
     return Block(
         x=round(x, 1),
         width=round(max(width - 1.5, 1.0), 1),
-        label=of if width >= _LABEL + 2 * len(of) else "",
+        label=of if width >= _LABEL * len(of) else "",
         title=f"{span}: {'the model of ' if group[0].champion_months else ''}{of} served",
     )
 

@@ -68,8 +68,8 @@ def outcome_sentence(record: RunRecord) -> str:
         case Outcome.ACCEPTED:
             return "It has no traffic yet."
         case Outcome.ROLLING_OUT if found is not None:
-            following = f"; next is {found.next_step.percent} %" if found.next_step else ""
-            return f"It has {found.percent} % of the traffic now{following}."
+            following = f"; next is {found.next_step.percent}\N{NO-BREAK SPACE}%" if found.next_step else ""
+            return f"It has {found.percent}\N{NO-BREAK SPACE}% of the traffic now{following}."
         case Outcome.ROLLED_BACK if found is not None:
             reason = found.reason.rstrip(".") or "no reason was recorded"
             return f"Its traffic went back at {found.percent} %: {reason}."

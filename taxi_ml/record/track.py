@@ -58,13 +58,15 @@ class Entry:
 class TrackRecord:
     """The runs of a DAG by their test months, oldest first, and the times that people gave the traffic back.
 
-    `left_out` is the number of runs that were compared with nothing, as those of a replay.
+    `left_out` is the number of runs that were compared with nothing, as those of a replay, and `older` that
+    of the runs before these.
     """
 
     dag_id: str
     entries: tuple[Entry, ...]
     roll_backs: tuple[RollBack, ...] = ()
     left_out: int = 0
+    older: int = 0
 
     def count(self, *outcomes: Outcome) -> int:
         """Return the number of runs with one of these outcomes."""
@@ -77,20 +79,26 @@ class TrackRecord:
 
 
 def track_record(
-    dag_id: str, records: Iterable[RunRecord], roll_backs: Sequence[RollBack] = ()
+    dag_id: str,
+    records: Iterable[RunRecord],
+    roll_backs: Iterable[RollBack] = (),
+    *,
+    left_out: int = 0,
+    older: int = 0,
 ) -> TrackRecord:
     """Return the track record of a DAG from the records of its runs, in any order."""
-    own = [record for record in records if record.run.dag_id == dag_id]
     compared = sorted(
-        (record for record in own if record.run.compares),
+        (each for each in records if each.run.dag_id == dag_id and each.run.compares),
         key=lambda each: (each.run.window.end, each.run.run_after, each.run.run_id),
     )
-    spans = _spans(compared, roll_backs)
+    given_back = tuple(sorted(roll_backs, key=lambda each: each.at))
+    spans = _spans(compared, given_back)
     return TrackRecord(
         dag_id=dag_id,
         entries=tuple(_entry(record, compared, spans.get(_version(record), ())) for record in compared),
-        roll_backs=tuple(sorted(roll_backs, key=lambda each: each.at)),
-        left_out=len(own) - len(compared),
+        roll_backs=given_back,
+        left_out=left_out,
+        older=older,
     )
 
 
