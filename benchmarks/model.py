@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.fare_models.errors import BASELINE, Errors, pooled
+from benchmarks.fare_models.errors import BASELINE, Errors, pooled, ratio_interval
 from benchmarks.fare_models.exports import exported, in_pipeline_environment, months
 
 if TYPE_CHECKING:
@@ -36,9 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with exported(ends, Path(folder)) as exports:
             folders = {window: Path(folder, window) for window in exports.folders}
             for window, data in exports.folders.items():
-                _ask(exports.settings, data, folders[window])
+                _ask(exports.settings, data, folders[window], search_only=options.search)
         in_pipeline_environment("benchmarks.fare_models.score", *folders.values())
-        _print({window: _errors(asked) for window, asked in folders.items()})
+        if not options.search:
+            _print({window: _errors(asked) for window, asked in folders.items()})
+        _print_chosen({window: (asked / "chosen.json").read_text() for window, asked in folders.items()})
     return 0
 
 
@@ -48,14 +50,16 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--first", type=date.fromisoformat, default=date(2015, 4, 1), help="end of the first window"
     )
     parser.add_argument("--windows", type=int, default=9, help="how many consecutive months")
+    parser.add_argument("--search", action="store_true", help="only say what the Tuner chooses")
     return parser.parse_args(arguments)
 
 
-def _ask(settings: Settings, data: Path, folder: Path) -> None:
+def _ask(settings: Settings, data: Path, folder: Path, *, search_only: bool) -> None:
     """Write the request of a window: its trips and the training options of a run with these settings."""
     folder.mkdir()
     request: dict[str, Any] = {
         "data": str(data),
+        "search_only": search_only,
         "steps": settings.train_steps or LEAST_STEPS,
         "options": {
             "batch_size": settings.batch_size,
@@ -87,6 +91,14 @@ def _print(results: Mapping[str, dict[str, Errors]]) -> None:
     for window, result in results.items():
         print(_line(window, result))
     print(_line(f"pooled, {overall[PRODUCT].count} trips", overall))
+    for metric, power in (("RMSE", 2), ("MAE", 1)):
+        low, high = ratio_interval(overall[PRODUCT], overall[BASELINE], power)
+        print(f"pooled {metric}, {PRODUCT} / {BASELINE}: 95 % interval {low:.3f} to {high:.3f}")
+
+
+def _print_chosen(chosen: Mapping[str, str]) -> None:
+    for window, values in chosen.items():
+        print(f"{window:24} the Tuner chose {values}")
 
 
 if __name__ == "__main__":

@@ -29,20 +29,36 @@ Rows = list[dict[str, list[Any]]]
 _RUNNER = ["--runner=FnApiRunner", "--direct_num_workers=1"]
 
 
-def train(known: dict[str, Rows], folder: Path, *, steps: int, options: dict[str, Any]) -> None:
-    """Leave the SavedModel in `folder`/model; `known` are the train and eval rows."""
+def train(
+    known: dict[str, Rows], folder: Path, *, steps: int, options: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Leave the SavedModel in `folder`/model; `known` are the train and eval rows.
+
+    Return the hyperparameters that the Tuner chose, None if it is off.
+    """
     transform(known, folder)
-    arguments = {
+    chosen = search(folder, options) if options["tuner_trials"] else None
+    trainer.run_fn(FnArgs(**_arguments(folder, options), train_steps=steps, hyperparameters=chosen))
+    return chosen["values"] if chosen else None
+
+
+def search(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the Tuner's best configuration for the transformed rows of `folder`."""
+    found = trainer.tuner_fn(FnArgs(**_arguments(folder, options)))
+    found.tuner.search(**found.fit_kwargs)
+    configuration: dict[str, Any] = found.tuner.get_best_hyperparameters()[0].get_config()
+    return configuration
+
+
+def _arguments(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+    return {
         "train_files": [f"{folder}/train-*"],
         "eval_files": [f"{folder}/eval-*"],
         "transform_output": str(folder),
         "transform_graph_path": str(folder),
         "custom_config": options,
-        "train_steps": steps,
         "serving_model_dir": str(folder / "model"),
     }
-    chosen = _tuned(arguments) if options["tuner_trials"] else None
-    trainer.run_fn(FnArgs(**arguments, hyperparameters=chosen))
 
 
 def predict(folder: Path, asked: Rows) -> NDArray[np.float64]:
@@ -50,13 +66,6 @@ def predict(folder: Path, asked: Rows) -> NDArray[np.float64]:
     signature = tf.saved_model.load(str(folder / "model")).signatures["serving_default"]
     fares: NDArray[np.float64] = signature(examples=tf.constant(serialized(asked)))["fare"].numpy()[:, 0]
     return fares.astype(np.float64)
-
-
-def _tuned(arguments: dict[str, Any]) -> dict[str, Any]:
-    found = trainer.tuner_fn(FnArgs(**arguments))
-    found.tuner.search(**found.fit_kwargs)
-    configuration: dict[str, Any] = found.tuner.get_best_hyperparameters()[0].get_config()
-    return configuration
 
 
 def transform(known: dict[str, Rows], folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Train every model on some windows: `python -m benchmarks.fare_models.score <folder> …`.
 
-Runs in the pipeline environment; reads request.json of each folder and writes errors.json there.
+Runs in the pipeline environment; reads request.json of each folder and writes chosen.json, what the Tuner
+chose, and errors.json there.
 """
 
 from __future__ import annotations
@@ -19,8 +20,13 @@ def main(folder: Path) -> None:
     """Train, predict the test rows, and write predicted minus true fare by model."""
     request = json.loads((folder / "request.json").read_text())
     known = {split: read(Path(request["data"], split)) for split in ("train", "eval")}
+    if request["search_only"]:
+        product.transform(known, folder)
+        (folder / "chosen.json").write_text(json.dumps(product.search(folder, request["options"])["values"]))
+        return
     asked = read(Path(request["data"], "test"))
-    product.train(known, folder, steps=request["steps"], options=request["options"])
+    chosen = product.train(known, folder, steps=request["steps"], options=request["options"])
+    (folder / "chosen.json").write_text(json.dumps(chosen))
     both = known["train"] + known["eval"]
     predicted = {
         "product": product.predict(folder, asked),

@@ -137,8 +137,8 @@ def test_interval_is_that_of_the_classic_bootstrap(errors: str, rows: int, repli
 def test_intervals_cover_the_true_difference(rows: int) -> None:
     """Of 400 samples from one distribution, no more miss the true difference, 0, on a side than by chance.
 
-    Where 2.5 % miss, 19 of 400 or more do by a chance of 1 %. The percentile bootstrap of RMSE is allowed
-    more, because single rows decide heavy-tailed squares; the gate does not decide by it.
+    Where 2.5 % miss, 19 of 400 or more do by a chance of 1 %. RMSE is allowed more, because
+    single rows decide heavy-tailed squares; the gate does not decide by it.
     """
     missed = {(metric, side): 0 for metric in DIFFERENCES for side in ("below", "above")}
     for sample in range(400):
