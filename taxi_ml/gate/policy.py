@@ -123,7 +123,7 @@ class RefitRules:
     mean_signed: float
 
 
-_REFIT: Final = RefitRules(mean_absolute=0.25, mean_signed=0.1)
+_REFIT: Final = RefitRules(mean_absolute=0.25, mean_signed=0.2)
 """The rules of policies and decisions from before there were refits."""
 
 

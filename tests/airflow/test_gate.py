@@ -118,9 +118,7 @@ def test_the_gate_names_the_model_to_serve(store: ObjectStore, *, differs: bool)
     store.write(f"gs://taxi-local/reports/{job}/golden_refit.json", golden.to_json().encode())
     found = {"uri": refit, "mean_absolute": 100.0 if differs else 0.01, "mean_signed": 0.0}
 
-    returned = gate(
-        store, job, {**REPORT, "refit": {"uri": refit, "mean_absolute": moved, "mean_signed": 0.0}}
-    )
+    returned = gate(store, job, {**REPORT, "refit": found})
 
     served = f"{PUSHED}/judged" if differs else PUSHED
     assert (returned["verdict"], returned["challenger"], returned["card_problem"]) == ("promote", served, "")

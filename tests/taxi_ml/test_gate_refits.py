@@ -130,9 +130,9 @@ def test_a_policy_from_before_refits_has_bounds() -> None:
 
 def test_a_bound_below_zero_is_refused() -> None:
     """The error names the rule."""
-    text = DEFAULT_PATH.read_text().replace("mean_signed = 0.1", "mean_signed = -0.1")
+    text = DEFAULT_PATH.read_text().replace("mean_signed = 0.2", "mean_signed = -0.2")
 
-    with pytest.raises(PolicyError, match=r"policy.refit.mean_signed is -0.1; give a fraction"):
+    with pytest.raises(PolicyError, match=r"policy.refit.mean_signed is -0.2; give a fraction"):
         parse(text)
 
 
