@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from taxi_ml.gate.metrics import Difference
+
     Numbers = NDArray[np.float64]
 
 OURS: Final = "ours"
@@ -96,7 +98,7 @@ def misses(ours: Numbers, theirs: Numbers, *, rows: int, samples: int) -> Mappin
     return {metric: (below / samples, above / samples) for metric, (below, above) in count.items()}
 
 
-def _difference(ours: Numbers, theirs: Numbers) -> scores.Difference:
+def _difference(ours: Numbers, theirs: Numbers) -> Difference:
     found = scores.paired(np.zeros(len(ours)), ours, theirs, seed=_SEED)
     if found is None:
         raise ValueError("there are no trips; score a month that has test rows")

@@ -92,8 +92,8 @@ def _launch(arguments: Sequence[str]) -> str:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, pass_on)
     boots.append(boot := subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
-    for number in early:
-        boot.send_signal(number)
+    for missed in early:
+        boot.send_signal(missed)
     lines = _passed_on(boot.stderr) if boot.stderr else deque[str]()
     code = boot.wait()
     # A signal ends a worker whose job has ended.

@@ -128,7 +128,7 @@ class SmokePredictOperator(TrafficOperator):
             else:
                 return
 
-    def _check(self) -> GoldenCheck:
+    def _golden_check(self) -> GoldenCheck:
         if is_empty(self.golden_uri):
             raise AirflowFailException("golden_uri is empty: no golden requests were kept; start a new run")
         try:
@@ -161,7 +161,7 @@ class SmokePredictOperator(TrafficOperator):
     def _ask(self, hook: VertexHook, own: Deployment, *, check_uri: str) -> None:
         """Let the new model answer, once its share has taken effect, and keep the comparison."""
         try:
-            result = self._check().ask(hook, own.endpoint.name, own.id, sleep=self._sleep)
+            result = self._golden_check().ask(hook, own.endpoint.name, own.id, sleep=self._sleep)
         except NoAnswerError as error:
             raise AirflowFailException(f"with {self.share} % of the traffic, {error}") from error
         if not is_empty(check_uri):
