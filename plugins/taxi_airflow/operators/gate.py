@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from vertex_airflow.objects import ObjectStore
 
 _GRAPH = "saved_model.pb"
+# The own network of a mean, as `taxi_ml.modules.means` has it, and the judged model of a refit.
+_NESTED = ("own", JUDGED_FOLDER, f"{JUDGED_FOLDER}/own")
 
 
 class GateOperator(ConnectedOperator):
@@ -204,6 +206,7 @@ class GateOperator(ConnectedOperator):
                 )
             return report
         pushed, refit = self.pushed_to.rstrip("/"), report.refit
+        _complete_copy(store, refit.uri if refit else report.challenger.uri, pushed)
         if refit is not None:
             _require_copy(store, refit.uri, pushed)
             report, pushed = replace(report, refit=replace(refit, uri=pushed)), f"{pushed}/{JUDGED_FOLDER}"
@@ -225,6 +228,13 @@ class GateOperator(ConnectedOperator):
             self.log.exception("No model card: clear this task to write it again; the decision stands")
             return f"{type(error).__name__}: {error}"
         return ""
+
+
+def _complete_copy(store: ObjectStore, trained: str, pushed: str) -> None:
+    """Copy the graphs of models inside of a model: TFX's Pusher leaves out nested files of that name."""
+    for folder in _NESTED:
+        if store.exists(f"{trained}/{folder}/{_GRAPH}"):
+            store.write_once(f"{pushed}/{folder}/{_GRAPH}", store.read(f"{trained}/{folder}/{_GRAPH}"))
 
 
 def _require_copy(store: ObjectStore, trained: str, pushed: str) -> None:
