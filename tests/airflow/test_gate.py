@@ -137,6 +137,8 @@ def test_another_model_beside_the_refit_is_found(store: ObjectStore) -> None:
     with pytest.raises(AirflowFailException, match=r"/judged holds a different model"):
         gate(store, "job-other-twin", {**REPORT, "refit": refit})
 
+    store.delete(f"{PUSHED}/judged/saved_model.pb")
+
 
 def test_a_rejection_is_no_failure(store: ObjectStore) -> None:
     """A model that is not good enough gives a decision with reasons, not an error."""
