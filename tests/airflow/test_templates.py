@@ -22,7 +22,7 @@ NOT_TEMPLATED = {
     "outage",
     "patience",
     "policy",
-    "read_instances",
+    "read_golden",
     "replaces",
     "settle",
     "shortest_poll",

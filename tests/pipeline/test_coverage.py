@@ -1,8 +1,7 @@
 """How often intervals miss the true difference, on errors as real models make them.
 
 `paired_errors.npz` has the errors of a replay's models on 8,716 real trips, of which 1 % hold 64 % of the
-squared error:
-`.venv/bin/python -m benchmarks.fare_models.coverage <stored> --keep tests/pipeline/paired_errors.npz`.
+squared error. `python -m benchmarks.fare_models.coverage <stored> --keep <file>` writes it.
 """
 
 from __future__ import annotations
