@@ -82,7 +82,11 @@ def test_every_task_is_retried_with_back_off(task: Any) -> None:  # noqa: ANN401
 @pytest.mark.parametrize("task", [each for each in DAG.tasks if hasattr(each, "labels")])
 def test_every_job_is_labelled(task: Any) -> None:  # noqa: ANN401  # an operator
     """Every job and model version carries application, DAG, run and window."""
-    version = {"trained_from", "trained_until", "skill"} if task.task_id == "promote.register" else set()
+    version = (
+        {"trained_from", "trained_until", "judged_until", "skill"}
+        if task.task_id == "promote.register"
+        else set()
+    )
 
     assert {"app", "dag", "run", "window"} | version == set(task.labels)
 
@@ -162,12 +166,17 @@ def test_the_champions_window_is_compared_with_that_of_the_run(
 @pytest.mark.stack
 @pytest.mark.usefixtures("cloud")
 def test_a_version_carries_the_days_of_its_training() -> None:
-    """Later runs read from its labels what it has learned from."""
+    """Later runs read from its labels what it has learned from, which for a refit only the gate knows."""
     names: Any = {**context(params={"window_end": "2015-03-01"}), "taxi": run_of}
+    names["ti"].pulled["gate"] = {"trained_until": "2015-03-01"}
 
     labels = DAG.get_task("promote.register").render_template(taxi_training.TRAINED, names)
 
-    assert labels == {"trained_from": "2013-02-01", "trained_until": "2015-02-01"}
+    assert labels == {
+        "trained_from": "2013-02-01",
+        "trained_until": "2015-03-01",
+        "judged_until": "2015-02-01",
+    }
 
 
 def test_what_was_compiled_is_what_runs() -> None:

@@ -107,6 +107,15 @@ def test_an_unchanged_model_is_no_failure(store: ObjectStore) -> None:
     assert (returned["verdict"], returned["card_problem"]) == ("unchanged", "")
 
 
+def test_the_own_network_of_a_mean_is_copied(store: ObjectStore) -> None:
+    """The graph inside a mean is served with it, although TFX's Pusher leaves it out."""
+    store.write(f"{CHALLENGER}/own/saved_model.pb", b"own graph")
+
+    gate(store, "job-mean", REPORT)
+
+    assert store.read(f"{PUSHED}/own/saved_model.pb") == b"own graph"
+
+
 @pytest.mark.parametrize("differs", [False, True])
 def test_the_gate_names_the_model_to_serve(store: ObjectStore, *, differs: bool) -> None:
     """It is the pushed refit, or the judged model in its folder, with the golden trips of that very model."""

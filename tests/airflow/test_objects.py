@@ -76,6 +76,7 @@ def test_uploaded_modules_are_where_their_content_says(store: ObjectStore) -> No
 def test_a_module_with_a_syntax_error_fails_with_its_line(tmp_path: Path) -> None:
     """A module that would break the pipeline later fails the upload, with file and line."""
     (tmp_path / "preprocessing.py").write_text("def preprocessing_fn(inputs):\n    return inputs\n")
+    (tmp_path / "refit.py").write_text("def run_fn(args):\n    return args\n")
     (tmp_path / "trainer.py").write_text("def run_fn(args):\n    return (\n")
     task = UploadModulesOperator(task_id="upload", folder=str(tmp_path), schema=str(SCHEMA))
 
