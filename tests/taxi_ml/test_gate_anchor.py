@@ -115,3 +115,12 @@ def test_any_skill_is_read_again(ours: float, theirs: float) -> None:
     assert len(label) == 4
     assert read is not None
     assert read.skill == round(min(1000 * ours / theirs, 9999))
+
+
+def test_a_version_without_the_label_is_not_a_candidate() -> None:
+    """A version of another application has no skill; one that has it keeps its name and folder."""
+    found = candidate(1, "0931", RUN)
+
+    assert Candidate.of(name="projects/1/locations/l/models/7@1", uri="gs://b/m", labels={}) is None
+    assert found is not None
+    assert (found.model.name, found.model.uri) == ("projects/1/locations/l/models/7@1", "gs://b/m")

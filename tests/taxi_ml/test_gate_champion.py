@@ -208,7 +208,9 @@ def test_a_champion_without_a_folder_is_missing() -> None:
     """A model that was registered without an artifact cannot be compared with."""
     (reason,) = objections(champion(uri=""), RUN, compared=False)
 
-    assert (reason.code, reason.required) == ("champion_missing", "saved_model.pb in an artifact_uri")
+    expected = "champion_missing", "missing", "saved_model.pb in an artifact_uri"
+
+    assert (reason.code, reason.observed, reason.required) == expected
 
 
 def test_nothing_is_missing_where_nothing_serves() -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import NormalDist
 from typing import TYPE_CHECKING
+
+import pytest
 
 from taxi_ml.gate.decision import decide
 from taxi_ml.gate.reasons import ReasonCode
+from taxi_ml.gate.slices import worse_slices
 from taxi_ml.splits import Split
 from tests.taxi_ml import reports
 from tests.taxi_ml.reports import POLICY, a_report, metrics, slice_of
@@ -102,3 +106,36 @@ def test_slice_of_just_enough_rows_decides() -> None:
 def _same(count: int) -> Slice:
     usual = metrics(4.0, 2.2, count)
     return slice_of("TripStartHour", str(count), usual, usual, usual)
+
+
+@pytest.mark.parametrize(("times", "rejects"), [(0.9, False), (1.1, True)])
+def test_chance_is_that_of_the_normal_distribution(times: float, rejects: bool) -> None:  # noqa: FBT001  # a case
+    """A single slice is worse if an equal one would look so more rarely than `alpha`."""
+    part = _bad_slice(50, half_width=1.0)
+    assert part.difference is not None
+    assert part.difference.mae.error is not None
+    by_chance = NormalDist().cdf(-1.1 / part.difference.mae.error)
+    policy = replace(POLICY, slices=replace(POLICY.slices, features=(), alpha=times * by_chance))
+    report = replace(a_report(), slices=(part,), references=())
+
+    assert bool(list(worse_slices(policy, report))) is rejects
+
+
+@pytest.mark.parametrize("name", ["estimate", "error"])
+def test_slice_without_one_number_of_its_difference_rejects(name: str) -> None:
+    """A difference that lacks its estimate or its standard error cannot be judged."""
+    part = _same(50)
+    assert part.difference is not None
+    lacks = replace(part.difference, mae=replace(part.difference.mae, **{name: None}))
+
+    assert codes(_sliced(replace(part, difference=lacks))) == [ReasonCode.METRIC_MISSING]
+
+
+def test_slice_without_the_champions_error_rejects() -> None:
+    """A champion's error that is missing gives no bar to judge by."""
+    part = _same(50)
+    assert part.champion is not None
+
+    assert codes(_sliced(replace(part, champion=replace(part.champion, mae=None)))) == [
+        ReasonCode.METRIC_MISSING
+    ]
