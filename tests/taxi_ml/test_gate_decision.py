@@ -300,3 +300,8 @@ def test_override_by_nobody_names_nobody() -> None:
 
     assert decision.describe().splitlines()[-1] == "overridden not_blessed: stale"
     assert json.loads(decision.to_json())["override"]["by"] == ""
+
+
+def test_a_first_decision_names_no_champion() -> None:
+    """Where no model serves, the decision has none to name."""
+    assert decide(POLICY, a_report(with_champion=False)).champion is None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from taxi_ml.gate.decision import decide
+from taxi_ml.gate.margins import ceilings
 from taxi_ml.gate.metrics import Role
 from taxi_ml.gate.reasons import ReasonCode
 from taxi_ml.gate.report import parse
@@ -117,6 +118,9 @@ def test_no_number_of_rows_helps_without_a_margin() -> None:
     assert decision.power == pytest.approx(0.025, abs=1e-6)
     assert decision.rows_needed is None
     assert "no number of rows gives 80%" in decision.describe()
+    assert [reason.required for reason in decision.warnings if reason.code is ReasonCode.LOW_POWER] == [
+        "0.8, which needs a margin above 0: give more test months"
+    ]
 
 
 def test_without_a_comparison_there_is_no_power() -> None:
@@ -127,3 +131,13 @@ def test_without_a_comparison_there_is_no_power() -> None:
         decision = decide(POLICY, given_report)
 
         assert (decision.power, decision.rows_needed) == (None, None)
+
+
+def test_a_model_at_its_ceiling_is_within_it() -> None:
+    """The bar itself is allowed, and an error that is missing is named."""
+    ours = a_report().challenger.metrics
+    policy = replace(POLICY, max_usd=replace(POLICY.max_usd, mae=ours.mae, rmse=ours.rmse))
+    without = replace(a_report().challenger, metrics=replace(ours, mae=None))
+
+    assert list(ceilings(policy, a_report())) == []
+    assert [reason.metric for reason in ceilings(policy, replace(a_report(), challenger=without))] == ["mae"]

@@ -93,3 +93,11 @@ def test_skew_rejects_beyond_the_bar() -> None:
 
     assert reason.metric == "test pickup_census_tract linf from its own training"
     assert (codes(far), codes(near)) == ([ReasonCode.DATA_SKEW], [])
+
+
+def test_what_is_ignored_hides_nothing_after_it() -> None:
+    """A feature that is far away warns, also where the report lists an ignored one before it."""
+    far = reports.drift(POLICY.drift.max_distance + 0.01)
+    ignored = replace(far, feature=min(POLICY.drift.ignored_features))
+
+    assert warned(replace(a_report(), drift=(ignored, far))) == [ReasonCode.DATA_DRIFT]
