@@ -98,7 +98,8 @@ class Choice:
 
     def _reasons(self) -> Iterator[tuple[str, _Candidate]]:
         """Yield slices of the feature with the fewest values first, and its largest ones first."""
-        yield from self._edges.items()
+        # By name: which reason was met first depends on the order of the rows.
+        yield from sorted(self._edges.items())
         for feature, found in sorted(self._slices.items(), key=lambda each: len(each[1])):
             counts = self._counts[feature]
             for value in sorted(found, key=lambda value: (-counts[value], value)):

@@ -34,18 +34,25 @@ SETTINGS = {
 
 
 class Fares(FakeModelServers):
-    """Model servers that answer `fare` to every trip, except for the deployed models in `refusing`."""
+    """Model servers that answer `fare` to every trip, except for the deployed models in `refusing`.
+
+    With a `url` they pass all requests on to the server there.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.fare: float | None = 12.5
         self.refusing: set[str] = set()
+        self.url = ""
 
     def predict(self, deployed_model_id: str, body: bytes) -> tuple[int, bytes]:
         """Answer one fare per instance."""
         super().predict(deployed_model_id, body)
         if deployed_model_id in self.refusing:
             return 400, b'{"error": "instances[0]: no such feature"}'
+        if self.url:
+            answer = requests.post(self.url, body, timeout=60)
+            return answer.status_code, answer.content
         instances = json.loads(body)["instances"]
         return 200, json.dumps({"predictions": [self.fare for _ in instances]}).encode()
 

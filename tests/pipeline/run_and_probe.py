@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,14 @@ import tensorflow_transform as tft
 from tfx import v1 as tfx
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from taxi_ml.evaluation import rows
+from taxi_ml.evaluation import golden, rows
 from taxi_ml.evaluation.baseline import BoostedTrees
 from taxi_ml.evaluation.drift import distances
+from taxi_ml.modules import averages
 from taxi_ml.modules.features import COORDINATES, DISTANCE, HISTORY, INPUTS, NULLABLE_FLOATS
 from taxi_ml.pipeline.definition import build_pipeline
 from taxi_ml.pipeline.request import CompileRequest
+from tests.pipeline.trips import PAIR_AVERAGES
 
 if TYPE_CHECKING:
     from taxi_ml.gate.distributions import Drift
@@ -65,6 +68,7 @@ def probe(root: str) -> dict[str, Any]:
         "transformed_features": sorted(transformed),
         "transformed_label_mean": float(transformed["fare"].mean()),
         "drift": [dataclasses.asdict(found) for found in _drift(root)],
+        "golden": Path(_only(f"{root}/Report/report/*/golden.json")).read_text(),
         "report": json.loads(Path(_only(f"{root}/Report/report/*/report.json")).read_text()),
         "digests": _digests(_only(f"{root}/CsvExampleGen/examples/*")),
         "baseline": _baseline(root),
@@ -72,6 +76,7 @@ def probe(root: str) -> dict[str, Any]:
         "absences": _absences(model, tests),
         "extremes": _extremes(model, tests[0]),
         **_predictions(model, tests),
+        **_looked_up(model, model_folder, tests[0]),
     }
 
 
@@ -174,6 +179,19 @@ def _predictions(model: Any, records: list[bytes]) -> dict[str, Any]:  # noqa: A
             name for name in as_is if not bool(tf.reduce_all(as_is[name] == changed[name]))
         ),
     }
+
+
+def _looked_up(model: Any, folder: str, record: bytes) -> dict[str, Any]:  # noqa: ANN401  # as above
+    """Choose from a split of one trip, whose averages only the table beside the model has; and predict it."""
+    known = {name: PAIR_AVERAGES[name] for name in averages.AREAS}
+    row = _changed(record, dict.fromkeys(averages.NAMES, averages.MISSING) | known)
+    with tempfile.TemporaryDirectory() as split:
+        options = tf.io.TFRecordOptions(compression_type="GZIP")
+        with tf.io.TFRecordWriter(f"{split}/trips.gz", options) as writer:
+            writer.write(row)
+        chosen = golden.choose(split, folder)
+    fares = model.signatures["serving_default"](examples=tf.constant([row]))["fare"]
+    return {"looked_up": chosen.to_json(), "not_looked_up": float(fares[0, 0])}
 
 
 def _extremes(model: Any, record: bytes) -> dict[str, float]:  # noqa: ANN401  # as above

@@ -29,10 +29,12 @@ def free_port() -> int:
     return port
 
 
-def start(storage_uri: str, port: int, log: IO[bytes], **environment: str) -> subprocess.Popen[bytes]:
+def start(
+    storage_uri: str, port: int, log: IO[bytes], *, module: str = "taxi_ml.serving", **environment: str
+) -> subprocess.Popen[bytes]:
     """Start a server as Vertex AI starts a container: by its environment alone."""
     return subprocess.Popen(
-        [PIPELINE_PYTHON, "-m", "taxi_ml.serving"],
+        [PIPELINE_PYTHON, "-m", module],
         cwd=REPOSITORY,
         env={
             **os.environ,
@@ -48,12 +50,12 @@ def start(storage_uri: str, port: int, log: IO[bytes], **environment: str) -> su
 
 
 @contextmanager
-def serving(storage_uri: str, **environment: str) -> Iterator[str]:
+def serving(storage_uri: str, *, module: str = "taxi_ml.serving", **environment: str) -> Iterator[str]:
     """Yield the address of a healthy server; stop it in the end."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryFile() as log:
-        process = start(storage_uri, port, log, **environment)
+        process = start(storage_uri, port, log, module=module, **environment)
         try:
             wait_until_healthy(url + environment.get("AIP_HEALTH_ROUTE", "/health"), process, log)
             yield url
