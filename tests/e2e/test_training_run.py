@@ -9,6 +9,8 @@ import pytest
 
 from local_gcp.airflow_client import AirflowError, RunState
 from taxi_ml.gate.champion import parse_window
+from taxi_ml.promotion.golden import Golden
+from taxi_ml.promotion.golden_check import GoldenCheckRecord
 from tests.e2e.runs import DAG_ID, SMALL
 
 if TYPE_CHECKING:
@@ -102,6 +104,21 @@ def test_endpoint_predicts_a_fare_for_a_real_trip(
     predicted = runs.predict(endpoint.name, _instance(trip))
 
     assert math.isclose(float(trip["fare"]), predicted, rel_tol=0.75, abs_tol=5)
+
+
+def test_promoted_model_answers_as_it_was_evaluated(
+    runs: Runs, first_month: tuple[str, dict[str, str | None]]
+) -> None:
+    """The deployed model's container answered all golden trips before it got the traffic."""
+    run_id, _ = first_month
+    decided = runs.airflow.xcom(DAG_ID, run_id, "gate")
+    golden = Golden.parse(runs.text(decided["golden"]))
+    record = GoldenCheckRecord.parse(runs.text(decided["golden_check"]))
+
+    assert (record.rows, record.differing, record.problem) == (len(golden.trips), 0, "")
+    assert record.largest_difference is not None
+    assert record.largest_difference < 1e-4
+    assert record.challenger is not None
 
 
 def test_next_month_is_compared_with_the_champion_on_the_same_rows(

@@ -55,7 +55,7 @@ def ask(vertex: Vertex, golden: Golden, model: str, **server: str) -> GoldenResu
 
 
 def as_sent(row: Mapping[str, str]) -> tuple[float | None, ...]:
-    """Return the inputs of a row of the export as they are sent: single precision, null for absent numbers."""
+    """Return the inputs of an exported row as they are sent: single precision, null for absent numbers."""
     numbers = {
         name: float(str(np.float32(row[name]))) if name in NULLABLE_FLOATS else int(row[name])
         for name in INPUTS
