@@ -11,7 +11,6 @@ from taxi_ml.dataflow import BeamArgumentsError, BeamRunner, Workplace
 from taxi_ml.rules import SettingsError
 from taxi_ml.settings.machines import MachineSettings
 from taxi_ml.settings.project import BY_HAND, MONTHLY, ProjectSettings
-from taxi_ml.settings.promotion import PromotionSettings
 from taxi_ml.settings.reading import PREFIX, checked, plain, shown
 from taxi_ml.settings.training import TrainingSettings
 from taxi_ml.settings.trips import WAIT_DAYS, TripSettings
@@ -26,9 +25,7 @@ _AnySettings = TypeVar("_AnySettings", bound="Settings")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(
-    ProjectSettings, TripSettings, WindowSettings, TrainingSettings, MachineSettings, PromotionSettings
-):
+class Settings(ProjectSettings, TripSettings, WindowSettings, TrainingSettings, MachineSettings):
     """Everything that differs between two installations or two runs.
 
     Build it with `from_environment` or change it with `with_overrides`: both check every rule. Each base has

@@ -270,7 +270,7 @@ def test_run_without_a_model_says_so(server: Server) -> None:
 
 
 def test_airflow_lists_the_pages(server: Server) -> None:
-    """Airflow's UI gets relative addresses, which hold below any base URL, with the names that it fills in."""
+    """Airflow's UI gets relative addresses, which hold below any base URL, with names that it fills in."""
     authorization = {"Authorization": f"Bearer {server.tokens['viewer']}"}
     _, _, body = send(server.url, "GET /api/v2/plugins?limit=100", authorization)
     views = {
