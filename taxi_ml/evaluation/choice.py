@@ -122,5 +122,8 @@ def _edges(
         yield f"no {name}", rows, np.zeros(len(rows))
     rows = np.flatnonzero(np.all([absent[name] for name in HISTORY], axis=0))
     yield "no averages", rows, np.zeros(len(rows))
-    absences = np.sum(list(absent.values()), axis=0, dtype=np.float64)
-    yield "fewest numbers", np.arange(len(none)), -np.asarray(absences)
+    yield (
+        "fewest numbers",
+        np.arange(len(none)),
+        np.asarray(-np.sum(list(absent.values()), axis=0), np.float64),
+    )

@@ -183,7 +183,7 @@ def _predictions(model: Any, records: list[bytes]) -> dict[str, Any]:  # noqa: A
 
 def _looked_up(model: Any, folder: str, record: bytes) -> dict[str, Any]:  # noqa: ANN401  # as above
     """Choose from a split of one trip, whose averages only the table beside the model has; and predict it."""
-    known = {name: PAIR_AVERAGES[name] for name in averages.AREAS}
+    known = {name: int(PAIR_AVERAGES[name]) for name in averages.AREAS}
     row = _changed(record, dict.fromkeys(averages.NAMES, averages.MISSING) | known)
     with tempfile.TemporaryDirectory() as split:
         options = tf.io.TFRecordOptions(compression_type="GZIP")
