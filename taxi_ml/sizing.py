@@ -243,8 +243,12 @@ def train_steps(rows: int, batch_size: int) -> int:
 
 
 def growth(settings: Settings) -> Mapping[Component, Growth]:
-    """Return the needs of each component of a run with these settings, in the order in which they run."""
-    return {Component.EXAMPLE_GEN: EXAMPLE_GEN[ExamplesFormat(settings.examples_format)], **GROWTH}
+    """Return the needs of each component of a run with these settings, in the order in which they run.
+
+    A refit, which comes last here, trains as the Trainer does.
+    """
+    refit = {Component.REFIT: GROWTH[Component.TRAINER]} if settings.refit else {}
+    return {Component.EXAMPLE_GEN: EXAMPLE_GEN[ExamplesFormat(settings.examples_format)], **GROWTH, **refit}
 
 
 def _share(part: int, whole: int) -> float:

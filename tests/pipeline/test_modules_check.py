@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 GOOD = {
     "preprocessing.py": "def preprocessing_fn(inputs):\n    return inputs\n",
+    "refit.py": "def run_fn(fn_args): ...\n",
     "trainer.py": "def run_fn(fn_args): ...\n\n\ndef tuner_fn(fn_args): ...\n",
 }
 

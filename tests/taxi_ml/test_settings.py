@@ -113,7 +113,6 @@ def test_a_switch_is_true_or_false(given: object, meant: bool) -> None:  # noqa:
         ("serve", "mean_of_2", "choose one of newest, mean_of_3"),
         ("refit", "yes", "of type str; give true or false"),
         ("refit", 1, "of type int; give true or false"),
-        ("keep_previous", 2, "0 to 1 versions"),
         ("resources", "Trainr=cpu:8", "one of ExampleGen, StatisticsGen"),
         ("resources", "Trainer=cpu:8 Trainer=memory:1G", "Trainer is named twice"),
         ("resources", "Trainer", "write <component>=cpu:<vCPUs>"),

@@ -71,7 +71,7 @@ def test_few_trips_are_taken_as_they_are() -> None:
 @pytest.mark.parametrize("examples_format", ExamplesFormat)
 def test_every_component_is_planned_with(examples_format: ExamplesFormat) -> None:
     """No component that may run is left out, in either format."""
-    size = plan(SETTINGS.with_overrides(examples_format=examples_format), BUNDLED)
+    size = plan(SETTINGS.with_overrides(examples_format=examples_format, refit=True), BUNDLED)
 
     assert {each.component for each in size.needs} == set(Component)
     assert size.describe_needs().startswith("ExampleGen 1.4 GB 0 min, StatisticsGen 1.2 GB 0 min")
