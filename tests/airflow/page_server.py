@@ -45,7 +45,7 @@ def main() -> None:
     from airflow.models import import_all_models  # noqa: PLC0415  # as above
     from airflow.models.base import Base  # noqa: PLC0415  # as above
 
-    import_all_models()
+    import_all_models()  # type: ignore[no-untyped-call]  # Airflow's
     Base.metadata.create_all(settings.engine)
     app = create_app(apps="core")
     tokens = {

@@ -136,6 +136,8 @@ def test_without_a_comparison_there_is_no_power() -> None:
 def test_a_model_at_its_ceiling_is_within_it() -> None:
     """The bar itself is allowed, and an error that is missing is named."""
     ours = a_report().challenger.metrics
+    assert ours.mae is not None
+    assert ours.rmse is not None
     policy = replace(POLICY, max_usd=replace(POLICY.max_usd, mae=ours.mae, rmse=ours.rmse))
     without = replace(a_report().challenger, metrics=replace(ours, mae=None))
 
