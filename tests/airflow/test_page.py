@@ -21,6 +21,7 @@ from tests.airflow.servers import REPOSITORY
 from tests.local_gcp.raw_http import send
 from tests.taxi_ml.records import DAG, decided, report_of, rollout_json, run_json, window
 from tests.taxi_ml.reports import POLICY
+from tests.waiting import wait_for
 from vertex_airflow.labels import job_id
 from vertex_airflow.objects import ObjectStore
 
@@ -83,14 +84,15 @@ def server(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Itera
         "TAXI_BUCKET": bucket,
     }
     command = [sys.executable, "-m", "tests.airflow.page_server"]
-    with pytest.MonkeyPatch.context() as patch, (home / "log").open("w") as log:
+    output = home / "log"
+    with pytest.MonkeyPatch.context() as patch, output.open("w") as log:
         for name, value in changes.items():
             patch.setenv(name, value)
-        process = subprocess.Popen(
-            command, env=environment, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=log, text=True
-        )
+        process = subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdout=log, stderr=log)
         try:
-            said = json.loads(_line(process))
+            wait_for(lambda: bool(_said(output)) or process.poll() is not None, seconds=120)
+            assert process.poll() is None, output.read_text()
+            said = json.loads(_said(output))
             yield _with_two_months(
                 Server(
                     url=f"http://127.0.0.1:{said['port']}",
@@ -104,12 +106,10 @@ def server(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Itera
             process.wait(20)
 
 
-def _line(process: subprocess.Popen[str]) -> str:
-    """Return the line with the port; Airflow writes its log to the same place."""
-    for line in process.stdout or ():
-        if line.startswith('{"port"'):
-            return line
-    pytest.fail("the API server has ended without a port")
+def _said(output: Path) -> str:
+    """Return the line with the port, once it is whole; Airflow writes its log to the same place."""
+    lines = output.read_text().splitlines(keepends=True)
+    return next((line for line in lines if line.startswith('{"port"') and line.endswith("\n")), "")
 
 
 def _with_two_months(server: Server) -> Server:
