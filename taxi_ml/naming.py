@@ -152,3 +152,13 @@ def golden_check_uri(settings: Settings, pipeline_job_id: str) -> str:
 def card_uri(settings: Settings, pipeline_job_id: str) -> str:
     """Return where the gate writes the model card, once."""
     return f"{run_uri(settings, pipeline_job_id)}/card.html"
+
+
+def rollout_uri(settings: Settings, first_job_id: str) -> str:
+    """Return where a DAG run writes how its roll-out goes on."""
+    return f"{run_uri(settings, first_job_id)}/rollout.json"
+
+
+def roll_back_uri(settings: Settings, first_job_id: str) -> str:
+    """Return where a DAG run that gives the traffic to an earlier version writes who did so, and why."""
+    return f"{run_uri(settings, first_job_id)}/roll_back.json"

@@ -66,6 +66,31 @@ class ObjectStore:
             return False
         return True
 
+    def read_version(self, uri: str) -> tuple[bytes, int] | None:
+        """Return an object's content and the generation for `replace`, or None if it does not exist."""
+        from google.api_core.exceptions import NotFound  # noqa: PLC0415  # with the hook
+
+        blob = self._blob(uri)
+        try:
+            content: bytes = blob.download_as_bytes()
+        except NotFound:
+            return None
+        return content, int(blob.generation)
+
+    def replace(self, uri: str, content: bytes, *, generation: int, content_type: str) -> int | None:
+        """Write an object if it is still of this generation, 0 for none; return the new one, else None.
+
+        It is None as well if the reply to a write that took effect was lost.
+        """
+        from google.api_core.exceptions import PreconditionFailed  # noqa: PLC0415  # with the hook
+
+        blob = self._blob(uri)
+        try:
+            blob.upload_from_string(content, content_type=content_type, if_generation_match=generation)
+        except PreconditionFailed:
+            return None
+        return int(blob.generation)
+
     def page(self, uri: str) -> str:
         """Return the URL at which a person who may read the object opens it in a browser."""
         url: str = self._blob(uri).public_url
