@@ -285,7 +285,9 @@ with DAG(
             read_golden=read_golden,
             **PROMOTED,
         )
-        shift_traffic = ShiftTrafficOperator(task_id="shift_traffic", **PROMOTED)
+        shift_traffic = ShiftTrafficOperator(
+            task_id="shift_traffic", rollout_uri=pinned("rollout_uri"), **PROMOTED
+        )
         undeploy_others = UndeployOthersOperator(task_id="undeploy_others", **PROMOTED)
         roll_back = RollBackOperator(
             task_id="roll_back",

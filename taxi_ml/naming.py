@@ -157,8 +157,3 @@ def card_uri(settings: Settings, pipeline_job_id: str) -> str:
 def rollout_uri(settings: Settings, first_job_id: str) -> str:
     """Return where a DAG run writes how its roll-out goes on."""
     return f"{run_uri(settings, first_job_id)}/rollout.json"
-
-
-def roll_back_uri(settings: Settings, first_job_id: str) -> str:
-    """Return where a DAG run that gives the traffic to an earlier version writes who did so, and why."""
-    return f"{run_uri(settings, first_job_id)}/roll_back.json"

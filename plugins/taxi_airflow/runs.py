@@ -189,6 +189,11 @@ class Run:
         """Where the run records what served before it."""
         return naming.baseline_uri(self.settings, job_id(self.dag_id, self.run_id))
 
+    @property
+    def rollout_uri(self) -> str:
+        """Where the run records when its model got the traffic."""
+        return naming.rollout_uri(self.settings, job_id(self.dag_id, self.run_id))
+
     def size(self, rows: str) -> Sizing:
         """Return how large the run is, from the number of trips of each split as JSON.
 

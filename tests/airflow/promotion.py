@@ -104,6 +104,11 @@ class Promotion:
         return f"{self.folder}/runs/{self.run_id}/golden_check.json"
 
     @property
+    def rollout_uri(self) -> str:
+        """The URI at which the run records when its version got the traffic."""
+        return f"{self.folder}/runs/{self.run_id}/rollout.json"
+
+    @property
     def common(self) -> dict[str, Any]:
         """The arguments of every task on the endpoint."""
         return {"endpoint_name": NAME, "model": self.model, "baseline_uri": self.baseline_uri, **FAST}
@@ -161,7 +166,7 @@ class Promotion:
 
     def shift_task(self) -> ShiftTrafficOperator:
         """Return the task that gives the deployed version all traffic."""
-        return ShiftTrafficOperator(task_id="shift", **self.common)
+        return ShiftTrafficOperator(task_id="shift", rollout_uri=self.rollout_uri, **self.common)
 
     def shift(self) -> None:
         """Give the deployed version all traffic."""

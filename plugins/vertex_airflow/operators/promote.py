@@ -14,6 +14,7 @@ from vertex_airflow.operators.connected import is_empty
 from vertex_airflow.operators.deploy import EndpointOperator
 from vertex_airflow.operators.waiting import KILL_BOUND
 from vertex_airflow.polling import ErrorKind, classify
+from vertex_airflow.rollout import Rollout, State, parse_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -183,7 +184,20 @@ class ShiftTrafficOperator(TrafficOperator):
     It also gets an alias that it keeps when the next one replaces it (`model_registry.served_alias`).
     Fails if the champion that the version was compared with no longer serves, or a model that the run does
     not know does. Returns ``{"endpoint", "deployed_model"}``.
+
+    :param rollout_uri: ``gs://…`` object to write when this was, and instead of which version; empty: none
     """
+
+    template_fields: Sequence[str] = (*TrafficOperator.template_fields, "rollout_uri")
+
+    def __init__(
+        self,
+        *,
+        rollout_uri: str = "",
+        **kwargs: Any,  # noqa: ANN401  # EndpointOperator's
+    ) -> None:
+        super().__init__(**kwargs)
+        self.rollout_uri = rollout_uri
 
     def apply(self, hook: VertexHook, context: Context, state: Deployment) -> dict[str, Any]:  # noqa: ARG002
         """Move what has not moved yet."""
@@ -192,4 +206,25 @@ class ShiftTrafficOperator(TrafficOperator):
             endpoints.set_traffic(hook, state.endpoint, {state.id: traffic.WHOLE})
         aliases = (model_registry.CHAMPION, model_registry.DEFAULT, model_registry.served_alias(self.version))
         model_registry.give_aliases(hook, self.version, *aliases)
+        if not is_empty(self.rollout_uri):
+            self._record(state)
         return state.names
+
+    def _record(self, own: Deployment) -> None:
+        """Write the roll-out, unless an earlier try has."""
+        store, deployed_at = self.store(), own.endpoint.deployed_at[own.id]
+        if store.exists(self.rollout_uri) and Rollout.from_json(store.read(self.rollout_uri)).is_of(
+            own.id, deployed_at
+        ):
+            return
+        champion, now = self.baseline().champion, time.time()
+        rollout = Rollout(
+            endpoint=own.endpoint.name,
+            deployed_model=own.id,
+            deployed_at=deployed_at,
+            model=str(self.version),
+            champion=str(champion.name) if champion else "",
+            plan=parse_plan(str(traffic.WHOLE)),
+        )
+        done = rollout.begin(traffic.WHOLE, now=now).over(State.DONE, now=now)
+        store.write(self.rollout_uri, done.to_json())
