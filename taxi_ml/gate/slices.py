@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Test:
+class SliceTest:
     """The test of one slice against one model; `p` is the probability of such a loss within the margin."""
 
     p: float
@@ -66,7 +66,7 @@ def worse_slices(policy: Policy, report: Report) -> Iterator[Reason]:
     yield from rejected(tests, rules.alpha)
 
 
-def rejected(tests: list[_Test], alpha: float) -> Iterator[Reason]:
+def rejected(tests: list[SliceTest], alpha: float) -> Iterator[Reason]:
     """Yield the reasons of the tests that Holm's correction rejects, the least likely first."""
     for position, test in enumerate(sorted(tests, key=lambda test: test.p)):
         if test.p * (len(tests) - position) > alpha:
@@ -74,7 +74,7 @@ def rejected(tests: list[_Test], alpha: float) -> Iterator[Reason]:
         yield test.reason
 
 
-def _tests(rules: SliceRules, part: Slice, *, champion: bool, baseline: bool) -> Iterator[_Test | Reason]:
+def _tests(rules: SliceRules, part: Slice, *, champion: bool, baseline: bool) -> Iterator[SliceTest | Reason]:
     if champion:
         allowed = _Allowed(other="champion", margin=rules.champion, code=ReasonCode.SLICE_WORSE)
         yield _test(part, part.champion, part.difference, allowed)
@@ -85,7 +85,7 @@ def _tests(rules: SliceRules, part: Slice, *, champion: bool, baseline: bool) ->
 
 def _test(
     part: Slice, theirs: Metrics | None, difference: Difference | None, allowed: _Allowed
-) -> _Test | Reason:
+) -> SliceTest | Reason:
     """Return the one-sided test that the loss is within the margin, or the number that it lacks."""
     mae = finite(theirs.mae) if theirs else None
     estimate = finite(difference.mae.estimate) if difference else None
@@ -102,6 +102,6 @@ def _test(
         observed=estimate,
         required=f"not certainly above {bar:.4g} USD, {100 * allowed.margin:.3g} % of its {mae:.4g} USD",
     )
-    return _Test(
+    return SliceTest(
         p=0.5 * math.erfc((estimate - bar) / error / math.sqrt(2)) if error else certain, reason=reason
     )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from taxi_ml.gate.decision import decide
-from taxi_ml.gate.reasons import ReasonCode
-from taxi_ml.gate.slices import worse_slices
+from taxi_ml.gate.reasons import Reason, ReasonCode
+from taxi_ml.gate.slices import SliceTest, rejected, worse_slices
 from taxi_ml.splits import Split
 from tests.taxi_ml import reports
 from tests.taxi_ml.reports import POLICY, a_report, metrics, slice_of
@@ -69,6 +69,25 @@ def test_slice_that_may_be_worse_by_chance_does_not_reject() -> None:
     part = _bad_slice(50, half_width=1.5)
 
     assert codes(replace(a_report(), slices=(*a_report().slices, part))) == []
+
+
+def test_a_small_slice_hides_none_that_follow() -> None:
+    """A slice with too few rows is passed over, wherever it stands in the table."""
+    small, large = _bad_slice(POLICY.slices.min_rows - 1), _bad_slice(POLICY.slices.min_rows)
+
+    assert codes(replace(a_report(), slices=(*a_report().slices, small, large))) == [ReasonCode.SLICE_WORSE]
+
+
+def test_the_correction_is_holms() -> None:
+    """After the least likely one of two is rejected, the other one stands alone."""
+    reason = Reason(
+        code=ReasonCode.SLICE_WORSE, metric="mae", slice="TripStartHour=3", observed=1.0, required=""
+    )
+    tests = [SliceTest(p=chance, reason=reason) for chance in (0.04, 0.02, 0.06)]
+
+    assert list(rejected(tests[:2], 0.05)) == [reason, reason]
+    assert list(rejected(tests[1:], 0.05)) == [reason]
+    assert list(rejected(tests[:1] * 2, 0.05)) == []
 
 
 def test_more_slices_need_more_certainty() -> None:
