@@ -22,7 +22,6 @@ class Guard(StrEnum):
     REQUESTS = "requests"
     ERROR_RATE = "error_rate"
     LATENCY_P95 = "latency_p95"
-    GOLDEN = "golden"
 
 
 @unique
@@ -37,11 +36,10 @@ class Verdict(StrEnum):
 
 @unique
 class WithoutMetrics(StrEnum):
-    """What a step does if it has waited its longest for metrics, and there are too few."""
+    """What a step does if it has waited its longest for metrics, and there are too few: it never passes."""
 
     ROLL_BACK = "roll_back"
     WAIT = "wait"
-    CONTINUE = "continue"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +163,22 @@ class Guards:
     longest_wait: float = 6 * 3600.0
     without_metrics: WithoutMetrics = WithoutMetrics.ROLL_BACK
 
+    def __post_init__(self) -> None:
+        """Refuse bounds that would let everything or nothing pass.
+
+        Raises:
+            ValueError: naming the bound.
+
+        """
+        if not 0 <= self.max_error_rate <= 1:
+            raise ValueError(f"max_error_rate is a fraction from 0 to 1, got {self.max_error_rate}")
+        if not 0 < self.max_latency_ratio < math.inf:
+            raise ValueError(f"max_latency_ratio is a number above 0, got {self.max_latency_ratio}")
+        for name in ("min_requests", "metrics_delay", "longest_wait"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} is a number from 0, got {value}")
+
     def assess(
         self, points: Iterable[Point], deployed_model: str, champion: str, *, step: Bake, now: float
     ) -> Assessment:
@@ -175,18 +189,29 @@ class Guards:
         guard has seen enough.
         """
         until = max(step.began, now - self.metrics_delay)
-        seen = list(points)
+        readings, requests = self._read(list(points), deployed_model, champion, step.began, until)
+        breaches = [each for each in readings if each.verdict is Verdict.BREACHED]
+        if breaches:
+            reason = "; ".join(map(str, breaches))
+            return Assessment(verdict=Verdict.BREACHED, readings=readings, requests=requests, reason=reason)
+        if until < step.began + step.seconds:
+            return Assessment(verdict=Verdict.WAITING, readings=readings, requests=requests)
+        if all(each.verdict is Verdict.PASSED for each in readings):
+            return Assessment(verdict=Verdict.PASSED, readings=readings, requests=requests)
+        if until < step.began + step.seconds + self.longest_wait:
+            return Assessment(verdict=Verdict.WAITING, readings=readings, requests=requests)
+        return self._without_data(readings, requests)
+
+    def _read(
+        self, points: list[Point], deployed_model: str, champion: str, began: float, until: float
+    ) -> tuple[tuple[Reading, ...], int]:
+        """Return what every guard reads in a window, and the requests of the new model."""
         own, other = (
-            Observed.of(seen, each, began=step.began, until=until) for each in (deployed_model, champion)
+            Observed.of(points, each, began=began, until=until) for each in (deployed_model, champion)
         )
         readings = tuple(
             Reading(
-                guard=guard,
-                observed=observed,
-                allowed=allowed,
-                began=step.began,
-                until=until,
-                verdict=verdict,
+                guard=guard, observed=observed, allowed=allowed, began=began, until=until, verdict=verdict
             )
             for guard, observed, allowed, verdict in (
                 self._requests(own),
@@ -194,19 +219,7 @@ class Guards:
                 self._latency(own, other),
             )
         )
-        breaches = [each for each in readings if each.verdict is Verdict.BREACHED]
-        if breaches:
-            reason = "; ".join(map(str, breaches))
-            return Assessment(
-                verdict=Verdict.BREACHED, readings=readings, requests=own.requests, reason=reason
-            )
-        if until < step.began + step.seconds:
-            return Assessment(verdict=Verdict.WAITING, readings=readings, requests=own.requests)
-        if all(each.verdict is Verdict.PASSED for each in readings):
-            return Assessment(verdict=Verdict.PASSED, readings=readings, requests=own.requests)
-        if until < step.began + step.seconds + self.longest_wait:
-            return Assessment(verdict=Verdict.WAITING, readings=readings, requests=own.requests)
-        return self._without_data(readings, own.requests)
+        return readings, own.requests
 
     def unreadable(self, problem: str) -> Assessment:
         """Return what is to happen to a step whose metrics cannot be read."""
@@ -264,7 +277,6 @@ class Bake:
 _WITHOUT_METRICS = {
     WithoutMetrics.ROLL_BACK: Verdict.BREACHED,
     WithoutMetrics.WAIT: Verdict.WAITING,
-    WithoutMetrics.CONTINUE: Verdict.PASSED,
 }
 
 
@@ -275,7 +287,7 @@ def _shown(guard: Guard, value: float) -> str:
         return f"{value:.0f}"
     if guard is Guard.ERROR_RATE:
         return f"{value:.2%}"
-    return f"{value * 1000:.1f} ms" if guard is Guard.LATENCY_P95 else f"{value:.2g}"
+    return f"{value * 1000:.1f} ms"
 
 
 def _clock(moment: float) -> str:

@@ -251,9 +251,18 @@ def request_problems(method: Method, request: Message) -> Iterator[str]:
     yield f"no documented path is that of {request!r}"
 
 
+def _flat(query: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the parameters of a query; the fields of a message have its name before theirs."""
+    for name, value in query.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
 def _sent_problems(of: Document, found: JSON, sent: Mapping[str, Any]) -> Iterator[str]:
-    query = json_format.MessageToDict(sent["query_params"])
-    yield from (f"?{name}: no such parameter" for name in sorted(set(query) - set(found["parameters"])))
+    query = set(_flat(json_format.MessageToDict(sent["query_params"])))
+    yield from (f"?{name}: no such parameter" for name in sorted(query - set(found["parameters"])))
     if "body" in sent and "request" in found:
         content = json.loads(transcoding.to_json(sent["body"], enum_numbers=False))
         schema = found["request"]["$ref"]

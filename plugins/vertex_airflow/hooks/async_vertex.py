@@ -13,11 +13,13 @@ from asgiref.sync import sync_to_async
 from vertex_airflow.hooks.calls import CALL_TIMEOUT, CALLS, CHANNEL_OPTIONS, LISTS, SCOPES
 from vertex_airflow.jobs import ACTIVE_STATES, wire_state
 from vertex_airflow.labels import ATTEMPT_LABEL
+from vertex_airflow.objects import ObjectStore
 from vertex_airflow.watch import JobWatch, Listing
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import JobServiceAsyncClient, PipelineServiceAsyncClient
 
+    from vertex_airflow.hooks.monitoring import MonitoringHook
     from vertex_airflow.hooks.vertex import ApiEndpoint, VertexHook
     from vertex_airflow.jobs import JobKind, JobView
 
@@ -38,6 +40,20 @@ class Access:
             region=self.region,
             gcp_conn_id=self.gcp_conn_id,
             impersonation_chain=list(self.impersonation_chain) or None,
+        )
+
+    def monitoring(self) -> MonitoringHook:
+        """Return the hook of Cloud Monitoring of the same connection."""
+        from vertex_airflow.hooks.monitoring import MonitoringHook  # noqa: PLC0415  # not at parse time
+
+        return MonitoringHook(
+            gcp_conn_id=self.gcp_conn_id, impersonation_chain=list(self.impersonation_chain) or None
+        )
+
+    def store(self) -> ObjectStore:
+        """Return the objects of Cloud Storage that the same connection reaches."""
+        return ObjectStore(
+            gcp_conn_id=self.gcp_conn_id, impersonation_chain=list(self.impersonation_chain) or None
         )
 
 

@@ -32,19 +32,21 @@ if TYPE_CHECKING:
 
 
 class EndpointError(ValueError):
-    """The connection's ``vertex_endpoint`` is not the URL of a gRPC server."""
+    """An address in the connection is not the URL of a gRPC server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiEndpoint:
-    """The address of Vertex AI's gRPC server, and whether the channel to it is plaintext."""
+    """The address of a gRPC server, and whether the channel to it is plaintext."""
 
     target: str
     plaintext: bool
 
     @classmethod
-    def parse(cls, url: str) -> ApiEndpoint:
+    def parse(cls, url: str, *, field: str = "vertex_endpoint") -> ApiEndpoint:
         """Return the endpoint that a URL such as ``https://us-central1-aiplatform.googleapis.com`` names.
+
+        :param field: the connection's extra field that has the URL
 
         Raises:
             EndpointError: when the scheme is not http or https, or there is no host.
@@ -53,7 +55,7 @@ class ApiEndpoint:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise EndpointError(
-                f"vertex_endpoint {url!r} of the connection is not a URL; write https://host[:port], "
+                f"{field} {url!r} of the connection is not a URL; write https://host[:port], "
                 "or http://host:port for a plaintext server"
             )
         port = parts.port or (80 if parts.scheme == "http" else 443)

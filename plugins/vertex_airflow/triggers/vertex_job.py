@@ -7,13 +7,12 @@ import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
+from airflow.triggers.base import TriggerEvent
 
 from vertex_airflow.hooks.async_vertex import Access, shared_vertex
 from vertex_airflow.jobs import JobKind
 from vertex_airflow.polling import Ending, ErrorKind, Polling, Wait, classify
-from vertex_airflow.triggers.handover import waits_elsewhere
+from vertex_airflow.triggers.killable import KillableTrigger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -23,11 +22,8 @@ if TYPE_CHECKING:
     from vertex_airflow.jobs import JobView
     from vertex_airflow.polling import WaitResult
 
-# asyncio itself keeps no reference to a task that is not awaited.
-_killing: set[asyncio.Task[None]] = set()
 
-
-class VertexJobTrigger(BaseTrigger):
+class VertexJobTrigger(KillableTrigger):
     """Fire once, when the job has ended or cannot be waited for any longer.
 
     The event is `vertex_airflow.polling.WaitResult.to_event()`. Transient errors are waited out; the progress
@@ -54,7 +50,7 @@ class VertexJobTrigger(BaseTrigger):
         ``workers.min_heartbeat_interval`` (5 s) late that the task's worker has ended, and fails a task that
         is queued again before ("finished with state success, but the task instance's state is queued").
         """
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow gives it no types
+        super().__init__()
         self.kind = JobKind(kind)
         self.name = name
         self.access = Access(
@@ -126,21 +122,13 @@ class VertexJobTrigger(BaseTrigger):
             at_latest=wait.time_left(now=time.time()),
         )
 
-    async def on_kill(self) -> None:
-        """Cancel the job and wait until it has really ended, unless another triggerer waits for it now.
+    @property
+    def waits_for(self) -> str:
+        """The job's name."""
+        return self.name
 
-        Airflow interrupts this call about a second later, and once a second from then on. The cancellation
-        is a task of its own, which continues regardless: it ends with the event loop at the latest.
-        """
-        killing = asyncio.create_task(self._kill(), name=f"cancel {self.name}")
-        _killing.add(killing)
-        killing.add_done_callback(_killing.discard)
-        await asyncio.shield(killing)
-
-    async def _kill(self) -> None:
-        if await self._is_handed_over():
-            self.log.info("Another triggerer waits for %s", self.name)
-            return
+    async def undo(self) -> None:
+        """Cancel the job and wait until it has really ended."""
         outcome = await self._cancel()
         if outcome.ending is Ending.FINAL:
             self.log.info("%s is over after the kill: %s", self.name, outcome.state)
@@ -148,16 +136,6 @@ class VertexJobTrigger(BaseTrigger):
             self.log.warning(
                 "%s may still run after the kill: %s %s", self.name, outcome.ending, outcome.detail
             )
-
-    async def _is_handed_over(self) -> bool:
-        task = self.task_instance
-        if task is None:
-            return False
-        try:
-            return await sync_to_async(waits_elsewhere)(task)
-        except Exception:
-            self.log.exception("Cannot tell whether another triggerer waits for %s; cancelling it", self.name)
-            return False
 
     async def _cancel(self) -> WaitResult:
         """Keep requesting the cancellation until the job has ended, whatever fails in between."""
