@@ -61,11 +61,8 @@ class Months(Pushed):
         assert dag_id == TRAINING_DAG
         return SimpleNamespace(is_paused=False)
 
-    def xcom_pull(  # noqa: ANN401
-        self, *, task_ids: str, key: str = "return_value", dag_id: str = "", run_id: str = ""
-    ) -> Any:
+    def xcom_pull(self, *, task_ids: str, dag_id: str = "", run_id: str = "") -> Any:  # noqa: ANN401
         """Return what a task of this DAG or of a training run returned."""
-        assert key == "return_value"
         if not dag_id:
             return self.pulled.get(task_ids)
         assert dag_id == TRAINING_DAG
